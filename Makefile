@@ -1,0 +1,159 @@
+# hearth. `make help` lists the targets; `make` alone builds build/release/hearth.
+MODE ?= release
+B    := build/$(MODE)
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+
+# What hearth is made of, from the bottom up. A folder uses only the ones above it (tools/lint/imports enforces it).
+BASE    := $(wildcard src/base/*.c)                        # errors, memory, buffers, log, threads, random numbers
+FORMAT  := $(wildcard src/format/*.c)                      # GGUF, safetensors, image files: untrusted bytes
+DEVICE  := $(wildcard src/device/*.c src/device/cpu/*.c)   # the arithmetic; one file per kernel family and ISA
+ifeq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
+DEVICE  := $(filter-out $(foreach isa,avx2 avxvnni avx512 avx512bf16 amx,%_$(isa).c),$(DEVICE))
+endif
+TEXT    := $(wildcard src/text/*.c)                        # tokenizers, chat templates, sampling
+LM      := $(wildcard src/lm/*.c)                          # language models, KV cache, scheduler
+IMAGE   := $(wildcard src/image/*.c)                       # image networks, schedules, pipelines
+STORE   := $(wildcard src/store/*.c)                       # where rows and blobs are kept
+SERVICE := $(wildcard src/service/*.c)                     # catalog, limits, what a request means
+HTTP    := $(wildcard src/http/*.c src/http/dialects/*.c)  # server, router, event streams, dialects
+CLI     := $(wildcard src/cli/*.c)                         # one file per command; main.c
+
+ALL   := $(BASE) $(FORMAT) $(DEVICE) $(TEXT) $(LM) $(IMAGE) $(STORE) $(SERVICE) $(HTTP) $(CLI)
+TESTS := $(filter %_test.c,$(ALL))
+LIB   := $(filter-out %_test.c src/cli/main.c,$(ALL))
+
+PKGS     := libmicrohttpd jansson libpcre2-8 libcurl libsodium yaml-0.1 libedit libpng zlib libjpeg libwebp chafa
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+CPPFLAGS += -Isrc -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS))
+WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
+CFLAGS_release := -O2 -g -fno-math-errno
+# gcc's flow analysis misfires on instrumented code; the release build keeps these warnings.
+CALM := -Wno-maybe-uninitialized -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread
+CFLAGS_asan    := $(CALM) -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+CFLAGS_clang   := -O1 -g -fno-math-errno
+CFLAGS_tsan    := $(CALM) -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+CFLAGS_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+CFLAGS   := -std=c17 -ffp-contract=off $(WARN) $(CFLAGS_$(MODE)) $(CFLAGS)
+LDFLAGS_asan := -fsanitize=address,undefined
+LDFLAGS_tsan := -fsanitize=thread
+LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
+LDFLAGS  += $(LDFLAGS_$(MODE)) -pthread
+LDLIBS   := $(shell pkg-config --libs $(PKGS)) -lunistring -lstb -lm
+
+OBJ = $(patsubst src/%.c,$(B)/%.o,$(1))
+
+.DEFAULT_GOAL := all
+all: $(B)/hearth  ## build build/release/hearth (MODE=asan or tsan for the checked builds)
+
+# Only these files may use these instructions; cpu.c decides at start whether to call them (device/cpu/isa.h).
+# In the checked builds with less effort: undefined-behaviour checks in unrolled vectors take minutes to compile.
+KERNEL_release := -O3
+KERNEL_asan    := -O1 -fno-sanitize=undefined
+KERNEL_tsan    := -O1
+AVX2   := -mavx2 -mfma -mf16c
+AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mprefer-vector-width=512
+$(B)/%_avx2.o: CFLAGS += $(AVX2) $(KERNEL_$(MODE))
+$(B)/%_avxvnni.o: CFLAGS += $(AVX2) -mavxvnni $(KERNEL_$(MODE))
+$(B)/%_avx512.o: CFLAGS += $(AVX512) $(KERNEL_$(MODE))
+$(B)/%_avx512bf16.o: CFLAGS += $(AVX512) -mavx512bf16 $(KERNEL_$(MODE))
+$(B)/%_amx.o: CFLAGS += $(AVX512) -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16 $(KERNEL_$(MODE))
+
+# The version changes with every commit; only the files that print it are compiled again for it.
+SAYS_VERSION := $(shell grep -l HEARTH_VERSION -r src)
+$(call OBJ,$(filter %.c,$(SAYS_VERSION))): CPPFLAGS += -DHEARTH_VERSION='"$(VERSION)"'
+
+$(B)/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/service/catalog_data.o: catalog/models.yaml
+$(B)/service/safety_data.o: models/nsfw/mobilenet_v2_nsfw.safetensors catalog/safety.yaml
+
+$(B)/libhearth.a: $(call OBJ,$(LIB))
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(B)/hearth: $(call OBJ,src/cli/main.c) $(B)/libhearth.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# One program per *_test.c, cmocka, beside the file it tests.
+TEST_BINS := $(patsubst src/%_test.c,$(B)/%_test,$(TESTS))
+$(B)/%_test: $(B)/%_test.o $(B)/libhearth.a
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+
+unit-programs: $(TEST_BINS)
+unit: $(TEST_BINS)  ## build and run the unit and golden tests of this MODE
+	@fail=0; for t in $(TEST_BINS); do echo "== $$t"; $$t || fail=1; done; exit $$fail
+
+# Programs that measure kernels: bench/NAME.c with bench/machine.c, which knows the machine's ceilings.
+$(B)/bench/%: bench/%.c bench/machine.c bench/machine.h $(B)/libhearth.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Ibench $(CFLAGS) $(LDFLAGS) -o $@ $< bench/machine.c $(B)/libhearth.a $(LDLIBS)
+
+# ---- what a person calls -------------------------------------------------------------------------------------------
+
+HEARTH_ARGS ?=
+run:  ## install what is missing, build, fetch the starter models, serve: prints a URL and a key
+	@tools/setup/packages.sh build
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all
+	@$(MAKE) --no-print-directory starter
+	@$(B)/hearth serve --new-key $(HEARTH_ARGS)
+
+starter:  ## fetch the starter models into the model folder (HEARTH_MODELS, or the XDG data home)
+	@tools/setup/starter.sh
+
+test:  ## install what the tests need and run them all: unit, golden, end to end with real clients
+	@tools/setup/packages.sh test
+	@tests/run.sh
+
+bench:  ## speed against the machine's ceilings and against peers, in one run; writes docs/benchmarks.md
+	@tools/setup/packages.sh test
+	@bench/run.sh
+
+lint:  ## import direction, format, warnings under gcc and clang, clang-tidy, the portable build
+	@tools/setup/packages.sh lint
+	@tools/lint/lint.sh
+
+FUZZ_SECONDS ?= 60
+FUZZ_CC      ?= clang
+FUZZ         ?= $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
+fuzz:  ## run each fuzz target for FUZZ_SECONDS (60) from its corpus; FUZZ="gguf http" picks some
+	@$(MAKE) --no-print-directory -s -j$$(nproc) MODE=fuzz CC="$(FUZZ_CC)" $(patsubst %,build/fuzz/%_fuzz,$(FUZZ))
+	@printf '%s\n' $(FUZZ) | xargs -P $$(nproc) -I{} sh -c ' \
+	    mkdir -p build/fuzz/corpus/{} tests/fuzz/corpus/{}; \
+	    build/fuzz/{}_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
+	        -artifact_prefix=build/fuzz/{}- build/fuzz/corpus/{} tests/fuzz/corpus/{} >build/fuzz/{}.log 2>&1 && \
+	    echo "{}: clean for $(FUZZ_SECONDS) s, $$(ls build/fuzz/corpus/{} | wc -l) inputs reach something new" || \
+	    { tail -n 40 build/fuzz/{}.log; echo "{}: FAILED"; exit 255; }'
+
+build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c build/fuzz/libhearth.a
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $^ $(LDLIBS)
+
+asan:  ## unit, golden and server tests under the address and undefined-behaviour checkers
+	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan unit all
+	@tests/run.sh --server-only asan
+
+tsan:  ## the same under the thread checker
+	@$(MAKE) --no-print-directory -j$$(nproc) MODE=tsan unit all
+	@tests/run.sh --server-only tsan
+
+format:  ## rewrite the sources as .clang-format says
+	git ls-files 'src/*.c' 'src/*.h' 'tests/*.c' 'bench/*.c' | xargs clang-format -i
+
+PREFIX ?= /usr/local
+install: all  ## install the binary and its manual under PREFIX (default /usr/local), DESTDIR honoured
+	install -Dm755 $(B)/hearth $(DESTDIR)$(PREFIX)/bin/hearth
+
+clean:  ## remove everything that was built
+	rm -rf build
+
+help:  ## this list
+	@sed -nE 's/^([a-z]+):.*##  ?(.*)/\1|\2/p' $(MAKEFILE_LIST) | sort | while IFS='|' read -r t d; do printf '  make %-9s %s\n' "$$t" "$$d"; done
+
+print-%: ; @echo $($*)
+
+.SECONDARY:
+.PHONY: all unit unit-programs run starter test bench lint asan tsan fuzz format install clean help
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,345 @@
+/* chat.c - `hearth chat [MODEL]`: a conversation in the terminal, or line by line through a pipe. */
+#include <editline/readline.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "cli/talk.h"
+
+enum { MAX_MESSAGE = 4 << 20 };
+
+struct chat {
+    struct options *o;
+    struct talk *talk;
+    json_t *messages;
+    bool terminal; /* someone is there: prompts, colours, figures */
+    struct buf reply;
+    bool done;
+};
+
+/* Set by Ctrl-C: stops the reply under way. The second of the process's two kinds of mutable global state, a stop flag. */
+static atomic_bool interrupted;
+
+static void on_interrupt(int sig)
+{
+    (void)sig;
+    interrupted = true;
+}
+
+#define DIM "\033[2m"
+#define PLAIN "\033[0m"
+
+/* ---- the conversation -------------------------------------------------------------------------------------- */
+
+static void reset(struct chat *c)
+{
+    json_array_clear(c->messages);
+    if (*c->o->system_text) {
+        json_array_append_new(c->messages,
+                              json_pack("{s:s, s:s}", "role", "system", "content", c->o->system_text));
+    }
+}
+
+static void show(void *arg, const char *text, size_t len)
+{
+    struct chat *c = arg;
+    buf_append(&c->reply, text, len);
+    fwrite(text, 1, len, stdout);
+    fflush(stdout);
+}
+
+/* Asks with the conversation as it stands; the reply is added to it. */
+static bool reply(struct chat *c)
+{
+    struct err e = { 0 };
+    struct talk_stats s;
+    interrupted = false;
+    buf_clear(&c->reply);
+    bool ok = talk_ask(c->talk, c->messages, NULL, show, c, &interrupted, &s, &e);
+    if (!ok) {
+        fprintf(stderr, "%shearth chat: %s\n", c->reply.len ? "\n" : "", e.msg);
+        return false;
+    }
+    printf("\n");
+    json_array_append_new(c->messages, json_pack("{s:s, s:s%}", "role", "assistant", "content",
+                                                 c->reply.data ? c->reply.data : "", c->reply.len));
+    if (c->terminal) {
+        double rate = s.total_s > s.first_s && s.completion_tokens > 1
+                          ? (s.completion_tokens - 1) / (s.total_s - s.first_s)
+                          : 0;
+        printf("%s%s%d tokens, %.1f tokens/s, first after %.2f s%s%s\n", DIM, s.stopped ? "stopped; " : "",
+               s.completion_tokens, rate, s.first_s, s.hit_length ? ", cut at the token limit" : "", PLAIN);
+    }
+    fflush(stdout);
+    return true;
+}
+
+static bool ask(struct chat *c, const char *text, size_t len)
+{
+    json_t *m = json_pack("{s:s, s:s%}", "role", "user", "content", text, len);
+    if (!m) {
+        fprintf(stderr, "hearth chat: that line is not valid UTF-8\n");
+        return false;
+    }
+    json_array_append_new(c->messages, m);
+    if (reply(c)) return true;
+    json_array_remove(c->messages,
+                      json_array_size(c->messages) - 1); /* so that the next try does not send it twice */
+    return false;
+}
+
+/* ---- commands ---------------------------------------------------------------------------------------------- */
+
+static bool do_help(struct chat *c, const char *rest);
+
+static bool do_clear(struct chat *c, const char *rest)
+{
+    (void)rest;
+    reset(c);
+    return true;
+}
+
+static bool do_system(struct chat *c, const char *rest)
+{
+    char *copy = strdup(rest);
+    if (!copy) return false;
+    free(c->o->system_text);
+    c->o->system_text = copy;
+    reset(c);
+    return true;
+}
+
+static bool do_retry(struct chat *c, const char *rest)
+{
+    (void)rest;
+    size_t n = json_array_size(c->messages);
+    const char *role =
+        n ? json_string_value(json_object_get(json_array_get(c->messages, n - 1), "role")) : NULL;
+    if (!role || strcmp(role, "assistant") != 0) {
+        fprintf(stderr, "there is no reply to make again\n");
+        return false;
+    }
+    json_array_remove(c->messages, n - 1);
+    return reply(c);
+}
+
+static bool do_set(struct chat *c, const char *rest)
+{
+    static const struct {
+        const char *name;
+        double min, max;
+    } known[] = { { "temperature", 0, 2 }, { "top-p", 0, 1 },         { "min-p", 0, 1 },
+                  { "top-k", 0, 1e9 },     { "max-tokens", -1, 1e9 }, { "seed", -1, 9e15 } };
+    char name[32];
+    double v;
+    int used = 0;
+    if (sscanf(rest, "%31s %lf %n", name, &v, &used) == 2 && rest[used] == '\0') {
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+            if (strcmp(known[i].name, name) != 0) continue;
+            if (!(v >= known[i].min && v <= known[i].max)) {
+                fprintf(stderr, "%s goes from %g to %g\n", name, known[i].min, known[i].max);
+                return false;
+            }
+            if (i == 0) c->o->temperature = v;
+            if (i == 1) c->o->top_p = v;
+            if (i == 2) c->o->min_p = v;
+            if (i == 3) c->o->top_k = (int64_t)v;
+            if (i == 4) c->o->max_tokens = (int64_t)v;
+            if (i == 5) c->o->seed = (int64_t)v;
+            return true;
+        }
+    }
+    fprintf(stderr, "usage: /set temperature|top-p|min-p|top-k|max-tokens|seed NUMBER\n");
+    return false;
+}
+
+static bool do_save(struct chat *c, const char *rest)
+{
+    if (*rest && json_dump_file(c->messages, rest, JSON_INDENT(1)) == 0) return true;
+    if (*rest)
+        fprintf(stderr, "cannot write %s\n", rest);
+    else
+        fprintf(stderr, "usage: /save FILE\n");
+    return false;
+}
+
+static bool do_load(struct chat *c, const char *rest)
+{
+    json_error_t je;
+    json_t *m = json_load_file(rest, 0, &je), *one;
+    size_t i;
+    bool ok = json_is_array(m);
+    json_array_foreach(m, i, one)
+    {
+        ok = ok && json_is_string(json_object_get(one, "role")) &&
+             json_is_string(json_object_get(one, "content"));
+    }
+    if (!ok) {
+        fprintf(stderr, "%s is not a saved conversation%s%s\n", rest, m ? "" : ": ", m ? "" : je.text);
+        json_decref(m);
+        return false;
+    }
+    json_decref(c->messages);
+    c->messages = m;
+    return true;
+}
+
+static bool do_quit(struct chat *c, const char *rest)
+{
+    (void)rest;
+    c->done = true;
+    return true;
+}
+
+static const struct {
+    const char *name, *help;
+    bool (*run)(struct chat *c, const char *rest);
+} chat_commands[] = {
+    { "/help", "this list", do_help },
+    { "/clear", "forget the conversation", do_clear },
+    { "/system", "TEXT: begin again with this system message", do_system },
+    { "/retry", "make the last reply again", do_retry },
+    { "/set", "NAME NUMBER: temperature, top-p, min-p, top-k, max-tokens, seed", do_set },
+    { "/save", "FILE: write the conversation as JSON", do_save },
+    { "/load", "FILE: go on with a saved conversation", do_load },
+    { "/quit", "leave (also Ctrl-D)", do_quit },
+};
+
+static bool do_help(struct chat *c, const char *rest)
+{
+    (void)c, (void)rest;
+    for (size_t i = 0; i < sizeof chat_commands / sizeof *chat_commands; i++) {
+        printf("  %-8s  %s\n", chat_commands[i].name, chat_commands[i].help);
+    }
+    printf(
+        "  A line that ends with \\ goes on in the next; \"\"\" begins and ends a text of several lines.\n");
+    return true;
+}
+
+/* One line of input that is not empty: a command or a message. */
+static bool handle(struct chat *c, const char *line, size_t len)
+{
+    if (line[0] != '/') return ask(c, line, len);
+    size_t n = strcspn(line, " \t");
+    for (size_t i = 0; i < sizeof chat_commands / sizeof *chat_commands; i++) {
+        if (strlen(chat_commands[i].name) == n && !strncmp(line, chat_commands[i].name, n)) {
+            return chat_commands[i].run(c, line + n + strspn(line + n, " \t"));
+        }
+    }
+    fprintf(stderr, "there is no command %.*s; /help lists them\n", (int)n, line);
+    return false;
+}
+
+/* ---- input ------------------------------------------------------------------------------------------------- */
+
+/* The next line, without its newline, malloc'ed; NULL at the end of input. */
+static char *next_line(const struct chat *c, const char *prompt)
+{
+    if (c->terminal) return readline(prompt);
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t n = getline(&line, &size, stdin);
+    if (n < 0) {
+        free(line);
+        return NULL;
+    }
+    if (n && line[n - 1] == '\n') line[n - 1] = '\0';
+    return line;
+}
+
+/* A message: one line, lines joined by a backslash at their end, or everything between two lines of """. */
+static bool next_message(const struct chat *c, struct buf *out)
+{
+    bool block = false, more = true;
+    buf_clear(out);
+    for (bool first = true; more; first = false) {
+        char *line = next_line(c, first ? "> " : ". ");
+        if (!line) return !first;
+        size_t n = strlen(line);
+        bool fence = !strcmp(line, "\"\"\"");
+        if (fence) block = !block;
+        bool joined = !block && !fence && n && line[n - 1] == '\\';
+        if (!fence) {
+            if (out->len) buf_putc(out, '\n');
+            buf_append(out, line, joined ? n - 1 : n);
+        }
+        more = block || joined;
+        free(line);
+    }
+    return true;
+}
+
+static void history_path(const struct options *o, char *path, size_t size)
+{
+    snprintf(path, size, "%s/../chat_history", o->models_dir);
+}
+
+static bool converse(struct chat *c)
+{
+    char path[4096];
+    struct buf message = BUF_INIT(MAX_MESSAGE);
+    bool all_ok = true;
+    if (c->terminal) {
+        using_history();
+        stifle_history(1000);
+        history_path(c->o, path, sizeof path);
+        read_history(path);
+        printf("%s%s  /help lists commands; Ctrl-C stops a reply%s\n", DIM, talk_model(c->talk), PLAIN);
+    }
+    while (!c->done && next_message(c, &message)) {
+        if (message.failed) {
+            fprintf(stderr, "hearth chat: a message may have at most %d bytes\n", (int)MAX_MESSAGE);
+            all_ok = false;
+            continue;
+        }
+        if (!message.len || strspn(message.data, " \t") == message.len) continue;
+        if (c->terminal) add_history(message.data);
+        all_ok &= handle(c, message.data, message.len);
+    }
+    if (c->terminal) {
+        write_history(path);
+        printf("\n");
+    }
+    buf_free(&message);
+    return all_ok;
+}
+
+int cmd_chat(int argc, char **argv)
+{
+    struct options o;
+    int rc = options_parse(&o, CMD_CHAT, argc, argv);
+    if (rc >= 0) {
+        options_free(&o);
+        return rc;
+    }
+    log_set_level(LOG_WARN);
+    struct err e = { 0 };
+    struct chat c = { .o = &o, .messages = json_array(), .reply = BUF_INIT(0) };
+    c.terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    if (!talk_open(&c.talk, &o, o.args.n ? o.args.v[0] : NULL, &e)) {
+        fprintf(stderr, "hearth chat: %s\n", e.msg);
+        rc = 1;
+    } else {
+        struct sigaction stop = { .sa_handler = on_interrupt, .sa_flags = SA_RESTART };
+        if (c.terminal) sigaction(SIGINT, &stop, NULL);
+        reset(&c);
+        bool ok = true;
+        if (o.args.n > 1) { /* hearth chat MODEL "one message": answer and leave */
+            for (int i = 1; i < o.args.n; i++) ok &= handle(&c, o.args.v[i], strlen(o.args.v[i]));
+        } else {
+            ok = converse(&c);
+        }
+        rc = ok || c.terminal ? 0 : 1;
+    }
+    talk_close(c.talk);
+    json_decref(c.messages);
+    buf_free(&c.reply);
+    options_free(&o);
+    return rc;
+}

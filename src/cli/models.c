@@ -1,0 +1,242 @@
+/* models.c - `hearth models`: what is installed, what the catalog knows besides, or what a server offers. */
+#include <curl/curl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "format/model_summary.h"
+#include "service/catalog.h"
+#include "service/model_folder.h"
+
+#define MAX_ANSWER (16u << 20)
+
+/* ---- one installed model ---------------------------------------------------------------------------------------- */
+
+/* What the files say; of an image pipeline its denoiser's. false: they cannot be opened, and *e says why. */
+static bool summary_of(const struct installed *m, struct model_summary *s, struct err *e)
+{
+    static const char *const parts[] = { "transformer", "unet" };
+    struct weights *w = NULL;
+    bool ok = weights_open(&w, m->path, e);
+    for (size_t i = 0; !ok && m->image && i < sizeof parts / sizeof *parts; i++) {
+        char *path;
+        if (asprintf(&path, "%s/%s", m->path, parts[i]) < 0)
+            return err_set(e, ERR_NOMEM, "no memory for a path");
+        struct err why = { 0 };
+        ok = weights_open(&w, path, &why);
+        if (!ok && why.code != ERR_NOT_FOUND) *e = why;
+        free(path);
+    }
+    if (!ok) return false;
+    model_summary_read(s, w);
+    weights_close(w);
+    return true;
+}
+
+static bool owns(const struct catalog_model *c, const struct installed *m)
+{
+    if ((c->kind == MODEL_IMAGE) != m->image) return false;
+    return catalog_owns_file(c, m->name) || (m->file && catalog_owns_file(c, m->file));
+}
+
+/* {id, installed, kind, arch, type, bytes, path | source}; `c` or `m` may be NULL, not both. */
+static json_t *row_of(const struct catalog_model *c, const struct installed *m)
+{
+    char local[512] = "";
+    if (m) snprintf(local, sizeof local, "accounts/local/models/%s", m->name);
+    bool image = c ? c->kind == MODEL_IMAGE : m && m->image;
+    json_t *row = json_pack("{s:s, s:b, s:s}", "id", c ? c->id : local, "installed", m != NULL, "kind",
+                            image ? "image" : "text");
+    if (c && *c->name) json_object_set_new(row, "name", json_string(c->name));
+    if (c && *c->source) json_object_set_new(row, "source", json_string(c->source));
+    if (!m) {
+        if (!c) return row;
+        json_object_set_new(row, "arch", json_string(c->arch));
+        json_object_set_new(row, "parameters", json_integer(c->params_total));
+        return row;
+    }
+    struct model_summary s;
+    struct err e = { 0 };
+    json_object_set_new(row, "path", json_string(m->path));
+    json_object_set_new(row, "bytes", json_integer((json_int_t)m->bytes));
+    if (summary_of(m, &s, &e)) {
+        json_object_set_new(row, "arch", json_string(s.arch));
+        json_object_set_new(row, "type", json_string(s.type));
+        json_object_set_new(row, "parameters", json_integer(s.n_params));
+    } else {
+        json_object_set_new(row, "problem", json_string(e.msg));
+    }
+    return row;
+}
+
+/* Installed models first, each under every catalog id that it serves; then what the catalog knows besides. */
+static json_t *list_local(const struct catalog *cat, const struct installed_list *have)
+{
+    json_t *rows = json_array();
+    for (int i = 0; i < have->n; i++) {
+        bool known = false;
+        for (int k = 0; k < catalog_count(cat); k++) {
+            if (!owns(catalog_at(cat, k), &have->v[i])) continue;
+            json_array_append_new(rows, row_of(catalog_at(cat, k), &have->v[i]));
+            known = true;
+        }
+        if (!known) json_array_append_new(rows, row_of(NULL, &have->v[i]));
+    }
+    for (int k = 0; k < catalog_count(cat); k++) {
+        bool there = false;
+        for (int i = 0; i < have->n; i++) there |= owns(catalog_at(cat, k), &have->v[i]);
+        if (!there) json_array_append_new(rows, row_of(catalog_at(cat, k), NULL));
+    }
+    return rows;
+}
+
+/* ---- for people ------------------------------------------------------------------------------------------------- */
+
+static const char *text_of(const json_t *row, const char *key)
+{
+    const char *s = json_string_value(json_object_get(row, key));
+    return s ? s : "";
+}
+
+static void print_local(const json_t *rows, const char *models_dir)
+{
+    size_t i;
+    json_t *row;
+    bool any = false, heading = false;
+    json_array_foreach(rows, i, row)
+    {
+        if (!json_is_true(json_object_get(row, "installed"))) continue;
+        any = true;
+        double mb = (double)json_integer_value(json_object_get(row, "bytes")) / 1e6;
+        printf("%-56s  %-5s  %-12s  %-7s  %8.1f %s  %s\n", text_of(row, "id"), text_of(row, "kind"),
+               text_of(row, "arch"), text_of(row, "type"), mb >= 1000 ? mb / 1000 : mb,
+               mb >= 1000 ? "GB" : "MB", text_of(row, "path"));
+        if (*text_of(row, "problem")) printf("    cannot be used: %s\n", text_of(row, "problem"));
+    }
+    if (!any) printf("no model is installed in %s\n", models_dir);
+    json_array_foreach(rows, i, row)
+    {
+        if (json_is_true(json_object_get(row, "installed"))) continue;
+        if (!heading) printf("\nknown, not installed\n");
+        heading = true;
+        double params = (double)json_integer_value(json_object_get(row, "parameters")) / 1e9;
+        printf("%-56s  %-5s  %-12s  %6.1f B", text_of(row, "id"), text_of(row, "kind"), text_of(row, "arch"),
+               params);
+        if (*text_of(row, "source")) printf("  hearth pull %s", text_of(row, "source"));
+        putchar('\n');
+    }
+}
+
+/* ---- a server's models ------------------------------------------------------------------------------------------ */
+
+static size_t on_body(char *data, size_t size, size_t n, void *arg)
+{
+    (void)size; /* always 1 */
+    return buf_append(arg, data, n) ? n : 0;
+}
+
+/* GET URL/v1/models; the "data" of the answer, owned by the caller. */
+static json_t *list_server(const struct options *o, struct err *e)
+{
+    struct buf url = BUF_INIT(4096), auth = BUF_INIT(4096), body = BUF_INIT(MAX_ANSWER);
+    size_t n = strlen(o->url);
+    while (n > 0 && o->url[n - 1] == '/') n--;
+    buf_append(&url, o->url, n);
+    buf_puts(&url, n >= 3 && memcmp(o->url + n - 3, "/v1", 3) == 0 ? "/models" : "/v1/models");
+    buf_printf(&auth, "Authorization: Bearer %s", o->key);
+    CURL *c = curl_easy_init();
+    struct curl_slist *headers = *o->key ? curl_slist_append(NULL, auth.data) : NULL;
+    json_t *root = NULL, *data = NULL;
+    if (!c || url.failed || auth.failed) {
+        err_set(e, ERR_REQUEST, "the address or the key is too long");
+        goto done;
+    }
+    curl_easy_setopt(c, CURLOPT_URL, url.data);
+    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(c, CURLOPT_TIMEOUT, 30L);
+    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(c, CURLOPT_WRITEDATA, &body);
+    CURLcode rc = curl_easy_perform(c);
+    if (rc != CURLE_OK) {
+        err_set(e, ERR_IO, "%.200s: %s", o->url, curl_easy_strerror(rc));
+        goto done;
+    }
+    long status = 0;
+    curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
+    root = json_loadb(body.data ? body.data : "", body.len, 0, NULL);
+    const char *message = json_string_value(json_object_get(json_object_get(root, "error"), "message"));
+    data = json_object_get(root, "data");
+    if (status != 200) {
+        err_set(e, ERR_IO, "%.200s answered %ld%s%.150s", o->url, status, message ? ": " : "",
+                message ? message : "");
+        data = NULL;
+    } else if (!json_is_array(data)) {
+        err_set(e, ERR_FORMAT, "%.200s: the answer is no list of models", o->url);
+        data = NULL;
+    }
+done:
+    json_incref(data);
+    json_decref(root);
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(c);
+    buf_free(&url);
+    buf_free(&auth);
+    buf_free(&body);
+    return data;
+}
+
+static void print_server(const json_t *rows)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(rows, i, row) printf("%s\n", text_of(row, "id"));
+}
+
+/* ---- the command ------------------------------------------------------------------------------------------------ */
+
+int cmd_models(int argc, char **argv)
+{
+    struct options o;
+    struct err e = { 0 };
+    struct catalog *cat = NULL;
+    struct installed_list have = { 0 };
+    json_t *rows = NULL;
+    int rc = options_parse(&o, CMD_MODELS, argc, argv);
+    if (rc >= 0) goto done;
+    if (o.args.n != 0) {
+        fprintf(stderr, "hearth models: expected no arguments, got %d; see hearth models --help\n", o.args.n);
+        rc = 2;
+        goto done;
+    }
+    if (*o.url) {
+        rows = list_server(&o, &e);
+    } else if (catalog_load(&cat, o.catalog, &e) && model_folder_scan(o.models_dir, &have, &e)) {
+        rows = list_local(cat, &have);
+    }
+    bool ok = rows != NULL;
+    if (ok && o.json) {
+        json_t *out = json_pack("{s:O}", "models", rows);
+        ok = out && json_dumpf(out, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER) == 0;
+        putchar('\n');
+        json_decref(out);
+    } else if (ok && *o.url) {
+        print_server(rows);
+    } else if (ok) {
+        print_local(rows, o.models_dir);
+    }
+    if (fflush(stdout) != 0) ok = false;
+    if (!ok) fprintf(stderr, "hearth models: %s\n", e.code ? e.msg : "cannot write the output");
+    rc = ok ? 0 : 1;
+done:
+    json_decref(rows);
+    installed_list_free(&have);
+    catalog_free(cat);
+    options_free(&o);
+    return rc;
+}

@@ -1,0 +1,84 @@
+/* options.h - every setting of hearth, described once.
+ *
+ * The table in options_table.c feeds the configuration file (YAML), the environment (HEARTH_NAME), the flags (--name), --help and the
+ * page docs/options.md. Precedence: flags, then environment, then file, then default. A name that does not exist is an error
+ * that says which one was probably meant. After options_parse() the struct is constant; nothing else reads the environment.
+ *
+ * Ownership  strings and lists live until options_free(). */
+#ifndef HEARTH_CLI_OPTIONS_H
+#define HEARTH_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "cli/cli.h"
+
+struct str_list {
+    char **v;
+    int n;
+};
+
+struct options {
+    /* the process */
+    char *config;     /* the file that was read, or "" */
+    char *models_dir; /* where installed models lie */
+    char *catalog;    /* a models.yaml of one's own, or "" for the embedded one */
+    char *log_level;  /* error, warn, info, debug */
+    int64_t threads;  /* compute threads; 0: one for each core */
+
+    /* models */
+    int64_t n_ctx, max_batch, queue_limit, prefill_chunk;
+    int64_t kv_bytes, memory_limit; /* 0: chosen from the machine's memory */
+    char *kv_type;                  /* f16, q8_0 */
+    bool preload;
+
+    /* the server */
+    char *listen;
+    struct str_list keys;
+    char *key_file;
+    bool new_key;
+    struct str_list allow_origin, allow_host;
+    int64_t http_threads, prepare_threads;
+    int64_t max_body, max_header, max_connections, max_connections_per_address;
+    int64_t max_json_depth, max_json_values;
+    double request_s, idle_s, run_s, keepalive_s, drain_s; /* seconds */
+    bool strict_fields, include_stop;
+    char *files_dir, *safety_policy; /* "": beside the models; the built-in policy */
+    double files_s;
+    int64_t files_bytes;
+
+    /* chat, complete, image and bench as clients */
+    char *url, *key;
+    char *system_text;
+    int64_t max_tokens; /* -1: the model's own end, or the context's */
+    double temperature, top_p, min_p, repetition_penalty;
+    int64_t top_k, seed; /* seed -1: a new one each time */
+
+    /* image */
+    char *model, *output, *size, *negative, *sampler, *init, *mask;
+    struct str_list lora;
+    int64_t pictures, steps;
+    double guidance, strength; /* -1: the model's own, or the request's kind */
+    bool show, steps_preview;
+
+    /* pull */
+    char *hub, *hub_token, *sha256;
+    int64_t tries;
+
+    /* output */
+    bool json;
+
+    struct str_list args; /* what stood beside the options */
+};
+
+/* Fills *o for one command. Returns -1 when the command should run; otherwise the exit status it should return at once (0 after
+ * --help, 2 after an error, which has been printed to standard error). Either way options_free() is due. */
+int options_parse(struct options *o, enum command_bit command, int argc, char **argv);
+void options_free(struct options *o);
+
+/* The options table as Markdown, for docs/options.md. */
+void options_print_markdown(void);
+
+#endif

@@ -1,0 +1,272 @@
+/* serve.c - `hearth serve`: models behind HTTP until a signal says stop. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/pool.h"
+#include "cli/options.h"
+#include "device/device.h"
+#include "http/auth.h"
+#include "http/server.h"
+#include "service/registry.h"
+#include "service/safety.h"
+#include "service/files.h"
+
+struct service {
+    struct options *o;
+    struct str_list keys;
+    char new_key[64]; /* "" when none was made */
+    struct catalog *catalog;
+    struct pool *pool;
+    struct device *device;
+    struct registry *registry;
+    struct safety *safety;
+    struct files *files;
+    struct server *server;
+};
+
+/* ---- keys ---------------------------------------------------------------------------------------------------------- */
+
+static bool add_key(struct service *s, const char *key, size_t len, struct err *e)
+{
+    char **v = realloc(s->keys.v, ((size_t)s->keys.n + 1) * sizeof *v);
+    if (v) s->keys.v = v;
+    if (!v || !(v[s->keys.n] = strndup(key, len))) return err_set(e, ERR_NOMEM, "out of memory");
+    s->keys.n++;
+    return true;
+}
+
+static bool read_key_file(struct service *s, const char *path, struct err *e)
+{
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t n;
+    bool ok = true;
+    FILE *f = fopen(path, "r");
+    if (!f && errno == ENOENT && s->o->new_key) return true;
+    if (!f) return err_set(e, ERR_IO, "key-file %s: %s", path, strerror(errno));
+    while (ok && (n = getline(&line, &size, f)) > 0) {
+        size_t from = strspn(line, " \t"), len = strcspn(line + from, " \t\r\n");
+        if (len && line[from] != '#') ok = add_key(s, line + from, len, e);
+    }
+    free(line);
+    fclose(f);
+    return ok;
+}
+
+/* Appends to the file, which nobody else may read. */
+static bool keep_key(const char *path, const char *key, struct err *e)
+{
+    mode_t mask = umask(077);
+    FILE *f = fopen(path, "a");
+    umask(mask);
+    bool ok = f && fprintf(f, "%s\n", key) > 0;
+    if (f) ok = !fclose(f) && ok;
+    return ok || err_set(e, ERR_IO, "key-file %s: %s", path, strerror(errno));
+}
+
+static bool collect_keys(struct service *s, struct err *e)
+{
+    for (int i = 0; i < s->o->keys.n; i++) {
+        size_t len = strlen(s->o->keys.v[i]);
+        if (len < 8) return err_set(e, ERR_REQUEST, "a key must have at least 8 characters");
+        if (!add_key(s, s->o->keys.v[i], len, e)) return false;
+    }
+    if (*s->o->key_file && !read_key_file(s, s->o->key_file, e)) return false;
+    if (*s->o->key_file && !s->keys.n && !s->o->new_key)
+        return err_set(e, ERR_REQUEST, "key-file %s holds no key; --new-key puts one in", s->o->key_file);
+    if (!s->o->new_key || s->keys.n) return true;
+    auth_new_key(s->new_key);
+    if (*s->o->key_file && !keep_key(s->o->key_file, s->new_key, e)) return false;
+    return add_key(s, s->new_key, strlen(s->new_key), e);
+}
+
+/* ---- models -------------------------------------------------------------------------------------------------------- */
+
+static bool open_models(struct service *s, struct err *e)
+{
+    const struct options *o = s->o;
+    struct registry_options r = {
+        .models_dir = o->models_dir,
+        .memory_limit = (size_t)o->memory_limit,
+        .lm = { .n_ctx = (int)o->n_ctx,
+                .max_batch = (int)o->max_batch,
+                .queue_limit = (int)o->queue_limit,
+                .prefill_chunk = (int)o->prefill_chunk,
+                .kv_bytes = (size_t)o->kv_bytes,
+                .kv_type = !strcmp(o->kv_type, "q8_0") ? KV_Q8_0 : KV_F16 },
+    };
+    return catalog_load(&s->catalog, o->catalog, e) && pool_new(&s->pool, (int)o->threads, e) &&
+           device_cpu_open(&s->device, s->pool, ~0U, e) &&
+           registry_new(&s->registry, &r, s->catalog, s->device, e);
+}
+
+/* Loads what was named, or the only installed text model. The references are given back at once: the models may be unloaded later. */
+static bool preload(struct service *s, struct err *e)
+{
+    struct model_row *rows;
+    struct model *m;
+    struct lm *lm;
+    int n, n_text = 0;
+    for (int i = 0; i < s->o->args.n; i++) {
+        if (!registry_add(s->registry, s->o->args.v[i], &m, e)) return false;
+        if (!s->o->preload) continue;
+        if (!registry_acquire(s->registry, m, &lm, e)) return false;
+        registry_release(s->registry, m);
+    }
+    if (!registry_list(s->registry, &rows, &n, e)) return false;
+    const char *only = NULL;
+    for (int i = 0; i < n; i++)
+        if (!rows[i].image) n_text++, only = rows[i].id;
+    bool ok = true;
+    if (!s->o->args.n && n_text == 1 && s->o->preload) {
+        ok = registry_find(s->registry, only, &m, e) && registry_acquire(s->registry, m, &lm, e);
+        if (ok) registry_release(s->registry, m);
+    }
+    free(rows);
+    return ok;
+}
+
+/* What drawing needs besides models. */
+static bool open_pictures(struct service *s, struct err *e)
+{
+    char dir[4096];
+    if (*s->o->files_dir)
+        snprintf(dir, sizeof dir, "%s", s->o->files_dir);
+    else
+        snprintf(dir, sizeof dir, "%s/../files", s->o->models_dir);
+    return safety_load(&s->safety, s->o->safety_policy, s->device, e) &&
+           files_new(&s->files, dir, s->o->files_s, s->o->files_bytes, e);
+}
+
+/* ---- the server ---------------------------------------------------------------------------------------------------- */
+
+static bool open_server(struct service *s, struct err *e)
+{
+    const struct options *o = s->o;
+    struct server_options h = {
+        .listen = o->listen,
+        .keys = (const char *const *)s->keys.v,
+        .n_keys = s->keys.n,
+        .allow_origin = (const char *const *)o->allow_origin.v,
+        .n_allow_origin = o->allow_origin.n,
+        .allow_host = (const char *const *)o->allow_host.v,
+        .n_allow_host = o->allow_host.n,
+        .http_threads = (int)o->http_threads,
+        .prepare_threads = (int)o->prepare_threads,
+        .max_body = (size_t)o->max_body,
+        .max_header = (size_t)o->max_header,
+        .max_connections = (int)o->max_connections,
+        .max_connections_per_address = (int)o->max_connections_per_address,
+        .max_json_depth = (int)o->max_json_depth,
+        .max_json_values = o->max_json_values,
+        .request_s = o->request_s,
+        .idle_s = o->idle_s,
+        .run_s = o->run_s,
+        .keepalive_s = o->keepalive_s,
+        .strict_fields = o->strict_fields,
+        .include_stop = o->include_stop,
+        .safety = s->safety,
+        .files = s->files,
+    };
+    return server_start(&s->server, &h, s->registry, s->catalog, e);
+}
+
+/* Connections are files: take as many as the system lets this user have. */
+static void raise_file_limit(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur >= r.rlim_max) return;
+    r.rlim_cur = r.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &r);
+}
+
+static void print_banner(const struct service *s)
+{
+    struct model_row *rows;
+    int n;
+    printf("hearth %s\n", HEARTH_VERSION);
+    printf("  device   %s\n", device_name(s->device));
+    if (registry_list(s->registry, &rows, &n, NULL)) {
+        for (int i = 0; i < n; i++)
+            printf("  %s %s%s\n", i ? "        " : "models  ", rows[i].id, rows[i].loaded ? " (loaded)" : "");
+        if (!n) printf("  models   none installed in %s; `hearth pull` fetches some\n", s->o->models_dir);
+        free(rows);
+    }
+    printf("  URL      %s/v1\n", server_url(s->server));
+    if (*s->new_key)
+        printf("  key      %s%s\n", s->new_key,
+               *s->o->key_file ? "" : "   (for this run; --key-file keeps one)");
+    else if (s->keys.n)
+        printf("  key      %d configured\n", s->keys.n);
+    else
+        printf("  key      none: only this machine is served; --keys, --key-file or --new-key open it to "
+               "others\n");
+    fflush(stdout);
+}
+
+/* A second signal means: now. */
+static bool signalled_again(void *arg) { return sigtimedwait(arg, NULL, &(struct timespec){ 0, 0 }) > 0; }
+
+static void run_until_signal(struct service *s, sigset_t *signals)
+{
+    int sig = 0;
+    sigwait(signals, &sig);
+    server_drain(s->server);
+    log_info("%s: finishing %d requests, at most %.0f s", sig == SIGINT ? "interrupted" : "asked to stop",
+             server_active(s->server), s->o->drain_s);
+    server_stop(s->server, s->o->drain_s, signalled_again, signals);
+    log_info("stopped");
+}
+
+int cmd_serve(int argc, char **argv)
+{
+    struct options o;
+    struct service s = { .o = &o };
+    struct err e = { ERR_NONE, "" };
+    sigset_t signals;
+    int rc = options_parse(&o, CMD_SERVE, argc, argv);
+    if (rc >= 0) goto end;
+    rc = 1;
+    /* Before any thread starts, so that all of them leave the signals to this one. */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    raise_file_limit();
+    double t = clock_seconds();
+    if (!collect_keys(&s, &e) || !open_models(&s, &e) || !open_pictures(&s, &e) || !open_server(&s, &e))
+        goto fail;
+    if (!preload(&s, &e)) {
+        server_stop(s.server, 0, NULL, NULL);
+        goto fail;
+    }
+    server_set_ready(s.server, true);
+    print_banner(&s);
+    log_info("ready after %.2f s", clock_seconds() - t);
+    run_until_signal(&s, &signals);
+    rc = 0;
+    goto end;
+fail:
+    fprintf(stderr, "hearth serve: %s\n", e.msg);
+end:
+    registry_free(s.registry);
+    safety_free(s.safety);
+    files_free(s.files);
+    if (s.device) device_close(s.device);
+    if (s.pool) pool_free(s.pool);
+    catalog_free(s.catalog);
+    for (int i = 0; i < s.keys.n; i++) free(s.keys.v[i]);
+    free(s.keys.v);
+    options_free(&o);
+    return rc;
+}

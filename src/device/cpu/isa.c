@@ -1,0 +1,67 @@
+#include "device/cpu/isa.h"
+
+#include <stdio.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define ARCH_REQ_XCOMP_PERM 0x1023
+#define XFEATURE_XTILEDATA 18
+
+static uint64_t xgetbv0(void)
+{
+    uint32_t lo, hi;
+    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    return (uint64_t)hi << 32 | lo;
+}
+
+static bool has(unsigned reg, int bit) { return reg >> bit & 1; }
+
+unsigned isa_detect(void)
+{
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
+    bool fma = has(c, 12), osxsave = has(c, 27), avx = has(c, 28), f16c = has(c, 29);
+    if (!osxsave || !avx || !fma || !f16c) return 0;
+    uint64_t xcr0 = xgetbv0();
+    if ((xcr0 & 0x6) != 0x6) return 0; /* xmm and ymm are saved */
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+    unsigned max_sub = a, isa = 0;
+    if (!has(b, 5)) return 0;
+    isa |= ISA_AVX2;
+    unsigned a1 = 0, b1, c1, d1;
+    if (max_sub >= 1 && !__get_cpuid_count(7, 1, &a1, &b1, &c1, &d1)) a1 = 0;
+    if (has(a1, 4)) isa |= ISA_AVXVNNI;
+
+    bool zmm = (xcr0 & 0xe0) == 0xe0; /* mask registers and both halves of zmm are saved */
+    bool f = has(b, 16), dq = has(b, 17), bw = has(b, 30), vl = has(b, 31), vbmi = has(c, 1),
+         vnni = has(c, 11);
+    if (!zmm || !f || !dq || !bw || !vl || !vbmi || !vnni) return isa;
+    isa |= ISA_AVX512;
+    if (!has(a1, 5)) return isa;
+    isa |= ISA_AVX512BF16;
+
+    bool tile = has(d, 24), tile_int8 = has(d, 25), tile_bf16 = has(d, 22);
+    if (!tile || !tile_int8 || !tile_bf16 || (xcr0 & 0x60000) != 0x60000) return isa;
+    /* Linux hands out the 8 KB of tile state on request only, for the process and the threads it starts later. */
+    if (syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0) isa |= ISA_AMX;
+    return isa;
+}
+
+#else
+
+unsigned isa_detect(void) { return 0; }
+
+#endif
+
+void isa_describe(unsigned isa, char *buf, size_t n)
+{
+    const char *vector = isa & ISA_AVX512    ? "avx512"
+                         : isa & ISA_AVXVNNI ? "avx2 vnni"
+                         : isa & ISA_AVX2    ? "avx2"
+                                             : "plain c";
+    snprintf(buf, n, "%s%s%s", vector, isa & ISA_AVX512BF16 ? " bf16" : "", isa & ISA_AMX ? " amx" : "");
+}

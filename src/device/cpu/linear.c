@@ -1,0 +1,256 @@
+/* linear.c - layers of one to four matrices: which kernels they go to, and how the pool shares a product. */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "device/cpu/cpu_internal.h"
+#include "device/cpu/quant.h"
+#include "device/cpu/split.h"
+
+/* Rows whose int8 panels are held at once. The weights are streamed once for so many rows; more would push the panels
+ * out of the second-level cache. */
+#define ROWS_AT_ONCE 192
+/* Up to here each thread rounds all rows for itself: cheaper than meeting at a barrier. */
+#define ROWS_TWICE 2
+
+struct linear {
+    int64_t n_in, n_out;
+    enum linear_join join;
+    int n_parts;
+    struct quant_part part[4]; /* quantised weights ... */
+    struct float_linear *fl;   /* ... or float weights ... */
+    struct linear *sub[4];     /* ... or, of both kinds, each part on its own (CONCAT) */
+    int n_sub;
+    float *bias;
+    bool fine;
+};
+
+struct pack_job {
+    const struct linear *l;
+    const struct matrix *m;
+};
+
+static void pack_thread(void *arg, int ith, int nth)
+{
+    const struct pack_job *j = arg;
+    for (int i = 0; i < j->l->n_parts; i++) {
+        struct range r = split_range(j->l->part[i].n_groups, ith, nth);
+        quant_pack(&j->l->part[i], &j->m[i], r.lo, r.hi);
+    }
+}
+
+static bool pack_all(struct device *d, struct linear *l, const struct matrix *m, struct err *e)
+{
+    for (int i = 0; i < l->n_parts; i++) {
+        struct quant_part *p = &l->part[i];
+        p->format = quant_format_of(m[i].type);
+        p->n_out = m[i].n_out;
+        p->n_groups = (m[i].n_out + QUANT_GROUP - 1) / QUANT_GROUP;
+        p->group_bytes = quant_group_bytes(p->format, l->n_in / QUANT_BLOCK);
+        p->data = mem_aligned((size_t)p->n_groups, p->group_bytes, false);
+        if (!p->data)
+            return err_set(e, ERR_NOMEM, "no memory for a %lld x %lld %s matrix", (long long)m[i].n_out,
+                           (long long)l->n_in, dtype_info(m[i].type)->name);
+    }
+    struct pack_job j = { l, m };
+    pool_run(d->pool, pack_thread, &j);
+
+    size_t panels = quant_panels_bytes(ROWS_AT_ONCE, l->n_in);
+    size_t own =
+        quant_panels_bytes(ROWS_TWICE, l->n_in) + quant_unpacked_scratch(l->n_in) + (size_t)l->n_in * 4 + 256;
+    return scratch_reserve(d, panels, own, e);
+}
+
+static bool check(const struct matrix *m, int n_parts, enum linear_join join, struct err *e)
+{
+    if (n_parts < 1 || n_parts > 4 || (join == LINEAR_PAIRED && n_parts != 2))
+        return err_set(e, ERR_REQUEST, "a layer of %d parts", n_parts);
+    for (int i = 0; i < n_parts; i++) {
+        if (m[i].n_in != m[0].n_in || (join == LINEAR_PAIRED && m[i].n_out != m[0].n_out))
+            return err_set(
+                e, ERR_FORMAT, "the parts of a layer differ in shape: [%lld, %lld] and [%lld, %lld]",
+                (long long)m[0].n_out, (long long)m[0].n_in, (long long)m[i].n_out, (long long)m[i].n_in);
+        if (m[i].n_in < 1 || m[i].n_out < 1 || dtype_row_bytes(m[i].type, m[i].n_in) == 0)
+            return err_set(e, ERR_FORMAT, "a [%lld, %lld] matrix cannot be stored as %s",
+                           (long long)m[i].n_out, (long long)m[i].n_in, dtype_info(m[i].type)->name);
+    }
+    return true;
+}
+
+bool linear_new(struct device *d, struct linear **out, const struct matrix *part, int n_parts,
+                enum linear_join join, const float *bias, int rows_hint, struct err *e)
+{
+    if (!check(part, n_parts, join, e)) return false;
+    struct linear *l = calloc(1, sizeof *l);
+    if (!l) return err_set(e, ERR_NOMEM, "no memory for a layer");
+    l->n_in = part[0].n_in;
+    l->join = join;
+    l->n_parts = n_parts;
+    int n_quant = 0;
+    int64_t n_out = 0;
+    for (int i = 0; i < n_parts; i++) {
+        n_quant += quant_format_of(part[i].type) != NULL;
+        n_out += part[i].n_out;
+    }
+    l->n_out = join == LINEAR_PAIRED ? part[0].n_out : n_out;
+
+    if (n_quant > 0 && n_quant < n_parts && join == LINEAR_CONCAT) {
+        const float *b = bias;
+        for (int i = 0; i < n_parts; i++) {
+            if (!linear_new(d, &l->sub[i], &part[i], 1, LINEAR_CONCAT, b, rows_hint, e)) goto fail;
+            l->n_sub = i + 1;
+            if (b) b += part[i].n_out;
+        }
+        *out = l;
+        return true;
+    }
+    if (bias) {
+        l->bias = mem_aligned((size_t)n_out, sizeof *bias, false);
+        if (!l->bias) {
+            err_set(e, ERR_NOMEM, "no memory for a bias");
+            goto fail;
+        }
+        memcpy(l->bias, bias, (size_t)n_out * sizeof *bias);
+    }
+    if (join == LINEAR_PAIRED && !moe_reserve(d, l->n_in, l->n_out, e)) goto fail;
+    if (n_quant == n_parts) {
+        if (!pack_all(d, l, part, e)) goto fail;
+    } else if (!float_linear_new(d, &l->fl, part, n_parts, join, rows_hint, e)) {
+        goto fail;
+    }
+    *out = l;
+    return true;
+fail:
+    linear_free(l);
+    return false;
+}
+
+void linear_free(struct linear *l)
+{
+    if (!l) return;
+    for (int i = 0; i < 4; i++) {
+        mem_free(l->part[i].data);
+        linear_free(l->sub[i]);
+    }
+    float_linear_free(l->fl);
+    mem_free(l->bias);
+    free(l);
+}
+
+int64_t linear_n_in(const struct linear *l) { return l->n_in; }
+int64_t linear_n_out(const struct linear *l) { return l->n_out; }
+
+bool linear_is_copy(const struct linear *l)
+{
+    for (int i = 0; i < l->n_sub; i++)
+        if (!linear_is_copy(l->sub[i])) return false;
+    return l->fl ? float_linear_is_copy(l->fl) : true;
+}
+
+size_t linear_bytes(const struct linear *l)
+{
+    size_t sum = l->fl ? float_linear_bytes(l->fl) : 0;
+    for (int i = 0; i < l->n_sub; i++) sum += linear_bytes(l->sub[i]);
+    for (int i = 0; i < l->n_parts; i++)
+        if (l->part[i].data) sum += (size_t)l->part[i].n_groups * l->part[i].group_bytes;
+    return sum;
+}
+
+void linear_set_fine(struct linear *l)
+{
+    l->fine = true;
+    for (int i = 0; i < l->n_sub; i++) linear_set_fine(l->sub[i]);
+}
+
+/* Weights that a thread takes at a time, in bytes: a stripe long enough for the memory's prefetchers, short enough that
+ * a thread that lost its core for a while does not keep the others waiting. */
+#define STRIPE ((size_t)128 << 10)
+
+struct run_job {
+    const struct device *d;
+    struct quant_job q;
+    bool each_rounds; /* every thread rounds all rows into its own scratch */
+    int64_t stripe;   /* groups */
+    atomic_llong next;
+};
+
+static void run_thread(void *arg, int ith, int nth)
+{
+    struct run_job *r = arg;
+    const struct quant_kern *k = r->d->quant;
+    struct quant_job q = r->q;
+    unsigned char *own = scratch_thread(r->d, ith);
+    int64_t n_in = q.panels.n_blocks * QUANT_BLOCK;
+    float *row_buf = (float *)own;
+    own += ((size_t)n_in * 4 + 63) & ~(size_t)63;
+    if (r->each_rounds) {
+        q.panels.data = own;
+        own += (quant_panels_bytes(ROWS_TWICE, n_in) + 63) & ~(size_t)63;
+        k->round_rows(&q, 0, q.fine ? q.panels.n / 2 : q.panels.n, row_buf);
+    } else {
+        struct range rows = split_range(q.fine ? q.panels.n / 2 : q.panels.n, ith, nth);
+        k->round_rows(&q, rows.lo, rows.hi, row_buf);
+        pool_barrier(r->d->pool, ith);
+    }
+    for (;;) {
+        int64_t g = atomic_fetch_add_explicit(&r->next, r->stripe, memory_order_relaxed);
+        if (g >= q.n_groups) return;
+        k->multiply(&q, g, g + r->stripe < q.n_groups ? g + r->stripe : q.n_groups, own);
+    }
+}
+
+/* Groups of a stripe: about STRIPE bytes, but no fewer than 4 stripes a thread unless that leaves crumbs. */
+static int64_t stripe_of(const struct linear *l, int64_t n_groups, int n_threads)
+{
+    if (n_threads == 1) return n_groups;
+    size_t group_bytes = l->part[0].group_bytes * (l->join == LINEAR_PAIRED ? 2 : 1);
+    int64_t stripe = (int64_t)(STRIPE / group_bytes), fair = (n_groups + 4 * n_threads - 1) / (4 * n_threads);
+    if (stripe > fair) stripe = fair;
+    return stripe < 1 ? 1 : stripe;
+}
+
+static void run_quantised(struct device *d, const struct linear *l, const struct linear_args *a)
+{
+    struct run_job r = { .d = d };
+    r.q = (struct quant_job){
+        .part = l->part, .n_parts = l->n_parts, .join = l->join, .bias = l->bias, .a = a, .fine = l->fine
+    };
+    r.q.panels.n_blocks = l->n_in / QUANT_BLOCK;
+    for (int i = 0; i < (l->join == LINEAR_PAIRED ? 1 : l->n_parts); i++) r.q.n_groups += l->part[i].n_groups;
+    r.stripe = stripe_of(l, r.q.n_groups, pool_threads(d->pool));
+    /* In place, a thread that is done would overwrite rows that a slower one still has to round. */
+    bool in_place = a->y == a->x;
+    const int64_t places = l->fine ? 2 : 1, at_once = ROWS_AT_ONCE / places;
+    for (int64_t row = 0; row < a->n; row += at_once) {
+        r.q.row0 = row;
+        r.q.panels.n = places * (a->n - row < at_once ? a->n - row : at_once);
+        r.q.panels.width = d->quant->panel_rows(r.q.panels.n);
+        if (l->fine) r.q.panels.width += r.q.panels.width % 2; /* a row's two places stay together */
+        r.q.panels.data = scratch_shared(d);
+        atomic_store(&r.next, 0);
+        r.each_rounds = !in_place && r.q.panels.n <= ROWS_TWICE;
+        pool_run(d->pool, run_thread, &r);
+    }
+}
+
+void op_linear(struct device *d, const struct linear_args *a)
+{
+    const struct linear *l = a->w;
+    if (a->n <= 0) return;
+    if (l->fl) {
+        float_linear_run(d, l->fl, l->bias, a);
+        return;
+    }
+    if (!l->n_sub) {
+        run_quantised(d, l, a);
+        return;
+    }
+    struct linear_args part = *a;
+    for (int i = 0; i < l->n_sub; i++) {
+        part.w = l->sub[i];
+        op_linear(d, &part);
+        part.y += l->sub[i]->n_out;
+        if (part.gate) part.gate += l->sub[i]->n_out;
+    }
+}

@@ -1,0 +1,177 @@
+/* quant.h - products of quantised weights with activations rounded to int8: layouts and the kernel table.
+ *
+ * Numbers  A row of activations is cut into blocks of 32; a block is rounded to int8 with one f32 scale
+ *          (|q| <= 127, nearest even). Weights keep the integers and scales of their file format, nothing is rounded
+ *          again. For one weight row and one activation row, ascending over blocks (and the halves of a block where
+ *          the format has a scale per 16):
+ *              acc = fma((float)idot, w_scale * x_scale, acc)                  idot exact in int32
+ *              acc = fma(w_min, x_scale * (float)sum_q, acc)                   formats with a minimum
+ *          The integers are exact however they are grouped, and the f32 steps are the same for every row count, so a
+ *          row's result does not depend on its neighbours, and all instruction sets give the same bits.
+ *
+ *          A fine layer (linear_set_fine) also rounds what a block's rounding left over, with a scale of its own, as if
+ *          it were a second row, and adds the two results at the end: some 15 bits of each activation count.
+ *
+ * Weights  QUANT_GROUP (16) output rows form a group; a group is one contiguous piece: the integers of all blocks,
+ *          then the scales of all blocks. One block of a group is eight "words" w[j], j = 0..7, of 64 bytes:
+ *          byte 4*r + i of w[j] is element 4*j + i of row r. A fused multiply of bytes with sums of four (VNNI) thus
+ *          adds to 16 rows at once and never sums across lanes. Words are stored in bit planes of 64-byte vectors:
+ *              4-bit plane  v[t], t < 4: w[t] low nibble, w[t+4] high
+ *              2-bit plane  v[t], t < 2: w[4*t + s] at bits 2*s
+ *              1-bit plane  v: w[j] at bit j
+ *              bytes        v[j] = w[j]
+ *          with the low bits' plane first. A 5-bit format is a 4-bit and a 1-bit plane, and so on.
+ *          Missing rows of the last group have scale 0.
+ *
+ * Scales   per block of 32 (formats of plain blocks): f16 d[16], then f16 m[16] if the format has one; or per 256
+ *          (K formats): f16 d[16], f16 dmin[16] if any, then for each granule u8/i8 scale[16], and u8 min[16] if any
+ *          (Q2_K: both in one byte).
+ *
+ * Panels   Rows of activations are stored in panels of up to QUANT_COLS rows so that a kernel reads one stream. */
+#ifndef HEARTH_DEVICE_CPU_QUANT_H
+#define HEARTH_DEVICE_CPU_QUANT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "device/device.h"
+
+#define QUANT_GROUP 16
+#define QUANT_COLS 16 /* rows of a panel at most */
+#define QUANT_BLOCK 32
+
+enum quant_scales {
+    QS_F16,     /* f16 d a block                              Q4_0 Q5_0 Q8_0 IQ4_NL */
+    QS_F16_MIN, /* f16 d and m a block                        Q4_1 Q5_1             */
+    QS_K_MIN,   /* f16 d, dmin; u8 scale, min a granule of 32 Q4_K Q5_K             */
+    QS_K,       /* f16 d; i8 scale a granule of 32            IQ4_XS                */
+    QS_K16,     /* f16 d; i8 scale a granule of 16            Q3_K Q6_K             */
+    QS_K16_MIN  /* f16 d, dmin; nibbles scale, min, of 16     Q2_K                  */
+};
+
+/* What a weight format is. Integers are stored unsigned: q = stored - offset. */
+struct quant_format {
+    enum dtype type;
+    int bits;   /* 2, 3, 4, 5, 6 or 8 */
+    bool iq4;   /* the stored nibble is an index: its value is quant_iq4_values[] + 128 */
+    int offset; /* 0 for formats with a minimum */
+    enum quant_scales scales;
+};
+
+/* NULL when t is not a quantised type. */
+const struct quant_format *quant_format_of(enum dtype t);
+
+static inline size_t quant_plane_bytes(const struct quant_format *f) /* of one block of a group */
+{
+    return (size_t)f->bits * QUANT_GROUP * QUANT_BLOCK / 8;
+}
+static inline size_t quant_scale_bytes(const struct quant_format *f, int64_t n_blocks) /* of a group */
+{
+    size_t n = (size_t)n_blocks;
+    switch (f->scales) {
+    case QS_F16: return n * 32;
+    case QS_F16_MIN: return n * 64;
+    case QS_K_MIN: return n / 8 * (64 + 8 * 32);
+    case QS_K: return n / 8 * (32 + 8 * 16);
+    case QS_K16: return n / 8 * (32 + 16 * 16);
+    case QS_K16_MIN: return n / 8 * (64 + 16 * 16);
+    }
+    return 0;
+}
+static inline size_t quant_group_bytes(const struct quant_format *f, int64_t n_blocks)
+{
+    return (quant_plane_bytes(f) * (size_t)n_blocks + quant_scale_bytes(f, n_blocks) + 63) & ~(size_t)63;
+}
+
+/* One matrix, packed. */
+struct quant_part {
+    const struct quant_format *format;
+    unsigned char *data; /* n_groups * group_bytes, 64-byte aligned */
+    size_t group_bytes;
+    int64_t n_out, n_groups;
+};
+
+/* Packs groups [g0, g1) of a matrix. n_in is a multiple of the type's block. */
+void quant_pack(const struct quant_part *p, const struct matrix *m, int64_t g0, int64_t g1);
+
+/* A panel of P activation rows. For each block: int8 q[P][32], then five arrays of P
+ *     f32 scale    x_scale
+ *     f32 sum      x_scale * (float)sum of q
+ *     i32 neg      -128 * sum of q          (a dot product with q + 128 starts from it)
+ *     i32 neg_lo   -128 * sum of the first 16
+ *     i32 neg_hi   -128 * sum of the last 16 */
+#define QUANT_ROW_BLOCK_BYTES (QUANT_BLOCK + 20) /* bytes a row and block */
+
+/* Rows [0, n) in panels: all have `width` rows but the last, which has the rest. */
+struct quant_panels {
+    unsigned char *data;
+    int64_t n, n_blocks;
+    int width;
+};
+/* n rows in as few panels of at most `most` as possible, of nearly the same size. */
+static inline int quant_panel_rows(int64_t n, int most)
+{
+    int64_t panels = (n + most - 1) / most;
+    return panels ? (int)((n + panels - 1) / panels) : 1;
+}
+/* The panel that holds a row, and what is left of it: *cols rows, row *c within them. */
+static inline unsigned char *quant_panel_at(const struct quant_panels *p, int64_t row, int *cols, int *c)
+{
+    int64_t first = row / p->width * p->width;
+    *cols = (int)(p->n - first < p->width ? p->n - first : p->width);
+    *c = (int)(row - first);
+    return p->data + (size_t)first * (size_t)p->n_blocks * QUANT_ROW_BLOCK_BYTES;
+}
+static inline size_t quant_panels_bytes(int64_t n, int64_t n_in)
+{
+    return (size_t)n * (size_t)(n_in / QUANT_BLOCK) * QUANT_ROW_BLOCK_BYTES;
+}
+
+/* One product, as all threads see it. Group index g runs over the parts one after another (CONCAT) or over pairs of
+ * groups of both parts (PAIRED). */
+struct quant_job {
+    const struct quant_part *part;
+    int n_parts;
+    enum linear_join join;
+    const float *bias;
+    const struct linear_args *a;
+    int64_t
+        row0; /* panels hold rows [row0, row0 + panels.n) of the arguments; fine: half as many, two places a row */
+    bool fine; /* a row is rounded twice: the second place holds what the first left over */
+    struct quant_panels panels;
+    int64_t n_groups;
+};
+
+struct quant_kern {
+    /* Rows of a panel when n rows go through together: at most QUANT_COLS. */
+    int (*panel_rows)(int64_t n);
+    /* Normalises (when a->norm) and rounds rows [r0, r1) of the panels. */
+    void (*round_rows)(const struct quant_job *j, int64_t r0, int64_t r1, float *row_buf /* n_in */);
+    /* Outputs of groups [g0, g1) for all rows of the panels. unpacked: scratch of quant_unpacked_scratch(). */
+    void (*multiply)(const struct quant_job *j, int64_t g0, int64_t g1, unsigned char *unpacked);
+};
+extern const struct quant_kern quant_kern_plain, quant_kern_avx2, quant_kern_avxvnni, quant_kern_avx512,
+    quant_kern_amx;
+
+/* Groups whose integers are unpacked to bytes when many rows share the work (quant_512.h): scratch for one, how many are
+ * worth having at once, and for those with their sums (at least two: gate and up). */
+static inline size_t quant_unpacked_step(bool by_16, bool min) /* bytes of a block */
+{
+    return 512 + 64 * (size_t)((by_16 ? 2 : 1) * (min ? 2 : 1));
+}
+static inline size_t quant_unpacked_bytes(int64_t n_in)
+{
+    return (size_t)(n_in / QUANT_BLOCK) * (8 * 64 + 4 * 64);
+}
+static inline int64_t quant_unpacked_lot(size_t each)
+{
+    int64_t lot = (int64_t)(((size_t)384 << 10) / each);
+    return lot < 2 ? 2 : lot > 64 ? 64 : lot;
+}
+static inline size_t quant_unpacked_scratch(int64_t n_in)
+{
+    size_t each = quant_unpacked_bytes(n_in);
+    return (size_t)quant_unpacked_lot(each) * (each + QUANT_COLS * QUANT_GROUP * sizeof(float));
+}
+
+#endif

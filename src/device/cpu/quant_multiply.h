@@ -1,0 +1,177 @@
+/* quant_multiply.h - the walk of one thread over its groups: every instruction set's file includes it and supplies
+ *
+ *     dot(format, group, n_blocks, panel, cols, out)   out[c][16]: all 16 rows of a group with `cols` activation rows
+ *
+ * so that the epilogue is compiled for that instruction set too. */
+#ifndef HEARTH_DEVICE_CPU_QUANT_MULTIPLY_H
+#define HEARTH_DEVICE_CPU_QUANT_MULTIPLY_H
+
+#include <string.h>
+
+#include "device/cpu/epilogue.h"
+#include "device/cpu/quant.h"
+
+typedef void quant_dot(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
+                       const unsigned char *panel, int cols, float (*out)[QUANT_GROUP]);
+
+/* F(name, bits, iq4, offset, scales) for each format: their functions are made from one that is inlined with these
+ * constants. */
+#define QUANT_FORMATS(F)                                                                                     \
+    F(q4_0, 4, false, 8, QS_F16)                                                                             \
+    F(q4_1, 4, false, 0, QS_F16_MIN)                                                                         \
+    F(q5_0, 5, false, 16, QS_F16)                                                                            \
+    F(q5_1, 5, false, 0, QS_F16_MIN)                                                                         \
+    F(q8_0, 8, false, 128, QS_F16)                                                                           \
+    F(iq4_nl, 4, true, 128, QS_F16)                                                                          \
+    F(q2_k, 2, false, 0, QS_K16_MIN)                                                                         \
+    F(q3_k, 3, false, 4, QS_K16)                                                                             \
+    F(q4_k, 4, false, 0, QS_K_MIN)                                                                           \
+    F(q5_k, 5, false, 0, QS_K_MIN)                                                                           \
+    F(q6_k, 6, false, 32, QS_K16)                                                                            \
+    F(iq4_xs, 4, true, 128, QS_K)
+/* Calls PREFIX_FORMAT(...). */
+#define QUANT_CHOOSE(format, prefix, ...)                                                                    \
+    switch ((format)->type) {                                                                                \
+    case DT_Q4_0: prefix##_q4_0(__VA_ARGS__); return;                                                        \
+    case DT_Q4_1: prefix##_q4_1(__VA_ARGS__); return;                                                        \
+    case DT_Q5_0: prefix##_q5_0(__VA_ARGS__); return;                                                        \
+    case DT_Q5_1: prefix##_q5_1(__VA_ARGS__); return;                                                        \
+    case DT_Q8_0: prefix##_q8_0(__VA_ARGS__); return;                                                        \
+    case DT_IQ4_NL: prefix##_iq4_nl(__VA_ARGS__); return;                                                    \
+    case DT_Q2_K: prefix##_q2_k(__VA_ARGS__); return;                                                        \
+    case DT_Q3_K: prefix##_q3_k(__VA_ARGS__); return;                                                        \
+    case DT_Q4_K: prefix##_q4_k(__VA_ARGS__); return;                                                        \
+    case DT_Q5_K: prefix##_q5_k(__VA_ARGS__); return;                                                        \
+    case DT_Q6_K: prefix##_q6_k(__VA_ARGS__); return;                                                        \
+    case DT_IQ4_XS: prefix##_iq4_xs(__VA_ARGS__); return;                                                    \
+    default: return;                                                                                         \
+    }
+
+/* The part and the group in it that a job's group index g means, and its first output. */
+static inline const struct quant_part *quant_locate(const struct quant_job *j, int64_t g, int64_t *in_part,
+                                                    int64_t *first_out)
+{
+    const struct quant_part *p = j->part;
+    int64_t base = 0;
+    if (j->join == LINEAR_CONCAT)
+        for (; g >= p->n_groups; p++) {
+            g -= p->n_groups;
+            base += p->n_out;
+        }
+    *in_part = g;
+    *first_out = base + g * QUANT_GROUP;
+    return p;
+}
+
+/* Finishes one group's results for the panel whose first row (in the arguments) is `row`. v2: the up part's. */
+static inline void quant_store(const struct quant_job *j, int64_t row, int cols, int64_t first_out, int n,
+                               int64_t n_out_part, float (*v)[QUANT_GROUP], float (*v2)[QUANT_GROUP])
+{
+    const struct linear_args *a = j->a;
+    const float *bias = j->bias ? j->bias + first_out : NULL;
+    const float *bias2 = j->bias && v2 ? j->bias + n_out_part + first_out : NULL;
+    const float *gate = a->gate ? a->gate + first_out : NULL;
+    if (j->fine) { /* places 2c and 2c + 1 are one row */
+        row = j->row0 + (row - j->row0) / 2;
+        cols /= 2;
+        for (int c = 0; c < cols; c++)
+            for (int i = 0; i < QUANT_GROUP; i++) {
+                v[c][i] = v[2 * c][i] + v[2 * c + 1][i];
+                if (v2) v2[c][i] = v2[2 * c][i] + v2[2 * c + 1][i];
+            }
+    }
+    for (int c = 0; c < cols; c++) {
+        float *y = a->y + (row + c) * a->ldy + first_out;
+        if (n == QUANT_GROUP) /* a constant length: straight vector code */
+            epilogue_run(a->epi, y, v[c], v2 ? v2[c] : NULL, bias, bias2, gate, QUANT_GROUP);
+        else
+            epilogue_run(a->epi, y, v[c], v2 ? v2[c] : NULL, bias, bias2, gate, n);
+    }
+}
+
+static inline void quant_multiply_direct(const struct quant_job *j, int64_t g0, int64_t g1, quant_dot *dot)
+{
+    const struct quant_panels *x = &j->panels;
+    size_t row_bytes = (size_t)x->n_blocks * QUANT_ROW_BLOCK_BYTES;
+    for (int64_t g = g0; g < g1; g++) {
+        int64_t in_part, first_out;
+        const struct quant_part *p = quant_locate(j, g, &in_part, &first_out);
+        const unsigned char *group = p->data + (size_t)in_part * p->group_bytes;
+        int n = (int)(p->n_out - in_part * QUANT_GROUP < QUANT_GROUP ? p->n_out - in_part * QUANT_GROUP
+                                                                     : QUANT_GROUP);
+        for (int64_t r = 0; r < x->n; r += x->width) {
+            int cols = (int)(x->n - r < x->width ? x->n - r : x->width);
+            const unsigned char *panel = x->data + (size_t)r * row_bytes;
+            _Alignas(64) float v[QUANT_COLS][QUANT_GROUP];
+            _Alignas(64) float v2[QUANT_COLS][QUANT_GROUP];
+            dot(p->format, group, x->n_blocks, panel, cols, v);
+            if (j->join == LINEAR_PAIRED) {
+                const struct quant_part *up = j->part + 1;
+                dot(up->format, up->data + (size_t)g * up->group_bytes, x->n_blocks, panel, cols, v2);
+                quant_store(j, j->row0 + r, cols, first_out, n, p->n_out, v, v2);
+            } else {
+                quant_store(j, j->row0 + r, cols, first_out, n, p->n_out, v, NULL);
+            }
+        }
+    }
+}
+
+typedef void quant_unpack(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
+                          unsigned char *out);
+/* Called before dot() whenever its row count or the size of its granules changes. */
+typedef void quant_setup(int cols, bool by_16);
+
+/* Groups are unpacked in lots that fit the second-level cache. A piece of a panel that stays in the first level passes over
+ * all groups of a lot before its next piece, so sums are kept in memory between pieces: dot() adds to `out`. */
+static inline void quant_multiply_unpacked(const struct quant_job *j, int64_t g0, int64_t g1,
+                                           unsigned char *buf, quant_unpack *unpack, quant_setup *setup,
+                                           quant_dot *dot)
+{
+    enum { PIECE = 20 << 10 };
+    const struct quant_panels *x = &j->panels;
+    const size_t row_bytes = (size_t)x->n_blocks * QUANT_ROW_BLOCK_BYTES;
+    const size_t each = quant_unpacked_bytes(x->n_blocks * QUANT_BLOCK);
+    const int parts = j->join == LINEAR_PAIRED ? 2 : 1;
+    int64_t lot = quant_unpacked_lot(each) / parts;
+    if (lot < 1) lot = 1;
+    int set_cols = 0;
+    bool set_by_16 = false;
+    typedef float sums[QUANT_COLS][QUANT_GROUP];
+    sums *v = (sums *)(buf + (size_t)(lot * parts) * each);
+    for (; g0 < g1; g0 += lot) {
+        int64_t n_groups = g1 - g0 < lot ? g1 - g0 : lot, in_part, first_out;
+        for (int64_t i = 0; i < n_groups * parts; i++) {
+            const struct quant_part *p = quant_locate(j, g0 + i / parts, &in_part, &first_out) + i % parts;
+            unpack(p->format, p->data + (size_t)in_part * p->group_bytes, x->n_blocks,
+                   buf + (size_t)i * each);
+        }
+        for (int64_t r = 0; r < x->n; r += x->width) {
+            const int cols = (int)(x->n - r < x->width ? x->n - r : x->width);
+            const unsigned char *panel = x->data + (size_t)r * row_bytes;
+            const int64_t piece = PIECE / (cols * QUANT_ROW_BLOCK_BYTES) / 4 * 4;
+            memset(v, 0, (size_t)(n_groups * parts) * sizeof *v);
+            for (int64_t b = 0; b < x->n_blocks; b += piece) {
+                int64_t n = x->n_blocks - b < piece ? x->n_blocks - b : piece;
+                for (int64_t i = 0; i < n_groups * parts; i++) {
+                    const struct quant_part *p =
+                        quant_locate(j, g0 + i / parts, &in_part, &first_out) + i % parts;
+                    const bool by_16 = p->format->scales == QS_K16 || p->format->scales == QS_K16_MIN;
+                    if (cols != set_cols || by_16 != set_by_16) setup(cols, by_16);
+                    set_cols = cols;
+                    set_by_16 = by_16;
+                    const size_t step = quant_unpacked_step(by_16, p->format->offset == 0);
+                    dot(p->format, buf + (size_t)i * each + (size_t)b * step, n,
+                        panel + (size_t)(b * cols) * QUANT_ROW_BLOCK_BYTES, cols, v[i]);
+                }
+            }
+            for (int64_t g = 0; g < n_groups; g++) {
+                const struct quant_part *p = quant_locate(j, g0 + g, &in_part, &first_out);
+                int64_t left = p->n_out - in_part * QUANT_GROUP;
+                quant_store(j, j->row0 + r, cols, first_out, left < QUANT_GROUP ? (int)left : QUANT_GROUP,
+                            p->n_out, v[g * parts], parts == 2 ? v[g * parts + 1] : NULL);
+            }
+        }
+    }
+}
+
+#endif

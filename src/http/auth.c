@@ -1,0 +1,90 @@
+/* auth.c - see auth.h. */
+#include "http/auth.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void hash_key(unsigned char out[AUTH_HASH_BYTES], const char *key, size_t len)
+{
+    crypto_generichash(out, AUTH_HASH_BYTES, (const unsigned char *)key, len, NULL, 0);
+}
+
+bool auth_init(struct auth *a, const char *const *keys, int n_keys, struct err *e)
+{
+    *a = (struct auth){ 0 };
+    if (sodium_init() < 0) return err_set(e, ERR_IO, "libsodium could not be started");
+    a->hash = calloc((size_t)n_keys + 1, sizeof *a->hash);
+    if (!a->hash) return err_set(e, ERR_NOMEM, "out of memory");
+    for (int i = 0; i < n_keys; i++) hash_key(a->hash[i], keys[i], strlen(keys[i]));
+    a->n_keys = n_keys;
+    return true;
+}
+
+void auth_free(struct auth *a)
+{
+    free(a->hash);
+    *a = (struct auth){ 0 };
+}
+
+bool auth_key_ok(const struct auth *a, const char *authorization)
+{
+    unsigned char given[AUTH_HASH_BYTES];
+    bool ok = false;
+    if (!a->n_keys) return true;
+    if (!authorization || strncasecmp(authorization, "Bearer ", 7)) return false;
+    const char *key = authorization + 7 + strspn(authorization + 7, " ");
+    size_t len = strlen(key);
+    while (len && key[len - 1] == ' ') len--;
+    hash_key(given, key, len);
+    for (int i = 0; i < a->n_keys; i++) /* all of them: time says nothing about which one it was */
+        ok |= sodium_memcmp(given, a->hash[i], AUTH_HASH_BYTES) == 0;
+    return ok;
+}
+
+/* Length of the name in "name:port" or "[v6]:port". */
+static size_t host_name_length(const char *host)
+{
+    if (host[0] == '[') {
+        const char *end = strchr(host, ']');
+        return end ? (size_t)(end - host) + 1 : strlen(host);
+    }
+    return strcspn(host, ":");
+}
+
+static bool same_name(const char *a, const char *b, size_t n)
+{
+    return strlen(a) == n && !strncasecmp(a, b, n);
+}
+
+bool auth_host_ok(const struct auth *a, const char *host)
+{
+    if (a->n_keys || !host) return true;
+    size_t n = host_name_length(host);
+    if (same_name("localhost", host, n) || same_name("[::1]", host, n)) return true;
+    if (n > 10 && !strncasecmp(host + n - 10, ".localhost", 10)) return true;
+    if (!strncmp(host, "127.", 4) && strspn(host, "0123456789.") >= n) return true;
+    for (int i = 0; i < a->n_host; i++)
+        if (same_name(a->host[i], host, n) || !strcmp(a->host[i], "*")) return true;
+    return false;
+}
+
+enum origin auth_origin(const struct auth *a, const char *origin, const char *host)
+{
+    if (!origin) return ORIGIN_NONE;
+    for (int i = 0; i < a->n_origin; i++)
+        if (!strcmp(a->origin[i], "*") || !strcasecmp(a->origin[i], origin)) return ORIGIN_ALLOWED;
+    const char *name = !strncmp(origin, "http://", 7)    ? origin + 7
+                       : !strncmp(origin, "https://", 8) ? origin + 8
+                                                         : NULL;
+    if (name && host && !strcasecmp(name, host)) return ORIGIN_SAME;
+    return ORIGIN_FOREIGN;
+}
+
+void auth_new_key(char *out)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    memcpy(out, "hk-", 3);
+    for (int i = 3; i < 46; i++) out[i] = letters[randombytes_uniform(sizeof letters - 1)];
+    out[46] = 0;
+}

@@ -1,0 +1,36 @@
+/* auth.h - who may ask: keys, the name the server is called by, and the web page the question comes from.
+ *
+ * Keys are kept as hashes and compared in constant time. Without keys the server listens on loopback only, and then a Host that is not a
+ * loopback name is refused too: a web page could otherwise reach it through a name that it points at 127.0.0.1. */
+#ifndef HEARTH_HTTP_AUTH_H
+#define HEARTH_HTTP_AUTH_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+enum { AUTH_HASH_BYTES = 32 };
+
+struct auth {
+    unsigned char (*hash)[AUTH_HASH_BYTES];
+    int n_keys;
+    const char *const *origin; /* borrowed */
+    int n_origin;
+    const char *const *host; /* borrowed */
+    int n_host;
+};
+
+bool auth_init(struct auth *a, const char *const *keys, int n_keys, struct err *e);
+void auth_free(struct auth *a);
+
+/* The value of an Authorization header (NULL: none). True without keys. */
+bool auth_key_ok(const struct auth *a, const char *authorization);
+/* A Host header on a server without keys. NULL (HTTP/1.0) is accepted. */
+bool auth_host_ok(const struct auth *a, const char *host);
+enum origin { ORIGIN_NONE, ORIGIN_SAME, ORIGIN_ALLOWED, ORIGIN_FOREIGN };
+enum origin auth_origin(const struct auth *a, const char *origin, const char *host);
+
+/* "hk-" and 43 letters and digits from the system's random source. out has room for 64. */
+void auth_new_key(char *out);
+
+#endif

@@ -1,0 +1,42 @@
+/* openai.c - what is OpenAI's own on /v1: ids, defaults, members of replies. */
+#include "http/dialects/wire.h"
+
+static void print_id(struct buf *b, bool chat, const unsigned char random[16])
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    buf_puts(b, chat ? "chatcmpl-" : "cmpl-");
+    for (int i = 0; i < 28; i++) { /* two letters a byte; the modulo's bias does not matter for a name */
+        unsigned v = random[i % 16] + 7U * (unsigned)i * random[(i + 5) % 16];
+        buf_putc(b, letters[v % (sizeof letters - 1)]);
+    }
+}
+
+static void message_extras(struct buf *b) { buf_puts(b, ",\"refusal\":null,\"annotations\":[]"); }
+
+static void first_delta(struct buf *b)
+{
+    buf_puts(b, "{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}");
+}
+
+static void reply_extras(struct buf *b)
+{
+    buf_puts(b, ",\"service_tier\":\"default\",\"system_fingerprint\":null");
+}
+
+static void usage_details(struct buf *b, const struct lm_usage *u)
+{
+    (void)u;
+    buf_puts(b, ",\"completion_tokens_details\":{\"reasoning_tokens\":0,\"audio_tokens\":0,\"accepted_"
+                "prediction_tokens\":0,\"rejected_prediction_tokens\":0}");
+}
+
+const struct wire_style openai_style = {
+    .dialect = DIALECT_OPENAI,
+    .chat_max_tokens = -1,
+    .overflow = OVERFLOW_ERROR,
+    .id = print_id,
+    .message_extras = message_extras,
+    .first_delta = first_delta,
+    .reply_extras = reply_extras,
+    .usage_details = usage_details,
+};

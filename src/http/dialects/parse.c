@@ -1,0 +1,520 @@
+/* parse.c - from a JSON object to a wire_request: one table of fields, then what several fields say together.
+ *
+ * null always means "not given". A field that an API documents and this server does not offer is refused by its name, unless its value
+ * is the one that asks for nothing. */
+#include <float.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "http/dialects/wire.h"
+#include "http/json_in.h"
+#include "http/json_out.h"
+
+enum where { CHAT = 1, TEXT = 2, BOTH = 3 };
+enum kind {
+    K_FLOAT,  /* float */
+    K_INT,    /* int */
+    K_LONG,   /* int64_t */
+    K_BOOL,   /* bool */
+    K_CUSTOM, /* parse() */
+    K_TAG,    /* a string that changes nothing */
+    K_FLAG,   /* a boolean that changes nothing */
+    K_COUNT,  /* a number that changes nothing */
+    K_REFUSE  /* not offered: only empty values and those in `harmless` pass */
+};
+
+struct field {
+    const char *name;
+    enum where where;
+    enum kind kind;
+    size_t offset;
+    double min, max;
+    bool (*parse)(struct wire_request *w, const json_t *v, const char *name, struct fault *f);
+    const char *harmless; /* K_REFUSE: "a|b"; K_TAG: the values that exist, NULL for any */
+};
+
+/* ---- fields with a form of their own ------------------------------------------------------------------------------ */
+
+static char *copy_string(const json_t *v, struct fault *f)
+{
+    char *s = strndup(json_string_value(v), json_string_length(v));
+    if (!s) err_set(&f->err, ERR_NOMEM, "out of memory");
+    return s;
+}
+
+static bool parse_model(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    const char *s;
+    if (!json_in_str(v, name, &s, f)) return false;
+    free(w->gen.model);
+    return (w->gen.model = copy_string(v, f)) != NULL;
+}
+
+static bool parse_messages(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    (void)name;
+    return wire_messages(v, &w->gen.messages, f);
+}
+
+static bool token_array(const json_t *v, struct prompt *p, struct fault *f)
+{
+    size_t n = json_array_size(v);
+    p->ids = malloc((n ? n : 1) * sizeof *p->ids);
+    if (!p->ids) return err_set(&f->err, ERR_NOMEM, "out of memory");
+    p->n_ids = n;
+    for (size_t i = 0; i < n; i++) {
+        int64_t id;
+        if (!json_in_int(json_array_get(v, i), "prompt", 0, INT32_MAX, &id, f)) return false;
+        p->ids[i] = (int32_t)id;
+    }
+    return true;
+}
+
+static bool one_prompt(const json_t *v, struct prompt *p, struct fault *f)
+{
+    if (json_is_array(v)) return token_array(v, p, f);
+    if (!json_is_string(v))
+        return json_in_bad(v, "prompt",
+                           "a string, an array of strings, an array of token ids, or an array of those", f);
+    p->len = json_string_length(v);
+    return (p->text = copy_string(v, f)) != NULL;
+}
+
+static bool parse_prompt(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    f->param = name;
+    bool several = json_is_array(v) && !json_is_integer(json_array_get(v, 0));
+    size_t n = several ? json_array_size(v) : 1;
+    if (several && !n) return err_set(&f->err, ERR_REQUEST, "prompt must not be an empty array");
+    if (n > REQUEST_MAX_PROMPTS)
+        return err_set(&f->err, ERR_REQUEST, "prompt holds %zu prompts; at most %d are taken", n,
+                       REQUEST_MAX_PROMPTS);
+    w->gen.prompts = calloc(n, sizeof *w->gen.prompts);
+    if (!w->gen.prompts) return err_set(&f->err, ERR_NOMEM, "out of memory");
+    for (; (size_t)w->gen.n_prompts < n; w->gen.n_prompts++) {
+        size_t i = (size_t)w->gen.n_prompts;
+        if (one_prompt(several ? json_array_get(v, i) : v, &w->gen.prompts[i], f)) continue;
+        w->gen.n_prompts++; /* so that what it holds is freed */
+        return false;
+    }
+    return true;
+}
+
+static bool parse_stop(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    size_t n = json_is_array(v) ? json_array_size(v) : 1;
+    f->param = name;
+    if (n > REQUEST_MAX_STOP)
+        return err_set(&f->err, ERR_REQUEST, "stop holds %zu strings; at most %d are taken", n,
+                       REQUEST_MAX_STOP);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *s = json_is_array(v) ? json_array_get(v, i) : v;
+        if (!json_is_string(s)) return json_in_bad(s, name, "a string or an array of strings", f);
+        if (!json_string_length(s))
+            return err_set(&f->err, ERR_REQUEST, "stop must not hold an empty string");
+        if (!(w->gen.stop[w->gen.n_stop] = copy_string(s, f))) return false;
+        w->gen.n_stop++;
+    }
+    return true;
+}
+
+static bool parse_seed(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    int64_t seed;
+    if (!json_in_int(v, name, INT64_MIN, INT64_MAX, &seed, f)) return false;
+    w->gen.sampling.seed = (uint64_t)seed;
+    w->gen.has_seed = true;
+    return true;
+}
+
+static bool parse_logit_bias(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    const char *key;
+    json_t *value;
+    if (!json_is_object(v)) return json_in_bad(v, name, "an object of token ids and numbers", f);
+    w->gen.bias = calloc(json_object_size(v) + 1, sizeof *w->gen.bias);
+    if (!w->gen.bias) return err_set(&f->err, ERR_NOMEM, "out of memory");
+    json_object_foreach((json_t *)v, key, value)
+    {
+        char *end;
+        long id = strtol(key, &end, 10);
+        double bias;
+        f->param = name;
+        if (end == key || *end || id < 0 || id > INT32_MAX)
+            return err_set(&f->err, ERR_REQUEST, "logit_bias: \"%.40s\" is not a token id", key);
+        if (!json_in_num(value, name, -100, 100, &bias, f)) return false;
+        w->gen.bias[w->gen.sampling.n_bias++] = (struct logit_bias){ (int32_t)id, (float)bias };
+    }
+    return true;
+}
+
+static bool parse_stream_options(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    const char *key;
+    json_t *value;
+    if (!json_is_object(v)) return json_in_bad(v, name, "an object", f);
+    json_object_foreach((json_t *)v, key, value)
+    {
+        bool on;
+        if (json_is_null(value)) continue;
+        if (!strcmp(key, "include_usage")) {
+            if (!json_in_bool(value, "stream_options.include_usage", &on, f)) return false;
+            w->stream_usage = on ? USAGE_ON : USAGE_OFF;
+        } else if (!strcmp(key, "include_obfuscation")) {
+            if (!json_in_bool(value, "stream_options.include_obfuscation", &on, f)) return false;
+        } else {
+            f->param = name;
+            return err_set(&f->err, ERR_REQUEST,
+                           "Extra inputs are not permitted, field: 'stream_options.%.80s'", key);
+        }
+    }
+    return true;
+}
+
+/* Chat: a boolean, or Fireworks' older number. Completions: a number, or Fireworks' newer boolean. */
+static bool parse_logprobs(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    int64_t top = 0;
+    if (json_is_boolean(v)) {
+        w->logprobs_wanted = json_is_true(v);
+        w->logprobs = !json_is_true(v) ? LOGPROBS_NONE : w->chat ? LOGPROBS_CONTENT : LOGPROBS_LEGACY;
+        return true;
+    }
+    if (!json_is_number(v))
+        return json_in_bad(v, name, w->chat ? "true, false, or a number from 0 to 5" : "a number from 0 to 5",
+                           f);
+    if (!json_in_int(v, name, 0, 5, &top, f)) return false;
+    w->logprobs = LOGPROBS_LEGACY;
+    w->gen.sampling.n_top_logprobs = (int)top;
+    return true;
+}
+
+static bool parse_overflow(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    const char *s;
+    if (!json_in_str(v, name, &s, f)) return false;
+    if (strcmp(s, "truncate") && strcmp(s, "error"))
+        return json_in_bad(v, name, "\"truncate\" or \"error\"", f);
+    w->gen.overflow = *s == 't' ? OVERFLOW_TRUNCATE : OVERFLOW_ERROR;
+    return true;
+}
+
+static bool parse_cache_key(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    const char *s;
+    if (!json_in_str(v, name, &s, f)) return false;
+    free(w->gen.cache_key);
+    return (w->gen.cache_key = copy_string(v, f)) != NULL;
+}
+
+static bool parse_safe_tokenization(struct wire_request *w, const json_t *v, const char *name,
+                                    struct fault *f)
+{
+    bool safe;
+    if (!json_in_bool(v, name, &safe, f)) return false;
+    w->gen.unsafe_tokens = !safe;
+    return true;
+}
+
+/* A guess at the output: it may save time and never changes the result, so it may also be left unused. */
+static bool parse_prediction(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    (void)w;
+    if (json_is_string(v) || json_is_array(v) || json_is_object(v)) return true;
+    return json_in_bad(v, name, "a string or an object", f);
+}
+
+static bool parse_response_format(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    (void)w;
+    const char *type = json_string_value(json_object_get(v, "type"));
+    if (!type) return json_in_bad(v, name, "an object with a type", f);
+    if (!strcmp(type, "text")) return true;
+    f->param = name;
+    return err_set(&f->err, ERR_UNSUPPORTED,
+                   "response_format %.40s is not supported by this server yet; \"text\" is", type);
+}
+
+static bool parse_thinking(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    (void)w;
+    const char *type = json_string_value(json_object_get(v, "type"));
+    if (!type) return json_in_bad(v, name, "an object with a type", f);
+    if (!strcmp(type, "disabled")) return true;
+    f->param = name;
+    return err_set(&f->err, ERR_UNSUPPORTED,
+                   "thinking is not supported by this server yet; {\"type\": \"disabled\"} is");
+}
+
+static bool parse_metadata(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    (void)w;
+    const char *key;
+    json_t *value;
+    if (!json_is_object(v)) return json_in_bad(v, name, "an object of strings", f);
+    f->param = name;
+    if (json_object_size(v) > 16)
+        return err_set(&f->err, ERR_REQUEST, "metadata holds %zu pairs; at most 16 are taken",
+                       json_object_size(v));
+    json_object_foreach((json_t *)v, key, value) if (!json_is_string(value)) return json_in_bad(
+        value, name, "an object of strings", f);
+    return true;
+}
+
+/* ---- the table ----------------------------------------------------------------------------------------------------- */
+
+#define G(field) offsetof(struct wire_request, gen.field)
+#define S(field) offsetof(struct wire_request, gen.sampling.field)
+#define W(field) offsetof(struct wire_request, field)
+
+/* clang-format off */
+static const struct field fields[] = {
+    /* name, where, kind, offset, min, max, parse, harmless */
+    { "model",                 BOTH, K_CUSTOM, 0, 0, 0, parse_model, NULL },
+    { "messages",              CHAT, K_CUSTOM, 0, 0, 0, parse_messages, NULL },
+    { "prompt",                TEXT, K_CUSTOM, 0, 0, 0, parse_prompt, NULL },
+    { "max_tokens",            BOTH, K_LONG,  G(max_tokens), 0, HUGE_VAL, NULL, NULL },
+    { "max_completion_tokens", CHAT, K_LONG,  W(max_completion_tokens), 0, HUGE_VAL, NULL, NULL },
+    { "temperature",           BOTH, K_FLOAT, S(temperature), 0, 2, NULL, NULL },
+    { "top_p",                 BOTH, K_FLOAT, S(top_p), 0, 1, NULL, NULL },
+    { "top_k",                 BOTH, K_INT,   S(top_k), 0, HUGE_VAL, NULL, NULL },
+    { "min_p",                 BOTH, K_FLOAT, S(min_p), 0, 1, NULL, NULL },
+    { "typical_p",             BOTH, K_FLOAT, S(typical_p), 0, 1, NULL, NULL },
+    { "frequency_penalty",     BOTH, K_FLOAT, S(frequency_penalty), -2, 2, NULL, NULL },
+    { "presence_penalty",      BOTH, K_FLOAT, S(presence_penalty), -2, 2, NULL, NULL },
+    { "repetition_penalty",    BOTH, K_FLOAT, S(repetition_penalty), 0.01, 2, NULL, NULL },
+    { "mirostat_target",       BOTH, K_FLOAT, S(mirostat_target), 0, 1000, NULL, NULL },
+    { "mirostat_lr",           BOTH, K_FLOAT, S(mirostat_lr), 0, 1, NULL, NULL },
+    { "n",                     BOTH, K_INT,   G(n), 1, 128, NULL, NULL },
+    { "best_of",               TEXT, K_INT,   G(best_of), 1, 20, NULL, NULL },
+    { "stop",                  BOTH, K_CUSTOM, 0, 0, 0, parse_stop, NULL },
+    { "seed",                  BOTH, K_CUSTOM, 0, 0, 0, parse_seed, NULL },
+    { "stream",                BOTH, K_BOOL,  W(stream), 0, 0, NULL, NULL },
+    { "stream_options",        BOTH, K_CUSTOM, 0, 0, 0, parse_stream_options, NULL },
+    { "logprobs",              BOTH, K_CUSTOM, 0, 0, 0, parse_logprobs, NULL },
+    { "top_logprobs",          BOTH, K_LONG,  W(top_logprobs), 0, SAMPLER_MAX_TOP, NULL, NULL },
+    { "logit_bias",            BOTH, K_CUSTOM, 0, 0, 0, parse_logit_bias, NULL },
+    { "context_length_exceeded_behavior", BOTH, K_CUSTOM, 0, 0, 0, parse_overflow, NULL },
+    { "prompt_truncate_len",   BOTH, K_LONG,  G(prompt_truncate_len), 0, HUGE_VAL, NULL, NULL },
+    { "ignore_eos",            BOTH, K_BOOL,  G(ignore_end), 0, 0, NULL, NULL },
+    { "echo",                  BOTH, K_BOOL,  G(echo), 0, 0, NULL, NULL },
+    { "echo_last",             BOTH, K_LONG,  W(echo_last), 0, INT_MAX, NULL, NULL },
+    { "raw_output",            BOTH, K_BOOL,  W(raw_output), 0, 0, NULL, NULL },
+    { "return_token_ids",      BOTH, K_BOOL,  G(return_token_ids), 0, 0, NULL, NULL },
+    { "safe_tokenization",     BOTH, K_CUSTOM, 0, 0, 0, parse_safe_tokenization, NULL },
+    { "perf_metrics_in_response", BOTH, K_BOOL, W(perf_in_body), 0, 0, NULL, NULL },
+    { "prompt_cache_isolation_key", BOTH, K_CUSTOM, 0, 0, 0, parse_cache_key, NULL },
+    { "prediction",            BOTH, K_CUSTOM, 0, 0, 0, parse_prediction, NULL },
+    { "speculation",           BOTH, K_CUSTOM, 0, 0, 0, parse_prediction, NULL },
+    { "metadata",              BOTH, K_CUSTOM, 0, 0, 0, parse_metadata, NULL },
+    { "response_format",       BOTH, K_CUSTOM, 0, 0, 0, parse_response_format, NULL },
+    { "thinking",              CHAT, K_CUSTOM, 0, 0, 0, parse_thinking, NULL },
+    /* hints and labels that change nothing here */
+    { "user",                  BOTH, K_TAG,  0, 0, 0, NULL, NULL },
+    { "safety_identifier",     BOTH, K_TAG,  0, 0, 0, NULL, NULL },
+    { "prompt_cache_key",      BOTH, K_TAG,  0, 0, 0, NULL, NULL },
+    { "prompt_cache_retention", BOTH, K_TAG, 0, 0, 0, NULL, NULL },
+    { "service_tier",          BOTH, K_TAG,  0, 0, 0, NULL, "auto|default|flex|priority|scale" },
+    { "store",                 CHAT, K_FLAG, 0, 0, 0, NULL, NULL },
+    { "parallel_tool_calls",   CHAT, K_FLAG, 0, 0, 0, NULL, NULL },
+    { "prompt_cache_max_len",  BOTH, K_COUNT, 0, 0, HUGE_VAL, NULL, NULL },
+    /* documented by the APIs, not offered here */
+    { "tools",                 CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "tool_choice",           CHAT, K_REFUSE, 0, 0, 0, NULL, "none|auto" },
+    { "functions",             CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "function_call",         CHAT, K_REFUSE, 0, 0, 0, NULL, "none|auto" },
+    { "reasoning_effort",      BOTH, K_REFUSE, 0, 0, 0, NULL, "none" },
+    { "reasoning_history",     CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "modalities",            CHAT, K_REFUSE, 0, 0, 0, NULL, "text" },
+    { "audio",                 CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "web_search_options",    CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "verbosity",             CHAT, K_REFUSE, 0, 0, 0, NULL, "medium" },
+    { "moderation",            BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "suffix",                TEXT, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "images",                TEXT, K_REFUSE, 0, 0, 0, NULL, NULL },
+};
+/* clang-format on */
+
+static const struct field *find_field(const char *name, enum where where)
+{
+    if (!strcmp(name, "prompt_truncate_length")) name = "prompt_truncate_len"; /* one proxy's spelling */
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if ((fields[i].where & where) && !strcmp(fields[i].name, name)) return &fields[i];
+    return NULL;
+}
+
+static bool is_word_of(const char *words, const char *s)
+{
+    size_t n = strlen(s);
+    for (const char *w = words; w && n; w = strchr(w, '|') ? strchr(w, '|') + 1 : NULL)
+        if (!strncmp(w, s, n) && (w[n] == '|' || !w[n])) return true;
+    return false;
+}
+
+static bool asks_for_nothing(const json_t *v, const char *harmless)
+{
+    if (json_is_false(v)) return true;
+    if (json_is_string(v)) return !json_string_length(v) || is_word_of(harmless, json_string_value(v));
+    if (json_is_object(v)) return !json_object_size(v);
+    if (!json_is_array(v)) return false;
+    for (size_t i = 0; i < json_array_size(v); i++)
+        if (!json_is_string(json_array_get(v, i)) ||
+            !is_word_of(harmless, json_string_value(json_array_get(v, i))))
+            return false;
+    return true;
+}
+
+static bool parse_field(struct wire_request *w, const struct field *d, const json_t *v, struct fault *f)
+{
+    char *at = (char *)w + d->offset;
+    double x;
+    int64_t i;
+    bool b;
+    const char *s;
+    switch (d->kind) {
+    case K_FLOAT:
+        if (!json_in_num(v, d->name, d->min, d->max, &x, f)) return false;
+        *(float *)at = (float)x;
+        return true;
+    case K_INT:
+        /* Without an upper end, larger values mean the same as the largest. */
+        if (!json_in_int(v, d->name, (int64_t)d->min, isinf(d->max) ? INT64_MAX : (int64_t)d->max, &i, f))
+            return false;
+        *(int *)at = i > INT_MAX ? INT_MAX : (int)i;
+        return true;
+    case K_LONG:
+        if (!json_in_int(v, d->name, (int64_t)d->min, isinf(d->max) ? INT64_MAX : (int64_t)d->max, &i, f))
+            return false;
+        *(int64_t *)at = i > INT_MAX ? INT_MAX : i;
+        return true;
+    case K_BOOL: return json_in_bool(v, d->name, (bool *)at, f);
+    case K_CUSTOM: return d->parse(w, v, d->name, f);
+    case K_TAG:
+        if (!json_in_str(v, d->name, &s, f)) return false;
+        return !d->harmless || is_word_of(d->harmless, s) || json_in_bad(v, d->name, d->harmless, f);
+    case K_FLAG: return json_in_bool(v, d->name, &b, f);
+    case K_COUNT: return json_in_int(v, d->name, (int64_t)d->min, INT64_MAX, &i, f);
+    case K_REFUSE:
+        if (asks_for_nothing(v, d->harmless)) return true;
+        f->param = d->name;
+        return err_set(&f->err, ERR_UNSUPPORTED, "%s %s not supported by this server yet", d->name,
+                       d->name[strlen(d->name) - 1] == 's' ? "are" : "is");
+    }
+    return false;
+}
+
+static bool unknown_field(const char *name, const json_t *v, struct fault *f)
+{
+    struct buf b = BUF_INIT(400);
+    json_out_excerpt(&b, v, 100);
+    f->param = NULL;
+    err_set(&f->err, ERR_REQUEST, "Extra inputs are not permitted, field: '%.100s', value: %s", name,
+            b.data ? b.data : "");
+    buf_free(&b);
+    return false;
+}
+
+/* ---- what fields say together -------------------------------------------------------------------------------------- */
+
+static bool settle(struct wire_request *w, struct fault *f)
+{
+    struct gen_request *q = &w->gen;
+    bool fireworks = w->style->dialect == DIALECT_FIREWORKS;
+    if (w->max_completion_tokens >= 0) {
+        f->param = "max_completion_tokens";
+        if (q->max_tokens >= 0 && q->max_tokens != w->max_completion_tokens)
+            return err_set(&f->err, ERR_REQUEST,
+                           "max_tokens and max_completion_tokens are two names of one limit and disagree; "
+                           "give one of them");
+        q->max_tokens = w->max_completion_tokens;
+    }
+    if (w->echo_last > 0) q->echo = true;
+    q->echo_last = (int)w->echo_last;
+    f->param = "max_tokens";
+    if (!q->max_tokens && !q->echo) {
+        if (w->chat || !fireworks)
+            return err_set(&f->err, ERR_REQUEST,
+                           "max_tokens must be at least 1, got 0 (0 is possible together with echo)");
+    }
+    if (q->max_tokens < 0) {
+        q->max_tokens = w->chat ? w->style->chat_max_tokens : 16;
+        q->max_tokens_is_default = true;
+    }
+    f->param = "top_logprobs";
+    if (w->top_logprobs > 0 && w->logprobs == LOGPROBS_NONE)
+        return err_set(&f->err, ERR_REQUEST, "top_logprobs needs logprobs to be true");
+    if (w->logprobs != LOGPROBS_NONE && q->sampling.n_top_logprobs < 0) q->sampling.n_top_logprobs = 0;
+    if (w->top_logprobs >= 0 && w->logprobs != LOGPROBS_NONE)
+        q->sampling.n_top_logprobs = (int)w->top_logprobs;
+    if (w->raw_output) q->return_token_ids = true;
+    f->param = "stream_options";
+    if (!w->stream && w->stream_usage != USAGE_DEFAULT && !fireworks)
+        return err_set(&f->err, ERR_REQUEST, "stream_options is only allowed when stream is true");
+    f->param = "best_of";
+    if (q->best_of < q->n) {
+        if (w->best_of_given)
+            return err_set(&f->err, ERR_REQUEST, "best_of must be at least n, got best_of %d with n %d",
+                           q->best_of, q->n);
+        q->best_of = q->n;
+    }
+    if (q->best_of > q->n && w->stream)
+        return err_set(&f->err, ERR_REQUEST, "best_of above n cannot be streamed");
+    f->param = "prompt";
+    if (!w->chat && (int64_t)q->n_prompts * q->best_of > REQUEST_MAX_PROMPTS)
+        return err_set(&f->err, ERR_REQUEST, "%d prompts with %d choices each are more than %d", q->n_prompts,
+                       q->best_of, REQUEST_MAX_PROMPTS);
+    f->param = NULL;
+    return true;
+}
+
+void wire_free(struct wire_request *w) { gen_request_free(&w->gen); }
+
+/* extra_body is an idiom of one client library that some programs send literally: its members count as members of the body, where a
+ * member of the body itself wins. */
+static bool merge_extra_body(json_t *body, struct fault *f)
+{
+    json_t *extra = json_object_get(body, "extra_body");
+    if (!extra) return true;
+    if (!json_is_null(extra) && !json_is_object(extra))
+        return json_in_bad(extra, "extra_body", "an object", f);
+    if (json_is_object(extra)) json_object_update_missing(body, extra);
+    json_object_del(body, "extra_body");
+    return true;
+}
+
+bool wire_parse(struct wire_request *w, json_t *body, bool chat, bool strict, const struct wire_style *style,
+                struct fault *f)
+{
+    const char *name;
+    json_t *value;
+    *w = (struct wire_request){
+        .style = style, .chat = chat, .max_completion_tokens = -1, .top_logprobs = -1
+    };
+    gen_request_init(&w->gen);
+    w->gen.overflow = style->overflow;
+    if (!merge_extra_body(body, f)) return false;
+    w->best_of_given = json_is_integer(json_object_get(body, "best_of"));
+    bool ok = true;
+    json_object_foreach(body, name, value)
+    {
+        const struct field *d = find_field(name, chat ? CHAT : TEXT);
+        if (json_is_null(value) && (d || !strict)) continue;
+        if (d)
+            ok = parse_field(w, d, value, f);
+        else if (strict)
+            ok = unknown_field(name, value, f);
+        if (!ok) break;
+    }
+    static const char *const needed[2][2] = { { "model", "prompt" }, { "model", "messages" } };
+    for (int i = 0; ok && i < 2; i++) {
+        const json_t *v = json_object_get(body, needed[chat][i]);
+        if (v && !json_is_null(v)) continue;
+        f->param = needed[chat][i];
+        ok = err_set(&f->err, ERR_REQUEST, "%s is required", f->param);
+    }
+    ok = ok && settle(w, f);
+    if (!ok) wire_free(w);
+    return ok;
+}

@@ -1,0 +1,111 @@
+/* wire.h - a text request as OpenAI's and Fireworks' dialects put it on the wire, and how its reply is printed.
+ *
+ * Both dialects share one set of fields: a field of the other is honoured too. They differ in defaults and in the shape of replies, which a struct
+ * wire_style describes. */
+#ifndef HEARTH_HTTP_DIALECTS_WIRE_H
+#define HEARTH_HTTP_DIALECTS_WIRE_H
+
+#include "base/buf.h"
+#include "http/error.h"
+#include "lm/lm.h"
+#include "service/request.h"
+
+enum logprob_shape {
+    LOGPROBS_NONE,
+    LOGPROBS_CONTENT, /* {"content": [{"token", "logprob", "bytes", "top_logprobs"}]} */
+    LOGPROBS_LEGACY   /* {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []} */
+};
+
+struct wire_style;
+
+struct wire_request {
+    struct gen_request gen;
+    const struct wire_style *style;
+    bool chat;
+    bool stream;
+    enum { USAGE_DEFAULT, USAGE_ON, USAGE_OFF } stream_usage; /* stream_options.include_usage */
+    enum logprob_shape logprobs;
+    bool raw_output, perf_in_body;
+    int64_t max_completion_tokens; /* -1: not given */
+    int64_t echo_last;
+    bool best_of_given, logprobs_wanted;
+    int64_t top_logprobs; /* -1: not given */
+};
+
+/* What one dialect does its own way. */
+struct wire_style {
+    enum api_dialect dialect;
+    int chat_max_tokens;      /* when the request gives none; -1: what the context leaves */
+    enum overflow overflow;   /* when the request does not say */
+    bool stop_may_stay;       /* the matched stop string stays in the output when the server is set so */
+    bool usage_in_last_chunk; /* streams: the last chunk of a choice carries the usage so far */
+    bool extra_token_fields;  /* logprobs: token_id, text_offset and the like */
+    void (*id)(struct buf *b, bool chat, const unsigned char random[16]);
+    void (*message_extras)(struct buf *b); /* members of a full message behind content */
+    void (*first_delta)(struct buf *b);    /* the delta that opens a choice */
+    void (*reply_extras)(struct buf *b);   /* members of a full reply behind usage */
+    void (*usage_details)(struct buf *b, const struct lm_usage *u);
+};
+
+extern const struct wire_style openai_style;    /* openai.c */
+extern const struct wire_style fireworks_style; /* fireworks.c */
+
+/* body: a JSON object; what extra_body holds is merged in. strict: fields that no dialect knows are refused. */
+bool wire_parse(struct wire_request *w, json_t *body, bool chat, bool strict, const struct wire_style *style,
+                struct fault *f);
+void wire_free(struct wire_request *w);
+
+/* What every chunk and reply of one request repeats. */
+struct wire_reply {
+    const struct wire_request *request;
+    const char *model;
+    const struct tokenizer *tokenizer;
+    char id[64];
+    int64_t created;
+    int dropped; /* messages left out of the prompt */
+    const int32_t *prompt_ids;
+    size_t n_prompt_ids; /* of the first prompt; printed when ids were asked for */
+};
+void wire_reply_init(struct wire_reply *r, const struct wire_request *w, const char *model,
+                     const struct tokenizer *t);
+
+const char *wire_finish_reason(enum lm_finish finish);
+
+/* A piece of a choice's output: all of it in a full reply, what is new in a chunk. */
+struct wire_piece {
+    const char *text;
+    size_t len;
+    const struct lm_token *tokens; /* their text_offset counts bytes of the choice's whole output */
+    size_t n_tokens;
+    size_t bytes_before, chars_before; /* of the output in front of text */
+};
+
+struct wire_choice {
+    struct wire_piece all;
+    const char *finish_reason;
+    const char *raw_output; /* printed JSON, or NULL */
+};
+void wire_print_full(struct buf *b, const struct wire_reply *r, const struct wire_choice *choice, int n,
+                     const struct lm_usage *u);
+
+/* Events of a stream, each "data: {...}\n\n". */
+void wire_event_open(struct buf *b, const struct wire_reply *r, int choice);
+void wire_event_text(struct buf *b, const struct wire_reply *r, int choice, const struct wire_piece *p);
+void wire_event_end(struct buf *b, const struct wire_reply *r, int choice, const char *finish_reason,
+                    const char *raw_output, const struct lm_usage *u);
+void wire_event_usage(struct buf *b, const struct wire_reply *r,
+                      const struct lm_usage *u); /* nothing when not asked for */
+void wire_event_done(struct buf *b);
+void wire_event_fault(struct buf *b, const struct wire_request *w, enum fault_kind kind, const char *message);
+
+/* logprobs.c: the value of "logprobs" for a piece. */
+void wire_logprobs(struct buf *b, const struct wire_request *w, const struct tokenizer *t,
+                   const struct wire_piece *p);
+/* Code points in text[len]. */
+size_t wire_chars(const char *text, size_t len);
+/* messages.c: an array of {role, content, ...} with content as one string; what is wrong is named by its place. */
+bool wire_messages(const json_t *in, json_t **out, struct fault *f);
+/* print.c: keys and values of section perf_metrics, as JSON members without braces. */
+void wire_perf_metrics(struct buf *b, const struct lm_usage *u, bool finished);
+
+#endif

@@ -1,0 +1,78 @@
+/* error.c - see error.h. Names of types and codes: OpenAI's API reference; Fireworks' as its service answered in mid 2025, where `code`
+ * repeated `type`. A context that is too small keeps its own code everywhere, because clients look for it. */
+#include "http/error.h"
+
+#include "http/json_out.h"
+
+static const struct {
+    int status;
+    const char *openai_type, *openai_code;
+    const char *fireworks_type;
+    const char *title; /* Firemoon's short name */
+} faults[] = {
+    [FAULT_NONE] = { 200, "", NULL, "", "" },
+    [FAULT_INVALID] = { 400, "invalid_request_error", NULL, "invalid_request_error", "Invalid input" },
+    [FAULT_UNSUPPORTED] = { 400, "invalid_request_error", "unsupported_value", "invalid_request_error",
+                            "Invalid input" },
+    [FAULT_CONTEXT] = { 400, "invalid_request_error", "context_length_exceeded", "invalid_request_error",
+                        "Invalid input" },
+    [FAULT_KEY] = { 401, "invalid_request_error", "invalid_api_key", "authentication_error",
+                    "Invalid API key" },
+    [FAULT_FORBIDDEN] = { 403, "invalid_request_error", "forbidden", "permission_error", "Access denied" },
+    [FAULT_URL] = { 404, "invalid_request_error", "unknown_url", "not_found_error", "Not found" },
+    [FAULT_MODEL] = { 404, "invalid_request_error", "model_not_found", "invalid_request_error",
+                      "Model not found" },
+    [FAULT_METHOD] = { 405, "invalid_request_error", "method_not_allowed", "invalid_request_error",
+                       "Method not allowed" },
+    [FAULT_TIMEOUT] = { 408, "timeout_error", "timeout", "timeout_error", "Timeout" },
+    [FAULT_TOO_LARGE] = { 413, "invalid_request_error", "request_too_large", "invalid_request_error",
+                          "Request too large" },
+    [FAULT_MEDIA] = { 415, "invalid_request_error", "unsupported_media_type", "invalid_request_error",
+                      "Unsupported media type" },
+    [FAULT_BUSY] = { 429, "requests", "rate_limit_exceeded", "invalid_request_error", "Rate limit exceeded" },
+    [FAULT_SERVER] = { 500, "server_error", NULL, "server_error", "Generation failed" },
+    [FAULT_UNAVAILABLE] = { 503, "server_error", "service_unavailable", "server_error",
+                            "Service unavailable" },
+};
+
+enum fault_kind fault_of(enum err_code code)
+{
+    switch (code) {
+    case ERR_REQUEST:
+    case ERR_LIMIT: return FAULT_INVALID;
+    case ERR_UNSUPPORTED: return FAULT_UNSUPPORTED;
+    case ERR_CONTEXT: return FAULT_CONTEXT;
+    case ERR_NOT_FOUND: return FAULT_MODEL;
+    case ERR_BUSY: return FAULT_BUSY;
+    case ERR_CANCELLED: return FAULT_UNAVAILABLE;
+    case ERR_NONE: return FAULT_NONE;
+    default: return FAULT_SERVER;
+    }
+}
+
+int fault_status(enum fault_kind kind) { return faults[kind].status; }
+
+void fault_print(struct buf *b, enum api_dialect d, enum fault_kind kind, const char *param,
+                 const char *message)
+{
+    if (d == DIALECT_FIREMOON) {
+        buf_puts(b, "{\"error\":");
+        json_out_cstr(b, faults[kind].title);
+        buf_puts(b, ",\"message\":");
+        json_out_cstr(b, message);
+        buf_putc(b, '}');
+        return;
+    }
+    bool fireworks = d == DIALECT_FIREWORKS;
+    const char *type = fireworks ? faults[kind].fireworks_type : faults[kind].openai_type;
+    const char *code = !fireworks || kind == FAULT_CONTEXT ? faults[kind].openai_code : type;
+    buf_puts(b, "{\"error\":{\"object\":\"error\",\"type\":");
+    json_out_cstr(b, type);
+    buf_puts(b, ",\"code\":");
+    json_out_cstr(b, code);
+    buf_puts(b, ",\"param\":");
+    json_out_cstr(b, param);
+    buf_puts(b, ",\"message\":");
+    json_out_cstr(b, message);
+    buf_puts(b, "}}");
+}

@@ -1,0 +1,34 @@
+/* error.h - what can go wrong with a request, its HTTP status, and its body in each dialect. One table. */
+#ifndef HEARTH_HTTP_ERROR_H
+#define HEARTH_HTTP_ERROR_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+enum api_dialect { DIALECT_OPENAI, DIALECT_FIREWORKS, DIALECT_FIREMOON }; /* /v1, /inference/v1, /api */
+
+enum fault_kind {
+    FAULT_NONE,
+    FAULT_INVALID,     /* 400 */
+    FAULT_UNSUPPORTED, /* 400: a valid wish that is not offered */
+    FAULT_CONTEXT,     /* 400 */
+    FAULT_KEY,         /* 401 */
+    FAULT_FORBIDDEN,   /* 403 */
+    FAULT_URL,         /* 404 */
+    FAULT_MODEL,       /* 404 */
+    FAULT_METHOD,      /* 405 */
+    FAULT_TIMEOUT,     /* 408 */
+    FAULT_TOO_LARGE,   /* 413 */
+    FAULT_MEDIA,       /* 415 */
+    FAULT_BUSY,        /* 429 */
+    FAULT_SERVER,      /* 500 */
+    FAULT_UNAVAILABLE, /* 503 */
+};
+
+enum fault_kind fault_of(enum err_code code);
+int fault_status(enum fault_kind kind);
+/* The body: {"error": {...}} for OpenAI and Fireworks, a flat object for Firemoon. param may be NULL. */
+void fault_print(struct buf *b, enum api_dialect d, enum fault_kind kind, const char *param,
+                 const char *message);
+
+#endif

@@ -1,0 +1,129 @@
+/* exchange.h - one HTTP request and its reply, as handlers see it.
+ *
+ * A handler runs once, on the lane its route names, and ends by calling exactly one of exchange_reply(), exchange_fault() or
+ * exchange_run(). With exchange_run() the reply is made from events: `collect` (plain reply) or `produce` (event stream) is called on
+ * the connection's event loop after every exchange_wake().
+ *
+ * Ownership  the exchange belongs to its connection; a lane holds a reference while it works. `work` is freed with the exchange, after the
+ *            watch thread has forgotten it. */
+#ifndef HEARTH_HTTP_EXCHANGE_H
+#define HEARTH_HTTP_EXCHANGE_H
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "http/auth.h"
+#include "http/error.h"
+#include "http/json_in.h"
+#include "http/lanes.h"
+#include "http/metrics.h"
+#include "http/server.h"
+#include "http/watch.h"
+
+struct route;
+
+struct server {
+    struct server_options o;
+    struct registry *registry;
+    const struct catalog *catalog;
+    struct MHD_Daemon *daemon;
+    struct auth auth;
+    struct lanes *lanes;
+    struct watch *watch;
+    struct metrics metrics;
+    struct json_limits json;
+    char url[128];
+    double started; /* clock_seconds() */
+    atomic_bool ready, draining;
+    atomic_int active; /* exchanges that a lane or a model works on */
+};
+
+enum produced { PRODUCED_EVENT, PRODUCED_NOTHING, PRODUCED_END };
+
+struct work_ops {
+    /* Plain reply: takes what has arrived; true once a reply has been set. */
+    bool (*collect)(struct exchange *x, void *work);
+    /* Stream: appends one whole event to *out, or says that there is none now, or that there will be none any more. */
+    enum produced (*produce)(struct exchange *x, void *work, struct buf *out);
+    void (*cancel)(void *work); /* from any thread; the work ends soon after, with a wake */
+    void (*free)(void *work);
+};
+
+enum exchange_state {
+    EXCHANGE_READING,
+    EXCHANGE_PREPARING,
+    EXCHANGE_READY,
+    EXCHANGE_COLLECTING,
+    EXCHANGE_STREAMING,
+    EXCHANGE_SENT
+};
+
+struct exchange {
+    struct server *server;
+    struct MHD_Connection *connection;
+    const struct route *route;
+    char *path;       /* decoded, one slash between parts, none at the end */
+    const char *tail; /* what stands for a route's '*', inside path */
+    enum api_dialect dialect;
+    char id[72];      /* X-Request-Id */
+    char origin[200]; /* the page's origin when it is allowed, else "" */
+    double started;
+    struct buf body;
+    bool discard, head;
+    size_t announced; /* Content-Length, 0 when absent */
+
+    int status;
+    const char *content_type;
+    struct buf reply;
+    struct MHD_Response *prepared; /* headers are collected here until the body is known */
+    char note[160];                /* for the log line */
+
+    void (*later)(struct exchange *x); /* what exchange_continue() put off */
+    void *scratch;                     /* for it */
+
+    const struct work_ops *ops;
+    atomic_int refs;
+    pthread_mutex_t lock; /* guards what follows */
+    enum exchange_state state;
+    bool suspended, woken;
+    void *work;
+    bool half_closed; /* the client says nothing more; perhaps it left */
+    bool gone;        /* the client left: nobody reads the reply */
+    bool timed_out;   /* run_s is over, or the server stops */
+    bool ping;        /* a comment is due */
+    double last_write;
+
+    struct watched watched;
+    struct buf pending; /* stream: bytes of whole events not yet handed out */
+    size_t pending_at;
+    bool ended;
+};
+
+void exchange_header(struct exchange *x, const char *name, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Takes over *body. */
+void exchange_reply(struct exchange *x, int status, const char *content_type, struct buf *body);
+void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+void exchange_fault_from(struct exchange *x, const struct fault *f);
+/* Takes over work. Streaming when `stream`; then the status is 200 and what goes wrong later is an event. */
+void exchange_run(struct exchange *x, const struct work_ops *ops, void *work, bool stream);
+
+/* The handler goes on as fn on another lane and returns at once, having called nothing else; x->scratch is kept for fn. False: no memory. */
+bool exchange_continue(struct exchange *x, enum lane lane, void (*fn)(struct exchange *x));
+
+/* Something arrived for x, or its handler is done: any thread. */
+void exchange_wake(struct exchange *x);
+bool exchange_timed_out(struct exchange *x);
+void exchange_unref(struct exchange *x);
+
+/* For the watch thread: the client has left (gone) or the time is over: cancels and wakes. */
+void exchange_abandon(struct exchange *x, bool gone);
+/* The client closed its side. See watch.c for what that means. */
+void exchange_half_closed(struct exchange *x);
+
+#endif

@@ -1,0 +1,87 @@
+/* health.c - is it alive, does it take work, what has it done. */
+#include "base/clock.h"
+#include "http/exchange.h"
+#include "http/handlers.h"
+#include "http/json_out.h"
+#include "http/routes.h"
+#include "service/registry.h"
+
+void health_get(struct exchange *x)
+{
+    struct buf b = BUF_INIT(0);
+    buf_puts(&b, "{\"status\":\"ok\",\"service\":\"hearth\"}");
+    exchange_reply(x, 200, "application/json", &b);
+}
+
+void ready_get(struct exchange *x)
+{
+    struct buf b = BUF_INIT(0);
+    bool ready = atomic_load(&x->server->ready);
+    buf_printf(&b, "{\"ready\":%s}", ready ? "true" : "false");
+    exchange_reply(x, ready ? 200 : 503, "application/json", &b);
+}
+
+/* The models' own counters. Each metric's lines stand together, as the format asks, so the models are walked once a metric. */
+enum { N_MODEL_METRICS = 14 };
+static const struct {
+    const char *name, *type, *help;
+} model_metrics[N_MODEL_METRICS] = {
+    { "hearth_model_requests_total", "counter", "Requests submitted to a model." },
+    { "hearth_prompt_tokens_total", "counter", "Prompt tokens, cached ones included." },
+    { "hearth_prefix_hit_tokens_total", "counter", "Prompt tokens that were found in the cache." },
+    { "hearth_generated_tokens_total", "counter", "Tokens generated." },
+    { "hearth_steps_total", "counter", "Batches computed." },
+    { "hearth_step_rows_total", "counter",
+      "Rows (tokens) in those batches; divided by steps: the mean batch size." },
+    { "hearth_step_seconds_total", "counter", "Time spent in batches." },
+    { "hearth_preemptions_total", "counter", "Sequences set back for want of pages." },
+    { "hearth_cancelled_total", "counter", "Requests cancelled." },
+    { "hearth_running", "gauge", "Sequences being generated: the batch size." },
+    { "hearth_queue", "gauge", "Requests waiting." },
+    { "hearth_kv_pages_used", "gauge", "Pages of keys and values in use." },
+    { "hearth_kv_pages", "gauge", "Pages of keys and values there are." },
+    { "hearth_model_resident_bytes", "gauge", "Memory that a loaded model holds." },
+};
+
+struct metric_walk {
+    struct buf *b;
+    int which;
+};
+
+static void print_one(void *arg, const char *id, const struct lm_info *info, const struct lm_stats *s)
+{
+    struct metric_walk *w = arg;
+    const double v[N_MODEL_METRICS] = {
+        (double)s->requests,       (double)s->prompt_tokens,
+        (double)s->cached_tokens,  (double)s->completion_tokens,
+        (double)s->steps,          (double)s->step_rows,
+        s->step_seconds,           (double)s->preemptions,
+        (double)s->cancelled,      (double)s->running,
+        (double)s->waiting,        (double)s->kv_pages_used,
+        (double)s->kv_pages_total, (double)info->resident_bytes,
+    };
+    buf_printf(w->b, "%s{model=", model_metrics[w->which].name);
+    json_out_cstr(w->b, id);
+    buf_printf(w->b, "} %.17g\n", v[w->which]);
+}
+
+void metrics_get(struct exchange *x)
+{
+    struct buf b = BUF_INIT(0);
+    metrics_print(&b, &x->server->metrics, routes_name);
+    for (int i = 0; i < N_MODEL_METRICS; i++) {
+        struct metric_walk w = { &b, i };
+        buf_printf(&b, "# HELP %s %s\n# TYPE %s %s\n", model_metrics[i].name, model_metrics[i].help,
+                   model_metrics[i].name, model_metrics[i].type);
+        registry_stats(x->server->registry, print_one, &w);
+    }
+    buf_printf(&b,
+               "# HELP hearth_active_requests Requests being worked on.\n# TYPE hearth_active_requests "
+               "gauge\nhearth_active_requests %d\n",
+               server_active(x->server));
+    buf_printf(&b,
+               "# HELP hearth_uptime_seconds Since the server started.\n# TYPE hearth_uptime_seconds "
+               "gauge\nhearth_uptime_seconds %.3f\n",
+               clock_seconds() - x->server->started);
+    exchange_reply(x, 200, "text/plain; version=0.0.4; charset=utf-8", &b);
+}

@@ -1,0 +1,130 @@
+/* json_in.c - see json_in.h. */
+#include "http/json_in.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "http/json_out.h"
+
+/* Depth and number of values, by the structural bytes outside strings. Not a validator: the parser is. */
+static bool within_limits(const char *s, size_t len, const struct json_limits *l, struct fault *f)
+{
+    int depth = 0;
+    int64_t values = 1;
+    for (size_t i = 0; i < len; i++) {
+        switch (s[i]) {
+        case '"':
+            for (i++; i < len && s[i] != '"'; i++)
+                if (s[i] == '\\') i++;
+            break;
+        case '{':
+        case '[':
+            values++;
+            if (++depth > l->depth)
+                return err_set(&f->err, ERR_REQUEST, "the JSON body is nested deeper than %d", l->depth);
+            break;
+        case '}':
+        case ']': depth--; break;
+        case ',':
+        case ':': values++; break;
+        default: break;
+        }
+        if (values > l->values)
+            return err_set(&f->err, ERR_REQUEST, "the JSON body has more than %lld values",
+                           (long long)l->values);
+    }
+    return true;
+}
+
+bool json_in_parse(const char *s, size_t len, const struct json_limits *l, json_t **out, struct fault *f)
+{
+    json_error_t je;
+    f->param = NULL;
+    if (!len) return err_set(&f->err, ERR_REQUEST, "the request has no body; a JSON object is expected");
+    if (!within_limits(s, len, l, f)) return false;
+    json_t *v = json_loadb(s, len, JSON_REJECT_DUPLICATES, &je);
+    if (!v) {
+        if (json_error_code(&je) == json_error_out_of_memory)
+            return err_set(&f->err, ERR_NOMEM, "out of memory");
+        if (json_error_code(&je) == json_error_null_character)
+            return err_set(
+                &f->err, ERR_REQUEST,
+                "the body holds the character \\u0000 (line %d, column %d), which no text may hold", je.line,
+                je.column);
+        return err_set(&f->err, ERR_REQUEST, "the body is not valid JSON: %s (line %d, column %d)", je.text,
+                       je.line, je.column);
+    }
+    if (!json_is_object(v)) {
+        json_decref(v);
+        return err_set(&f->err, ERR_REQUEST, "the body must be a JSON object");
+    }
+    *out = v;
+    return true;
+}
+
+static bool complain(const json_t *v, const char *name, const char *what, struct fault *f)
+{
+    struct buf b = BUF_INIT(512);
+    json_out_excerpt(&b, v, 80);
+    f->param = name;
+    err_set(&f->err, ERR_REQUEST, "%s must be %s, got %s", name, what, b.data ? b.data : "?");
+    buf_free(&b);
+    return false;
+}
+
+bool json_in_bad(const json_t *v, const char *name, const char *what, struct fault *f)
+{
+    return complain(v, name, what, f);
+}
+
+bool json_in_int(const json_t *v, const char *name, int64_t min, int64_t max, int64_t *out, struct fault *f)
+{
+    char what[96];
+    int64_t x = json_integer_value(v);
+    bool whole = json_is_integer(v);
+    if (json_is_real(v) && json_real_value(v) == floor(json_real_value(v)) &&
+        fabs(json_real_value(v)) < 9e15) {
+        x = (int64_t)json_real_value(v); /* 5.0 is a whole number too */
+        whole = true;
+    }
+    if (!whole) return complain(v, name, "a whole number", f);
+    if (x >= min && x <= max) {
+        *out = x;
+        return true;
+    }
+    if (max == INT64_MAX)
+        snprintf(what, sizeof what, "at least %lld", (long long)min);
+    else
+        snprintf(what, sizeof what, "between %lld and %lld", (long long)min, (long long)max);
+    return complain(v, name, what, f);
+}
+
+bool json_in_num(const json_t *v, const char *name, double min, double max, double *out, struct fault *f)
+{
+    char what[96];
+    if (!json_is_number(v)) return complain(v, name, "a number", f);
+    double x = json_number_value(v);
+    if (x >= min && x <= max) {
+        *out = x;
+        return true;
+    }
+    if (isinf(max))
+        snprintf(what, sizeof what, "at least %g", min);
+    else
+        snprintf(what, sizeof what, "between %g and %g", min, max);
+    return complain(v, name, what, f);
+}
+
+bool json_in_bool(const json_t *v, const char *name, bool *out, struct fault *f)
+{
+    if (!json_is_boolean(v)) return complain(v, name, "true or false", f);
+    *out = json_is_true(v);
+    return true;
+}
+
+bool json_in_str(const json_t *v, const char *name, const char **out, struct fault *f)
+{
+    if (!json_is_string(v)) return complain(v, name, "a string", f);
+    *out = json_string_value(v);
+    return true;
+}

@@ -1,0 +1,135 @@
+/* json_in_test.c - what a body may be, and how a value that is not what was asked for is named. */
+#include <limits.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "http/json_in.h"
+#include "http/json_out.h"
+
+static const struct json_limits limits = { 8, 100 };
+
+static bool parses(const char *s, size_t len, struct fault *f)
+{
+    json_t *v = NULL;
+    *f = (struct fault){ { ERR_NONE, "" }, NULL };
+    bool ok = json_in_parse(s, len, &limits, &v, f);
+    json_decref(v);
+    return ok;
+}
+
+static void test_bodies(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body, *why; /* why NULL: fine */
+    } cases[] = {
+        { "{}", NULL },
+        { " {\"a\": [1, 2.5, \"\\u00e9\"]} ", NULL },
+        { "{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":1}}}}}}}", NULL },
+        { "{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":1}}}}}}}}}", "deeper than 8" },
+        { "{\"a\":\"[[[[[[[[[[[[\\\"[[[[[\"}", NULL }, /* brackets in strings do not count */
+        { "", "no body" },
+        { "[]", "must be a JSON object" },
+        { "{", "not valid JSON" },
+        { "{\"a\":1,}", "not valid JSON" },
+        { "{\"a\":1,\"a\":2}", "duplicate" },
+        { "{\"a\":NaN}", "not valid JSON" },
+        { "{\"a\":1e999}", "overflow" },
+        { "{\"a\":99999999999999999999}", "too big integer" },
+        { "{\"a\":\"\xff\"}", "not valid JSON" },
+        { "{\"a\":\"\\ud800\"}", "not valid JSON" },
+        { "{\"a\":\"\\u0000\"}", "\\u0000" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fault f;
+        bool ok = parses(cases[i].body, strlen(cases[i].body), &f);
+        if (ok != !cases[i].why || (cases[i].why && !strstr(f.err.msg, cases[i].why)))
+            fail_msg("%s -> %s", cases[i].body, f.err.msg);
+    }
+    char many[1024] = "{\"a\":[1";
+    for (int i = 0; i < 200; i++) strcat(many, ",1");
+    strcat(many, "]}");
+    struct fault f;
+    assert_false(parses(many, strlen(many), &f));
+    assert_non_null(strstr(f.err.msg, "more than 100 values"));
+}
+
+static void expect(bool ok, const struct fault *f, const char *message)
+{
+    assert_false(ok);
+    assert_string_equal(f->err.msg, message);
+    assert_string_equal(f->param, "x");
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    struct fault f = { { ERR_NONE, "" }, NULL };
+    json_t *half = json_real(3.5), *five = json_integer(5), *whole = json_real(5),
+           *text = json_string("warm"), *list = json_pack("[i,i]", 1, 2);
+    double d;
+    int64_t i;
+    bool b;
+    expect(json_in_num(half, "x", 0, 2, &d, &f), &f, "x must be between 0 and 2, got 3.5");
+    expect(json_in_num(text, "x", 0, 2, &d, &f), &f, "x must be a number, got \"warm\"");
+    expect(json_in_int(half, "x", 0, 9, &i, &f), &f, "x must be a whole number, got 3.5");
+    expect(json_in_int(five, "x", 1, 4, &i, &f), &f, "x must be between 1 and 4, got 5");
+    expect(json_in_int(five, "x", 6, INT64_MAX, &i, &f), &f, "x must be at least 6, got 5");
+    expect(json_in_num(five, "x", 6, HUGE_VAL, &d, &f), &f, "x must be at least 6, got 5");
+    expect(json_in_bool(list, "x", &b, &f), &f, "x must be true or false, got [1,2]");
+    assert_true(json_in_int(whole, "x", 0, 9, &i, &f) && i == 5);
+    assert_true(json_in_num(five, "x", 0, 9, &d, &f) && d == 5);
+    json_decref(half);
+    json_decref(five);
+    json_decref(whole);
+    json_decref(text);
+    json_decref(list);
+}
+
+static void check_out(const char *in, size_t len, const char *want)
+{
+    struct buf b = BUF_INIT(0);
+    json_out_str(&b, in, len);
+    assert_string_equal(b.data, want);
+    buf_free(&b);
+}
+
+static void test_strings_out(void **state)
+{
+    (void)state;
+    check_out("a\"b\\c\n\t\x01\x7f", 9, "\"a\\\"b\\\\c\\n\\t\\u0001\\u007f\"");
+    check_out("\xc3\xa9\xf0\x9f\x98\x80", 6, "\"\xc3\xa9\xf0\x9f\x98\x80\"");
+    check_out("a\0b", 3, "\"a\\u0000b\"");
+    check_out("\xc3", 1, "\"\xef\xbf\xbd\"");
+    check_out("\xed\xa0\x80!", 4, "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd!\"");
+    check_out("\xc0\xaf", 2, "\"\xef\xbf\xbd\xef\xbf\xbd\"");
+}
+
+static void test_numbers_out(void **state)
+{
+    (void)state;
+    struct buf b = BUF_INIT(0);
+    json_out_num(&b, 0.1);
+    buf_putc(&b, ' ');
+    json_out_float(&b, -0.1F);
+    buf_putc(&b, ' ');
+    json_out_float(&b, 0);
+    buf_putc(&b, ' ');
+    json_out_float(&b, -INFINITY);
+    assert_string_equal(b.data, "0.1 -0.1 0.0 -9999.0");
+    buf_free(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_bodies), cmocka_unit_test(test_values),
+                                        cmocka_unit_test(test_strings_out),
+                                        cmocka_unit_test(test_numbers_out) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,107 @@
+/* json_out.c - see json_out.h. */
+#include "http/json_out.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Length of the valid UTF-8 sequence at s (n bytes left), 0 when there is none (RFC 3629: no overlong forms, no surrogates). */
+static size_t utf8_length(const unsigned char *s, size_t n)
+{
+    unsigned char c = s[0];
+    size_t len = c < 0x80                 ? 1
+                 : c >= 0xC2 && c <= 0xDF ? 2
+                 : c >= 0xE0 && c <= 0xEF ? 3
+                 : c >= 0xF0 && c <= 0xF4 ? 4
+                                          : 0;
+    if (!len || len > n) return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((s[i] & 0xC0) != 0x80) return 0;
+    if (c == 0xE0 && s[1] < 0xA0) return 0;
+    if (c == 0xED && s[1] > 0x9F) return 0;
+    if (c == 0xF0 && s[1] < 0x90) return 0;
+    if (c == 0xF4 && s[1] > 0x8F) return 0;
+    return len;
+}
+
+void json_out_str(struct buf *b, const char *text, size_t len)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    buf_putc(b, '"');
+    size_t from = 0, i = 0;
+    while (i < len) {
+        unsigned char c = s[i];
+        size_t n = c < 0x80 ? 1 : utf8_length(s + i, len - i);
+        if (n && c >= 0x20 && c != '"' && c != '\\' && c != 0x7F) {
+            i += n;
+            continue;
+        }
+        buf_append(b, text + from, i - from);
+        switch (c) {
+        case '"': buf_puts(b, "\\\""); break;
+        case '\\': buf_puts(b, "\\\\"); break;
+        case '\n': buf_puts(b, "\\n"); break;
+        case '\r': buf_puts(b, "\\r"); break;
+        case '\t': buf_puts(b, "\\t"); break;
+        default:
+            if (n)
+                buf_printf(b, "\\u%04x", c);
+            else
+                buf_puts(b, "\xEF\xBF\xBD");
+        }
+        from = ++i;
+    }
+    buf_append(b, text + from, len - from);
+    buf_putc(b, '"');
+}
+
+void json_out_cstr(struct buf *b, const char *s)
+{
+    if (s)
+        json_out_str(b, s, strlen(s));
+    else
+        buf_puts(b, "null");
+}
+
+static void put_number(struct buf *b, double v, int first, int last, bool is_float)
+{
+    char s[40];
+    if (!isfinite(v)) v = -9999;
+    for (int digits = first; digits <= last; digits++) {
+        snprintf(s, sizeof s, "%.*g", digits, v);
+        if (is_float ? strtof(s, NULL) == (float)v : strtod(s, NULL) == v) break;
+    }
+    buf_puts(b, s);
+    if (!strpbrk(s, ".e")) buf_puts(b, ".0");
+}
+
+void json_out_num(struct buf *b, double v) { put_number(b, v, 6, 17, false); }
+void json_out_float(struct buf *b, float v) { put_number(b, (double)v, 6, 9, true); }
+
+void json_out_excerpt(struct buf *b, const json_t *v, size_t max)
+{
+    if (json_is_real(v)) {
+        char s[40];
+        for (int digits = 1; digits <= 17; digits++) {
+            snprintf(s, sizeof s, "%.*g", digits, json_real_value(v));
+            if (strtod(s, NULL) == json_real_value(v)) break;
+        }
+        buf_puts(b, s);
+        return;
+    }
+    /* A huge value is not printed whole just to be cut. */
+    char *small = malloc(max + 1);
+    size_t n = small ? json_dumpb(v, small, max, JSON_ENCODE_ANY | JSON_COMPACT) : 0;
+    if (small && n <= max) {
+        buf_append(b, small, n);
+    } else if (small) {
+        while (max && ((unsigned char)small[max - 1] & 0xC0) == 0x80)
+            max--; /* not in the middle of a character */
+        if (max && (unsigned char)small[max - 1] >= 0xC0) max--;
+        buf_append(b, small, max);
+        buf_puts(b, "...");
+    }
+    free(small);
+}

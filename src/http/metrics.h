@@ -1,0 +1,33 @@
+/* metrics.h - counters for Prometheus. What models count themselves (tokens, batches, pages) is read from them when asked.
+ *
+ * Threads    recording is lock-free; printing sees each counter at its own moment. */
+#ifndef HEARTH_HTTP_METRICS_H
+#define HEARTH_HTTP_METRICS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+enum { METRICS_ROUTES = 48, METRICS_STATUSES = 20, HISTOGRAM_BUCKETS = 16 };
+
+struct histogram {
+    atomic_ullong bucket[HISTOGRAM_BUCKETS + 1]; /* the last: above every bound */
+    atomic_ullong sum_us;
+};
+
+struct metrics {
+    atomic_ullong requests[METRICS_ROUTES][METRICS_STATUSES];
+    struct histogram ttft, inter_token, duration;
+};
+
+/* route: its row in the table; METRICS_ROUTES-1 for none. */
+void metrics_request(struct metrics *m, int route, int status);
+void metrics_ttft(struct metrics *m, double seconds);
+void metrics_inter_token(struct metrics *m, double seconds);
+void metrics_duration(struct metrics *m, double seconds); /* of text requests, whole */
+
+/* route_name gives the label of a row, NULL after the last. */
+void metrics_print(struct buf *b, const struct metrics *m, const char *(*route_name)(int row));
+
+#endif

@@ -1,0 +1,139 @@
+/* models.c - the list of models that can be used, and one of them: as OpenAI and Fireworks' inference API show them, and as Fireworks'
+ * control plane does (/v1/accounts/ACCOUNT/models). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "http/exchange.h"
+#include "http/handlers.h"
+#include "http/json_out.h"
+#include "service/registry.h"
+
+static void print_model(struct buf *b, const struct model_row *m)
+{
+    const struct catalog_model *c = m->catalog;
+    buf_puts(b, "{\"id\":");
+    json_out_cstr(b, m->id);
+    buf_puts(b, ",\"object\":\"model\",\"owned_by\":");
+    json_out_cstr(b, c && *c->owner ? c->owner : "local");
+    buf_printf(b,
+               ",\"created\":%lld,\"kind\":\"%s\",\"supports_chat\":%s,\"supports_image_input\":false,"
+               "\"supports_tools\":false",
+               (long long)(c && c->created ? c->created : m->installed_unix),
+               m->image ? "FLUMINA_BASE_MODEL" : "HF_BASE_MODEL", m->image ? "false" : "true");
+    if (m->n_ctx)
+        buf_printf(b, ",\"context_length\":%d", m->n_ctx);
+    else if (c && c->context)
+        buf_printf(b, ",\"context_length\":%lld", (long long)c->context);
+    buf_putc(b, '}');
+}
+
+void models_list(struct exchange *x)
+{
+    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct model_row *rows;
+    int n;
+    if (!registry_list(x->server->registry, &rows, &n, &f.err)) {
+        exchange_fault_from(x, &f);
+        return;
+    }
+    struct buf b = BUF_INIT(0);
+    buf_puts(&b, "{\"object\":\"list\",\"data\":[");
+    for (int i = 0; i < n; i++) {
+        if (i) buf_putc(&b, ',');
+        print_model(&b, &rows[i]);
+    }
+    buf_puts(&b, "]}");
+    free(rows);
+    exchange_reply(x, 200, "application/json", &b);
+}
+
+/* The id may come with its slashes raw or as %2F: the path has been decoded. */
+void models_get(struct exchange *x)
+{
+    struct fault f = { { ERR_NONE, "" }, "model" };
+    struct model *m;
+    struct model_row *rows;
+    int n;
+    if (!registry_find(x->server->registry, x->tail, &m, &f.err) ||
+        !registry_list(x->server->registry, &rows, &n, &f.err)) {
+        exchange_fault_from(x, &f);
+        return;
+    }
+    struct buf b = BUF_INIT(0);
+    for (int i = 0; i < n && !b.len; i++)
+        if (!strcmp(rows[i].id, model_id(m))) print_model(&b, &rows[i]);
+    free(rows);
+    exchange_reply(x, 200, "application/json", &b);
+}
+
+/* ---- the control plane's view -------------------------------------------------------------------------------------- */
+
+static void print_account_model(struct buf *b, const struct model_row *m)
+{
+    const struct catalog_model *c = m->catalog;
+    long long context = m->n_ctx ? m->n_ctx : c ? (long long)c->context : 0;
+    buf_puts(b, "{\"name\":");
+    json_out_cstr(b, m->id);
+    buf_puts(b, ",\"displayName\":");
+    json_out_cstr(b, c && *c->name ? c->name : catalog_last_part(m->id));
+    buf_printf(b,
+               ",\"kind\":\"%s\",\"state\":\"READY\",\"public\":true,\"contextLength\":%lld,"
+               "\"supportsImageInput\":false,\"supportsTools\":false}",
+               m->image ? "FLUMINA_BASE_MODEL" : "HF_BASE_MODEL", context);
+}
+
+static long query_number(struct exchange *x, const char *name, long min, long max, long otherwise)
+{
+    const char *s = MHD_lookup_connection_value(x->connection, MHD_GET_ARGUMENT_KIND, name);
+    char *end;
+    long v = s ? strtol(s, &end, 10) : otherwise;
+    return !s || end == s || *end || v < min ? otherwise : v > max ? max : v;
+}
+
+/* A page of the account's models; the token is the number of rows before the page. */
+static void account_page(struct exchange *x, const char *account, size_t len, const struct model_row *rows,
+                         int n)
+{
+    struct buf b = BUF_INIT(0);
+    long size = query_number(x, "pageSize", 1, 200, 50), skip = query_number(x, "pageToken", 0, n, 0),
+         total = 0, printed = 0;
+    buf_puts(&b, "{\"models\":[");
+    for (int i = 0; i < n; i++) {
+        const char *id = rows[i].id;
+        if (strncmp(id, "accounts/", 9) || strncmp(id + 9, account, len) || id[9 + len] != '/') continue;
+        if (total++ < skip || printed >= size) continue;
+        if (printed++) buf_putc(&b, ',');
+        print_account_model(&b, &rows[i]);
+    }
+    buf_puts(&b, "],\"nextPageToken\":\"");
+    if (skip + printed < total) buf_printf(&b, "%ld", skip + printed);
+    buf_printf(&b, "\",\"totalSize\":%ld}", total);
+    exchange_reply(x, 200, "application/json", &b);
+}
+
+void account_models_get(struct exchange *x)
+{
+    struct fault f = { { ERR_NONE, "" }, NULL };
+    const char *rest = strchr(x->tail, '/'), *name = rest && !strncmp(rest, "/models/", 8) ? rest + 8 : NULL;
+    struct model_row *rows;
+    struct model *m = NULL;
+    int n;
+    if (!rest || (!name && strcmp(rest, "/models"))) {
+        exchange_fault(x, FAULT_URL, NULL, "there is nothing at GET %.200s", x->path);
+        return;
+    }
+    if ((name && !registry_find(x->server->registry, name, &m, &f.err)) ||
+        !registry_list(x->server->registry, &rows, &n, &f.err)) {
+        exchange_fault_from(x, &f);
+        return;
+    }
+    if (name) {
+        struct buf b = BUF_INIT(0);
+        for (int i = 0; i < n && !b.len; i++)
+            if (!strcmp(rows[i].id, model_id(m))) print_account_model(&b, &rows[i]);
+        exchange_reply(x, 200, "application/json", &b);
+    } else {
+        account_page(x, x->tail, (size_t)(rest - x->tail), rows, n);
+    }
+    free(rows);
+}

@@ -1,0 +1,603 @@
+/* pictures.c - image endpoints: from a body or a form to a drawing, and from its events to a reply, bytes or a stream. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "http/dialects/picture_wire.h"
+#include "http/exchange.h"
+#include "http/handlers.h"
+#include "http/json_out.h"
+#include "http/routes.h"
+#include "service/files.h"
+
+enum { MOST = 10 };
+
+struct done_picture {
+    unsigned char *bytes;
+    size_t len;
+    int width, height;
+    uint64_t seed;
+    bool nsfw, filtered;
+    char url[FILES_NAME]; /* name in the folder of files */
+};
+
+struct picture_work {
+    struct picture_wire wire;
+    struct model *model;
+    struct pictures *pictures;
+    struct picture_facts facts; /* what the request became; model points into the registry */
+    struct done_picture done[MOST];
+    int n_done;
+    bool over, failed;
+    double seconds;
+    struct err error;
+};
+
+static void work_free(void *arg)
+{
+    struct picture_work *t = arg;
+    if (!t) return;
+    pictures_free(t->pictures);
+    for (int i = 0; i < MOST; i++) free(t->done[i].bytes);
+    picture_wire_free(&t->wire);
+    free(t);
+}
+
+static void work_cancel(void *arg) { pictures_cancel(((struct picture_work *)arg)->pictures); }
+
+static void on_event(void *arg) { exchange_wake(arg); }
+
+/* ---- base64 ------------------------------------------------------------------------------------------------ */
+
+static void put_base64(struct buf *b, const unsigned char *p, size_t n)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char out[4096];
+    size_t at = 0;
+    for (size_t i = 0; i < n; i += 3) {
+        unsigned v =
+            (unsigned)p[i] << 16 | (i + 1 < n ? (unsigned)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0);
+        out[at++] = digits[v >> 18];
+        out[at++] = digits[v >> 12 & 63];
+        out[at++] = i + 1 < n ? digits[v >> 6 & 63] : '=';
+        out[at++] = i + 2 < n ? digits[v & 63] : '=';
+        if (at == sizeof out) {
+            buf_append(b, out, at);
+            at = 0;
+        }
+    }
+    buf_append(b, out, at);
+}
+
+/* ---- events ------------------------------------------------------------------------------------------------ */
+
+static void fail(struct picture_work *t, const struct err *e)
+{
+    t->failed = t->over = true;
+    t->error = *e;
+}
+
+static void take_picture(struct exchange *x, struct picture_work *t, struct picture_event *ev)
+{
+    if (ev->index < 0 || ev->index >= MOST || t->done[ev->index].bytes) return;
+    struct done_picture *d = &t->done[ev->index];
+    struct err e = { 0 };
+    *d = (struct done_picture){ .bytes = ev->bytes,
+                                .len = ev->len,
+                                .width = ev->width,
+                                .height = ev->height,
+                                .seed = ev->seed,
+                                .nsfw = ev->nsfw,
+                                .filtered = ev->filtered };
+    ev->bytes = NULL;
+    t->n_done++;
+    if (t->wire.answer == ANSWER_URL &&
+        !files_put(x->server->o.files, d->bytes, d->len, picture_extension(t->wire.q.format), d->url, &e)) {
+        fail(t, &e);
+    }
+}
+
+static void take_event(struct exchange *x, struct picture_work *t, struct picture_event *ev)
+{
+    switch (ev->type) {
+    case PICTURE_PROGRESS: break;
+    case PICTURE_READY: take_picture(x, t, ev); break;
+    case PICTURE_DONE:
+        t->over = true;
+        t->seconds = ev->seconds;
+        metrics_duration(&x->server->metrics, clock_seconds() - x->started);
+        snprintf(x->note, sizeof x->note, "%.70s %d picture%s %dx%d, %d steps, %.2f s",
+                 strrchr(t->facts.model, '/') ? strrchr(t->facts.model, '/') + 1 : t->facts.model, t->n_done,
+                 t->n_done == 1 ? "" : "s", t->done[0].width, t->done[0].height, t->facts.steps, t->seconds);
+        break;
+    case PICTURE_ERROR: fail(t, &ev->error); break;
+    }
+}
+
+static const char *early_end(struct exchange *x, const struct picture_work *t, enum fault_kind *kind)
+{
+    if (exchange_timed_out(x)) {
+        bool stopping = atomic_load(&x->server->draining);
+        *kind = stopping ? FAULT_UNAVAILABLE : FAULT_TIMEOUT;
+        return stopping ? "the server is stopping; the request was cancelled"
+                        : "the request took longer than this server allows";
+    }
+    if (!t->failed) return NULL;
+    *kind = fault_of(t->error.code);
+    return t->error.msg;
+}
+
+/* ---- replies ----------------------------------------------------------------------------------------------- */
+
+/* Where this client reached us: the address it used, or the one it should use. */
+static void put_url(struct exchange *x, struct buf *b, const char *name)
+{
+    const char *host = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Host");
+    const char *proto = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "X-Forwarded-Proto");
+    struct buf url = BUF_INIT(2048);
+    if (host && *host && strlen(host) < 300 && !strpbrk(host, "/\\@ \t")) {
+        buf_printf(&url, "%s://%s/files/%s", proto && !strcmp(proto, "https") ? "https" : "http", host, name);
+    } else {
+        buf_printf(&url, "%s/files/%s", x->server->url, name);
+    }
+    json_out_cstr(b, url.data ? url.data : "");
+    buf_free(&url);
+}
+
+static void print_openai(struct exchange *x, struct picture_work *t, struct buf *b)
+{
+    buf_printf(b, "{\"created\":%lld,\"data\":[", (long long)time(NULL));
+    for (int i = 0; i < t->n_done; i++) {
+        const struct done_picture *d = &t->done[i];
+        buf_puts(b, i ? ",{" : "{");
+        if (t->wire.answer == ANSWER_URL) {
+            buf_puts(b, "\"url\":");
+            put_url(x, b, d->url);
+        } else {
+            buf_puts(b, "\"b64_json\":\"");
+            put_base64(b, d->bytes, d->len);
+            buf_putc(b, '"');
+        }
+        buf_printf(b, ",\"seed\":%llu", (unsigned long long)d->seed);
+        if (d->nsfw) buf_printf(b, ",\"nsfw\":true,\"filtered\":%s", d->filtered ? "true" : "false");
+        buf_putc(b, '}');
+    }
+    buf_puts(b, "]}");
+}
+
+static void print_data_uri(struct buf *b, const struct picture_work *t, const struct done_picture *d)
+{
+    buf_printf(b, "\"data:%s;base64,", image_format_mime(t->wire.q.format));
+    put_base64(b, d->bytes, d->len);
+    buf_putc(b, '"');
+}
+
+static const char *finish_reason(const struct done_picture *d)
+{
+    return d->filtered ? "CONTENT_FILTERED" : "SUCCESS";
+}
+
+static void print_workflow(struct exchange *x, struct picture_work *t, struct buf *b)
+{
+    buf_printf(b, "{\"id\":\"%s\",\"base64\":[", x->id);
+    for (int i = 0; i < t->n_done; i++) {
+        if (i) buf_putc(b, ',');
+        print_data_uri(b, t, &t->done[i]);
+    }
+    buf_printf(b, "],\"finishReason\":\"%s\",\"seed\":%llu}", finish_reason(&t->done[0]),
+               (unsigned long long)t->done[0].seed);
+}
+
+static void print_sdxl(struct picture_work *t, struct buf *b)
+{
+    buf_putc(b, '[');
+    for (int i = 0; i < t->n_done; i++) {
+        const struct done_picture *d = &t->done[i];
+        buf_puts(b, i ? ",{\"base64\":\"" : "{\"base64\":\"");
+        put_base64(b, d->bytes, d->len);
+        buf_printf(b, "\",\"finishReason\":\"%s\",\"seed\":%llu}", finish_reason(d),
+                   (unsigned long long)d->seed);
+    }
+    buf_putc(b, ']');
+}
+
+/* No further top-level keys: a documented client builds a fixed structure from them. */
+static void print_firemoon(struct exchange *x, struct picture_work *t, struct buf *b)
+{
+    buf_puts(b, "{\"images\":[");
+    for (int i = 0; i < t->n_done; i++) {
+        const struct done_picture *d = &t->done[i];
+        buf_puts(b, i ? ",{\"url\":" : "{\"url\":");
+        put_url(x, b, d->url);
+        buf_printf(b, ",\"width\":%d,\"height\":%d,\"content_type\":\"%s\"}", d->width, d->height,
+                   image_format_mime(t->wire.q.format));
+    }
+    buf_printf(b, "],\"seed\":%llu,\"has_nsfw_concepts\":[", (unsigned long long)t->facts.seed);
+    for (int i = 0; i < t->n_done; i++)
+        buf_printf(b, "%s%s", i ? "," : "", t->done[i].nsfw ? "true" : "false");
+    buf_printf(b, "],\"timings\":{\"inference\":%.3f}}", t->seconds);
+}
+
+static void reply(struct exchange *x, struct picture_work *t)
+{
+    struct buf b = BUF_INIT(0);
+    if (t->wire.style & (PICTURES_WORKFLOW | PICTURES_SDXL)) {
+        exchange_header(x, "Seed", "%llu", (unsigned long long)t->done[0].seed);
+        exchange_header(x, "Finish-Reason", "%s", finish_reason(&t->done[0]));
+    }
+    if (t->wire.answer == ANSWER_BYTES) {
+        buf_append(&b, t->done[0].bytes, t->done[0].len);
+        exchange_reply(x, 200, image_format_mime(t->wire.q.format), &b);
+        return;
+    }
+    switch (t->wire.style) {
+    case PICTURES_OPENAI: print_openai(x, t, &b); break;
+    case PICTURES_WORKFLOW: print_workflow(x, t, &b); break;
+    case PICTURES_SDXL: print_sdxl(t, &b); break;
+    case PICTURES_FIREMOON: print_firemoon(x, t, &b); break;
+    }
+    if (b.failed) {
+        buf_free(&b);
+        exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
+        return;
+    }
+    exchange_reply(x, 200, "application/json", &b);
+}
+
+static bool collect(struct exchange *x, void *arg)
+{
+    struct picture_work *t = arg;
+    struct picture_event ev;
+    enum fault_kind kind;
+    while (!t->over && pictures_next(t->pictures, &ev)) {
+        take_event(x, t, &ev);
+        picture_event_free(&ev);
+    }
+    const char *why = early_end(x, t, &kind);
+    if (why)
+        exchange_fault(x, kind, NULL, "%s", why);
+    else if (t->over)
+        reply(x, t);
+    return why || t->over;
+}
+
+/* ---- a stream ---------------------------------------------------------------------------------------------- */
+
+static void open_event(struct buf *out, const struct picture_work *t, const char *what)
+{
+    const char *family = t->wire.edit ? "image_edit" : "image_generation";
+    buf_printf(out, "event: %s.%s\ndata: {\"type\":\"%s.%s\"", family, what, family, what);
+}
+
+/* Which preview the event of a step is, from 0; below 0: none, for the client wants fewer and gets them evenly spread. */
+static int partial_index(const struct picture_work *t, const struct picture_event *ev)
+{
+    int n = t->wire.partial;
+    if (n < 0 || n >= ev->steps || ev->steps < 1) return ev->step - 1;
+    int now = ev->step * n / ev->steps, before = (ev->step - 1) * n / ev->steps;
+    return now > before ? now - 1 : -1;
+}
+
+static void stream_event(struct exchange *x, struct picture_work *t, struct picture_event *ev,
+                         struct buf *out)
+{
+    if (ev->type == PICTURE_PROGRESS) {
+        int partial = partial_index(t, ev);
+        if (partial < 0) return;
+        open_event(out, t, "partial_image");
+        buf_printf(
+            out,
+            ",\"index\":%d,\"partial_image_index\":%d,\"step\":%d,\"steps\":%d,\"created_at\":%lld,\"size\":"
+            "\"%dx%d\""
+            ",\"quality\":\"auto\",\"background\":\"opaque\",\"output_format\":\"jpeg\",\"b64_json\":\"",
+            ev->index, partial, ev->step, ev->steps, (long long)time(NULL), t->facts.width, t->facts.height);
+        if (ev->bytes) put_base64(out, ev->bytes, ev->len);
+        buf_puts(out, "\"}\n\n");
+    } else if (ev->type == PICTURE_READY) {
+        int i = ev->index;
+        take_event(x, t, ev);
+        const struct done_picture *d = &t->done[i];
+        open_event(out, t, "completed");
+        buf_printf(out,
+                   ",\"index\":%d,\"created_at\":%lld,\"size\":\"%dx%d\",\"quality\":\"auto\",\"background\":"
+                   "\"opaque\""
+                   ",\"output_format\":\"%s\",\"seed\":%llu,\"usage\":{\"input_tokens\":0,\"output_tokens\":"
+                   "0,\"total_tokens\":0,"
+                   "\"input_tokens_details\":{\"text_tokens\":0,\"image_tokens\":0}}",
+                   i, (long long)time(NULL), d->width, d->height, image_format_mime(t->wire.q.format) + 6,
+                   (unsigned long long)d->seed);
+        if (t->wire.answer == ANSWER_URL) {
+            buf_puts(out, ",\"url\":");
+            put_url(x, out, d->url);
+        }
+        buf_puts(out, ",\"b64_json\":\"");
+        put_base64(out, d->bytes, d->len);
+        buf_puts(out, "\"}\n\n");
+    } else {
+        take_event(x, t, ev);
+        if (ev->type == PICTURE_DONE) buf_puts(out, "data: [DONE]\n\n");
+    }
+}
+
+static enum produced produce(struct exchange *x, void *arg, struct buf *out)
+{
+    struct picture_work *t = arg;
+    struct picture_event ev;
+    enum fault_kind kind;
+    if (t->over) return PRODUCED_END;
+    while (!out->len && !t->over && !early_end(x, t, &kind) && pictures_next(t->pictures, &ev)) {
+        stream_event(x, t, &ev, out);
+        picture_event_free(&ev);
+    }
+    const char *why = early_end(x, t, &kind);
+    if (why) {
+        buf_clear(out);
+        buf_puts(out, "event: error\ndata: ");
+        fault_print(out, DIALECT_OPENAI, kind, NULL, why);
+        buf_puts(out, "\n\n");
+        snprintf(x->note, sizeof x->note, "%.150s", why);
+        t->over = true;
+    }
+    return out->len ? PRODUCED_EVENT : PRODUCED_NOTHING;
+}
+
+static const struct work_ops picture_ops = { collect, produce, work_cancel, work_free };
+
+/* ---- requests ---------------------------------------------------------------------------------------------- */
+
+static void refuse(struct exchange *x, struct picture_work *t, const struct fault *f)
+{
+    if (t->wire.style == PICTURES_FIREMOON && t->wire.n_faults) {
+        struct buf b = BUF_INIT(65536);
+        const char *list = t->wire.faults.data ? t->wire.faults.data : "";
+        buf_printf(&b,
+                   "{\"error\":\"Invalid input\",\"message\":\"Input validation "
+                   "failed\",\"errors\":[%s],\"details\":{\"errors\":[%s]}}",
+                   list, list);
+        work_free(t);
+        exchange_reply(x, 400, "application/json", &b);
+        return;
+    }
+    struct fault copy = *f;
+    work_free(t);
+    exchange_fault_from(x, &copy);
+}
+
+static void start(struct exchange *x)
+{
+    struct picture_work *t = x->scratch;
+    struct fault f = { { ERR_NONE, "" }, NULL };
+    if (!pictures_start(x->server->registry, t->model, x->server->o.safety, &t->wire.q, on_event, x,
+                        &t->pictures, &f)) {
+        refuse(x, t, &f);
+        return;
+    }
+    t->facts = *pictures_facts(t->pictures);
+    exchange_run(x, &picture_ops, t, t->wire.stream);
+}
+
+static bool read_body(struct exchange *x, struct picture_work *t, struct fault *f)
+{
+    const char *type = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Content-Type");
+    const char *body = x->body.data ? x->body.data : "";
+    if (type && !strncasecmp(type, "multipart/form-data", 19)) {
+        struct multipart *m = malloc(sizeof *m);
+        bool ok = m || err_set(&f->err, ERR_NOMEM, "out of memory");
+        ok = ok && multipart_parse(m, type, body, x->body.len, &f->err) &&
+             picture_wire_form(&t->wire, m, x->server->o.strict_fields, f);
+        free(m);
+        return ok;
+    }
+    json_t *o;
+    if (!json_in_parse(body, x->body.len, &x->server->json, &o, f)) return false;
+    bool ok = picture_wire_json(&t->wire, o, x->server->o.strict_fields, f);
+    json_decref(o);
+    return ok;
+}
+
+/* model: from the path, or NULL to take it from the body. */
+static void picture_post(struct exchange *x, enum picture_style style, const char *model, bool edit)
+{
+    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct picture_work *t = calloc(1, sizeof *t);
+    if (!t) {
+        exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
+        return;
+    }
+    picture_wire_init(&t->wire, style, x->dialect == DIALECT_FIREWORKS);
+    t->wire.edit = edit;
+    const char *accept = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Accept");
+    const char *inside =
+        MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Json-Return-Image-Accept");
+    const char *quality = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Jpeg-Quality");
+    if (style & (PICTURES_WORKFLOW | PICTURES_SDXL)) {
+        if (!picture_wire_accept(&t->wire, accept, inside)) {
+            struct buf b = BUF_INIT(0);
+            work_free(t);
+            fault_print(&b, x->dialect, FAULT_INVALID, "Accept",
+                        "Accept must allow image/png, image/jpeg, image/webp or application/json");
+            exchange_reply(x, 406, "application/json", &b);
+            return;
+        }
+        int q = quality ? atoi(quality) : 0;
+        if (q >= 1 && q <= 100) t->wire.q.quality = q;
+    }
+    if (!read_body(x, t, &f)) {
+        refuse(x, t, &f);
+        return;
+    }
+    buf_free(&x->body);
+    if (!registry_find_image(x->server->registry, model ? model : t->wire.q.model, &t->model, &f.err)) {
+        f.param = "model";
+        refuse(x, t, &f);
+        return;
+    }
+    if (!picture_wire_resolve(&t->wire, t->model, &f)) {
+        refuse(x, t, &f);
+        return;
+    }
+    x->scratch = t;
+    if (registry_is_loaded(x->server->registry, t->model) || !exchange_continue(x, LANE_LOAD, start))
+        start(x);
+}
+
+void images_generations(struct exchange *x) { picture_post(x, PICTURES_OPENAI, NULL, false); }
+void images_edits(struct exchange *x) { picture_post(x, PICTURES_OPENAI, NULL, true); }
+
+/* "accounts/A/models/NAME/text_to_image" -> NAME and what is wanted of it. */
+static void model_path(struct exchange *x, enum picture_style style)
+{
+    char path[300];
+    snprintf(path, sizeof path, "%s", x->tail);
+    char *verb = strrchr(path, '/');
+    bool image = verb && !strcmp(verb, "/image_to_image"), text = verb && !strcmp(verb, "/text_to_image");
+    if (image || text) *verb = '\0';
+    if ((style == PICTURES_WORKFLOW) != text || strncmp(path, "accounts/", 9) != 0) {
+        exchange_fault(x, FAULT_URL, NULL, "there is nothing at POST %.200s", x->path);
+        return;
+    }
+    picture_post(x, style, path, image);
+}
+
+void workflows_post(struct exchange *x) { model_path(x, PICTURES_WORKFLOW); }
+void image_generation_post(struct exchange *x) { model_path(x, PICTURES_SDXL); }
+
+/* ---- files ------------------------------------------------------------------------------------------------- */
+
+void files_get(struct exchange *x)
+{
+    int64_t size, mtime;
+    int fd = x->server->o.files ? files_open(x->server->o.files, x->tail, &size, &mtime) : -1;
+    if (fd < 0) {
+        exchange_fault(x, FAULT_URL, NULL, "there is no such picture, or its time is over");
+        return;
+    }
+    const char *range = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Range");
+    const char *dot = strrchr(x->tail, '.');
+    const char *type = dot && !strcmp(dot, ".png")    ? "image/png"
+                       : dot && !strcmp(dot, ".webp") ? "image/webp"
+                                                      : "image/jpeg";
+    long long from = 0, to = size - 1;
+    bool part = false;
+    if (range && !strncmp(range, "bytes=", 6) && !strchr(range, ',')) {
+        long long a = -1, b = -1;
+        if (range[6] == '-' && sscanf(range + 7, "%lld", &b) == 1 && b > 0) {
+            from = b < size ? size - b : 0;
+            part = true;
+        } else if (sscanf(range + 6, "%lld-%lld", &a, &b) >= 1 && a >= 0) {
+            from = a;
+            if (b >= 0 && b < to) to = b;
+            part = true;
+        }
+        if (part && (from >= size || to < from)) {
+            struct buf none = BUF_INIT(0);
+            close(fd);
+            exchange_header(x, "Content-Range", "bytes */%lld", (long long)size);
+            exchange_reply(x, 416, "text/plain", &none);
+            return;
+        }
+    }
+    struct buf b = BUF_INIT(0);
+    char block[65536];
+    off_t at = from;
+    ssize_t n;
+    while (at <= to &&
+           (n = pread(fd, block,
+                      (size_t)(to - at + 1 < (long long)sizeof block ? to - at + 1 : (long long)sizeof block),
+                      at)) > 0) {
+        buf_append(&b, block, (size_t)n);
+        at += n;
+    }
+    close(fd);
+    if (b.failed || at <= to) {
+        buf_free(&b);
+        exchange_fault(x, FAULT_SERVER, NULL, "the picture could not be read");
+        return;
+    }
+    exchange_header(x, "Accept-Ranges", "bytes");
+    exchange_header(x, "Cache-Control", "private, max-age=3600, immutable");
+    exchange_header(x, "X-Content-Type-Options", "nosniff");
+    if (part) exchange_header(x, "Content-Range", "bytes %lld-%lld/%lld", from, to, (long long)size);
+    exchange_reply(x, part ? 206 : 200, type, &b);
+}
+
+/* ---- Firemoon ---------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *id, *name;
+} firemoon_models[] = { { "dev", "FLUX.1 [dev]" }, { "schnell", "FLUX.1 [schnell]" } };
+enum { N_FIREMOON = sizeof firemoon_models / sizeof *firemoon_models };
+
+static const char *firemoon_model(const char *tail)
+{
+    for (int i = 0; i < N_FIREMOON; i++) {
+        if (!strncmp(tail, "flux/", 5) && !strcmp(tail + 5, firemoon_models[i].id))
+            return firemoon_models[i].id;
+    }
+    return NULL;
+}
+
+void firemoon_post(struct exchange *x)
+{
+    const char *id = firemoon_model(x->tail);
+    if (!id) {
+        exchange_fault(x, FAULT_MODEL, NULL, "Model configuration not found for %.100s", x->tail);
+        return;
+    }
+    /* flux/dev is in the catalog; the other name goes by the model it stands for. */
+    picture_post(x, PICTURES_FIREMOON, !strcmp(id, "dev") ? "flux/dev" : "flux-1-schnell-fp8", false);
+}
+
+static void print_schema(struct buf *b, const char *id, const char *name)
+{
+    buf_printf(
+        b,
+        "{\"id\":\"flux/%s\",\"provider\":\"flux\",\"model\":\"%s\",\"name\":\"%s\",\"type\":\"image\","
+        "\"endpoint\":\"/api/v1/flux/%s\",\"input_schema\":{\"type\":\"object\",\"required\":[\"prompt\"],"
+        "\"additionalProperties\":false,\"properties\":{"
+        "\"prompt\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":1000},"
+        "\"num_images\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":4,\"default\":1},"
+        "\"image_size\":{\"type\":\"string\",\"default\":\"landscape_4_3\",\"enum\":[\"square_hd\","
+        "\"square\",\"portrait_4_3\","
+        "\"portrait_16_9\",\"landscape_4_3\",\"landscape_16_9\"]},"
+        "\"guidance_scale\":{\"type\":\"number\",\"minimum\":1,\"maximum\":20,\"default\":3.5},"
+        "\"num_inference_steps\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":50,\"default\":28},"
+        "\"seed\":{\"type\":\"integer\"}}}}",
+        id, id, name, id);
+}
+
+void firemoon_get(struct exchange *x)
+{
+    struct buf b = BUF_INIT(0);
+    const char *id = firemoon_model(x->tail);
+    if (!*x->tail) {
+        buf_puts(&b, "{\"name\":\"hearth\",\"version\":\"v1\",\"endpoints\":[");
+        for (int i = 0; i < N_FIREMOON; i++) {
+            buf_printf(
+                &b, "%s{\"method\":\"POST\",\"path\":\"/api/v1/flux/%s\",\"description\":\"Draw with %s\"}",
+                i ? "," : "", firemoon_models[i].id, firemoon_models[i].name);
+        }
+        buf_puts(&b, ",{\"method\":\"GET\",\"path\":\"/api/v1/providers\",\"description\":\"Providers and "
+                     "their models\"}]}");
+    } else if (!strcmp(x->tail, "providers")) {
+        buf_puts(&b, "{\"providers\":[{\"id\":\"flux\",\"name\":\"FLUX\",\"type\":\"image\",\"models\":["
+                     "\"dev\",\"schnell\"]}]}");
+    } else if (!strcmp(x->tail, "providers/flux/models")) {
+        buf_puts(&b, "{\"provider\":\"flux\",\"models\":[");
+        for (int i = 0; i < N_FIREMOON; i++) {
+            buf_printf(&b, "%s{\"id\":\"flux/%s\",\"name\":\"%s\",\"endpoint\":\"/api/v1/flux/%s\"}",
+                       i ? "," : "", firemoon_models[i].id, firemoon_models[i].name, firemoon_models[i].id);
+        }
+        buf_puts(&b, "]}");
+    } else if (id) {
+        print_schema(&b, id, !strcmp(id, "dev") ? firemoon_models[0].name : firemoon_models[1].name);
+    } else {
+        exchange_fault(x, FAULT_MODEL, NULL, "Model configuration not found for %.100s", x->tail);
+        return;
+    }
+    exchange_reply(x, 200, "application/json", &b);
+}

@@ -1,0 +1,159 @@
+/* preflight.c - see preflight.h. The order matters: a foreign page learns nothing, a stranger does not learn which paths exist behind
+ * the key, and only then is a body worth reading. */
+#include "http/preflight.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "http/exchange.h"
+#include "http/routes.h"
+
+static const char *header(struct exchange *x, const char *name)
+{
+    return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
+}
+
+/* One slash between parts and none at the end, so that a base URL with a slash too many works. */
+static char *normalise(const char *url)
+{
+    char *out = malloc(strlen(url) + 2), *p = out;
+    if (!out) return NULL;
+    for (const char *s = url; *s; s++)
+        if (*s != '/' || p == out || p[-1] != '/') *p++ = *s;
+    while (p > out + 1 && p[-1] == '/') p--;
+    *p = 0;
+    return out;
+}
+
+/* The client's own id when it is harmless in a log, else a new one. */
+static void set_id(struct exchange *x)
+{
+    const char *given = header(x, "X-Request-Id");
+    static const char harmless[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:";
+    if (given && *given && strlen(given) <= 64 && strspn(given, harmless) == strlen(given)) {
+        snprintf(x->id, sizeof x->id, "%s", given);
+        return;
+    }
+    unsigned char r[12];
+    rng_os(r, sizeof r);
+    int n = snprintf(x->id, sizeof x->id, "req_");
+    for (size_t i = 0; i < sizeof r; i++) n += snprintf(x->id + n, sizeof x->id - (size_t)n, "%02x", r[i]);
+}
+
+static bool has_media_type(const char *value, const char *type)
+{
+    size_t n = strlen(type);
+    return value && !strncasecmp(value, type, n);
+}
+
+/* Answers the browser's question whether a page may call; true when it was one. */
+static bool answer_options(struct exchange *x, unsigned allowed)
+{
+    struct buf none = BUF_INIT(0);
+    char allow[64];
+    routes_allow(allowed, allow);
+    if (*x->origin && header(x, "Access-Control-Request-Method")) {
+        const char *wanted = header(x, "Access-Control-Request-Headers");
+        exchange_header(x, "Access-Control-Allow-Methods", "%s", *allow ? allow : "GET, POST");
+        exchange_header(x, "Access-Control-Allow-Headers", "%s",
+                        wanted && strlen(wanted) < 1000 ? wanted : "authorization, content-type");
+        exchange_header(x, "Access-Control-Max-Age", "600");
+    } else {
+        exchange_header(x, "Allow", "%s%sOPTIONS", allow, *allow ? ", " : "");
+    }
+    exchange_reply(x, 204, NULL, &none);
+    return true;
+}
+
+void preflight_too_large(struct exchange *x)
+{
+    exchange_fault(x, FAULT_TOO_LARGE, NULL, "the request body is larger than the limit of %zu bytes",
+                   x->server->o.max_body);
+}
+
+bool preflight_expects_continue(struct exchange *x)
+{
+    const char *v = header(x, "Expect");
+    return v && !strcasecmp(v, "100-continue");
+}
+
+static void check(struct exchange *x, const char *method)
+{
+    struct server *s = x->server;
+    const char *origin = header(x, "Origin"), *host = header(x, "Host"),
+               *length = header(x, "Content-Length");
+    unsigned allowed;
+    enum http_method m = routes_method(method);
+    x->head = !strcmp(method, "HEAD");
+    x->announced = length ? (size_t)strtoull(length, NULL, 10) : 0;
+    x->route = routes_find(m, x->path, &x->tail, &allowed);
+
+    if (!auth_host_ok(&s->auth, host)) {
+        exchange_fault(x, FAULT_FORBIDDEN, NULL,
+                       "this server has no key and answers to loopback names only, not to \"%.100s\"; "
+                       "--allow-host lets a name in",
+                       host);
+        return;
+    }
+    switch (auth_origin(&s->auth, origin, host)) {
+    case ORIGIN_FOREIGN:
+        exchange_fault(x, FAULT_FORBIDDEN, NULL,
+                       "pages of %.100s may not use this server; --allow-origin lets them", origin);
+        return;
+    case ORIGIN_ALLOWED: snprintf(x->origin, sizeof x->origin, "%s", origin); break;
+    default: break;
+    }
+    if (m == METHOD_OPTIONS && (allowed || *x->origin)) {
+        answer_options(x, allowed);
+        return;
+    }
+    if ((!x->route || x->route->access == ACCESS_KEY) && !auth_key_ok(&s->auth, header(x, "Authorization"))) {
+        exchange_fault(
+            x, FAULT_KEY, NULL,
+            header(x, "Authorization")
+                ? "The API key you provided is invalid."
+                : "You did not provide an API key. Send it as a header: Authorization: Bearer YOUR_KEY");
+        return;
+    }
+    if (!x->route && allowed) {
+        char allow[64];
+        routes_allow(allowed, allow);
+        exchange_header(x, "Allow", "%s", allow);
+        exchange_fault(x, FAULT_METHOD, NULL, "%.20s is not possible here; %s is", method, allow);
+        return;
+    }
+    if (!x->route) {
+        exchange_fault(x, FAULT_URL, NULL, "there is nothing at %.20s %.200s", method, x->path);
+        return;
+    }
+    if (atomic_load(&s->draining) && x->route->lane != LANE_INLINE) {
+        exchange_header(x, "Connection", "close");
+        exchange_fault(x, FAULT_UNAVAILABLE, NULL, "the server is stopping; try again later");
+        return;
+    }
+    if (x->route->limit == BODY_JSON && has_media_type(header(x, "Content-Type"), "multipart/")) {
+        exchange_fault(x, FAULT_MEDIA, NULL, "this endpoint takes application/json");
+        return;
+    }
+    const char *coding = header(x, "Content-Encoding");
+    if (coding && strcasecmp(coding, "identity")) {
+        exchange_fault(x, FAULT_MEDIA, NULL,
+                       "a body with Content-Encoding %.40s is not accepted; send it plain", coding);
+        return;
+    }
+    if (x->announced > s->o.max_body) preflight_too_large(x);
+}
+
+bool preflight(struct exchange *x, const char *url, const char *method, const char *version)
+{
+    (void)version;
+    x->path = normalise(url);
+    if (!x->path) return false;
+    set_id(x);
+    x->dialect = routes_dialect(x->path);
+    check(x, method);
+    x->discard = x->status != 0 || x->route->limit == BODY_NONE;
+    return true;
+}

@@ -1,0 +1,45 @@
+/* routes.h - every endpoint on one screen, with what it may cost. */
+#ifndef HEARTH_HTTP_ROUTES_H
+#define HEARTH_HTTP_ROUTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "http/error.h"
+#include "http/lanes.h"
+
+struct exchange;
+
+enum http_method {
+    METHOD_GET = 1,
+    METHOD_POST = 2,
+    METHOD_DELETE = 4,
+    METHOD_OPTIONS = 8,
+    METHOD_UNKNOWN = 16
+};
+enum base { BASE_ROOT, BASE_API }; /* BASE_API: under /v1, /inference/v1 and /inference/v1/v1 */
+enum body_limit { BODY_NONE, BODY_JSON, BODY_FORM /* JSON or multipart/form-data */ };
+enum access { ACCESS_KEY, ACCESS_PUBLIC };
+
+struct route {
+    enum http_method method;
+    enum base base;
+    const char *path; /* below the base; a '*' at the end stands for the rest, slashes included */
+    void (*handler)(struct exchange *x);
+    enum body_limit limit;
+    enum lane lane;
+    enum access access;
+};
+
+enum http_method routes_method(const char *name);
+/* The dialect that a path speaks, also when it leads nowhere. */
+enum api_dialect routes_dialect(const char *path);
+/* NULL: *allowed has the methods that the path knows (0: none). *tail is what '*' stood for. */
+const struct route *routes_find(enum http_method method, const char *path, const char **tail,
+                                unsigned *allowed);
+/* "GET, POST" for an Allow header; out has room for 64. */
+void routes_allow(unsigned allowed, char *out);
+int routes_row(const struct route *r);
+const char *routes_name(int row);
+
+#endif

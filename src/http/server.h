@@ -1,0 +1,52 @@
+/* server.h - the HTTP server: libmicrohttpd's event loops in front, lanes of worker threads behind.
+ *
+ * Threads    http_threads event loops accept, read requests and write replies; they never wait for a model. Parsing, templates and
+ *            tokenising run on the text lane, loading a model on the load lane. A stream's connection is suspended while there is nothing
+ *            to write, so that idle ones cost memory only. One watch thread notices clients that leave, and keeps times.
+ * Stopping   server_drain() makes /ready answer 503 and refuses new work; server_stop() lets what runs finish within the limit. */
+#ifndef HEARTH_HTTP_SERVER_H
+#define HEARTH_HTTP_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "service/registry.h"
+#include "service/safety.h"
+
+struct server;
+struct files;
+
+struct server_options {
+    const char *listen; /* "127.0.0.1:8080", "[::1]:0", ":8080" for every address */
+    const char *const *keys;
+    int n_keys; /* none: loopback only */
+    const char *const *allow_origin;
+    int n_allow_origin; /* web origins; "*" for all */
+    const char *const *allow_host;
+    int n_allow_host; /* names a server without keys may be called by */
+    int http_threads, prepare_threads;
+    size_t max_body, max_header;                      /* bytes */
+    int max_connections, max_connections_per_address; /* per address 0: no limit of its own */
+    int max_json_depth;
+    int64_t max_json_values;
+    double request_s, idle_s, run_s, keepalive_s; /* seconds; run_s 0: no limit */
+    bool strict_fields, include_stop;
+    struct safety *safety; /* borrowed */
+    struct files *files;   /* pictures given out by URL; borrowed */
+};
+
+/* The registry and the catalog are borrowed. ERR_REQUEST when `listen` is not loopback and there are no keys. */
+bool server_start(struct server **out, const struct server_options *o, struct registry *r,
+                  const struct catalog *c, struct err *e);
+/* "http://127.0.0.1:8080", with the port that was taken. */
+const char *server_url(const struct server *s);
+void server_set_ready(struct server *s, bool ready);
+void server_drain(struct server *s);
+int server_active(const struct server *s); /* requests being worked on */
+/* Waits up to `limit_s` for running requests, or until hurry(arg), asked every few milliseconds, says not to (NULL: never); cancels
+ * the rest, closes, frees. */
+void server_stop(struct server *s, double limit_s, bool (*hurry)(void *arg), void *arg);
+
+#endif

@@ -1,0 +1,395 @@
+/* text.c - chat completions and completions: from the body to a generation, and from its events to a reply or a stream. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/dialects/wire.h"
+#include "http/exchange.h"
+#include "http/handlers.h"
+#include "http/json_out.h"
+#include "http/routes.h"
+#include "service/generate.h"
+
+/* One choice as it grows. A stream keeps the tokens only for raw_output. */
+struct growing {
+    struct buf text;
+    struct lm_token *tokens;
+    size_t n_tokens, cap_tokens;
+    size_t bytes, chars; /* of what was streamed */
+    enum lm_finish finish;
+    double last; /* when its latest text came */
+};
+
+enum phase { PHASE_OPEN, PHASE_RUN, PHASE_USAGE, PHASE_DONE, PHASE_OVER };
+
+struct text_work {
+    struct wire_request request;
+    struct wire_reply reply;
+    struct model *model;
+    struct generation *generation;
+    struct growing *choice;
+    int n_choices;
+    enum phase phase;
+    int opened; /* choices whose opening chunk is out */
+    struct lm_usage usage;
+    bool failed;
+    struct err error;
+};
+
+static void work_free(void *arg)
+{
+    struct text_work *t = arg;
+    if (!t) return;
+    generation_free(t->generation);
+    for (int i = 0; i < t->n_choices; i++) {
+        buf_free(&t->choice[i].text);
+        free(t->choice[i].tokens);
+    }
+    free(t->choice);
+    wire_free(&t->request);
+    free(t);
+}
+
+static void work_cancel(void *arg)
+{
+    struct text_work *t = arg;
+    generation_cancel(t->generation);
+}
+
+static void on_event(void *arg) { exchange_wake(arg); }
+
+/* ---- events -------------------------------------------------------------------------------------------------------- */
+
+static bool keep_tokens(struct growing *c, const struct lm_event *ev)
+{
+    size_t need = c->n_tokens + (size_t)ev->n_tokens;
+    if (need > c->cap_tokens) {
+        size_t cap = c->cap_tokens ? 2 * c->cap_tokens : 64;
+        while (cap < need) cap *= 2;
+        struct lm_token *grown = realloc(c->tokens, cap * sizeof *grown);
+        if (!grown) return false;
+        c->tokens = grown;
+        c->cap_tokens = cap;
+    }
+    if (ev->n_tokens) memcpy(c->tokens + c->n_tokens, ev->tokens, (size_t)ev->n_tokens * sizeof *ev->tokens);
+    c->n_tokens = need;
+    return true;
+}
+
+static void fail(struct text_work *t, const struct err *e)
+{
+    t->failed = true;
+    t->error = *e;
+}
+
+/* Books an event; `keep`: the text is wanted later. */
+static void take_event(struct exchange *x, struct text_work *t, const struct lm_event *ev, bool keep)
+{
+    struct growing *c = ev->choice >= 0 && ev->choice < t->n_choices ? &t->choice[ev->choice] : NULL;
+    bool ok = true;
+    switch (ev->type) {
+    case LM_EV_TEXT: {
+        double now = clock_seconds();
+        if (!c) break;
+        if (c->last > 0) metrics_inter_token(&x->server->metrics, now - c->last);
+        c->last = now;
+        if (keep) ok = buf_append(&c->text, ev->text, ev->len);
+        ok = ok && (!(keep || t->request.raw_output) || keep_tokens(c, ev));
+        break;
+    }
+    case LM_EV_CHOICE_END:
+        if (!c) break;
+        c->finish = ev->finish;
+        if (keep && ev->stop_hit && t->request.style->stop_may_stay && x->server->o.include_stop)
+            ok = buf_puts(&c->text, ev->stop_hit);
+        break;
+    case LM_EV_DONE: t->usage = ev->usage; break;
+    case LM_EV_ERROR: fail(t, &ev->error); break;
+    }
+    if (!ok) fail(t, &(struct err){ ERR_NOMEM, "out of memory" });
+}
+
+static void book(struct exchange *x, struct text_work *t)
+{
+    metrics_ttft(&x->server->metrics, t->usage.ttft_s);
+    metrics_duration(&x->server->metrics, clock_seconds() - x->started);
+    snprintf(x->note, sizeof x->note, "%.70s prompt %d (cached %d) + %d tokens, first after %.0f ms",
+             strrchr(t->reply.model, '/') ? strrchr(t->reply.model, '/') + 1 : t->reply.model,
+             t->usage.prompt_tokens, t->usage.cached_tokens, t->usage.completion_tokens,
+             t->usage.ttft_s * 1e3);
+}
+
+/* Why the reply ends early; NULL when it does not. */
+static const char *early_end(struct exchange *x, const struct text_work *t, enum fault_kind *kind)
+{
+    if (exchange_timed_out(x)) {
+        bool stopping = atomic_load(&x->server->draining);
+        *kind = stopping ? FAULT_UNAVAILABLE : FAULT_TIMEOUT;
+        return stopping ? "the server is stopping; the request was cancelled"
+                        : "the request took longer than this server allows";
+    }
+    if (!t->failed) return NULL;
+    *kind = fault_of(t->error.code);
+    return t->error.msg;
+}
+
+/* ---- a full reply -------------------------------------------------------------------------------------------------- */
+
+static void print_raw_output(struct buf *b, const struct text_work *t, int choice)
+{
+    const struct growing *c = &t->choice[choice];
+    size_t n;
+    const char *text;
+    int per_prompt = t->request.gen.n;
+    const int32_t *ids = generation_prompt(t->generation, choice / per_prompt, &n, &text);
+    buf_puts(b, "{\"prompt_fragments\":[");
+    if (text) json_out_cstr(b, text);
+    buf_puts(b, "],\"prompt_token_ids\":[");
+    for (size_t i = 0; i < n; i++) buf_printf(b, "%s%d", i ? "," : "", ids[i]);
+    struct buf completion = BUF_INIT(0), token_ids = BUF_INIT(0);
+    for (size_t i = 0; i < c->n_tokens; i++) {
+        size_t len;
+        const char *s = tokenizer_bytes(t->reply.tokenizer, c->tokens[i].id, &len);
+        if (c->tokens[i].from_prompt) continue;
+        if (s) buf_append(&completion, s, len);
+        buf_printf(&token_ids, "%s%d", token_ids.len ? "," : "", c->tokens[i].id);
+    }
+    buf_puts(b, "],\"completion\":");
+    json_out_str(b, completion.data ? completion.data : "", completion.len);
+    buf_printf(
+        b, ",\"completion_token_ids\":[%s],\"completion_logprobs\":", token_ids.data ? token_ids.data : "");
+    struct wire_piece all = { .text = completion.data ? completion.data : "",
+                              .len = completion.len,
+                              .tokens = c->tokens,
+                              .n_tokens = c->n_tokens };
+    wire_logprobs(b, &t->request, t->reply.tokenizer, &all);
+    buf_puts(b, ",\"images\":null,\"grammar\":null}");
+    buf_free(&completion);
+    buf_free(&token_ids);
+}
+
+static void perf_headers(struct exchange *x, const struct text_work *t)
+{
+    const struct lm_usage *u = &t->usage;
+    const struct sampler_params *s = &t->request.gen.sampling;
+    if (x->dialect != DIALECT_FIREWORKS) {
+        exchange_header(x, "openai-processing-ms", "%.0f", (clock_seconds() - x->started) * 1e3);
+        exchange_header(x, "openai-version", "2020-10-01");
+        return;
+    }
+    exchange_header(x, "fireworks-prompt-tokens", "%d", u->prompt_tokens);
+    exchange_header(x, "fireworks-cached-prompt-tokens", "%d", u->cached_tokens);
+    exchange_header(x, "fireworks-server-time-to-first-token", "%.4f", u->ttft_s);
+    exchange_header(x, "fireworks-server-processing-time", "%.4f", u->total_s);
+    exchange_header(
+        x, "fireworks-sampling-options",
+        "{\"temperature\": %g, \"top_p\": %g, \"top_k\": %d, \"min_p\": %g, \"max_tokens\": %lld}",
+        (double)s->temperature, (double)s->top_p, s->top_k, (double)s->min_p,
+        (long long)t->request.gen.max_tokens);
+}
+
+static void reply_full(struct exchange *x, struct text_work *t)
+{
+    struct wire_choice *c = calloc((size_t)t->n_choices, sizeof *c);
+    struct buf *raw = calloc((size_t)t->n_choices, sizeof *raw), b = BUF_INIT(0);
+    if (c && raw) {
+        for (int i = 0; i < t->n_choices; i++) {
+            const struct growing *g = &t->choice[i];
+            if (t->request.raw_output) print_raw_output(&raw[i], t, i);
+            c[i] = (struct wire_choice){ .all = { .text = g->text.data ? g->text.data : "",
+                                                  .len = g->text.len,
+                                                  .tokens = g->tokens,
+                                                  .n_tokens = g->n_tokens },
+                                         .finish_reason = wire_finish_reason(g->finish),
+                                         .raw_output = raw[i].data };
+        }
+        wire_print_full(&b, &t->reply, c, t->n_choices, &t->usage);
+        perf_headers(x, t);
+        book(x, t);
+        exchange_reply(x, 200, "application/json", &b);
+    } else {
+        exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
+    }
+    for (int i = 0; raw && i < t->n_choices; i++) buf_free(&raw[i]);
+    free(raw);
+    free(c);
+}
+
+static bool collect(struct exchange *x, void *arg)
+{
+    struct text_work *t = arg;
+    struct lm_event ev;
+    enum fault_kind kind;
+    bool done = false;
+    while (!done && generation_next(t->generation, &ev)) {
+        done = ev.type == LM_EV_DONE || ev.type == LM_EV_ERROR;
+        take_event(x, t, &ev, true);
+        lm_event_free(&ev);
+    }
+    const char *why = early_end(x, t, &kind);
+    if (why)
+        exchange_fault(x, kind, NULL, "%s", why);
+    else if (done)
+        reply_full(x, t);
+    return why || done;
+}
+
+/* ---- a stream ------------------------------------------------------------------------------------------------------ */
+
+static void stream_text(struct text_work *t, const struct lm_event *ev, struct buf *out)
+{
+    struct growing *c = &t->choice[ev->choice];
+    struct wire_piece p = { .text = ev->text ? ev->text : "",
+                            .len = ev->len,
+                            .tokens = ev->tokens,
+                            .n_tokens = (size_t)ev->n_tokens,
+                            .bytes_before = c->bytes,
+                            .chars_before = c->chars };
+    if (!p.len && !p.n_tokens) return;
+    wire_event_text(out, &t->reply, ev->choice, &p);
+    c->bytes += p.len;
+    c->chars += wire_chars(p.text, p.len);
+}
+
+static void stream_end(struct exchange *x, struct text_work *t, const struct lm_event *ev, struct buf *out)
+{
+    struct buf raw = BUF_INIT(0);
+    if (ev->stop_hit && t->request.style->stop_may_stay && x->server->o.include_stop) {
+        struct lm_event rest = { .type = LM_EV_TEXT,
+                                 .choice = ev->choice,
+                                 .text = (char *)ev->stop_hit,
+                                 .len = strlen(ev->stop_hit) };
+        stream_text(t, &rest, out);
+    }
+    if (t->request.raw_output) print_raw_output(&raw, t, ev->choice);
+    wire_event_end(out, &t->reply, ev->choice, wire_finish_reason(ev->finish), raw.data, &ev->usage);
+    buf_free(&raw);
+}
+
+/* One step of the stream; false when there is nothing to say now. */
+static bool stream_step(struct exchange *x, struct text_work *t, struct buf *out)
+{
+    struct lm_event ev;
+    enum fault_kind kind;
+    const char *why;
+    switch (t->phase) {
+    case PHASE_OPEN:
+        wire_event_open(out, &t->reply, t->opened++);
+        if (t->opened == t->n_choices) t->phase = PHASE_RUN;
+        return true;
+    case PHASE_RUN:
+        why = early_end(x, t, &kind);
+        if (!why && !generation_next(t->generation, &ev)) return false;
+        if (!why) {
+            take_event(x, t, &ev, false);
+            if (ev.type == LM_EV_TEXT) stream_text(t, &ev, out);
+            if (ev.type == LM_EV_CHOICE_END && !exchange_timed_out(x)) stream_end(x, t, &ev, out);
+            if (ev.type == LM_EV_DONE) t->phase = PHASE_USAGE;
+            lm_event_free(&ev);
+            why = early_end(x, t, &kind);
+        }
+        if (!why) return true;
+        wire_event_fault(out, &t->request, kind, why);
+        snprintf(x->note, sizeof x->note, "%.150s", why);
+        t->phase = PHASE_OVER; /* nothing follows an error, no [DONE] either */
+        return true;
+    case PHASE_USAGE:
+        book(x, t);
+        wire_event_usage(out, &t->reply, &t->usage);
+        t->phase = PHASE_DONE;
+        return true;
+    case PHASE_DONE:
+        wire_event_done(out);
+        t->phase = PHASE_OVER;
+        return true;
+    case PHASE_OVER: return true;
+    }
+    return true;
+}
+
+static enum produced produce(struct exchange *x, void *arg, struct buf *out)
+{
+    struct text_work *t = arg;
+    while (!out->len) { /* some steps have nothing to print */
+        if (t->phase == PHASE_OVER) return PRODUCED_END;
+        if (!stream_step(x, t, out)) return PRODUCED_NOTHING;
+        if (out->failed) return PRODUCED_END;
+    }
+    return PRODUCED_EVENT;
+}
+
+static const struct work_ops text_ops = { collect, produce, work_cancel, work_free };
+
+/* ---- the request --------------------------------------------------------------------------------------------------- */
+
+static void start(struct exchange *x)
+{
+    struct text_work *t = x->scratch;
+    struct model *m = t->model;
+    struct fault f = { { ERR_NONE, "" }, NULL };
+    size_t n = (size_t)(t->request.chat ? 1 : t->request.gen.n_prompts) * (size_t)t->request.gen.n;
+    const char *text;
+    t->choice = calloc(n, sizeof *t->choice);
+    if (!t->choice) {
+        work_free(t);
+        exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
+        return;
+    }
+    t->n_choices = (int)n;
+    if (!generation_start(x->server->registry, m, &t->request.gen, on_event, x, &t->generation, &f)) {
+        if (f.err.code == ERR_BUSY) log_info("%s: %s", x->id, f.err.msg);
+        work_free(t);
+        exchange_fault_from(x, &f);
+        return;
+    }
+    wire_reply_init(&t->reply, &t->request, model_id(m), generation_tokenizer(t->generation));
+    t->reply.dropped = generation_dropped(t->generation);
+    t->reply.prompt_ids = generation_prompt(t->generation, 0, &t->reply.n_prompt_ids, &text);
+    if (t->reply.dropped) exchange_header(x, "X-Context-Truncated", "%d", t->reply.dropped);
+    exchange_run(x, &text_ops, t, t->request.stream);
+}
+
+static bool parse_body(struct exchange *x, bool chat, struct wire_request *w, struct fault *f)
+{
+    const struct wire_style *style = x->dialect == DIALECT_FIREWORKS ? &fireworks_style : &openai_style;
+    json_t *body;
+    if (!json_in_parse(x->body.data ? x->body.data : "", x->body.len, &x->server->json, &body, f))
+        return false;
+    bool ok = wire_parse(w, body, chat, x->server->o.strict_fields, style, f);
+    json_decref(body);
+    return ok;
+}
+
+static void text_post(struct exchange *x, bool chat)
+{
+    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct text_work *t = calloc(1, sizeof *t);
+    if (!t) {
+        exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
+        return;
+    }
+    if (!parse_body(x, chat, &t->request, &f)) {
+        free(t);
+        exchange_fault_from(x, &f);
+        return;
+    }
+    buf_free(&x->body);
+    const char *isolation =
+        MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "x-prompt-cache-isolation-key");
+    if (isolation && !t->request.gen.cache_key) t->request.gen.cache_key = strdup(isolation);
+    if (!registry_find(x->server->registry, t->request.gen.model, &t->model, &f.err)) {
+        f.param = "model";
+        work_free(t);
+        exchange_fault_from(x, &f);
+        return;
+    }
+    x->scratch = t;
+    /* Loading takes seconds; whoever asks for a loaded model must not wait behind it. */
+    if (registry_is_loaded(x->server->registry, t->model) || !exchange_continue(x, LANE_LOAD, start))
+        start(x);
+}
+
+void chat_post(struct exchange *x) { text_post(x, true); }
+void completions_post(struct exchange *x) { text_post(x, false); }

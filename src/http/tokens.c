@@ -1,0 +1,144 @@
+/* tokens.c - /tokenize and /detokenize: a model's tokenizer over HTTP.
+ *
+ * Not part of the APIs that hearth speaks; names follow the two servers people know: `prompt` and `tokens` as in vLLM, `content` as in
+ * llama.cpp. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "http/dialects/wire.h"
+#include "http/exchange.h"
+#include "http/handlers.h"
+#include "http/json_out.h"
+#include "service/context.h"
+#include "service/registry.h"
+
+struct token_request {
+    json_t *body;
+    struct model *model;
+    struct lm *lm;
+};
+
+static const char *const tokenize_fields[] = {
+    "model", "prompt", "content", "messages", "add_special_tokens", "add_special", "parse_special", NULL
+};
+static const char *const detokenize_fields[] = { "model", "tokens", NULL };
+
+/* Parses, checks the names and loads the model; on failure the reply is set. */
+static bool open_request(struct exchange *x, struct token_request *r, const char *const *known)
+{
+    struct fault f = { { ERR_NONE, "" }, NULL };
+    const char *key;
+    json_t *value;
+    *r = (struct token_request){ 0 };
+    if (!json_in_parse(x->body.data ? x->body.data : "", x->body.len, &x->server->json, &r->body, &f))
+        goto fail;
+    json_object_foreach(r->body, key, value)
+    {
+        bool found = !x->server->o.strict_fields;
+        for (const char *const *k = known; *k; k++) found |= !strcmp(*k, key);
+        if (found) continue;
+        err_set(&f.err, ERR_REQUEST, "Extra inputs are not permitted, field: '%.100s'", key);
+        goto fail;
+    }
+    const json_t *name = json_object_get(r->body, "model");
+    f.param = "model";
+    if (!json_is_string(name)) {
+        err_set(&f.err, ERR_REQUEST, "model is required and must be a string");
+        goto fail;
+    }
+    if (!registry_find(x->server->registry, json_string_value(name), &r->model, &f.err)) goto fail;
+    if (!registry_acquire(x->server->registry, r->model, &r->lm, &f.err)) goto fail;
+    return true;
+fail:
+    json_decref(r->body);
+    exchange_fault_from(x, &f);
+    return false;
+}
+
+static void close_request(struct exchange *x, struct token_request *r)
+{
+    registry_release(x->server->registry, r->model);
+    json_decref(r->body);
+}
+
+static bool flag(const json_t *body, const char *name, bool otherwise)
+{
+    const json_t *v = json_object_get(body, name);
+    return v && json_is_boolean(v) ? json_is_true(v) : otherwise;
+}
+
+static bool tokenize(const struct token_request *r, struct token_list *out, struct fault *f)
+{
+    const json_t *messages = json_object_get(r->body, "messages"), *text = json_object_get(r->body, "prompt");
+    if (!text) text = json_object_get(r->body, "content");
+    if (messages) {
+        struct gen_request q;
+        struct fitted p;
+        gen_request_init(&q);
+        bool ok = wire_messages(messages, &q.messages, f) && context_fit(r->lm, &q, 0, &p, f);
+        if (ok) {
+            *out = p.ids;
+            p.ids = (struct token_list){ 0 };
+            fitted_free(&p);
+        }
+        gen_request_free(&q);
+        return ok;
+    }
+    f->param = "prompt";
+    if (!json_is_string(text))
+        return err_set(&f->err, ERR_REQUEST,
+                       "prompt is required and must be a string (or messages, an array)");
+    bool bos = flag(r->body, "add_special_tokens", flag(r->body, "add_special", true));
+    return tokenizer_encode(lm_tokenizer(r->lm), json_string_value(text), json_string_length(text), NULL,
+                            flag(r->body, "parse_special", true), bos ? TOK_BOS : 0, out, &f->err);
+}
+
+void tokenize_post(struct exchange *x)
+{
+    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct token_request r;
+    struct token_list ids = { 0 };
+    if (!open_request(x, &r, tokenize_fields)) return;
+    if (tokenize(&r, &ids, &f)) {
+        struct buf b = BUF_INIT(0);
+        buf_printf(&b, "{\"count\":%zu,\"max_model_len\":%d,\"tokens\":[", ids.n, lm_info(r.lm)->n_ctx);
+        for (size_t i = 0; i < ids.n; i++) buf_printf(&b, "%s%d", i ? "," : "", ids.id[i]);
+        buf_puts(&b, "]}");
+        exchange_reply(x, 200, "application/json", &b);
+    } else {
+        exchange_fault_from(x, &f);
+    }
+    token_list_free(&ids);
+    close_request(x, &r);
+}
+
+void detokenize_post(struct exchange *x)
+{
+    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct token_request r;
+    struct buf text = BUF_INIT(0), b = BUF_INIT(0);
+    if (!open_request(x, &r, detokenize_fields)) return;
+    const json_t *tokens = json_object_get(r.body, "tokens");
+    const struct tokenizer *t = lm_tokenizer(r.lm);
+    bool ok = json_is_array(tokens) ||
+              json_in_bad(tokens ? tokens : json_null(), "tokens", "an array of token ids", &f);
+    for (size_t i = 0; ok && i < json_array_size(tokens); i++) {
+        int64_t id;
+        size_t len;
+        ok = json_in_int(json_array_get(tokens, i), "tokens", 0, tokenizer_n_vocab(t) - 1, &id, &f);
+        const char *s = ok ? tokenizer_bytes(t, (int32_t)id, &len) : NULL;
+        if (s) buf_append(&text, s, len);
+    }
+    if (ok) {
+        buf_puts(&b, "{\"prompt\":");
+        json_out_str(&b, text.data ? text.data : "", text.len);
+        buf_puts(&b, ",\"content\":");
+        json_out_str(&b, text.data ? text.data : "", text.len);
+        buf_putc(&b, '}');
+        exchange_reply(x, 200, "application/json", &b);
+    } else {
+        exchange_fault_from(x, &f);
+    }
+    buf_free(&text);
+    close_request(x, &r);
+}

@@ -1,0 +1,400 @@
+#include "image/image.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "image/picture.h"
+#include "image/pipeline.h"
+
+enum { LORA_CACHE = 4, LORA_MOST = 8 };
+
+struct queued {
+    struct image_event ev;
+    struct queued *next;
+};
+
+struct image_job {
+    struct image_model *m;
+    struct image_request r; /* with copies of everything it points to */
+    void (*notify)(void *arg);
+    void *arg;
+    atomic_bool cancel;
+    struct image_job *next; /* in the model's queue */
+    /* Under the model's lock: */
+    struct queued *first, *last;
+    bool ended, released; /* the last event is queued; the caller has let go */
+    bool running;
+};
+
+struct cached_lora {
+    char *path;
+    struct nn_lora *lora;
+    unsigned used;
+};
+
+struct image_model {
+    struct pipeline p;
+    struct image_options o;
+    pthread_t worker;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct image_job *head, *tail;
+    int waiting;
+    bool stop;
+    struct cached_lora lora[LORA_CACHE]; /* the worker's alone */
+    unsigned lora_clock;
+};
+
+/* ---- requests ---------------------------------------------------------------------------------------------- */
+
+static void request_free(struct image_request *r)
+{
+    free((char *)r->prompt);
+    free((char *)r->negative_prompt);
+    free((char *)r->sampler);
+    if (r->init) free(r->init->pixels);
+    free((struct image_rgb *)r->init);
+    free((unsigned char *)r->mask);
+    for (int i = 0; i < r->n_lora; i++) free((char *)r->lora[i].path);
+    free((struct image_lora_spec *)r->lora);
+    free((float *)r->noise);
+    *r = (struct image_request){ 0 };
+}
+
+static void *copy(const void *src, size_t n, bool *ok)
+{
+    if (!src || !n) return NULL;
+    void *p = malloc(n);
+    if (p) memcpy(p, src, n);
+    *ok &= p != NULL;
+    return p;
+}
+
+static char *copy_string(const char *s, bool *ok) { return s ? copy(s, strlen(s) + 1, ok) : NULL; }
+
+static bool request_copy(const struct pipeline *p, struct image_request *to, const struct image_request *from)
+{
+    bool ok = true;
+    *to = *from;
+    to->lora = NULL;
+    to->n_lora = 0;
+    to->prompt = copy_string(from->prompt, &ok);
+    to->negative_prompt = copy_string(from->negative_prompt, &ok);
+    to->sampler = copy_string(from->sampler, &ok);
+    to->init = NULL;
+    to->mask = NULL;
+    to->noise = NULL;
+    if (from->init) {
+        size_t n = (size_t)from->init->width * (size_t)from->init->height;
+        struct image_rgb *init = copy(from->init, sizeof *init, &ok);
+        if (init) init->pixels = copy(from->init->pixels, n * 3, &ok);
+        to->init = init;
+        to->mask = copy(from->mask, n, &ok);
+    }
+    if (from->noise) {
+        size_t factor = (size_t)vae_factor(p->vae);
+        size_t n = (size_t)from->n * (size_t)vae_config(p->vae)->n_latent * ((size_t)from->width / factor) *
+                   ((size_t)from->height / factor);
+        to->noise = copy(from->noise, n * sizeof *from->noise, &ok);
+    }
+    if (from->n_lora) {
+        struct image_lora_spec *specs = calloc((size_t)from->n_lora, sizeof *specs);
+        ok &= specs != NULL;
+        for (int i = 0; specs && i < from->n_lora; i++) {
+            specs[i].weight = from->lora[i].weight;
+            specs[i].path = copy_string(from->lora[i].path, &ok);
+        }
+        to->lora = specs;
+        to->n_lora = specs ? from->n_lora : 0;
+    }
+    return ok;
+}
+
+/* ---- events ------------------------------------------------------------------------------------------------ */
+
+void image_event_free(struct image_event *ev)
+{
+    free(ev->image.pixels);
+    ev->image.pixels = NULL;
+}
+
+static void emit(struct image_job *j, struct image_event ev)
+{
+    struct image_model *m = j->m;
+    struct queued *q = calloc(1, sizeof *q);
+    pthread_mutex_lock(&m->lock);
+    bool last = ev.type == IMAGE_EV_DONE || ev.type == IMAGE_EV_ERROR;
+    if (q) {
+        q->ev = ev;
+        if (j->last)
+            j->last->next = q;
+        else
+            j->first = q;
+        j->last = q;
+    } else {
+        free(
+            ev.image
+                .pixels); /* without memory for an event its picture is lost; the end is still seen through `ended` */
+    }
+    j->ended |= last;
+    bool released = j->released;
+    pthread_cond_broadcast(&m->changed);
+    /* Under the lock: once it is gone, a caller that sees the end may free what notify looks at. */
+    if (!released && j->notify) j->notify(j->arg);
+    pthread_mutex_unlock(&m->lock);
+}
+
+static void on_progress(void *arg, int index, int step, int steps, struct image_rgb small)
+{
+    emit(arg, (struct image_event){
+                  .type = IMAGE_EV_PROGRESS, .index = index, .step = step, .steps = steps, .image = small });
+}
+
+static void on_finished(void *arg, int index, uint64_t seed, struct image_rgb picture)
+{
+    emit(arg, (struct image_event){ .type = IMAGE_EV_IMAGE, .index = index, .seed = seed, .image = picture });
+}
+
+static bool take(struct image_job *j, struct image_event *ev)
+{
+    struct queued *q = j->first;
+    if (!q) return false;
+    j->first = q->next;
+    if (!j->first) j->last = NULL;
+    *ev = q->ev;
+    free(q);
+    return true;
+}
+
+bool image_next(struct image_job *j, struct image_event *ev)
+{
+    pthread_mutex_lock(&j->m->lock);
+    bool got = take(j, ev);
+    pthread_mutex_unlock(&j->m->lock);
+    return got;
+}
+
+bool image_wait(struct image_job *j, struct image_event *ev)
+{
+    struct image_model *m = j->m;
+    pthread_mutex_lock(&m->lock);
+    bool got;
+    while (!(got = take(j, ev)) && !j->ended) pthread_cond_wait(&m->changed, &m->lock);
+    pthread_mutex_unlock(&m->lock);
+    return got;
+}
+
+/* ---- adapters ---------------------------------------------------------------------------------------------- */
+
+static const struct nn_lora *get_lora(struct image_model *m, const char *path, struct err *e)
+{
+    struct cached_lora *slot = &m->lora[0];
+    for (int i = 0; i < LORA_CACHE; i++) {
+        struct cached_lora *c = &m->lora[i];
+        if (c->path && strcmp(c->path, path) == 0) {
+            c->used = ++m->lora_clock;
+            return c->lora;
+        }
+        if (!c->path || (slot->path && c->used < slot->used)) slot = c;
+    }
+    struct nn_lora_target target[4];
+    struct nn_lora *l;
+    int n = m->p.kind->lora_targets(&m->p, target);
+    if (!nn_lora_load(&l, m->p.dev, path, target, n, e)) return NULL;
+    char *name = strdup(path);
+    if (!name) {
+        nn_lora_free(l);
+        err_set(e, ERR_NOMEM, "no memory for adapter %s", path);
+        return NULL;
+    }
+    if (nn_lora_unmatched(l)) {
+        log_warn("adapter %s: %d modules applied, %d belong to no layer of this model", path,
+                 nn_lora_applied(l), nn_lora_unmatched(l));
+    }
+    nn_lora_free(slot->lora);
+    free(slot->path);
+    *slot = (struct cached_lora){ name, l, ++m->lora_clock };
+    return l;
+}
+
+/* ---- the worker -------------------------------------------------------------------------------------------- */
+
+static void run_job(struct image_model *m, struct image_job *j)
+{
+    struct err e = { 0 };
+    struct nn_lora_use use[LORA_MOST];
+    double start = clock_seconds();
+    struct pool *pool = device_pool(m->p.dev);
+    pool_acquire(pool, POOL_IMAGE);
+    bool ok = true;
+    for (int i = 0; i < j->r.n_lora && ok; i++) {
+        use[i] = (struct nn_lora_use){ get_lora(m, j->r.lora[i].path, &e), j->r.lora[i].weight };
+        ok = use[i].lora != NULL;
+    }
+    ok = ok && pipeline_draw(&(struct draw){ .p = &m->p,
+                                             .r = &j->r,
+                                             .lora = use,
+                                             .n_lora = j->r.n_lora,
+                                             .cancel = &j->cancel,
+                                             .progress = on_progress,
+                                             .finished = on_finished,
+                                             .arg = j },
+                             &e);
+    pool_release(pool);
+    if (ok)
+        emit(j, (struct image_event){ .type = IMAGE_EV_DONE, .seconds = clock_seconds() - start });
+    else
+        emit(j, (struct image_event){ .type = IMAGE_EV_ERROR, .error = e });
+}
+
+static void job_destroy(struct image_job *j)
+{
+    struct image_event ev;
+    while (take(j, &ev)) image_event_free(&ev);
+    request_free(&j->r);
+    free(j);
+}
+
+static void *worker_main(void *arg)
+{
+    struct image_model *m = arg;
+    pthread_mutex_lock(&m->lock);
+    while (!m->stop) {
+        struct image_job *j = m->head;
+        if (!j) {
+            pthread_cond_wait(&m->changed, &m->lock);
+            continue;
+        }
+        m->head = j->next;
+        if (!m->head) m->tail = NULL;
+        m->waiting--;
+        j->running = true;
+        bool drop = j->released;
+        pthread_mutex_unlock(&m->lock);
+        if (!drop) run_job(m, j);
+        pthread_mutex_lock(&m->lock);
+        j->running = false;
+        if (j->released) job_destroy(j);
+        pthread_cond_broadcast(&m->changed);
+    }
+    pthread_mutex_unlock(&m->lock);
+    return NULL;
+}
+
+/* ---- the door ---------------------------------------------------------------------------------------------- */
+
+bool image_load(struct image_model **out, const char *path, const struct image_options *o, struct device *dev,
+                struct err *e)
+{
+    struct image_model *m = calloc(1, sizeof *m);
+    if (!m) return err_set(e, ERR_NOMEM, "no memory for %s", path);
+    if (o) m->o = *o;
+    if (m->o.queue_limit <= 0) m->o.queue_limit = 64;
+    if (m->o.max_pixels == 0) m->o.max_pixels = (size_t)4 << 20;
+    pool_acquire(device_pool(dev), POOL_LOAD);
+    bool ok = pipeline_load(&m->p, path, dev, e);
+    pool_release(device_pool(dev));
+    if (!ok) {
+        free(m);
+        return false;
+    }
+    pthread_mutex_init(&m->lock, NULL);
+    pthread_cond_init(&m->changed, NULL);
+    if (pthread_create(&m->worker, NULL, worker_main, m) != 0) {
+        pipeline_close(&m->p);
+        free(m);
+        return err_set(e, ERR_NOMEM, "cannot start the worker thread of %s", path);
+    }
+    *out = m;
+    return true;
+}
+
+void image_free(struct image_model *m)
+{
+    if (!m) return;
+    pthread_mutex_lock(&m->lock);
+    m->stop = true;
+    pthread_cond_broadcast(&m->changed);
+    pthread_mutex_unlock(&m->lock);
+    pthread_join(m->worker, NULL);
+    for (struct image_job *j = m->head, *next; j; j = next) {
+        next = j->next;
+        if (j->released) job_destroy(j);
+    }
+    for (int i = 0; i < LORA_CACHE; i++) {
+        nn_lora_free(m->lora[i].lora);
+        free(m->lora[i].path);
+    }
+    pipeline_close(&m->p);
+    pthread_mutex_destroy(&m->lock);
+    pthread_cond_destroy(&m->changed);
+    free(m);
+}
+
+const struct image_info *image_info(const struct image_model *m) { return &m->p.info; }
+
+const char *const *image_samplers(const struct image_model *m)
+{
+    return image_samplers_of(m->p.kind == &pipeline_flux, m->p.schedule.sampler);
+}
+
+bool image_submit(struct image_model *m, const struct image_request *r, void (*notify)(void *arg), void *arg,
+                  struct image_job **out, struct err *e)
+{
+    struct image_request full = *r;
+    if (!pipeline_check(&m->p, &full, e)) return false;
+    if ((size_t)full.width * (size_t)full.height > m->o.max_pixels) {
+        return err_set(e, ERR_REQUEST, "a picture may have at most %zu pixels, %dx%d has %zu",
+                       m->o.max_pixels, full.width, full.height, (size_t)full.width * (size_t)full.height);
+    }
+    if (full.n_lora < 0 || full.n_lora > LORA_MOST || full.n_lora > LORA_CACHE) {
+        return err_set(e, ERR_REQUEST, "at most %d adapters may be used at once, got %d", (int)LORA_CACHE,
+                       full.n_lora);
+    }
+    struct image_job *j = calloc(1, sizeof *j);
+    if (!j || !request_copy(&m->p, &j->r, &full)) {
+        if (j) request_free(&j->r);
+        free(j);
+        return err_set(e, ERR_NOMEM, "no memory for the request");
+    }
+    j->m = m;
+    j->notify = notify;
+    j->arg = arg;
+    pthread_mutex_lock(&m->lock);
+    bool full_up = m->waiting >= m->o.queue_limit;
+    if (!full_up) {
+        if (m->tail)
+            m->tail->next = j;
+        else
+            m->head = j;
+        m->tail = j;
+        m->waiting++;
+        pthread_cond_broadcast(&m->changed);
+    }
+    pthread_mutex_unlock(&m->lock);
+    if (full_up) {
+        request_free(&j->r);
+        free(j);
+        return err_set(e, ERR_BUSY, "%d pictures are waiting already; try again later", m->o.queue_limit);
+    }
+    *out = j;
+    return true;
+}
+
+void image_cancel(struct image_job *j) { j->cancel = true; }
+
+void image_job_free(struct image_job *j)
+{
+    if (!j) return;
+    struct image_model *m = j->m;
+    pthread_mutex_lock(&m->lock);
+    j->cancel = true;
+    j->released = true;
+    bool now = j->ended && !j->running; /* otherwise the worker destroys it when it comes to it */
+    if (now) job_destroy(j);
+    pthread_mutex_unlock(&m->lock);
+}

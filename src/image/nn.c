@@ -1,0 +1,507 @@
+#include "image/nn.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "image/lora.h"
+
+enum item_kind { ITEM_MEMORY, ITEM_LINEAR, ITEM_CONV };
+
+/* ---- finding tensors --------------------------------------------------------------------------------------- */
+
+struct nn_name nn_name(const char *fmt, ...)
+{
+    struct nn_name n;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(n.s, sizeof n.s, fmt, ap);
+    va_end(ap);
+    return n;
+}
+
+__attribute__((format(printf, 2, 3))) static void problem(struct nn_source *s, const char *fmt, ...)
+{
+    char line[320];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    if (s->n_problems++ < 3) buf_printf(&s->problems, "%s%s", s->n_problems > 1 ? "; " : "", line);
+}
+
+void nn_source_free(struct nn_source *s) { buf_free(&s->problems); }
+
+bool nn_find(struct nn_source *s, const char *name, const struct tensor **t, struct nn_place *p)
+{
+    *p = (struct nn_place){ 0 };
+    if (!s->locate) {
+        snprintf(p->name, sizeof p->name, "%s", name);
+    } else if (!s->locate(s->locate_arg, name, p)) {
+        return false;
+    }
+    *t = weights_find(s->w, NN("%s%s", s->prefix ? s->prefix : "", p->name));
+    if (!*t) return false;
+    if (p->n_rows == 0) p->n_rows = (*t)->dim[0] - p->row0;
+    return p->row0 >= 0 && p->n_rows > 0 && p->row0 + p->n_rows <= (*t)->dim[0];
+}
+
+bool nn_has(struct nn_source *s, const char *name)
+{
+    const struct tensor *t;
+    struct nn_place p;
+    return nn_find(s, name, &t, &p);
+}
+
+int64_t nn_dim(struct nn_source *s, const char *name, int i)
+{
+    const struct tensor *t;
+    struct nn_place p;
+    if (!nn_find(s, name, &t, &p) || i >= t->n_dims) return 0;
+    if (p.transposed) i = i == 0 ? 1 : i == 1 ? 0 : i;
+    return i == 0 && !p.transposed ? p.n_rows : t->dim[i];
+}
+
+bool nn_check(struct nn_source *s, struct err *e)
+{
+    if (s->n_problems == 0) return true;
+    return err_set(e, ERR_FORMAT, "%s: %d tensors are missing or do not match: %s%s", s->what, s->n_problems,
+                   s->problems.data ? s->problems.data : "out of memory", s->n_problems > 3 ? "; ..." : "");
+}
+
+int nn_config_int(const json_t *config, const char *key, int fallback)
+{
+    const json_t *v = json_object_get(config, key);
+    if (!json_is_integer(v)) return fallback;
+    json_int_t i = json_integer_value(v);
+    return i >= INT32_MIN && i <= INT32_MAX ? (int)i : fallback;
+}
+
+/* ---- ownership --------------------------------------------------------------------------------------------- */
+
+static bool own(struct nn_owner *o, void *item, enum item_kind kind)
+{
+    if (o->n == o->cap) {
+        size_t cap = o->cap ? o->cap * 2 : 64;
+        void **items = realloc(o->item, cap * sizeof *items);
+        if (!items) return false;
+        o->item = items;
+        unsigned char *kinds = realloc(o->kind, cap);
+        if (!kinds) return false;
+        o->kind = kinds;
+        o->cap = cap;
+    }
+    o->item[o->n] = item;
+    o->kind[o->n++] = (unsigned char)kind;
+    return true;
+}
+
+void nn_owner_free(struct nn_owner *o)
+{
+    for (size_t i = 0; i < o->n; i++) {
+        if (o->kind[i] == ITEM_LINEAR) {
+            linear_free(o->item[i]);
+        } else if (o->kind[i] == ITEM_CONV) {
+            conv_free(o->item[i]);
+        } else {
+            free(o->item[i]);
+        }
+    }
+    for (int i = 0; i < o->n_linear; i++) {
+        for (int k = 0; k < o->linear[i]->n_parts; k++) free(o->linear[i]->name[k]);
+        free(o->linear[i]);
+    }
+    free(o->item);
+    free(o->kind);
+    free(o->linear);
+    *o = (struct nn_owner){ 0 };
+}
+
+static void *own_memory(struct nn_owner *o, struct nn_source *s, size_t n, size_t size)
+{
+    size_t bytes;
+    void *p = mem_mul(n, size, &bytes) ? malloc(bytes ? bytes : 1) : NULL;
+    if (p && own(o, p, ITEM_MEMORY)) return p;
+    free(p);
+    problem(s, "no memory for %zu values", n);
+    return NULL;
+}
+
+/* ---- layers ------------------------------------------------------------------------------------------------ */
+
+static bool is_float(enum dtype t)
+{
+    return t == DT_F32 || t == DT_F16 || t == DT_BF16 || t == DT_F8_E4M3 || t == DT_F8_E5M2;
+}
+
+float *nn_table(struct nn_owner *o, struct nn_source *s, const char *name, int64_t rows, int64_t cols)
+{
+    const struct tensor *t;
+    struct nn_place p;
+    if (!nn_find(s, name, &t, &p)) {
+        problem(s, "%s is missing", name);
+        return NULL;
+    }
+    int64_t per_row = t->dim[0] > 0 ? tensor_elems(t) / t->dim[0] : 0;
+    if (p.n_rows * per_row != rows * cols || rows <= 0 || cols <= 0) {
+        problem(s, "%s: expected [%lld, %lld], the file has %lld values", name, (long long)rows,
+                (long long)cols, (long long)(p.n_rows * per_row));
+        return NULL;
+    }
+    size_t row_bytes = dtype_row_bytes(t->type, per_row);
+    if (!row_bytes) {
+        problem(s, "%s: type %s is not read here", name, dtype_info(t->type)->name);
+        return NULL;
+    }
+    float *v = own_memory(o, s, (size_t)(rows * cols), sizeof *v);
+    if (!v) return NULL;
+    const unsigned char *base = t->data;
+    for (int64_t r = 0; r < p.n_rows; r++) {
+        int64_t from = p.row0 + r;
+        if (p.swap_halves) from = p.row0 + (r + p.n_rows / 2) % p.n_rows;
+        dequant_row(t->type, base + (size_t)from * row_bytes, v + r * per_row, per_row);
+    }
+    return v;
+}
+
+float *nn_vector(struct nn_owner *o, struct nn_source *s, const char *name, int64_t n)
+{
+    return nn_table(o, s, name, n, 1);
+}
+
+/* The F8 scale beside a weight, in any of its spellings; 1 value, or one a row. */
+static bool find_scale(struct nn_owner *o, struct nn_source *s, const char *module,
+                       const struct nn_place *weight, int64_t n_out, struct matrix *m)
+{
+    static const char *const suffix[] = { "scale_weight", "weight_scale" };
+    char file[sizeof weight->name];
+    snprintf(file, sizeof file, "%s", weight->name);
+    size_t len = strlen(file);
+    if (len < 7 || strcmp(file + len - 7, ".weight") != 0) return true;
+    file[len - 7] = '\0';
+    for (size_t i = 0; i < 2; i++) {
+        const struct tensor *t =
+            weights_find(s->w, NN("%s%s.%s", s->prefix ? s->prefix : "", file, suffix[i]));
+        if (!t) continue;
+        int64_t n = tensor_elems(t);
+        bool per_row = n > 1;
+        if (!is_float(t->type) || (per_row && n < weight->row0 + n_out)) {
+            problem(s, "%s.%s: expected one scale or one a row, the file has %lld", module, suffix[i],
+                    (long long)n);
+            return false;
+        }
+        float *v = own_memory(o, s, (size_t)(per_row ? n_out : 1), sizeof *v);
+        if (!v) return false;
+        size_t elem = (size_t)dtype_info(t->type)->block_bytes;
+        const unsigned char *src =
+            (const unsigned char *)t->data + (per_row ? (size_t)weight->row0 * elem : 0);
+        dequant_row(t->type, src, v, per_row ? n_out : 1);
+        m->scale = v;
+        m->scale_rows = per_row ? 1 : n_out;
+        m->scale_cols = m->n_in;
+        return true;
+    }
+    return true;
+}
+
+/* A copy of rows that do not lie in the file as the matrix needs them: transposed, or with swapped halves. */
+static const void *rearranged(struct nn_owner *o, struct nn_source *s, const struct tensor *t,
+                              const struct nn_place *p, int64_t n_out, int64_t n_in)
+{
+    size_t elem = (size_t)dtype_info(t->type)->block_bytes;
+    unsigned char *copy = own_memory(o, s, (size_t)(n_out * n_in), elem);
+    if (!copy) return NULL;
+    const unsigned char *src = t->data;
+    for (int64_t r = 0; r < n_out; r++) {
+        if (p->transposed) {
+            for (int64_t c = 0; c < n_in; c++) {
+                memcpy(copy + (size_t)(r * n_in + c) * elem, src + (size_t)(c * n_out + r) * elem, elem);
+            }
+        } else {
+            int64_t from = p->row0 + (r + n_out / 2) % n_out;
+            memcpy(copy + (size_t)(r * n_in) * elem, src + (size_t)(from * n_in) * elem, (size_t)n_in * elem);
+        }
+    }
+    return copy;
+}
+
+static bool find_matrix(struct nn_owner *o, struct nn_source *s, const char *module, int64_t n_out,
+                        int64_t n_in, struct matrix *m, const struct tensor **whole)
+{
+    const struct tensor *t;
+    struct nn_place p;
+    if (!nn_find(s, NN("%s.weight", module), &t, &p)) {
+        problem(s, "%s.weight is missing", module);
+        return false;
+    }
+    /* A 1x1 convolution is a matrix too: old files store attention projections as [out, in, 1, 1]. */
+    int64_t cols = t->dim[0] > 0 ? tensor_elems(t) / t->dim[0] : 0;
+    int64_t have_out = p.transposed ? cols : p.n_rows, have_in = p.transposed ? t->dim[0] : cols;
+    if (have_out != n_out || have_in != n_in) {
+        problem(s, "%s.weight: expected [%lld, %lld], the file has [%lld, %lld]", module, (long long)n_out,
+                (long long)n_in, (long long)have_out, (long long)have_in);
+        return false;
+    }
+    size_t row_bytes = dtype_row_bytes(t->type, cols);
+    if (!row_bytes || ((p.transposed || p.swap_halves) && !is_float(t->type))) {
+        problem(s, "%s.weight: type %s is not read here", module, dtype_info(t->type)->name);
+        return false;
+    }
+    *m = (struct matrix){ .type = t->type, .n_out = n_out, .n_in = n_in };
+    if (p.transposed || p.swap_halves) {
+        m->data = rearranged(o, s, t, &p, n_out, n_in);
+        if (!m->data) return false;
+    } else {
+        m->data = (const unsigned char *)t->data + (size_t)p.row0 * row_bytes;
+    }
+    if (t->type == DT_F32) s->f32 = true;
+    *whole = t;
+    return !(t->type == DT_F8_E4M3 || t->type == DT_F8_E5M2) || find_scale(o, s, module, &p, n_out, m);
+}
+
+static struct nn_linear *new_linear(struct nn_owner *o)
+{
+    if (o->n_linear == o->cap_linear) {
+        int cap = o->cap_linear ? o->cap_linear * 2 : 64;
+        struct nn_linear **p = realloc(o->linear, (size_t)cap * sizeof *p);
+        if (!p) return NULL;
+        o->linear = p;
+        o->cap_linear = cap;
+    }
+    struct nn_linear *l = calloc(1, sizeof *l);
+    if (!l) return NULL;
+    l->id = o->n_linear;
+    o->linear[o->n_linear++] = l;
+    return l;
+}
+
+struct nn_linear *nn_linear_load(struct nn_owner *o, struct nn_source *s, int n_parts,
+                                 const char *const *part, const int64_t *rows, int64_t n_in,
+                                 enum linear_join join, enum nn_bias bias)
+{
+    struct matrix m[NN_PARTS];
+    const struct tensor *whole[NN_PARTS];
+    float *b = NULL;
+    bool ok = true;
+    int64_t n_out = 0;
+    for (int i = 0; i < n_parts; i++) {
+        ok &= find_matrix(o, s, part[i], rows[i], n_in, &m[i], &whole[i]);
+        n_out += rows[i];
+    }
+    if (bias == NN_BIAS || (bias == NN_MAYBE_BIAS && nn_has(s, NN("%s.bias", part[0])))) {
+        b = malloc((size_t)n_out * sizeof *b);
+        int64_t at = 0;
+        for (int i = 0; i < n_parts && b; i++) {
+            const float *v = nn_vector(o, s, NN("%s.bias", part[i]), rows[i]);
+            if (v) memcpy(b + at, v, (size_t)rows[i] * sizeof *b);
+            ok &= v != NULL;
+            at += rows[i];
+        }
+        ok &= b != NULL;
+    }
+    struct nn_linear *l = NULL;
+    if (ok) {
+        struct err e = { 0 };
+        struct linear *base = NULL;
+        l = new_linear(o);
+        if (!l || !linear_new(s->dev, &base, m, n_parts, join, b, 512, &e)) {
+            problem(s, "%s.weight: %s", part[0], l ? e.msg : "no memory");
+            l = NULL;
+        } else if (!own(o, base, ITEM_LINEAR)) {
+            linear_free(base);
+            problem(s, "%s.weight: no memory", part[0]);
+            l = NULL;
+        } else {
+            *l = (struct nn_linear){
+                .base = base, .n_in = n_in, .n_out = linear_n_out(base), .id = l->id, .n_parts = n_parts
+            };
+            int64_t at = 0;
+            for (int i = 0; i < n_parts; i++) {
+                l->name[i] = strdup(part[i]);
+                l->row0[i] = at;
+                l->rows[i] = rows[i];
+                at += join == LINEAR_CONCAT ? rows[i] : 0;
+                /* Rows of one tensor may serve several layers; its pages return from the file when they do. */
+                if (linear_is_copy(base)) weights_forget(s->w, whole[i]);
+            }
+        }
+    }
+    free(b);
+    return l;
+}
+
+struct nn_linear *nn_linear1(struct nn_owner *o, struct nn_source *s, const char *module, int64_t n_out,
+                             int64_t n_in, enum nn_bias bias)
+{
+    return nn_linear_load(o, s, 1, &module, &n_out, n_in, LINEAR_CONCAT, bias);
+}
+
+struct conv *nn_conv(struct nn_owner *o, struct nn_source *s, const char *module, int n_out, int n_in, int k,
+                     enum nn_bias bias)
+{
+    const struct tensor *t;
+    struct nn_place p;
+    if (!nn_find(s, NN("%s.weight", module), &t, &p)) {
+        problem(s, "%s.weight is missing", module);
+        return NULL;
+    }
+    bool shape =
+        t->dim[0] == n_out && tensor_elems(t) == (int64_t)n_out * n_in * k * k && (t->n_dims == 4 || k == 1);
+    if (!shape || !is_float(t->type)) {
+        problem(
+            s,
+            "%s.weight: expected [%d, %d, %d, %d] of a float type, the file has %d dimensions from %lld, %s",
+            module, n_out, n_in, k, k, t->n_dims, (long long)t->dim[0], dtype_info(t->type)->name);
+        return NULL;
+    }
+    float *b = NULL;
+    if (bias == NN_BIAS || (bias == NN_MAYBE_BIAS && nn_has(s, NN("%s.bias", module)))) {
+        b = nn_vector(o, s, NN("%s.bias", module), n_out);
+        if (!b) return NULL;
+    }
+    if (t->type == DT_F32) s->f32 = true;
+    struct conv *c = NULL;
+    struct err e = { 0 };
+    if (!conv_new(s->dev, &c, t->type, t->data, n_out, n_in, k, k, 1, b, &e)) {
+        problem(s, "%s: %s", module, e.msg);
+        return NULL;
+    }
+    if (!own(o, c, ITEM_CONV)) {
+        conv_free(c);
+        problem(s, "%s: no memory", module);
+        return NULL;
+    }
+    weights_forget(s->w, t);
+    return c;
+}
+
+/* ---- running ----------------------------------------------------------------------------------------------- */
+
+float *nn_alloc(struct nn_ctx *c, int64_t n)
+{
+    float *p = arena_alloc(c->scratch, (size_t)n, sizeof *p);
+    if (!p) abort(); /* the network's own scratch formula was wrong: our mistake, not the input's */
+    return p;
+}
+
+struct rowwise {
+    float *y;
+    const float *v, *gate;
+    int64_t ldy, ldv, n, n_out;
+    enum epilogue epi;
+};
+
+static float gelu_erf(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678f)); }
+
+static float activate(enum epilogue epi, float x)
+{
+    switch (epi) {
+    case EPI_GELU_TANH: return 0.5f * x * (1.0f + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
+    case EPI_GELU_ERF: return gelu_erf(x);
+    case EPI_QUICK_GELU: return x / (1.0f + expf(-1.702f * x));
+    case EPI_SILU: return x / (1.0f + expf(-x));
+    case EPI_RELU: return x > 0 ? x : 0;
+    default: return x;
+    }
+}
+
+/* The epilogue of a layer whose product had to wait for its side branches. */
+static void epilogue_job(void *arg, int ith, int nth)
+{
+    const struct rowwise *w = arg;
+    for (int64_t r = w->n * ith / nth; r < w->n * (ith + 1) / nth; r++) {
+        float *y = w->y + r * w->ldy;
+        const float *v = w->v + r * w->ldv;
+        for (int64_t i = 0; i < w->n_out; i++) {
+            if (w->epi == EPI_ADD) {
+                y[i] += v[i];
+            } else if (w->epi == EPI_GATE_ADD) {
+                y[i] += w->gate[i] * v[i];
+            } else {
+                y[i] = activate(w->epi, v[i]);
+            }
+        }
+    }
+}
+
+void nn_linear_run(struct nn_ctx *c, const struct nn_owner *o, const struct nn_linear *l,
+                   struct linear_args a)
+{
+    a.w = l->base;
+    bool touched = false;
+    for (int i = 0; i < c->n_lora; i++) {
+        touched |= c->lora[i].weight != 0 && nn_lora_branches(c->lora[i].lora, o, l->id) != NULL;
+    }
+    if (!touched) {
+        op_linear(c->dev, &a);
+        return;
+    }
+
+    size_t mark = c->scratch->used;
+    struct linear_args plain = a;
+    plain.epi = EPI_STORE;
+    plain.y = a.epi == EPI_STORE ? a.y : nn_alloc(c, a.n * l->n_out);
+    plain.ldy = a.epi == EPI_STORE ? a.ldy : l->n_out;
+    op_linear(c->dev, &plain);
+    for (int i = 0; i < c->n_lora; i++) {
+        if (c->lora[i].weight == 0) continue;
+        const struct nn_lora_branch *b = nn_lora_branches(c->lora[i].lora, o, l->id);
+        for (; b; b = b->next) {
+            size_t inner = c->scratch->used;
+            float *low = nn_alloc(c, a.n * b->rank);
+            op_linear(c->dev, &(struct linear_args){ .w = b->a,
+                                                     .x = a.x,
+                                                     .ldx = a.ldx,
+                                                     .y = low,
+                                                     .ldy = b->rank,
+                                                     .n = a.n,
+                                                     .norm = a.norm,
+                                                     .eps = a.eps });
+            float s = c->lora[i].weight * b->scale;
+            for (int64_t k = 0; k < a.n * b->rank; k++) low[k] *= s;
+            op_linear(c->dev, &(struct linear_args){ .w = b->b,
+                                                     .x = low,
+                                                     .ldx = b->rank,
+                                                     .y = plain.y + b->row0,
+                                                     .ldy = plain.ldy,
+                                                     .n = a.n,
+                                                     .epi = EPI_ADD });
+            c->scratch->used = inner;
+        }
+    }
+    if (a.epi != EPI_STORE) {
+        pool_run(device_pool(c->dev), epilogue_job,
+                 &(struct rowwise){ a.y, plain.y, a.gate, a.ldy, plain.ldy, a.n, l->n_out, a.epi });
+    }
+    c->scratch->used = mark;
+}
+
+static void geglu_job(void *arg, int ith, int nth)
+{
+    const struct rowwise *w = arg;
+    for (int64_t r = w->n * ith / nth; r < w->n * (ith + 1) / nth; r++) {
+        const float *v = w->v + r * w->ldv;
+        float *y = w->y + r * w->ldy;
+        for (int64_t i = 0; i < w->n_out; i++) y[i] = v[i] * gelu_erf(v[i + w->n_out]);
+    }
+}
+
+void nn_geglu(struct nn_ctx *c, float *y, const float *x, int64_t n, int64_t n_ff)
+{
+    pool_run(device_pool(c->dev), geglu_job,
+             &(struct rowwise){ .y = y, .v = x, .ldy = n_ff, .ldv = 2 * n_ff, .n = n, .n_out = n_ff });
+}
+
+void nn_timestep(float *y, double t, int dim, double max_period)
+{
+    int half = dim / 2;
+    for (int i = 0; i < half; i++) {
+        /* The references compute the frequency and the angle in float32. */
+        float freq = expf((float)(-log(max_period)) * (float)i / (float)half);
+        float angle = (float)t * freq;
+        y[i] = cosf(angle);
+        y[half + i] = sinf(angle);
+    }
+}

@@ -1,0 +1,315 @@
+#include "image/pipeline.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "image/picture.h"
+
+bool pipeline_check(const struct pipeline *p, struct image_request *r, struct err *e)
+{
+    const struct image_info *info = &p->info;
+    int m = info->size_multiple;
+    if (!r->prompt) return err_set(e, ERR_REQUEST, "prompt is missing");
+    if (r->steps == 0) r->steps = info->default_steps;
+    if (r->guidance < 0) r->guidance = info->default_guidance;
+    if (r->init) {
+        int wide = r->init->width + r->expand_left + r->expand_right;
+        int high = r->init->height + r->expand_top + r->expand_bottom;
+        if (r->width == 0) r->width = (wide + m - 1) / m * m;
+        if (r->height == 0) r->height = (high + m - 1) / m * m;
+    }
+    if (r->width == 0) r->width = info->default_width;
+    if (r->height == 0) r->height = info->default_height;
+    if (r->width < m || r->height < m || r->width % m != 0 || r->height % m != 0) {
+        return err_set(e, ERR_REQUEST, "width and height must be multiples of %d, got %dx%d", m, r->width,
+                       r->height);
+    }
+    if (r->steps < 1 || r->steps > p->schedule.n_train) {
+        return err_set(e, ERR_REQUEST, "steps must be between 1 and %d, got %d", p->schedule.n_train,
+                       r->steps);
+    }
+    if (!isfinite(r->guidance) || r->guidance > 1000) {
+        return err_set(e, ERR_REQUEST, "guidance_scale must be a number from 0 to 1000");
+    }
+    if (r->negative_prompt && r->negative_prompt[0] && !info->takes_negative) {
+        return err_set(e, ERR_REQUEST, "negative_prompt is not supported by %s", info->name);
+    }
+    if (r->n < 1) return err_set(e, ERR_REQUEST, "n must be at least 1, got %d", r->n);
+    bool expands = r->expand_left || r->expand_right || r->expand_top || r->expand_bottom;
+    if (r->expand_left < 0 || r->expand_right < 0 || r->expand_top < 0 || r->expand_bottom < 0) {
+        return err_set(e, ERR_REQUEST, "an expansion must not be negative");
+    }
+    if ((expands || r->mask) && !r->init)
+        return err_set(e, ERR_REQUEST, "a mask or an expansion needs an image");
+    if (r->init && !(r->strength > 0 && r->strength <= 1)) {
+        return err_set(e, ERR_REQUEST, "strength must be above 0 and at most 1, got %g", r->strength);
+    }
+    if (r->clip_skip < 0 || (r->clip_skip > 0 && p->kind == &pipeline_flux)) {
+        return err_set(e, ERR_REQUEST, "clip_skip is not supported by %s", info->name);
+    }
+    for (int i = 0; i < 2 && p->clip[i] && r->clip_skip > 0; i++) {
+        if (r->clip_skip + 1 >= clip_config(p->clip[i])->n_layer) {
+            return err_set(e, ERR_REQUEST, "clip_skip must be below %d, got %d",
+                           clip_config(p->clip[i])->n_layer - 1, r->clip_skip);
+        }
+    }
+    if (!r->sampler) return true;
+    const char *const *names = image_samplers_of(p->kind == &pipeline_flux, p->schedule.sampler);
+    for (; *names; names++) {
+        if (strcmp(*names, r->sampler) == 0) return true;
+    }
+    return err_set(e, ERR_REQUEST, "sampler \"%s\" is not one of this model's", r->sampler);
+}
+
+const char *const *image_samplers_of(bool flow, enum sampler own)
+{
+    static const char *const flux[] = { "flow_euler", NULL };
+    static const char *const edm[] = { "edm_dpmpp_2m", NULL };
+    static const char *const sdxl[] = { "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", NULL };
+    return flow ? flux : own == SAMPLER_EDM_DPMPP_2M ? edm : sdxl;
+}
+
+/* ---- preview ----------------------------------------------------------------------------------------------- */
+
+/* Solves the n x n system a z = b for three right sides in place; a is symmetric and positive. */
+static void solve3(double *a, double *b, int n)
+{
+    for (int i = 0; i < n; i++) {
+        for (int r = i + 1; r < n; r++) {
+            double f = a[r * n + i] / a[i * n + i];
+            for (int c = i; c < n; c++) a[r * n + c] -= f * a[i * n + c];
+            for (int c = 0; c < 3; c++) b[r * 3 + c] -= f * b[i * 3 + c];
+        }
+    }
+    for (int i = n - 1; i >= 0; i--) {
+        for (int c = 0; c < 3; c++) {
+            for (int k = i + 1; k < n; k++) b[i * 3 + c] -= a[i * n + k] * b[k * 3 + c];
+            b[i * 3 + c] /= a[i * n + i];
+        }
+    }
+}
+
+/* A linear map from a latent cell to its mean colour, fitted by least squares to what this model's own decoder makes of a noise
+ * latent: works for any autoencoder, published or not. */
+static float *fit_preview(const struct pipeline *p)
+{
+    enum { SIDE = 12 };
+    int channels = vae_config(p->vae)->n_latent, n = channels + 1, factor = vae_factor(p->vae);
+    size_t pixels = (size_t)SIDE * SIDE * (size_t)(factor * factor);
+    float *latent = malloc((size_t)channels * SIDE * SIDE * sizeof *latent),
+          *rgb = malloc(pixels * 3 * sizeof *rgb);
+    double *a = calloc((size_t)n * (size_t)n, sizeof *a), *b = calloc((size_t)n * 3, sizeof *b);
+    float *map = malloc((size_t)n * 3 * sizeof *map);
+    struct noise *g = malloc(sizeof *g);
+    bool ok = latent && rgb && a && b && map && g;
+    if (ok) {
+        noise_seed(g, 1);
+        noise_fill(g, latent, (size_t)channels * SIDE * SIDE);
+        ok = vae_decode(p->vae, p->dev, latent, SIDE, SIDE, 0, rgb, NULL, NULL);
+    }
+    for (int cell = 0; ok && cell < SIDE * SIDE; cell++) {
+        double in[33], colour[3] = { 0 };
+        for (int k = 0; k < channels; k++) in[k] = latent[k * SIDE * SIDE + cell];
+        in[channels] = 1;
+        for (int y = 0; y < factor; y++) {
+            for (int x = 0; x < factor; x++) {
+                size_t at = ((size_t)(cell / SIDE * factor + y) * SIDE * (size_t)factor +
+                             (size_t)(cell % SIDE * factor + x)) *
+                            3;
+                for (int c = 0; c < 3; c++) colour[c] += rgb[at + (size_t)c] / (factor * factor);
+            }
+        }
+        for (int i = 0; i < n; i++) {
+            for (int k = 0; k < n; k++) a[i * n + k] += in[i] * in[k];
+            for (int c = 0; c < 3; c++) b[i * 3 + c] += in[i] * colour[c];
+        }
+    }
+    if (ok) {
+        for (int i = 0; i < n; i++) a[i * n + i] += 1e-3;
+        solve3(a, b, n);
+        for (int i = 0; i < n * 3; i++) map[i] = (float)b[i];
+    }
+    free(latent);
+    free(rgb);
+    free(a);
+    free(b);
+    free(g);
+    if (ok) return map;
+    free(map);
+    return NULL;
+}
+
+/* What the latent at step i would be without its noise, as far as the network's last output tells, seen through the linear map. */
+static struct image_rgb preview(const struct pipeline *p, const float *x, int h, int w, double keep)
+{
+    struct image_rgb out = { .width = w, .height = h, .pixels = malloc((size_t)h * (size_t)w * 3) };
+    int channels = vae_config(p->vae)->n_latent;
+    int64_t plane = (int64_t)h * w;
+    if (!out.pixels) return (struct image_rgb){ 0 };
+    for (int64_t i = 0; i < plane; i++) {
+        for (int c = 0; c < 3; c++) {
+            float v = p->preview[channels * 3 + c];
+            for (int k = 0; k < channels; k++) v += p->preview[k * 3 + c] * x[k * plane + i] * (float)keep;
+            out.pixels[i * 3 + c] = picture_byte(v);
+        }
+    }
+    return out;
+}
+
+/* ---- drawing ----------------------------------------------------------------------------------------------- */
+
+struct canvas {               /* what image to image starts from, shared by the n pictures */
+    struct image_rgb picture; /* width x height */
+    unsigned char *mask;      /* [height, width] 255: repaint; NULL: everything */
+    float *mask_latent;       /* [h, w] 0..1 */
+    float *rgb;               /* [height, width, 3] in -1..1 */
+};
+
+static void canvas_free(struct canvas *k)
+{
+    free(k->picture.pixels);
+    free(k->mask);
+    free(k->mask_latent);
+    free(k->rgb);
+}
+
+static bool canvas_make(struct canvas *k, const struct draw *d, int factor, struct err *e)
+{
+    const struct image_request *r = d->r;
+    if (!picture_canvas(r->init, r->mask, r->expand_left, r->expand_top, r->expand_right, r->expand_bottom,
+                        r->width, r->height, &k->picture, &k->mask, e)) {
+        return false;
+    }
+    size_t pixels = (size_t)r->width * (size_t)r->height;
+    int h = r->height / factor, w = r->width / factor;
+    k->rgb = malloc(pixels * 3 * sizeof *k->rgb);
+    if (k->mask) k->mask_latent = malloc((size_t)h * (size_t)w * sizeof *k->mask_latent);
+    if (!k->rgb || (k->mask && !k->mask_latent))
+        return err_set(e, ERR_NOMEM, "no memory for a %dx%d canvas", r->width, r->height);
+    for (size_t i = 0; i < pixels * 3; i++) k->rgb[i] = (float)k->picture.pixels[i] / 127.5f - 1.0f;
+    for (int y = 0; k->mask && y < h; y++) {
+        for (int x = 0; x < w; x++) {
+            int on = 0; /* a latent cell is repainted when more than half of its pixels are */
+            for (int dy = 0; dy < factor; dy++) {
+                for (int dx = 0; dx < factor; dx++)
+                    on += k->mask[(y * factor + dy) * r->width + x * factor + dx] > 127;
+            }
+            k->mask_latent[y * w + x] = 2 * on > factor * factor ? 1.0f : 0.0f;
+        }
+    }
+    return true;
+}
+
+struct buffers {
+    float *x, *out, *noise, *clean, *extra, *rgb;
+};
+
+static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const struct conditioning *positive,
+                     const struct conditioning *negative, const struct canvas *k, struct buffers *b,
+                     struct noise *g, struct err *e)
+{
+    struct pipeline *p = d->p;
+    const struct image_request *r = d->r;
+    int factor = vae_factor(p->vae), h = r->height / factor, w = r->width / factor;
+    int64_t plane = (int64_t)h * w;
+    size_t values = (size_t)plane * (size_t)vae_config(p->vae)->n_latent;
+    uint64_t seed = r->seed + (uint64_t)index;
+    struct schedule *s = NULL;
+    enum sampler sampler = r->sampler ? (enum sampler)sampler_by_name(r->sampler) : p->schedule.sampler;
+    if (!schedule_new(&s, &p->schedule, sampler, r->steps, (int)(plane / 4), values, e)) return false;
+
+    bool ok = true;
+    int first = 0;
+    noise_seed(g, seed);
+    if (r->init) {
+        /* The references draw the posterior's noise before the latent's. */
+        noise_fill(g, b->extra, values);
+        ok = vae_encode(p->vae, p->dev, k->rgb, r->height, r->width, b->extra, b->clean, d->cancel, e);
+        first = schedule_begin(s, r->strength);
+    }
+    if (r->noise)
+        memcpy(b->noise, r->noise + (size_t)index * values, values * sizeof *b->noise);
+    else
+        noise_fill(g, b->noise, values);
+    if (r->init && first < r->steps) {
+        schedule_add_noise(s, first, b->x, b->clean, b->noise);
+    } else if (r->init) {
+        memcpy(b->x, b->clean, values * sizeof *b->x);
+    } else {
+        for (size_t i = 0; i < values; i++) b->x[i] = b->noise[i] * (float)schedule_start(s);
+    }
+
+    for (int i = first; ok && i < r->steps; i++) {
+        if (!p->kind->predict(p, c, s, i, b->x, h, w, positive, negative, r->guidance, b->out, d->cancel)) {
+            ok = err_set(e, ERR_CANCELLED, "cancelled");
+            break;
+        }
+        if (schedule_wants_noise(s)) noise_fill(g, b->extra, values);
+        schedule_step(s, i, b->x, b->out, schedule_wants_noise(s) ? b->extra : NULL);
+        if (k->mask_latent) {
+            /* Outside the mask the picture keeps its place on the way from noise to itself. */
+            schedule_add_noise(s, i + 1, b->extra, b->clean, b->noise);
+            for (size_t v = 0; v < values; v++) {
+                float m = k->mask_latent[v % (size_t)plane];
+                b->x[v] = m * b->x[v] + (1 - m) * b->extra[v];
+            }
+        }
+        struct image_rgb small = { 0 };
+        double sigma = schedule_sigma(s, i + 1);
+        if (r->previews && p->preview) small = preview(p, b->x, h, w, 1 / sqrt(1 + sigma * sigma));
+        d->progress(d->arg, index, i + 1 - first, r->steps - first, small);
+    }
+    schedule_free(s);
+    if (!ok) return false;
+
+    /* Above about a megapixel the decoder works in tiles: its widest activations would otherwise pass two gigabytes. */
+    int tile = plane > 160 * 160 ? 128 : 0;
+    if (!vae_decode(p->vae, p->dev, b->x, h, w, tile, b->rgb, d->cancel, e)) return false;
+    struct image_rgb picture = { .width = r->width, .height = r->height };
+    picture.pixels = malloc((size_t)r->width * (size_t)r->height * 3);
+    if (!picture.pixels) return err_set(e, ERR_NOMEM, "no memory for a %dx%d picture", r->width, r->height);
+    for (size_t i = 0; i < (size_t)r->width * (size_t)r->height; i++) {
+        for (size_t ch = 0; ch < 3; ch++) {
+            int v = picture_byte(b->rgb[i * 3 + ch]);
+            if (k->mask)
+                v = (v * k->mask[i] + k->picture.pixels[i * 3 + ch] * (255 - k->mask[i]) + 127) / 255;
+            picture.pixels[i * 3 + ch] = (unsigned char)v;
+        }
+    }
+    d->finished(d->arg, index, seed, picture);
+    return true;
+}
+
+bool pipeline_draw(const struct draw *d, struct err *e)
+{
+    struct pipeline *p = d->p;
+    const struct image_request *r = d->r;
+    int factor = vae_factor(p->vae), h = r->height / factor, w = r->width / factor;
+    size_t values = (size_t)h * (size_t)w * (size_t)vae_config(p->vae)->n_latent;
+    size_t pixels = (size_t)r->width * (size_t)r->height;
+    struct arena scratch;
+    if (!arena_init(&scratch, p->kind->scratch(p, h, w, r->guidance > 1), e)) return false;
+    struct nn_ctx c = { .dev = p->dev, .scratch = &scratch, .lora = d->lora, .n_lora = d->n_lora };
+    struct canvas k = { 0 };
+    struct buffers b = { malloc(values * 4), malloc(values * 4), malloc(values * 4),
+                         malloc(values * 4), malloc(values * 4), malloc(pixels * 3 * sizeof(float)) };
+    struct noise *g = malloc(sizeof *g);
+    bool ok = b.x && b.out && b.noise && b.clean && b.extra && b.rgb && g;
+    if (!ok) err_set(e, ERR_NOMEM, "no memory for a picture of %dx%d", r->width, r->height);
+    if (ok && r->init) ok = canvas_make(&k, d, factor, e);
+    if (ok && r->previews && !p->preview) p->preview = fit_preview(p);
+    struct conditioning positive, negative;
+    if (ok) ok = p->kind->encode(p, &c, r, &positive, &negative, e);
+    for (int i = 0; ok && i < r->n; i++) ok = draw_one(d, &c, i, &positive, &negative, &k, &b, g, e);
+    canvas_free(&k);
+    free(b.x);
+    free(b.out);
+    free(b.noise);
+    free(b.clean);
+    free(b.extra);
+    free(b.rgb);
+    free(g);
+    arena_free(&scratch);
+    return ok;
+}

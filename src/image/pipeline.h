@@ -1,0 +1,95 @@
+/* pipeline.h - the networks of one image model joined: from prompts to conditioning, from noise to a latent, from a latent to a
+ * picture. A family (FLUX, SDXL) is one struct pipeline_kind; what differs between its models are fields read from their files.
+ *
+ * Threads   one owner at a time, who holds the pool. */
+#ifndef HEARTH_IMAGE_PIPELINE_H
+#define HEARTH_IMAGE_PIPELINE_H
+
+#include "image/clip.h"
+#include "image/flux.h"
+#include "image/image.h"
+#include "image/lora.h"
+#include "image/noise.h"
+#include "image/schedule.h"
+#include "image/t5.h"
+#include "image/unet.h"
+#include "image/vae.h"
+#include "text/clip_tokenizer.h"
+#include "text/t5_tokenizer.h"
+
+enum { PIPELINE_FILES = 8 };
+
+struct pipeline;
+
+/* What the text encoders say about one prompt. */
+struct conditioning {
+    float *context; /* [n_text, width] */
+    float *pooled;
+    int n_text;
+};
+
+struct pipeline_kind {
+    const char *name; /* "flux", "sdxl" */
+    int size_multiple;
+    /* Both prompts of a request; memory from the context's scratch arena, which lives as long as the request. */
+    bool (*encode)(const struct pipeline *p, struct nn_ctx *c, const struct image_request *r,
+                   struct conditioning *positive, struct conditioning *negative, struct err *e);
+    /* The network's output for latent x [channels, h, w] at step i, guidance applied; false: cancelled. */
+    bool (*predict)(const struct pipeline *p, struct nn_ctx *c, const struct schedule *s, int i,
+                    const float *x, int h, int w, const struct conditioning *positive,
+                    const struct conditioning *negative, float guidance, float *out,
+                    const atomic_bool *cancel);
+    size_t (*scratch)(const struct pipeline *p, int h, int w, bool negative);  /* bytes, prompts and steps */
+    int (*lora_targets)(const struct pipeline *p, struct nn_lora_target *out); /* at most 4 */
+};
+
+struct pipeline {
+    const struct pipeline_kind *kind;
+    struct device *dev;
+    struct weights *file[PIPELINE_FILES];
+    int n_file;
+    struct clip *clip[2];
+    struct t5 *t5;
+    struct flux *flux;
+    struct unet *unet;
+    struct vae *vae;
+    struct clip_tokenizer *clip_tokenizer[2];
+    struct t5_tokenizer *t5_tokenizer;
+    int n_t5;                 /* tokens of the T5 prompt */
+    bool zero_empty_negative; /* SDXL: no negative prompt means zeros, not the empty string's encoding */
+    struct schedule_config schedule;
+    struct image_info info;
+    bool bfl_names, ldm_names;     /* original layouts, for adapters in original names */
+    struct flux_config flux_names; /* shapes behind the renaming of adapters */
+    struct unet_config unet_names;
+    char name[128], family[32];
+    float *preview; /* [n_latent + 1, 3]: latent to colour, made at the first preview; NULL before */
+};
+
+/* pipeline_files.c: everything from a diffusers folder or single files. */
+bool pipeline_load(struct pipeline *p, const char *path, struct device *dev, struct err *e);
+void pipeline_close(struct pipeline *p);
+
+/* pipeline_flux.c, pipeline_sdxl.c */
+extern const struct pipeline_kind pipeline_flux;
+extern const struct pipeline_kind pipeline_sdxl;
+
+/* pipeline.c */
+struct draw { /* one request being drawn */
+    struct pipeline *p;
+    const struct image_request *r; /* sizes, steps and guidance filled in */
+    const struct nn_lora_use *lora;
+    int n_lora;
+    const atomic_bool *cancel;
+    /* Called after every step and with every finished picture; the picture's pixels become the receiver's. */
+    void (*progress)(void *arg, int index, int step, int steps, struct image_rgb preview);
+    void (*finished)(void *arg, int index, uint64_t seed, struct image_rgb picture);
+    void *arg;
+};
+/* Fills defaults in *r and refuses what the model does not take. */
+bool pipeline_check(const struct pipeline *p, struct image_request *r, struct err *e);
+bool pipeline_draw(const struct draw *d, struct err *e);
+/* Names of the samplers that a process can run under, the model's own kind of process first; ended by NULL. */
+const char *const *image_samplers_of(bool flow, enum sampler own);
+
+#endif

@@ -1,0 +1,103 @@
+#include "image/pipeline.h"
+
+#include <string.h>
+
+/* Latent [c, h, w] to tokens [h/2 * w/2, 4c] and back: the channel is slowest inside a token, then dy, then dx. */
+static void pack(float *tokens, const float *x, int c, int h, int w)
+{
+    for (int ch = 0; ch < c; ch++) {
+        for (int y = 0; y < h; y++) {
+            for (int xx = 0; xx < w; xx++) {
+                int64_t token = (int64_t)(y / 2) * (w / 2) + xx / 2;
+                tokens[token * 4 * c + ch * 4 + y % 2 * 2 + xx % 2] = x[((int64_t)ch * h + y) * w + xx];
+            }
+        }
+    }
+}
+
+static void unpack(float *x, const float *tokens, int c, int h, int w)
+{
+    for (int ch = 0; ch < c; ch++) {
+        for (int y = 0; y < h; y++) {
+            for (int xx = 0; xx < w; xx++) {
+                int64_t token = (int64_t)(y / 2) * (w / 2) + xx / 2;
+                x[((int64_t)ch * h + y) * w + xx] = tokens[token * 4 * c + ch * 4 + y % 2 * 2 + xx % 2];
+            }
+        }
+    }
+}
+
+static bool encode(const struct pipeline *p, struct nn_ctx *c, const struct image_request *r,
+                   struct conditioning *positive, struct conditioning *negative, struct err *e)
+{
+    const struct clip_config *k = clip_config(p->clip[0]);
+    int n_clip = clip_tokenizer_max(p->clip_tokenizer[0]);
+    if (n_clip > k->n_pos) n_clip = k->n_pos;
+    *negative = (struct conditioning){ 0 };
+    *positive = (struct conditioning){ .n_text = p->n_t5 };
+    positive->context = nn_alloc(c, (int64_t)p->n_t5 * t5_config(p->t5)->n_embd);
+    positive->pooled = nn_alloc(c, k->n_embd);
+    int32_t *ids = arena_new(c->scratch, int32_t, (size_t)(n_clip > p->n_t5 ? n_clip : p->n_t5));
+    if (!ids) return err_set(e, ERR_NOMEM, "no memory for the prompt's tokens");
+    size_t len = strlen(r->prompt);
+    if (!clip_tokenizer_encode(p->clip_tokenizer[0], r->prompt, len, ids, n_clip, NULL, e)) return false;
+    clip_encode(p->clip[0], c, ids, n_clip, 0, NULL, positive->pooled);
+    if (!t5_tokenizer_encode(p->t5_tokenizer, r->prompt, len, ids, p->n_t5, NULL, e)) return false;
+    t5_encode(p->t5, c, ids, p->n_t5, positive->context);
+    return true;
+}
+
+static bool predict(const struct pipeline *p, struct nn_ctx *c, const struct schedule *s, int i,
+                    const float *x, int h, int w, const struct conditioning *positive,
+                    const struct conditioning *negative, float guidance, float *out,
+                    const atomic_bool *cancel)
+{
+    (void)negative;
+    size_t mark = c->scratch->used;
+    int channels = vae_config(p->vae)->n_latent;
+    int64_t n = (int64_t)channels * h * w;
+    float *in = nn_alloc(c, n), *velocity = nn_alloc(c, n);
+    pack(in, x, channels, h, w);
+    bool go = flux_forward(p->flux, c, in, h / 2, w / 2, positive->context, positive->n_text,
+                           positive->pooled, (float)schedule_time(s, i), guidance, velocity, cancel);
+    if (go) unpack(out, velocity, channels, h, w);
+    c->scratch->used = mark;
+    return go;
+}
+
+static size_t scratch(const struct pipeline *p, int h, int w, bool negative)
+{
+    (void)negative;
+    size_t n_clip = (size_t)clip_config(p->clip[0])->n_pos, n_t5 = (size_t)p->n_t5;
+    size_t values = (size_t)vae_config(p->vae)->n_latent * (size_t)h * (size_t)w;
+    size_t run = flux_scratch(p->flux, h / 2 * (w / 2), p->n_t5), t5 = t5_scratch(p->t5, p->n_t5);
+    size_t clip = clip_scratch(p->clip[0], (int)n_clip);
+    if (t5 > run) run = t5;
+    if (clip > run) run = clip;
+    return run + arena_cost(n_t5 * (size_t)t5_config(p->t5)->n_embd, 4) +
+           arena_cost((size_t)clip_config(p->clip[0])->n_embd, 4) + arena_cost(n_clip + n_t5, 4) +
+           2 * arena_cost(values, 4);
+}
+
+static int lora_targets(const struct pipeline *p, struct nn_lora_target *out)
+{
+    static const char *const dot[] = { "transformer.", "diffusion_model.", "model.diffusion_model.", "",
+                                       NULL };
+    static const char *const flat[] = { "lora_unet_", "lora_transformer_", NULL };
+    static const char *const clip_dot[] = { "text_encoder.", "text_encoder.text_model.", NULL };
+    static const char *const clip_flat[] = { "lora_te1_", "lora_te1_text_model_", "lora_te_",
+                                             "lora_te_text_model_", NULL };
+    static const char *const t5_dot[] = { "text_encoder_2.", NULL };
+    static const char *const t5_flat[] = { "lora_te3_", "lora_te2_", NULL };
+    out[0] = (struct nn_lora_target){ flux_owner(p->flux), dot, flat, flux_locate_bfl, &p->flux_names };
+    out[1] = (struct nn_lora_target){ clip_owner(p->clip[0]), clip_dot, clip_flat, NULL, NULL };
+    out[2] = (struct nn_lora_target){ t5_owner(p->t5), t5_dot, t5_flat, NULL, NULL };
+    return 3;
+}
+
+const struct pipeline_kind pipeline_flux = { .name = "flux",
+                                             .size_multiple = 16,
+                                             .encode = encode,
+                                             .predict = predict,
+                                             .scratch = scratch,
+                                             .lora_targets = lora_targets };

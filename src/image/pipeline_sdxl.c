@@ -1,0 +1,128 @@
+#include "image/pipeline.h"
+
+#include <string.h>
+
+static int n_tokens(const struct pipeline *p, int which)
+{
+    int n = clip_tokenizer_max(p->clip_tokenizer[which]), most = clip_config(p->clip[which])->n_pos;
+    return n < most ? n : most;
+}
+
+/* Context: penultimate layers of both encoders side by side; pooled: the second's projection. */
+static bool encode_prompt(const struct pipeline *p, struct nn_ctx *c, const char *prompt, int clip_skip,
+                          struct conditioning *out, struct err *e)
+{
+    int n = n_tokens(p, 0), wide = 0, at = 0;
+    for (int i = 0; i < 2; i++) wide += clip_config(p->clip[i])->n_embd;
+    size_t mark = c->scratch->used;
+    int32_t *ids = arena_new(c->scratch, int32_t, (size_t)n);
+    if (!ids) return err_set(e, ERR_NOMEM, "no memory for the prompt's tokens");
+    for (int i = 0; i < 2; i++) {
+        int d = clip_config(p->clip[i])->n_embd;
+        float *hidden = nn_alloc(c, (int64_t)n * d);
+        if (!clip_tokenizer_encode(p->clip_tokenizer[i], prompt, strlen(prompt), ids, n, NULL, e))
+            return false;
+        clip_encode(p->clip[i], c, ids, n, clip_skip + 1, hidden, i == 1 ? out->pooled : NULL);
+        for (int r = 0; r < n; r++) {
+            memcpy(out->context + (int64_t)r * wide + at, hidden + (int64_t)r * d,
+                   (size_t)d * sizeof *hidden);
+        }
+        at += d;
+    }
+    c->scratch->used = mark;
+    return true;
+}
+
+static bool encode(const struct pipeline *p, struct nn_ctx *c, const struct image_request *r,
+                   struct conditioning *positive, struct conditioning *negative, struct err *e)
+{
+    int n = n_tokens(p, 0), n_pooled = clip_config(p->clip[1])->n_proj,
+        wide = unet_config(p->unet)->n_context;
+    struct conditioning *both[] = { positive, negative };
+    for (int i = 0; i < 2; i++) {
+        *both[i] = (struct conditioning){ .n_text = n,
+                                          .context = nn_alloc(c, (int64_t)n * wide),
+                                          .pooled = nn_alloc(c, n_pooled) };
+    }
+    if (!encode_prompt(p, c, r->prompt, r->clip_skip, positive, e)) return false;
+    if (r->guidance <= 1) return true; /* no second pass */
+    if (!r->negative_prompt && p->zero_empty_negative) {
+        memset(negative->context, 0, (size_t)n * (size_t)wide * sizeof *negative->context);
+        memset(negative->pooled, 0, (size_t)n_pooled * sizeof *negative->pooled);
+        return true;
+    }
+    return encode_prompt(p, c, r->negative_prompt ? r->negative_prompt : "", r->clip_skip, negative, e);
+}
+
+static bool predict(const struct pipeline *p, struct nn_ctx *c, const struct schedule *s, int i,
+                    const float *x, int h, int w, const struct conditioning *positive,
+                    const struct conditioning *negative, float guidance, float *out,
+                    const atomic_bool *cancel)
+{
+    size_t mark = c->scratch->used;
+    int channels = vae_config(p->vae)->n_latent, factor = vae_factor(p->vae);
+    int64_t plane = (int64_t)h * w, n = channels * plane;
+    float *in = nn_alloc(c, n), *got[2] = { nn_alloc(c, n), nn_alloc(c, n) };
+    float scale = (float)schedule_input_scale(s, i);
+    for (int64_t at = 0; at < plane; at++) {
+        for (int k = 0; k < channels; k++) in[at * channels + k] = x[k * plane + at] * scale;
+    }
+    float height = (float)(h * factor), width = (float)(w * factor);
+    const float ids[6] = { height, width, 0, 0, height, width };
+    bool guided = guidance > 1, go = true;
+    for (int pass = 0; pass < (guided ? 2 : 1) && go; pass++) {
+        const struct conditioning *k = pass ? negative : positive;
+        go = unet_forward(p->unet, c, in, h, w, schedule_time(s, i), k->context, k->n_text, k->pooled, ids,
+                          got[pass], cancel);
+    }
+    for (int64_t at = 0; at < plane && go; at++) {
+        for (int k = 0; k < channels; k++) {
+            float v = got[0][at * channels + k];
+            if (guided) {
+                float u = got[1][at * channels + k];
+                v = u + guidance * (v - u);
+            }
+            out[k * plane + at] = v;
+        }
+    }
+    c->scratch->used = mark;
+    return go;
+}
+
+static size_t scratch(const struct pipeline *p, int h, int w, bool negative)
+{
+    (void)negative;
+    size_t n = (size_t)n_tokens(p, 0), wide = (size_t)unet_config(p->unet)->n_context;
+    size_t values = (size_t)vae_config(p->vae)->n_latent * (size_t)h * (size_t)w;
+    size_t run = unet_scratch(p->unet, h, w, (int)n), text = 0;
+    for (int i = 0; i < 2; i++) {
+        size_t clip = clip_scratch(p->clip[i], (int)n);
+        if (clip > text) text = clip;
+    }
+    text += arena_cost(n * wide, 4) * 2 + arena_cost(n, 4);
+    if (text > run) run = text;
+    return run + 2 * (arena_cost(n * wide, 4) + arena_cost((size_t)clip_config(p->clip[1])->n_proj, 4)) +
+           3 * arena_cost(values, 4);
+}
+
+static int lora_targets(const struct pipeline *p, struct nn_lora_target *out)
+{
+    static const char *const dot[] = { "unet.", "diffusion_model.", "model.diffusion_model.", "", NULL };
+    static const char *const flat[] = { "lora_unet_", NULL };
+    static const char *const te_dot[][3] = { { "text_encoder.", "text_encoder.text_model.", NULL },
+                                             { "text_encoder_2.", "text_encoder_2.text_model.", NULL } };
+    static const char *const te_flat[][3] = { { "lora_te1_", "lora_te1_text_model_", NULL },
+                                              { "lora_te2_", "lora_te2_text_model_", NULL } };
+    out[0] = (struct nn_lora_target){ unet_owner(p->unet), dot, flat, unet_locate_ldm, &p->unet_names };
+    for (int i = 0; i < 2; i++) {
+        out[1 + i] = (struct nn_lora_target){ clip_owner(p->clip[i]), te_dot[i], te_flat[i], NULL, NULL };
+    }
+    return 3;
+}
+
+const struct pipeline_kind pipeline_sdxl = { .name = "sdxl",
+                                             .size_multiple = 8,
+                                             .encode = encode,
+                                             .predict = predict,
+                                             .scratch = scratch,
+                                             .lora_targets = lora_targets };

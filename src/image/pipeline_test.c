@@ -1,0 +1,314 @@
+/* Whole pipelines through the engine's door, against pictures that diffusers drew with the same folders: every pixel must be the
+ * reference's value rounded (tools/reference/pipeline_golden.py). */
+#include <stdatomic.h>
+
+#include "image/golden.h"
+#include "image/image.h"
+
+#define PIPELINES "tests/golden/pipelines/"
+
+static struct golden g;
+
+static struct image_model *open_model(const char *path)
+{
+    struct err e = { 0 };
+    struct image_model *m = NULL;
+    if (!image_load(&m, path, NULL, g.dev, &e)) fail_msg("%s", e.msg);
+    return m;
+}
+
+struct result {
+    struct image_rgb picture[4];
+    uint64_t seed[4];
+    int n, progress, previews;
+    bool done;
+    struct err error;
+};
+
+static void draw(struct image_model *m, const struct image_request *r, struct result *out)
+{
+    struct err e = { 0 };
+    struct image_job *j;
+    struct image_event ev;
+    *out = (struct result){ 0 };
+    if (!image_submit(m, r, NULL, NULL, &j, &e)) fail_msg("%s", e.msg);
+    while (image_wait(j, &ev)) {
+        if (ev.type == IMAGE_EV_IMAGE) {
+            assert_in_range(ev.index, 0, 3);
+            out->picture[ev.index] = ev.image;
+            out->seed[ev.index] = ev.seed;
+            out->n++;
+            ev.image.pixels = NULL;
+        } else if (ev.type == IMAGE_EV_PROGRESS) {
+            out->progress++;
+            out->previews += ev.image.pixels != NULL;
+        } else if (ev.type == IMAGE_EV_DONE) {
+            out->done = true;
+        } else {
+            out->error = ev.error;
+        }
+        image_event_free(&ev);
+    }
+    image_job_free(j);
+}
+
+static void free_result(struct result *r)
+{
+    for (int i = 0; i < 4; i++) free(r->picture[i].pixels);
+}
+
+/* Every byte is the reference's value times 255, rounded, up to what the arithmetic leaves of a tie. */
+static void equal_picture(const char *what, const struct image_rgb *got, const struct weights *ref,
+                          const char *name)
+{
+    int64_t n = (int64_t)got->width * got->height * 3;
+    float *want = golden_floats(ref, name, n);
+    double worst = 0, spread = 0;
+    for (int64_t i = 0; i < n; i++) {
+        worst = fmax(worst, fabs((double)want[i] * 255 - got->pixels[i]));
+        spread += fabs(want[i] - want[0]) > 0.02;
+    }
+    free(want);
+    if (worst > 0.55) fail_msg("%s: a pixel is off by %.2f", what, worst);
+    assert_true(spread > (double)n / 10); /* a picture, not one colour */
+    printf("  %-36s within rounding (%.2f)\n", what, worst);
+}
+
+static const char prompt[] = "a photo of an astronaut riding a horse on mars, highly detailed";
+static const char negative[] = "blurry, low quality";
+
+static void flux_case(const char *dir, int steps)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/golden.safetensors", dir);
+    struct weights *ref = golden_weights(path);
+    struct image_model *m = open_model(dir);
+    float *noise = golden_floats(ref, "noise", 2 * 4 * 12 * 16);
+    struct result out;
+    draw(m,
+         &(struct image_request){ .prompt = prompt,
+                                  .width = 32,
+                                  .height = 24,
+                                  .n = 2,
+                                  .steps = steps,
+                                  .guidance = 3.5f,
+                                  .noise = noise,
+                                  .previews = true },
+         &out);
+    assert_true(out.done);
+    assert_int_equal(out.n, 2);
+    assert_int_equal(out.progress, 2 * steps);
+    assert_int_equal(out.previews, 2 * steps);
+    equal_picture("flux, first picture", &out.picture[0], ref, "text0");
+    equal_picture("flux, second picture", &out.picture[1], ref, "text1");
+    free_result(&out);
+    free(noise);
+    image_free(m);
+    weights_close(ref);
+}
+
+static void test_flux(void **state)
+{
+    (void)state;
+    flux_case(PIPELINES "flux_dev", 5);
+    flux_case(PIPELINES "flux_schnell", 3);
+}
+
+static void test_flux_seed_and_image(void **state)
+{
+    (void)state;
+    struct weights *ref = golden_weights(PIPELINES "flux_dev/golden.safetensors");
+    struct image_model *m = open_model(PIPELINES "flux_dev");
+    struct result out, alone;
+    struct image_request r = {
+        .prompt = prompt, .width = 32, .height = 24, .n = 1, .steps = 5, .guidance = 3.5f, .seed = 4242
+    };
+    draw(m, &r, &out);
+    equal_picture("flux, diffusers' own seed", &out.picture[0], ref, "seed4242");
+    free_result(&out);
+
+    /* The third of three is the one that its seed draws alone. */
+    r.n = 3;
+    r.seed = 7;
+    draw(m, &r, &out);
+    assert_int_equal(out.seed[2], 9);
+    r.n = 1;
+    r.seed = 9;
+    draw(m, &r, &alone);
+    assert_memory_equal(out.picture[2].pixels, alone.picture[0].pixels, 32 * 24 * 3);
+    free_result(&out);
+    free_result(&alone);
+
+    const struct tensor *start = weights_find(ref, "init");
+    struct image_rgb init = { 32, 24, (unsigned char *)start->data };
+    r = (struct image_request){
+        .prompt = prompt, .n = 1, .steps = 5, .guidance = 3.5f, .seed = 77, .init = &init, .strength = 0.6
+    };
+    draw(m, &r, &out);
+    equal_picture("flux, image to image", &out.picture[0], ref, "img2img");
+    free_result(&out);
+
+    /* Inpainting leaves what the mask does not name as it was, byte for byte; outpainting keeps the old picture in its place. */
+    unsigned char mask[24 * 32] = { 0 };
+    for (int y = 0; y < 24; y++) memset(mask + y * 32 + 16, 255, 16);
+    r.mask = mask;
+    r.strength = 1;
+    draw(m, &r, &out);
+    int changed = 0;
+    for (int y = 0; y < 24; y++) {
+        assert_memory_equal(out.picture[0].pixels + y * 96, init.pixels + y * 96, 48);
+        changed += memcmp(out.picture[0].pixels + y * 96 + 48, init.pixels + y * 96 + 48, 48) != 0;
+    }
+    assert_true(changed > 12);
+    free_result(&out);
+    r.mask = NULL;
+    r.expand_left = 8;
+    r.expand_bottom = 4;
+    draw(m, &r, &out);
+    assert_int_equal(out.picture[0].width, 40);
+    assert_int_equal(out.picture[0].height, 28);
+    for (int y = 0; y < 24; y++)
+        assert_memory_equal(out.picture[0].pixels + (y * 40 + 8) * 3, init.pixels + y * 96, 96);
+    free_result(&out);
+    image_free(m);
+    weights_close(ref);
+}
+
+static void sdxl_case(struct image_model *m, const struct weights *ref, const char *name,
+                      struct image_request more)
+{
+    float *noise = golden_floats(ref, "noise", 4 * 12 * 20);
+    struct result out;
+    more.prompt = prompt;
+    more.width = 40;
+    more.height = 24;
+    more.n = 1;
+    more.steps = 6;
+    more.noise = noise;
+    draw(m, &more, &out);
+    if (!out.done) fail_msg("%s: %s", name, out.error.msg);
+    equal_picture(name, &out.picture[0], ref, name);
+    free_result(&out);
+    free(noise);
+}
+
+static void test_sdxl(void **state)
+{
+    (void)state;
+    struct weights *ref = golden_weights(PIPELINES "sdxl/golden.safetensors");
+    struct image_model *m = open_model(PIPELINES "sdxl");
+    assert_true(image_info(m)->takes_negative);
+    sdxl_case(m, ref, "plain", (struct image_request){ .guidance = 5 });
+    sdxl_case(m, ref, "negative", (struct image_request){ .guidance = 5, .negative_prompt = negative });
+    sdxl_case(m, ref, "unguided", (struct image_request){ .guidance = 1 });
+    sdxl_case(m, ref, "skip", (struct image_request){ .guidance = 5, .clip_skip = 1 });
+    sdxl_case(m, ref, "dpmpp_2m", (struct image_request){ .guidance = 5, .sampler = "dpmpp_2m" });
+    sdxl_case(m, ref, "dpmpp_2m_karras",
+              (struct image_request){ .guidance = 5, .sampler = "dpmpp_2m_karras" });
+    sdxl_case(m, ref, "ddim", (struct image_request){ .guidance = 5, .sampler = "ddim" });
+    const struct tensor *start = weights_find(ref, "init");
+    struct image_rgb init = { 40, 24, (unsigned char *)start->data };
+    struct result out;
+    draw(
+        m,
+        &(struct image_request){
+            .prompt = prompt, .n = 1, .steps = 6, .guidance = 5, .seed = 78, .init = &init, .strength = 0.6 },
+        &out);
+    equal_picture("sdxl, image to image", &out.picture[0], ref, "img2img");
+    free_result(&out);
+    image_free(m);
+    weights_close(ref);
+}
+
+static void test_playground(void **state)
+{
+    (void)state;
+    struct weights *ref = golden_weights(PIPELINES "playground/golden.safetensors");
+    struct image_model *m = open_model(PIPELINES "playground");
+    assert_string_equal(image_info(m)->family, "playground-v2.5");
+    sdxl_case(m, ref, "plain", (struct image_request){ .guidance = 5 });
+    sdxl_case(m, ref, "negative", (struct image_request){ .guidance = 5, .negative_prompt = negative });
+    sdxl_case(m, ref, "unguided", (struct image_request){ .guidance = 1 });
+    image_free(m);
+    weights_close(ref);
+}
+
+static void refused(struct image_model *m, struct image_request r, const char *says)
+{
+    struct err e = { 0 };
+    struct image_job *j;
+    r.prompt = prompt;
+    r.n = 1;
+    assert_false(image_submit(m, &r, NULL, NULL, &j, &e));
+    assert_int_equal(e.code, ERR_REQUEST);
+    if (!strstr(e.msg, says)) fail_msg("\"%s\" does not say \"%s\"", e.msg, says);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    struct image_model *m = open_model(PIPELINES "flux_dev");
+    struct image_rgb init = { 8, 8, calloc(64, 3) };
+    refused(m, (struct image_request){ .negative_prompt = negative }, "negative_prompt is not supported");
+    refused(m, (struct image_request){ .width = 33, .height = 32 }, "multiples of");
+    refused(m, (struct image_request){ .width = 1 << 20, .height = 1 << 20 }, "pixels");
+    refused(m, (struct image_request){ .steps = -1 }, "steps");
+    refused(m, (struct image_request){ .steps = 1 << 20 }, "steps");
+    refused(m, (struct image_request){ .sampler = "euler" }, "sampler");
+    refused(m, (struct image_request){ .expand_left = 4 }, "needs an image");
+    refused(m, (struct image_request){ .init = &init, .strength = 1.5 }, "strength");
+    refused(m, (struct image_request){ .guidance = NAN }, "guidance_scale");
+    refused(m, (struct image_request){ .clip_skip = 1 }, "clip_skip");
+    free(init.pixels);
+    image_free(m);
+
+    struct err e = { 0 };
+    assert_false(image_load(&m, "tests/golden/image", NULL, g.dev, &e));
+    assert_false(image_load(&m, "tests/golden/image/t5/model.safetensors", NULL, g.dev, &e));
+    assert_int_equal(e.code, ERR_FORMAT);
+}
+
+static void test_cancel(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    struct image_model *m = open_model(PIPELINES "flux_dev");
+    struct image_request r = {
+        .prompt = prompt, .width = 64, .height = 64, .n = 1, .steps = 1000, .guidance = 1
+    };
+    struct image_job *running, *waiting, *forgotten;
+    if (!image_submit(m, &r, NULL, NULL, &running, &e) || !image_submit(m, &r, NULL, NULL, &waiting, &e) ||
+        !image_submit(m, &r, NULL, NULL, &forgotten, &e)) {
+        fail_msg("%s", e.msg);
+    }
+    struct image_event ev;
+    assert_true(image_wait(running, &ev)); /* it has begun */
+    image_event_free(&ev);
+    image_cancel(running);
+    image_cancel(waiting);
+    image_job_free(forgotten);
+    struct image_job *both[] = { running, waiting };
+    for (int i = 0; i < 2; i++) {
+        bool cancelled = false;
+        while (image_wait(both[i], &ev)) {
+            cancelled = ev.type == IMAGE_EV_ERROR && ev.error.code == ERR_CANCELLED;
+            image_event_free(&ev);
+        }
+        assert_true(cancelled);
+        image_job_free(both[i]);
+    }
+    image_free(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_flux),     cmocka_unit_test(test_flux_seed_and_image),
+        cmocka_unit_test(test_sdxl),     cmocka_unit_test(test_playground),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_cancel),
+    };
+    golden_open(&g);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    golden_close(&g);
+    return failed;
+}

@@ -1,0 +1,600 @@
+#include "image/vae.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_RES = 8 };
+
+struct vae_res {
+    int n_in, n_out;
+    float *norm1_w, *norm1_b, *norm2_w, *norm2_b;
+    struct conv *conv1, *conv2, *shortcut; /* shortcut NULL: n_in == n_out */
+};
+
+struct vae_attn {
+    float *norm_w, *norm_b;
+    struct nn_linear *qkv, *out;
+};
+
+struct vae_half { /* encoder or decoder */
+    struct conv *conv_in, *conv_out;
+    float *norm_w, *norm_b;
+    struct vae_res level[VAE_MAX_LEVELS][MAX_RES];
+    struct conv *resample[VAE_MAX_LEVELS]; /* after the level; NULL on the last */
+    struct vae_res mid[2];
+    struct vae_attn attn;
+};
+
+struct vae {
+    struct vae_config c;
+    struct nn_owner own;
+    struct vae_half enc, dec;
+    struct conv *quant, *post_quant;
+    bool precise;
+};
+
+/* ---- configuration ----------------------------------------------------------------------------------------- */
+
+static bool plausible(const struct vae_config *c, struct err *e)
+{
+    bool ok = c->n_latent >= 1 && c->n_latent <= 32 && c->n_level >= 1 && c->n_level <= VAE_MAX_LEVELS &&
+              c->n_res >= 1 && c->n_res < MAX_RES && c->groups >= 1 && c->scaling != 0;
+    for (int i = 0; ok && i < c->n_level; i++) ok = c->channels[i] >= 1 && c->channels[i] % c->groups == 0;
+    if (!ok) {
+        return err_set(e, ERR_FORMAT,
+                       "VAE: impossible sizes (%d latent channels, %d levels, %d res blocks, %d groups)",
+                       c->n_latent, c->n_level, c->n_res, c->groups);
+    }
+    return true;
+}
+
+static float number_or(const json_t *o, const char *key, float fallback)
+{
+    const json_t *v = json_object_get(o, key);
+    return json_is_number(v) ? (float)json_number_value(v) : fallback;
+}
+
+bool vae_config_from_json(struct vae_config *c, const json_t *config, struct err *e)
+{
+    const json_t *widths = json_object_get(config, "block_out_channels");
+    const json_t *mean = json_object_get(config, "latents_mean"),
+                 *std = json_object_get(config, "latents_std");
+    *c = (struct vae_config){
+        .n_latent = nn_config_int(config, "latent_channels", 4),
+        .n_level = json_array_size(widths) <= VAE_MAX_LEVELS ? (int)json_array_size(widths) : 0,
+        .n_res = nn_config_int(config, "layers_per_block", 1),
+        .groups = nn_config_int(config, "norm_num_groups", 32),
+        .quant_conv = !json_is_false(json_object_get(config, "use_quant_conv")),
+        .post_quant_conv = !json_is_false(json_object_get(config, "use_post_quant_conv")),
+        .mid_attention = !json_is_false(json_object_get(config, "mid_block_add_attention")),
+        .scaling = number_or(config, "scaling_factor", 0.18215f),
+        .shift = number_or(config, "shift_factor", 0),
+    };
+    for (int i = 0; i < c->n_level; i++)
+        c->channels[i] = (int)json_integer_value(json_array_get(widths, (size_t)i));
+    if (!plausible(c, e)) return false;
+    if (json_array_size(mean) == (size_t)c->n_latent && json_array_size(std) == (size_t)c->n_latent) {
+        c->has_stats = true;
+        for (int i = 0; i < c->n_latent; i++) {
+            c->mean[i] = (float)json_number_value(json_array_get(mean, (size_t)i));
+            c->std[i] = (float)json_number_value(json_array_get(std, (size_t)i));
+        }
+    }
+    return true;
+}
+
+bool vae_config_from_shapes(struct vae_config *c, struct nn_source *s, struct err *e)
+{
+    struct nn_source file = *s;
+    file.locate = NULL;
+    *c = (struct vae_config){ .n_latent = (int)nn_dim(&file, "decoder.conv_in.weight", 1),
+                              .groups = 32,
+                              .mid_attention = nn_has(&file, "decoder.mid.attn_1.q.weight"),
+                              .quant_conv = nn_has(&file, "quant_conv.weight"),
+                              .post_quant_conv = nn_has(&file, "post_quant_conv.weight") };
+    while (c->n_level < VAE_MAX_LEVELS &&
+           nn_has(&file, NN("encoder.down.%d.block.0.conv1.weight", c->n_level))) {
+        c->channels[c->n_level] =
+            (int)nn_dim(&file, NN("encoder.down.%d.block.0.conv1.weight", c->n_level), 0);
+        c->n_level++;
+    }
+    while (c->n_res < MAX_RES && nn_has(&file, NN("encoder.down.0.block.%d.conv1.weight", c->n_res)))
+        c->n_res++;
+    bool flux = c->n_latent == 16;
+    c->scaling = flux ? 0.3611f : 0.13025f;
+    c->shift = flux ? 0.1159f : 0.0f;
+    /* Groups are not in the file; every published checkpoint has 32, test-sized ones fewer than 32 channels. */
+    while (c->n_level > 0 && c->channels[0] > 0 && c->channels[0] % c->groups != 0) c->groups /= 2;
+    if (c->n_level == 0) return err_set(e, ERR_FORMAT, "%s: no autoencoder found in the file", s->what);
+    return plausible(c, e);
+}
+
+bool vae_locate_ldm(const void *config, const char *name, struct nn_place *out)
+{
+    const struct vae_config *c = config;
+    *out = (struct nn_place){ 0 };
+    char half[8] = "";
+    int i, j, at = 0;
+    if (strncmp(name, "quant_conv.", 11) == 0 || strncmp(name, "post_quant_conv.", 16) == 0) {
+        snprintf(out->name, sizeof out->name, "%s", name);
+        return true;
+    }
+    if (strncmp(name, "encoder.", 8) != 0 && strncmp(name, "decoder.", 8) != 0) return false;
+    memcpy(half, name, 7);
+    const char *rest = name + 8;
+    bool encoder = half[0] == 'e';
+    const char *down_up = encoder ? "down" : "up";
+
+#define PLACE(...) snprintf(out->name, sizeof out->name, __VA_ARGS__)
+    if (sscanf(rest, encoder ? "down_blocks.%d.resnets.%d.%n" : "up_blocks.%d.resnets.%d.%n", &i, &j, &at) ==
+            2 &&
+        at) {
+        bool shortcut = strncmp(rest + at, "conv_shortcut", 13) == 0;
+        PLACE("%s.%s.%d.block.%d.%s%s", half, down_up, encoder ? i : c->n_level - 1 - i, j,
+              shortcut ? "nin_shortcut" : "", rest + at + (shortcut ? 13 : 0));
+    } else if (sscanf(rest, "down_blocks.%d.downsamplers.0.conv.%n", &i, &at) == 1 && at) {
+        PLACE("%s.down.%d.downsample.conv.%s", half, i, rest + at);
+    } else if (sscanf(rest, "up_blocks.%d.upsamplers.0.conv.%n", &i, &at) == 1 && at) {
+        PLACE("%s.up.%d.upsample.conv.%s", half, c->n_level - 1 - i, rest + at);
+    } else if (sscanf(rest, "mid_block.resnets.%d.%n", &i, &at) == 1 && at) {
+        PLACE("%s.mid.block_%d.%s", half, i + 1, rest + at);
+    } else if (strncmp(rest, "mid_block.attentions.0.", 23) == 0) {
+        static const char *const leaf[][2] = {
+            { "group_norm.", "norm." },   { "to_q.", "q." }, { "to_k.", "k." }, { "to_v.", "v." },
+            { "to_out.0.", "proj_out." },
+        };
+        for (size_t k = 0; k < sizeof leaf / sizeof *leaf; k++) {
+            size_t len = strlen(leaf[k][0]);
+            if (strncmp(rest + 23, leaf[k][0], len) == 0)
+                PLACE("%s.mid.attn_1.%s%s", half, leaf[k][1], rest + 23 + len);
+        }
+    } else if (strncmp(rest, "conv_norm_out.", 14) == 0) {
+        PLACE("%s.norm_out.%s", half, rest + 14);
+    } else {
+        PLACE("%s", name);
+    }
+#undef PLACE
+    return out->name[0] != '\0';
+}
+
+/* ---- loading ----------------------------------------------------------------------------------------------- */
+
+static void load_res(struct vae *m, struct nn_source *s, struct vae_res *r, const char *at, int n_in,
+                     int n_out)
+{
+    struct nn_owner *o = &m->own;
+    *r = (struct vae_res){
+        .n_in = n_in,
+        .n_out = n_out,
+        .norm1_w = nn_vector(o, s, NN("%s.norm1.weight", at), n_in),
+        .norm1_b = nn_vector(o, s, NN("%s.norm1.bias", at), n_in),
+        .norm2_w = nn_vector(o, s, NN("%s.norm2.weight", at), n_out),
+        .norm2_b = nn_vector(o, s, NN("%s.norm2.bias", at), n_out),
+        .conv1 = nn_conv(o, s, NN("%s.conv1", at), n_out, n_in, 3, NN_BIAS),
+        .conv2 = nn_conv(o, s, NN("%s.conv2", at), n_out, n_out, 3, NN_BIAS),
+    };
+    if (n_in != n_out) r->shortcut = nn_conv(o, s, NN("%s.conv_shortcut", at), n_out, n_in, 1, NN_BIAS);
+}
+
+static void load_mid(struct vae *m, struct nn_source *s, struct vae_half *h, const char *half, int d)
+{
+    struct nn_owner *o = &m->own;
+    for (int i = 0; i < 2; i++) load_res(m, s, &h->mid[i], NN("%s.mid_block.resnets.%d", half, i), d, d);
+    if (!m->c.mid_attention) return;
+    struct nn_name at = nn_name("%s.mid_block.attentions.0", half);
+    struct nn_name q = nn_name("%s.to_q", at.s), k = nn_name("%s.to_k", at.s), v = nn_name("%s.to_v", at.s);
+    h->attn = (struct vae_attn){
+        .norm_w = nn_vector(o, s, NN("%s.group_norm.weight", at.s), d),
+        .norm_b = nn_vector(o, s, NN("%s.group_norm.bias", at.s), d),
+        .qkv = nn_linear_load(o, s, 3, (const char *[]){ q.s, k.s, v.s }, (int64_t[]){ d, d, d }, d,
+                              LINEAR_CONCAT, NN_BIAS),
+        .out = nn_linear1(o, s, NN("%s.to_out.0", at.s), d, d, NN_BIAS),
+    };
+}
+
+bool vae_load(struct vae **out, const struct vae_config *c, struct nn_source *s, struct err *e)
+{
+    struct vae *m = calloc(1, sizeof *m);
+    if (!m) return err_set(e, ERR_NOMEM, "no memory for %s", s->what);
+    m->c = *c;
+    struct nn_owner *o = &m->own;
+    int last = c->n_level - 1, top = c->channels[last], width = c->channels[0];
+
+    struct vae_half *h = &m->enc;
+    h->conv_in = nn_conv(o, s, "encoder.conv_in", width, 3, 3, NN_BIAS);
+    for (int i = 0; i < c->n_level; i++) {
+        for (int j = 0; j < c->n_res; j++) {
+            load_res(m, s, &h->level[i][j], NN("encoder.down_blocks.%d.resnets.%d", i, j), width,
+                     c->channels[i]);
+            width = c->channels[i];
+        }
+        if (i < last) {
+            h->resample[i] =
+                nn_conv(o, s, NN("encoder.down_blocks.%d.downsamplers.0.conv", i), width, width, 3, NN_BIAS);
+        }
+    }
+    load_mid(m, s, h, "encoder", top);
+    h->norm_w = nn_vector(o, s, "encoder.conv_norm_out.weight", top);
+    h->norm_b = nn_vector(o, s, "encoder.conv_norm_out.bias", top);
+    h->conv_out = nn_conv(o, s, "encoder.conv_out", 2 * c->n_latent, top, 3, NN_BIAS);
+    if (c->quant_conv) m->quant = nn_conv(o, s, "quant_conv", 2 * c->n_latent, 2 * c->n_latent, 1, NN_BIAS);
+
+    h = &m->dec;
+    if (c->post_quant_conv)
+        m->post_quant = nn_conv(o, s, "post_quant_conv", c->n_latent, c->n_latent, 1, NN_BIAS);
+    h->conv_in = nn_conv(o, s, "decoder.conv_in", top, c->n_latent, 3, NN_BIAS);
+    load_mid(m, s, h, "decoder", top);
+    width = top;
+    for (int i = 0; i < c->n_level; i++) {
+        int ch = c->channels[last - i];
+        for (int j = 0; j <= c->n_res; j++) {
+            load_res(m, s, &h->level[i][j], NN("decoder.up_blocks.%d.resnets.%d", i, j), width, ch);
+            width = ch;
+        }
+        if (i < last)
+            h->resample[i] =
+                nn_conv(o, s, NN("decoder.up_blocks.%d.upsamplers.0.conv", i), ch, ch, 3, NN_BIAS);
+    }
+    h->norm_w = nn_vector(o, s, "decoder.conv_norm_out.weight", width);
+    h->norm_b = nn_vector(o, s, "decoder.conv_norm_out.bias", width);
+    h->conv_out = nn_conv(o, s, "decoder.conv_out", 3, width, 3, NN_BIAS);
+    m->precise = s->f32;
+    if (!nn_check(s, e)) {
+        vae_free(m);
+        return false;
+    }
+    *out = m;
+    return true;
+}
+
+void vae_free(struct vae *m)
+{
+    if (!m) return;
+    nn_owner_free(&m->own);
+    free(m);
+}
+
+const struct vae_config *vae_config(const struct vae *m) { return &m->c; }
+
+int vae_factor(const struct vae *m) { return 1 << (m->c.n_level - 1); }
+
+/* ---- running ----------------------------------------------------------------------------------------------- */
+
+/* The picture in flight: x [h, w, ch], and two more buffers of the same capacity that steps swap with it. */
+struct flow {
+    const struct vae *m;
+    struct device *dev;
+    float *x, *a, *b;
+    float *fold; /* [2, widest]: a group norm as scale and shift */
+    int h, w, ch, widest;
+    const atomic_bool *cancel;
+    bool stopped;
+};
+
+static void swap(float **p, float **q)
+{
+    float *t = *p;
+    *p = *q;
+    *q = t;
+}
+
+static bool pause(struct flow *f)
+{
+    pool_offer(device_pool(f->dev), POOL_IMAGE);
+    f->stopped |= f->cancel && *f->cancel;
+    return f->stopped;
+}
+
+static void fold(struct flow *f, const float *x, int ch, const float *w, const float *b)
+{
+    op_groupnorm_fold(f->dev, f->fold, f->fold + f->widest, x, (int64_t)f->h * f->w, ch, f->m->c.groups, w, b,
+                      1e-6f);
+}
+
+/* y = conv3x3(silu(norm(x))), added to what is in y with EPI_ADD */
+static void norm_conv(struct flow *f, const struct conv *w, const float *x, float *y, enum epilogue epi)
+{
+    op_conv2d(f->dev, &(struct conv_args){ .w = w,
+                                           .x = x,
+                                           .y = y,
+                                           .h = f->h,
+                                           .w_in = f->w,
+                                           .pad_top = 1,
+                                           .pad_left = 1,
+                                           .pad_bottom = 1,
+                                           .pad_right = 1,
+                                           .epi = epi,
+                                           .gn_scale = f->fold,
+                                           .gn_shift = f->fold + f->widest,
+                                           .in_silu = true });
+}
+
+static void res_block(struct flow *f, const struct vae_res *r)
+{
+    if (pause(f)) return;
+    fold(f, f->x, r->n_in, r->norm1_w, r->norm1_b);
+    norm_conv(f, r->conv1, f->x, f->a, EPI_STORE);
+    fold(f, f->a, r->n_out, r->norm2_w, r->norm2_b);
+    if (r->shortcut) {
+        op_conv2d(f->dev,
+                  &(struct conv_args){ .w = r->shortcut, .x = f->x, .y = f->b, .h = f->h, .w_in = f->w });
+        swap(&f->x, &f->b);
+    }
+    norm_conv(f, r->conv2, f->a, f->x, EPI_ADD);
+    f->ch = r->n_out;
+}
+
+static bool mid_attention(struct flow *f, const struct vae_attn *t, struct err *e)
+{
+    int64_t n = (int64_t)f->h * f->w, d = f->ch;
+    /* q, k, v of all cells side by side: [n, 3d] */
+    float *qkv = mem_aligned((size_t)n, (size_t)(3 * d) * sizeof *qkv, false);
+    if (!qkv) return err_set(e, ERR_NOMEM, "VAE: no memory for the attention over %lld cells", (long long)n);
+    struct arena none = { 0 };
+    struct nn_ctx c = { .dev = f->dev, .scratch = &none };
+    fold(f, f->x, f->ch, t->norm_w, t->norm_b);
+    op_scale_shift(f->dev, f->a, f->x, n, f->ch, f->fold, f->fold + f->widest, false);
+    nn_linear_run(&c, &f->m->own, t->qkv,
+                  (struct linear_args){ .x = f->a, .ldx = d, .y = qkv, .ldy = 3 * d, .n = n });
+    op_attention(f->dev, &(struct attention_args){ .q = qkv,
+                                                   .ldq = 3 * d,
+                                                   .k = qkv + d,
+                                                   .ldk = 3 * d,
+                                                   .v = qkv + 2 * d,
+                                                   .ldv = 3 * d,
+                                                   .out = f->a,
+                                                   .ldo = d,
+                                                   .n_q = n,
+                                                   .n_kv = n,
+                                                   .n_head = 1,
+                                                   .n_kv_head = 1,
+                                                   .head_dim = (int)d,
+                                                   .scale = 1.0f / sqrtf((float)d),
+                                                   .precise = f->m->precise });
+    nn_linear_run(&c, &f->m->own, t->out,
+                  (struct linear_args){ .x = f->a, .ldx = d, .y = f->x, .ldy = d, .n = n, .epi = EPI_ADD });
+    mem_free(qkv);
+    return true;
+}
+
+static bool mid_block(struct flow *f, const struct vae_half *h, struct err *e)
+{
+    res_block(f, &h->mid[0]);
+    if (!f->stopped && f->m->c.mid_attention && !mid_attention(f, &h->attn, e)) return false;
+    if (!f->stopped) res_block(f, &h->mid[1]);
+    return true;
+}
+
+/* Buffers for at most `cells` x channels values each; values is their largest product over the network. */
+static bool flow_open(struct flow *f, size_t values, struct err *e)
+{
+    for (int i = 0; i < f->m->c.n_level; i++) {
+        if (f->m->c.channels[i] > f->widest) f->widest = f->m->c.channels[i];
+    }
+    f->x = mem_aligned(values, sizeof *f->x, false);
+    f->a = mem_aligned(values, sizeof *f->a, false);
+    f->b = mem_aligned(values, sizeof *f->b, false);
+    f->fold = mem_aligned(2 * (size_t)f->widest, sizeof *f->fold, false);
+    if (f->x && f->a && f->b && f->fold) return true;
+    return err_set(e, ERR_NOMEM, "VAE: no memory for a picture of %dx%d cells (3 x %zu bytes)", f->w, f->h,
+                   values * 4);
+}
+
+static void flow_close(struct flow *f)
+{
+    mem_free(f->x);
+    mem_free(f->a);
+    mem_free(f->b);
+    mem_free(f->fold);
+}
+
+/* One tile: latent cells [n_latent, h, w] of a plane of stride w_all, already unscaled -> rgb [h*factor, w*factor, 3]. */
+static bool decode_tile(const struct vae *m, struct device *dev, const float *latent, int64_t plane,
+                        int w_all, int h, int w, float **picture, const atomic_bool *cancel, struct err *e)
+{
+    const struct vae_config *c = &m->c;
+    const struct vae_half *d = &m->dec;
+    struct flow f = { .m = m, .dev = dev, .h = h, .w = w, .cancel = cancel };
+    /* The largest step: a level's input channels at its own resolution (twice the cells after each upsampling). */
+    size_t cells = (size_t)h * (size_t)w, values = cells * (size_t)c->channels[c->n_level - 1];
+    for (int i = 0; i < c->n_level; i++) {
+        int ch = c->channels[c->n_level - 1 - i];
+        int in = i ? c->channels[c->n_level - i] : ch;
+        size_t v = (cells << (2 * i)) * (size_t)(in > ch ? in : ch);
+        if (v > values) values = v;
+    }
+    bool ok = flow_open(&f, values, e);
+    if (ok) {
+        for (int y = 0; y < h; y++) {
+            for (int x = 0; x < w; x++) {
+                for (int k = 0; k < c->n_latent; k++) {
+                    f.x[((int64_t)y * w + x) * c->n_latent + k] = latent[k * plane + (int64_t)y * w_all + x];
+                }
+            }
+        }
+        if (m->post_quant) {
+            op_conv2d(dev, &(struct conv_args){ .w = m->post_quant, .x = f.x, .y = f.a, .h = h, .w_in = w });
+            swap(&f.x, &f.a);
+        }
+        op_conv2d(dev, &(struct conv_args){ .w = d->conv_in,
+                                            .x = f.x,
+                                            .y = f.a,
+                                            .h = h,
+                                            .w_in = w,
+                                            .pad_top = 1,
+                                            .pad_left = 1,
+                                            .pad_bottom = 1,
+                                            .pad_right = 1 });
+        swap(&f.x, &f.a);
+        f.ch = c->channels[c->n_level - 1];
+        ok = mid_block(&f, d, e);
+    }
+    for (int i = 0; ok && !f.stopped && i < c->n_level; i++) {
+        for (int j = 0; j <= c->n_res && !f.stopped; j++) res_block(&f, &d->level[i][j]);
+        if (d->resample[i] && !f.stopped) {
+            op_conv2d(dev, &(struct conv_args){ .w = d->resample[i],
+                                                .x = f.x,
+                                                .y = f.a,
+                                                .h = f.h,
+                                                .w_in = f.w,
+                                                .pad_top = 1,
+                                                .pad_left = 1,
+                                                .pad_bottom = 1,
+                                                .pad_right = 1,
+                                                .upsample = 2 });
+            swap(&f.x, &f.a);
+            f.h *= 2;
+            f.w *= 2;
+        }
+    }
+    if (ok && !f.stopped) {
+        fold(&f, f.x, f.ch, d->norm_w, d->norm_b);
+        norm_conv(&f, d->conv_out, f.x, f.a, EPI_STORE);
+        *picture = f.a;
+        f.a = NULL;
+    }
+    if (ok && f.stopped) ok = err_set(e, ERR_CANCELLED, "cancelled");
+    flow_close(&f);
+    return ok;
+}
+
+/* Weight of a pixel `at` of a tile of `n` that overlaps its neighbours by `lap`: a linear ramp, flat at the picture's edges. */
+static float ramp(int at, int n, int lap, bool first, bool last)
+{
+    float w = 1;
+    if (!first && at < lap) w = ((float)at + 0.5f) / (float)lap;
+    if (!last && n - 1 - at < lap) w = fminf(w, ((float)(n - 1 - at) + 0.5f) / (float)lap);
+    return w;
+}
+
+bool vae_decode(const struct vae *m, struct device *dev, const float *latent, int h, int w, int tile,
+                float *picture, const atomic_bool *cancel, struct err *e)
+{
+    const struct vae_config *c = &m->c;
+    int64_t plane = (int64_t)h * w;
+    int factor = vae_factor(m);
+    float *z = mem_aligned((size_t)plane, (size_t)c->n_latent * sizeof *z, false);
+    if (!z) return err_set(e, ERR_NOMEM, "VAE: no memory for a latent of %dx%d", w, h);
+    for (int k = 0; k < c->n_latent; k++) {
+        float mul = 1 / c->scaling, add = c->shift;
+        if (c->has_stats) {
+            mul = c->std[k] / c->scaling;
+            add = c->mean[k];
+        }
+        for (int64_t i = 0; i < plane; i++) z[k * plane + i] = latent[k * plane + i] * mul + add;
+    }
+    bool ok = true;
+    if (tile <= 0 || (h <= tile && w <= tile)) {
+        float *rgb = NULL;
+        ok = decode_tile(m, dev, z, plane, w, h, w, &rgb, cancel, e);
+        if (ok) memcpy(picture, rgb, (size_t)plane * (size_t)(factor * factor) * 3 * sizeof *rgb);
+        mem_free(rgb);
+        mem_free(z);
+        return ok;
+    }
+
+    int step = tile * 3 / 4 > 0 ? tile * 3 / 4 : 1, lap = (tile - step) * factor, wide = w * factor;
+    float *sum = mem_aligned((size_t)plane * (size_t)(factor * factor), sizeof *sum, true);
+    if (!sum)
+        ok = err_set(e, ERR_NOMEM, "VAE: no memory to blend tiles of %dx%d", w, h);
+    else
+        memset(picture, 0, (size_t)plane * (size_t)(factor * factor) * 3 * sizeof *picture);
+    for (int y0 = 0; ok && y0 < h; y0 += step) {
+        int th = h - y0 < tile ? h - y0 : tile;
+        for (int x0 = 0; ok && x0 < w; x0 += step) {
+            int tw = w - x0 < tile ? w - x0 : tile;
+            float *rgb = NULL;
+            ok = decode_tile(m, dev, z + (int64_t)y0 * w + x0, plane, w, th, tw, &rgb, cancel, e);
+            for (int y = 0; ok && y < th * factor; y++) {
+                float wy = ramp(y, th * factor, lap, y0 == 0, y0 + th == h);
+                for (int x = 0; x < tw * factor; x++) {
+                    float k = wy * ramp(x, tw * factor, lap, x0 == 0, x0 + tw == w);
+                    int64_t at = ((int64_t)y0 * factor + y) * wide + (int64_t)x0 * factor + x;
+                    const float *p = rgb + ((int64_t)y * tw * factor + x) * 3;
+                    sum[at] += k;
+                    for (int ch = 0; ch < 3; ch++) picture[at * 3 + ch] += k * p[ch];
+                }
+            }
+            mem_free(rgb);
+            if (x0 + tw == w) break;
+        }
+        if (y0 + th == h) break;
+    }
+    for (int64_t i = 0; ok && i < plane * factor * factor; i++) {
+        for (int ch = 0; ch < 3; ch++) picture[i * 3 + ch] /= sum[i];
+    }
+    mem_free(sum);
+    mem_free(z);
+    return ok;
+}
+
+bool vae_encode(const struct vae *m, struct device *dev, const float *picture, int h, int w,
+                const float *noise, float *latent, const atomic_bool *cancel, struct err *e)
+{
+    const struct vae_config *c = &m->c;
+    const struct vae_half *n = &m->enc;
+    struct flow f = { .m = m, .dev = dev, .h = h, .w = w, .cancel = cancel };
+    size_t cells = (size_t)h * (size_t)w, values = 0;
+    for (int i = 0; i < c->n_level; i++) {
+        int in = i ? c->channels[i - 1] : c->channels[0];
+        size_t v = (cells >> (2 * i)) * (size_t)(in > c->channels[i] ? in : c->channels[i]);
+        if (v > values) values = v;
+    }
+    bool ok = flow_open(&f, values, e);
+    if (ok) {
+        op_conv2d(dev, &(struct conv_args){ .w = n->conv_in,
+                                            .x = picture,
+                                            .y = f.x,
+                                            .h = h,
+                                            .w_in = w,
+                                            .pad_top = 1,
+                                            .pad_left = 1,
+                                            .pad_bottom = 1,
+                                            .pad_right = 1 });
+        f.ch = c->channels[0];
+    }
+    for (int i = 0; ok && !f.stopped && i < c->n_level; i++) {
+        for (int j = 0; j < c->n_res && !f.stopped; j++) res_block(&f, &n->level[i][j]);
+        if (n->resample[i] && !f.stopped) {
+            /* Padded right and below only: the original network's habit. */
+            op_conv2d(dev, &(struct conv_args){ .w = n->resample[i],
+                                                .x = f.x,
+                                                .y = f.a,
+                                                .h = f.h,
+                                                .w_in = f.w,
+                                                .stride = 2,
+                                                .pad_bottom = 1,
+                                                .pad_right = 1 });
+            swap(&f.x, &f.a);
+            f.h /= 2;
+            f.w /= 2;
+        }
+    }
+    if (ok && !f.stopped) ok = mid_block(&f, n, e);
+    if (ok && !f.stopped) {
+        fold(&f, f.x, f.ch, n->norm_w, n->norm_b);
+        norm_conv(&f, n->conv_out, f.x, f.a, EPI_STORE);
+        if (m->quant) {
+            op_conv2d(dev, &(struct conv_args){ .w = m->quant, .x = f.a, .y = f.b, .h = f.h, .w_in = f.w });
+            swap(&f.a, &f.b);
+        }
+        int64_t plane = (int64_t)f.h * f.w;
+        for (int64_t i = 0; i < plane; i++) {
+            for (int k = 0; k < c->n_latent; k++) {
+                const float *moments = f.a + i * 2 * c->n_latent; /* means, then log variances */
+                float v = moments[k];
+                if (noise) {
+                    float logvar = fminf(fmaxf(moments[c->n_latent + k], -30.0f), 20.0f);
+                    v += expf(0.5f * logvar) * noise[k * plane + i];
+                }
+                latent[k * plane + i] =
+                    c->has_stats ? (v - c->mean[k]) * c->scaling / c->std[k] : (v - c->shift) * c->scaling;
+            }
+        }
+    }
+    if (ok && f.stopped) ok = err_set(e, ERR_CANCELLED, "cancelled");
+    flow_close(&f);
+    return ok;
+}

@@ -1,0 +1,60 @@
+/* bind.h - which tensors a family expects, under which names, in which shape.
+ *
+ * A family lists its tensors in tables of struct tensor_spec, one row a tensor with its name in GGUF and in Hugging Face
+ * files. bind_resolve() finds them and checks type and shape; whatever does not match is collected in a report, so
+ * that a wrong file is described in one go and before memory is reserved.
+ * Names    {l} stands for the layer's number, {e} for the expert's.
+ * FP8      an F8_E4M3 matrix NAME has its scale in NAME_scale or NAME_scale_inv: one number, one a row, or one a block
+ *          (quantization_config.weight_block_size, 128x128 unless it says otherwise). w = data * scale either way. */
+#ifndef HEARTH_LM_BIND_H
+#define HEARTH_LM_BIND_H
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "device/device.h"
+#include "format/weights.h"
+
+#define TENSOR_SPEC_DIMS 3
+
+enum { TENSOR_NEEDED, TENSOR_OPTIONAL };
+
+struct tensor_spec {
+    int slot;                  /* index in the family's array of slots */
+    const char *gguf, *hf;     /* NULL: not in files of that kind */
+    int dim[TENSOR_SPEC_DIMS]; /* the family's dimension numbers, slowest first, 0 after the last */
+    int need;
+};
+
+struct tensor_slot {
+    const struct tensor *t;     /* NULL: optional and absent */
+    const struct tensor *scale; /* NULL: none */
+    int64_t scale_rows, scale_cols;
+};
+
+struct binding {
+    const struct weights *w;
+    const char *prefix; /* before Hugging Face names, "" mostly */
+    const int64_t *dim; /* value of each dimension number; -1: any (written back to from the file) */
+    struct buf bad;     /* one line a fault */
+    int n_bad;
+};
+
+void bind_open(struct binding *t, const struct weights *w, const int64_t *dim);
+void bind_resolve(struct binding *t, const struct tensor_spec *spec, int n_spec, int il, int ie,
+                  struct tensor_slot *slots);
+void bind_fault(struct binding *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Frees the report; false and an error that names the first faults when there were any (all go to the log). */
+bool bind_close(struct binding *t, struct err *e);
+
+/* Refuses weight encodings that change the meaning of tensors (GPTQ, AWQ, bitsandbytes, ...). */
+bool bind_check_quantization(const json_t *config, struct err *e);
+
+/* Memory slot_floats() and slot_matrix() take from the arena for this slot. */
+size_t slot_cost(const struct tensor_slot *s);
+/* The tensor as f32 in the arena; NULL when the slot is empty or the arena full. */
+float *slot_floats(const struct tensor_slot *s, struct arena *a);
+/* The slot as a matrix; rows of expert `ie` when the tensor is stacked [experts, out, in] (else ie 0). Scales go to the
+ * arena. */
+struct matrix slot_matrix(const struct tensor_slot *s, int ie, struct arena *a);
+
+#endif

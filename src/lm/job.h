@@ -1,0 +1,95 @@
+/* job.h - one request in the engine: its sequences (one a choice) and the events that wait to be taken.
+ *
+ * Threads   sequences belong to the scheduler from scheduler_submit() on; the event queue is shared under `mu`. The job
+ *           has two owners, the caller and the scheduler, and goes when both have let go of it.
+ * Notify    is called with `notify_mu` held, so that lm_job_free() can wait for one that is under way: the caller must
+ *           not hold, around lm_job_free(), a lock that its notify function takes. */
+#ifndef HEARTH_LM_JOB_H
+#define HEARTH_LM_JOB_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "lm/lm.h"
+
+struct scheduler;
+
+struct event_node {
+    struct event_node *next;
+    struct lm_event ev;
+};
+
+struct seq {
+    struct lm_job *job;
+    struct seq *next; /* in the scheduler's waiting list */
+    uint64_t ticket;  /* order of arrival; the highest is the youngest */
+    int choice;
+    int32_t *token; /* prompt, then output [n_limit] */
+    int n_token, n_limit;
+    int n_past;  /* tokens whose keys and values are in pages */
+    int n_known; /* tokens the prefix tree has been told of */
+    int32_t *page;
+    int n_page, cap_page;
+    bool admitted, finished;
+    struct sampler *sampler;
+    struct detok *detok;
+    struct pick pick;      /* the last draw */
+    struct lm_token *held; /* tokens whose text is not out yet, when tokens are wanted */
+    int n_held, cap_held;
+    size_t text_made, text_out; /* bytes of all tokens so far; bytes handed out */
+};
+
+struct lm_job {
+    struct scheduler *sched;
+    atomic_int refs;
+    atomic_bool cancelled;
+    atomic_int prompt_done, queue_place; /* for lm_progress() */
+
+    /* The request, copied. */
+    int n_prompt, n_choices, max_tokens;
+    struct sampler_params sampling;
+    struct logit_bias *bias;
+    char **stop;
+    int n_stop;
+    bool ignore_end, want_tokens;
+    int echo_from;     /* first prompt token to echo; n_prompt: none */
+    int score_from;    /* first prompt token whose log-probability is wanted; n_prompt: none */
+    char *key;         /* cache isolation, or NULL */
+    float *raw_logits; /* lm_logits(): [n_prompt, n_vocab], the caller's */
+    struct lm_token
+        *echo_token; /* [n_prompt - echo_from], filled while the first choice's prompt is processed */
+
+    struct seq *seq;   /* [n_choices] */
+    bool prompt_ready; /* the first choice has processed the prompt: the others may share it */
+    bool queued;       /* counts in the queue's length */
+    int n_left;        /* choices not finished */
+    bool ended;        /* the final event has been put in the queue */
+    struct lm_usage usage;
+    double t_submit, t_admit, t_first;
+
+    pthread_mutex_t notify_mu;
+    void (*notify)(void *arg);
+    void *notify_arg;
+
+    pthread_mutex_t mu;
+    pthread_cond_t cond;
+    struct event_node *first, **last;
+    struct event_node final; /* of DONE or ERROR: always to be had */
+    bool closed;             /* the final event has been taken */
+};
+
+/* Copies the request and makes samplers and text streams; nothing is queued yet. */
+bool job_new(struct lm_job **out, const struct lm_request *r, const struct tokenizer *tok, int n_ctx,
+             int n_vocab, void (*notify)(void *), void *arg, struct err *e);
+void job_unref(struct lm_job *j);
+
+/* A sampled token of the sequence: text that may be shown goes out. true: a stop string was completed. */
+bool job_take_token(struct seq *s, const struct tokenizer *tok, const struct pick *pick);
+/* The echoed part of the prompt. */
+void job_echo(struct seq *s, const struct tokenizer *tok);
+/* What was held back goes out, then the choice's end; the last one is followed by DONE. */
+void job_end_choice(struct seq *s, enum lm_finish finish, const char *stop_hit);
+/* Ends the job at once: DONE when it was cancelled, else ERROR. */
+void job_end(struct lm_job *j, const struct err *error);
+
+#endif

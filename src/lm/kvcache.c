@@ -1,0 +1,119 @@
+#include "lm/kvcache.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/mem.h"
+
+struct page {
+    int refs;
+    bool in_tree;
+};
+
+struct kvcache {
+    unsigned char *base;
+    size_t bytes, page_bytes;
+    int n_pages, n_free, n_idle;
+    int32_t *free_page; /* a stack; the lowest numbers on top at the start */
+    struct page *page;
+    struct kv_layer *layer;
+};
+
+size_t kvcache_page_bytes(enum kv_type type, int n_layer, int n_kv_head, int k_dim, int v_dim)
+{
+    /* Each layer's part starts on a cache line. */
+    return ((kv_page_bytes(type, n_kv_head, k_dim, v_dim) + 63) / 64 * 64) * (size_t)n_layer;
+}
+
+bool kvcache_new(struct kvcache **out, enum kv_type type, int n_layer, int n_kv_head, int k_dim, int v_dim,
+                 int n_pages, struct err *e)
+{
+    struct kvcache *c = calloc(1, sizeof *c);
+    if (!c) return err_set(e, ERR_NOMEM, "no memory for the key/value cache");
+    c->page_bytes = kvcache_page_bytes(type, n_layer, n_kv_head, k_dim, v_dim);
+    c->n_pages = c->n_free = n_pages;
+    c->base = MAP_FAILED;
+    if (!mem_mul(c->page_bytes, (size_t)n_pages, &c->bytes)) c->bytes = SIZE_MAX;
+    c->free_page = calloc((size_t)n_pages, sizeof *c->free_page);
+    c->page = calloc((size_t)n_pages, sizeof *c->page);
+    c->layer = calloc((size_t)n_layer, sizeof *c->layer);
+    if (c->bytes < SIZE_MAX)
+        c->base =
+            mmap(NULL, c->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (c->base == MAP_FAILED || !c->free_page || !c->page || !c->layer) {
+        size_t bytes = c->bytes;
+        kvcache_free(c);
+        return err_set(e, ERR_NOMEM,
+                       "cannot reserve %zu bytes for the key/value cache; ask for less context or cache",
+                       bytes);
+    }
+    for (int i = 0; i < n_pages; i++) c->free_page[i] = n_pages - 1 - i;
+    for (int il = 0; il < n_layer; il++)
+        c->layer[il] = (struct kv_layer){ .type = type,
+                                          .n_kv_head = n_kv_head,
+                                          .k_dim = k_dim,
+                                          .v_dim = v_dim,
+                                          .pages = c->base + c->page_bytes / (size_t)n_layer * (size_t)il,
+                                          .page_stride = c->page_bytes };
+    *out = c;
+    return true;
+}
+
+void kvcache_free(struct kvcache *c)
+{
+    if (!c) return;
+    if (c->base != MAP_FAILED) munmap(c->base, c->bytes);
+    free(c->free_page);
+    free(c->page);
+    free(c->layer);
+    free(c);
+}
+
+const struct kv_layer *kvcache_layers(const struct kvcache *c) { return c->layer; }
+
+int32_t kvcache_alloc(struct kvcache *c)
+{
+    if (!c->n_free) return -1;
+    int32_t page = c->free_page[--c->n_free];
+    c->page[page] = (struct page){ .refs = 1 };
+    return page;
+}
+
+static bool idle(const struct page *p) { return p->in_tree && p->refs == 1; }
+
+void kvcache_ref(struct kvcache *c, int32_t page)
+{
+    struct page *p = &c->page[page];
+    c->n_idle -= idle(p);
+    p->refs++;
+}
+
+void kvcache_unref(struct kvcache *c, int32_t page)
+{
+    struct page *p = &c->page[page];
+    c->n_idle -= idle(p);
+    if (--p->refs == 0)
+        c->free_page[c->n_free++] = page;
+    else
+        c->n_idle += idle(p);
+}
+
+int kvcache_refs(const struct kvcache *c, int32_t page) { return c->page[page].refs; }
+
+void kvcache_mark(struct kvcache *c, int32_t page, bool in_tree)
+{
+    struct page *p = &c->page[page];
+    c->n_idle -= idle(p);
+    p->in_tree = in_tree;
+    c->n_idle += idle(p);
+}
+
+void kvcache_copy(struct kvcache *c, int32_t dst, int32_t src)
+{
+    memcpy(c->base + (size_t)dst * c->page_bytes, c->base + (size_t)src * c->page_bytes, c->page_bytes);
+}
+
+int kvcache_total(const struct kvcache *c) { return c->n_pages; }
+int kvcache_n_free(const struct kvcache *c) { return c->n_free; }
+int kvcache_n_idle(const struct kvcache *c) { return c->n_idle; }

@@ -1,0 +1,42 @@
+/* kvcache.h - keys and values of past tokens, in pages of KV_PAGE tokens that sequences and the prefix tree share.
+ *
+ * A page holds its tokens' keys and values of every layer. Who uses a page holds a reference; at none it is free again.
+ * Memory   address space for all pages is reserved at the start and becomes memory when a page is first written: low
+ *          numbers are handed out first, so what an idle server never needed it never holds.
+ * Threads  one owner: the scheduler's thread. */
+#ifndef HEARTH_LM_KVCACHE_H
+#define HEARTH_LM_KVCACHE_H
+
+#include "base/err.h"
+#include "device/device.h"
+
+struct kvcache;
+
+/* Bytes of one page over all layers. */
+size_t kvcache_page_bytes(enum kv_type type, int n_layer, int n_kv_head, int k_dim, int v_dim);
+
+bool kvcache_new(struct kvcache **out, enum kv_type type, int n_layer, int n_kv_head, int k_dim, int v_dim,
+                 int n_pages, struct err *e);
+void kvcache_free(struct kvcache *c);
+
+const struct kv_layer *kvcache_layers(const struct kvcache *c); /* [n_layer], for the device */
+
+/* A free page with one reference, or -1. */
+int32_t kvcache_alloc(struct kvcache *c);
+void kvcache_ref(struct kvcache *c, int32_t page);
+void kvcache_unref(struct kvcache *c, int32_t page);
+int kvcache_refs(const struct kvcache *c, int32_t page);
+
+/* One of the page's references belongs to the prefix tree (or no longer). Pages that only the tree holds are idle:
+ * evicting them makes them free. */
+void kvcache_mark(struct kvcache *c, int32_t page, bool in_tree);
+
+void kvcache_copy(struct kvcache *c, int32_t dst, int32_t src);
+
+int kvcache_total(const struct kvcache *c);
+int kvcache_n_free(const struct kvcache *c);
+int kvcache_n_idle(const struct kvcache *c);
+
+static inline int kvcache_pages_for(int n_tokens) { return (n_tokens + KV_PAGE - 1) / KV_PAGE; }
+
+#endif

@@ -1,0 +1,274 @@
+#include "lm/lm.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "lm/arch.h"
+#include "lm/hparams.h"
+#include "lm/job.h"
+#include "lm/kvcache.h"
+#include "lm/scheduler.h"
+
+/* Every family of language models. A new one: its file, and a line here. */
+static const struct lm_arch *const families[] = { &lm_arch_llama, &lm_arch_qwen };
+
+enum { DEFAULT_CTX = 8192, DEFAULT_BATCH = 32, DEFAULT_QUEUE = 256, DEFAULT_CHUNK = 256 };
+/* Full contexts that the cache holds: most sequences are far shorter, and what is not in use remembers prefixes. More of
+ * it is memory that a busy server never gives back. */
+enum { DEFAULT_CONTEXTS = 4 };
+enum { MAX_BATCH = 1024, MAX_CHUNK = 8192 };
+
+struct lm {
+    struct weights *w;
+    struct device *dev;
+    const struct lm_arch *arch;
+    struct lm_net *net;
+    struct lm_shape shape;
+    struct tokenizer *tok;
+    struct chat_template *tmpl;
+    struct err tmpl_error;
+    struct kvcache *cache;
+    struct scheduler *sched;
+    struct lm_info info;
+    char *name;
+};
+
+static const struct lm_arch *find_family(const struct weights *w, struct err *e)
+{
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (families[i]->recognises(w)) return families[i];
+    char known[200] = "";
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        size_t len = strlen(known);
+        snprintf(known + len, sizeof known - len, "%s%s", i ? ", " : "", families[i]->name);
+    }
+    const struct gguf *g = weights_gguf(w);
+    struct gguf_str s = g ? gguf_string(g, "general.architecture") : (struct gguf_str){ 0 };
+    if (!g && weights_config(w)) {
+        s.data = json_string_value(json_object_get(hparams_config(w), "model_type"));
+        s.len = s.data ? strlen(s.data) : 0;
+    }
+    if (!s.data)
+        return err_set(e, ERR_FORMAT, "nothing says which architecture this is: %s",
+                       g ? "general.architecture is missing" : "config.json with a model_type is missing"),
+               NULL;
+    err_set(e, ERR_UNSUPPORTED, "architecture '%.*s' is not supported (these are: %s)",
+            (int)(s.len < 60 ? s.len : 60), s.data, known);
+    return NULL;
+}
+
+static char *model_name(const struct weights *w, const char *path)
+{
+    const struct gguf *g = weights_gguf(w);
+    struct gguf_str s = g ? gguf_string(g, "general.name") : (struct gguf_str){ 0 };
+    if (s.len) return strndup(s.data, s.len < 200 ? s.len : 200);
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') end--;
+    size_t at = end;
+    while (at > 0 && path[at - 1] != '/') at--;
+    return strndup(path + at, end - at);
+}
+
+static size_t machine_bytes(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    size_t bytes = pages > 0 && size > 0 ? (size_t)pages * (size_t)size : (size_t)4 << 30;
+    FILE *f = fopen("/sys/fs/cgroup/memory.max", "r"); /* a container's own limit; "max" when there is none */
+    unsigned long long limit;
+    if (f && fscanf(f, "%llu", &limit) == 1 && limit < bytes) bytes = (size_t)limit;
+    if (f) fclose(f);
+    return bytes;
+}
+
+/* Context and pages: what was asked for, or what the machine affords. */
+static bool size_cache(const struct lm_shape *s, struct lm_options *o, int *n_pages, struct err *e)
+{
+    const size_t page = kvcache_page_bytes(o->kv_type, s->n_layer, s->n_kv_head, s->head_dim, s->head_dim);
+    const bool ctx_given = o->n_ctx > 0;
+    if (!ctx_given) o->n_ctx = s->n_ctx_train < DEFAULT_CTX ? s->n_ctx_train : DEFAULT_CTX;
+    const bool bytes_given = o->kv_bytes > 0;
+    if (!bytes_given) {
+        o->kv_bytes = machine_bytes() / 4;
+        const size_t contexts = (size_t)(o->max_batch < DEFAULT_CONTEXTS ? o->max_batch : DEFAULT_CONTEXTS);
+        size_t all = page * ((size_t)kvcache_pages_for(o->n_ctx) + 1) * contexts;
+        if (all < o->kv_bytes) o->kv_bytes = all;
+    }
+    size_t n = o->kv_bytes / page;
+    if (n > INT32_MAX / 2) n = INT32_MAX / 2;
+    /* One sequence must fit, with one page more for the copy of a shared last page. */
+    const size_t one = (size_t)kvcache_pages_for(o->n_ctx) + 1;
+    if (n < one && (ctx_given || bytes_given))
+        return err_set(e, ERR_LIMIT,
+                       "a context of %d tokens takes %zu MB of key/value cache, but only %zu MB are allowed",
+                       o->n_ctx, one * page >> 20, o->kv_bytes >> 20);
+    if (n < one) {
+        if (n < 3) return err_set(e, ERR_NOMEM, "not enough memory for a key/value cache");
+        o->n_ctx = (int)(n - 1) * KV_PAGE;
+        log_warn("context limited to %d tokens by this machine's memory", o->n_ctx);
+    }
+    *n_pages = (int)n;
+    return true;
+}
+
+static bool load_text(struct lm *m, struct err *e)
+{
+    const struct gguf *g = weights_gguf(m->w);
+    if (!(g ? tokenizer_from_gguf(&m->tok, g, e) : tokenizer_from_dir(&m->tok, weights_dir(m->w), e)))
+        return err_wrap(e, "tokenizer");
+    const char *source = tokenizer_chat_template(m->tok);
+    if (source && !chat_template_compile(&m->tmpl, source, strlen(source), &m->tmpl_error))
+        log_warn("%s: the chat template cannot be used: %s", m->name, m->tmpl_error.msg);
+    return true;
+}
+
+static void fill_info(struct lm *m, const struct lm_options *o, size_t kv_bytes)
+{
+    const struct lm_shape *s = &m->shape;
+    m->info = (struct lm_info){ .arch = m->arch->name,
+                                .name = m->name,
+                                .n_layer = s->n_layer,
+                                .n_embd = s->n_embd,
+                                .n_head = s->n_head,
+                                .n_kv_head = s->n_kv_head,
+                                .n_vocab = s->n_vocab,
+                                .n_ctx = o->n_ctx,
+                                .n_ctx_train = s->n_ctx_train,
+                                .weight_bytes = weights_bytes(m->w),
+                                .kv_bytes = kv_bytes };
+    for (size_t i = 0; i < weights_count(m->w); i++) m->info.n_params += tensor_elems(weights_at(m->w, i));
+    m->info.resident_bytes = m->arch->bytes(m->net) + kv_bytes;
+}
+
+bool lm_load(struct lm **out, const char *path, const struct lm_options *options, struct device *dev,
+             struct err *e)
+{
+    struct lm_options o = options ? *options : (struct lm_options){ 0 };
+    if (o.max_batch <= 0) o.max_batch = DEFAULT_BATCH;
+    if (o.queue_limit <= 0) o.queue_limit = DEFAULT_QUEUE;
+    if (o.prefill_chunk <= 0) o.prefill_chunk = DEFAULT_CHUNK;
+    if (o.max_batch > MAX_BATCH || o.prefill_chunk > MAX_CHUNK)
+        return err_set(e, ERR_LIMIT, "max_batch %d (at most %d), prefill_chunk %d (at most %d)", o.max_batch,
+                       MAX_BATCH, o.prefill_chunk, MAX_CHUNK);
+    struct lm *m = calloc(1, sizeof *m);
+    if (!m) return err_set(e, ERR_NOMEM, "no memory for a model");
+    m->dev = dev;
+    if (!weights_open(&m->w, path, e)) goto fail;
+    m->name = model_name(m->w, path);
+    if (!m->name) {
+        err_set(e, ERR_NOMEM, "no memory for a model");
+        goto fail;
+    }
+    m->arch = find_family(m->w, e);
+    if (!m->arch || !load_text(m, e)) goto fail;
+
+    pool_acquire(device_pool(dev), POOL_LOAD);
+    bool ok =
+        m->arch->load(&m->net, &m->shape, m->w, dev, scheduler_max_rows(o.max_batch, o.prefill_chunk), e);
+    pool_release(device_pool(dev));
+    int n_pages = 0;
+    if (!ok || !size_cache(&m->shape, &o, &n_pages, e)) goto fail;
+    const struct lm_shape *s = &m->shape;
+    if (!kvcache_new(&m->cache, o.kv_type, s->n_layer, s->n_kv_head, s->head_dim, s->head_dim, n_pages, e))
+        goto fail;
+    struct scheduler_config c = { .arch = m->arch,
+                                  .net = m->net,
+                                  .shape = &m->shape,
+                                  .dev = dev,
+                                  .tok = m->tok,
+                                  .cache = m->cache,
+                                  .n_ctx = o.n_ctx,
+                                  .max_batch = o.max_batch,
+                                  .queue_limit = o.queue_limit,
+                                  .prefill_chunk = o.prefill_chunk };
+    if (!scheduler_new(&m->sched, &c, e)) goto fail;
+    fill_info(m, &o,
+              (size_t)n_pages *
+                  kvcache_page_bytes(o.kv_type, s->n_layer, s->n_kv_head, s->head_dim, s->head_dim));
+    *out = m;
+    return true;
+fail:
+    lm_free(m);
+    return err_wrap(e, "%s", path);
+}
+
+void lm_free(struct lm *m)
+{
+    if (!m) return;
+    scheduler_free(m->sched);
+    kvcache_free(m->cache);
+    if (m->net) m->arch->free(m->net);
+    if (m->tmpl) chat_template_free(m->tmpl);
+    if (m->tok) tokenizer_free(m->tok);
+    if (m->w) weights_close(m->w);
+    free(m->name);
+    free(m);
+}
+
+const struct lm_info *lm_info(const struct lm *m) { return &m->info; }
+const struct tokenizer *lm_tokenizer(const struct lm *m) { return m->tok; }
+const struct chat_template *lm_chat_template(const struct lm *m) { return m->tmpl; }
+const char *lm_chat_template_error(const struct lm *m)
+{
+    return m->tmpl_error.code != ERR_NONE ? m->tmpl_error.msg : NULL;
+}
+
+bool lm_submit(struct lm *m, const struct lm_request *r, void (*notify)(void *arg), void *arg,
+               struct lm_job **out, struct err *e)
+{
+    struct lm_job *j;
+    if (!job_new(&j, r, m->tok, m->info.n_ctx, m->shape.n_vocab, notify, arg, e)) return false;
+    if (!scheduler_submit(m->sched, j, e)) {
+        job_unref(j);
+        return false;
+    }
+    *out = j;
+    return true;
+}
+
+void lm_cancel(struct lm_job *j)
+{
+    if (!atomic_exchange(&j->cancelled, true)) scheduler_wake(j->sched);
+}
+
+void lm_job_free(struct lm_job *j)
+{
+    if (!j) return;
+    pthread_mutex_lock(&j->mu);
+    const bool over = j->closed;
+    pthread_mutex_unlock(&j->mu);
+    if (!over) lm_cancel(j);
+    pthread_mutex_lock(&j->notify_mu);
+    j->notify = NULL;
+    pthread_mutex_unlock(&j->notify_mu);
+    job_unref(j);
+}
+
+void lm_stats(struct lm *m, struct lm_stats *out) { scheduler_stats(m->sched, out); }
+
+bool lm_logits(struct lm *m, const int32_t *ids, int n, float *logits, struct err *e)
+{
+    const struct lm_request r = {
+        .prompt = ids,
+        .n_prompt = n > 0 ? (size_t)n : 0,
+        .n = 1,
+        .sampling = { .top_p = 1, .typical_p = 1, .repetition_penalty = 1, .n_top_logprobs = -1 }
+    };
+    struct lm_job *j;
+    if (!job_new(&j, &r, m->tok, m->info.n_ctx, m->shape.n_vocab, NULL, NULL, e)) return false;
+    j->raw_logits = logits;
+    bool ok = scheduler_submit(m->sched, j, e);
+    struct lm_event ev;
+    while (ok && lm_wait(j, &ev)) {
+        if (ev.type == LM_EV_ERROR) {
+            *e = ev.error;
+            ok = false;
+        }
+        lm_event_free(&ev);
+    }
+    job_unref(j);
+    return ok;
+}

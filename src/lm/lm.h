@@ -1,0 +1,118 @@
+/* lm.h - the door to the language engine: a loaded model with its scheduler thread.
+ *
+ * Requests  lm_submit() queues a request and returns at once. Its events are taken with lm_next(); `notify` is called from the
+ *           scheduler's thread whenever there is something to take, and must not block (it wakes an HTTP connection).
+ * Cancel    lm_cancel() may be called from any thread at any time; the request leaves the batch within one step.
+ * Ownership lm_submit() copies what it needs. The job is released with lm_job_free(), which cancels it if it still runs.
+ * Promise   the same model, request and seed give the same bytes whatever else is running, however the prompt was cut
+ *           into chunks and however many threads there are. */
+#ifndef HEARTH_LM_LM_H
+#define HEARTH_LM_LM_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "device/device.h"
+#include "text/chat_template.h"
+#include "text/sampler.h"
+#include "text/tokenizer.h"
+
+struct lm;
+
+struct lm_options {
+    int n_ctx;         /* tokens a sequence may hold; 0: the model's own, at most 8192 */
+    int max_batch;     /* sequences that decode together; 0: 32 */
+    int queue_limit;   /* requests waiting; 0: 256 */
+    int prefill_chunk; /* prompt tokens a step; 0: 256 */
+    size_t kv_bytes;   /* of the paged cache; 0: four contexts, at most a quarter of memory */
+    enum kv_type kv_type;
+};
+
+bool lm_load(struct lm **out, const char *path, const struct lm_options *o, struct device *dev,
+             struct err *e);
+/* Cancels what runs, joins the scheduler, frees everything. Jobs must have been freed before. */
+void lm_free(struct lm *m);
+
+struct lm_info {
+    const char *arch, *name; /* "llama"; the file's general.name or the folder's name */
+    int n_layer, n_embd, n_head, n_kv_head, n_vocab, n_ctx, n_ctx_train;
+    int64_t n_params;
+    size_t weight_bytes, kv_bytes, resident_bytes; /* resident: estimate of what the model holds */
+};
+const struct lm_info *lm_info(const struct lm *m);
+const struct tokenizer *lm_tokenizer(const struct lm *m);
+const struct chat_template *lm_chat_template(const struct lm *m); /* NULL when the model has none */
+const char *lm_chat_template_error(const struct lm *m);           /* why a template is not usable, or NULL */
+
+enum lm_finish { LM_FINISH_NONE, LM_FINISH_STOP, LM_FINISH_LENGTH, LM_FINISH_CANCELLED, LM_FINISH_ERROR };
+
+struct lm_request {
+    const int32_t *prompt;
+    size_t n_prompt;
+    int n;                          /* choices, 1..128; they share the prompt's pages */
+    int max_tokens;                 /* per choice; 0 with echo scores the prompt only */
+    struct sampler_params sampling; /* choice c draws from stream c */
+    const char *const *stop;
+    int n_stop;
+    bool ignore_end; /* do not stop at the model's end tokens */
+    bool echo;
+    int echo_last; /* events carry the prompt (or its last tokens) before the completion */
+    bool want_token_ids;
+    const char *cache_isolation; /* NULL: shared prefixes; else only with requests of the same key */
+};
+
+struct lm_usage {
+    int prompt_tokens, cached_tokens, completion_tokens; /* completion: summed over choices */
+    double queue_s, prefill_s, ttft_s, total_s;
+};
+
+struct lm_token {
+    int32_t id;
+    struct pick pick;
+    size_t text_offset, text_len; /* bytes of the choice's text before it, and its own */
+    bool from_prompt;
+};
+
+enum lm_event_type { LM_EV_TEXT, LM_EV_CHOICE_END, LM_EV_DONE, LM_EV_ERROR };
+struct lm_event {
+    enum lm_event_type type;
+    int choice;
+    char *text;
+    size_t len; /* LM_EV_TEXT: whole characters; may be empty with tokens */
+    struct lm_token *tokens;
+    int n_tokens;          /* tokens that this text was made of, when logprobs or ids were asked for */
+    enum lm_finish finish; /* LM_EV_CHOICE_END */
+    const char *stop_hit;  /* the stop string that ended the choice, or NULL */
+    struct lm_usage usage; /* LM_EV_DONE (also after cancel), running totals in LM_EV_CHOICE_END */
+    struct err error;      /* LM_EV_ERROR */
+};
+void lm_event_free(struct lm_event *ev);
+
+struct lm_job;
+/* ERR_BUSY: the queue is full. ERR_CONTEXT: prompt (+1) does not fit n_ctx. */
+bool lm_submit(struct lm *m, const struct lm_request *r, void (*notify)(void *arg), void *arg,
+               struct lm_job **out, struct err *e);
+/* Takes the next event; false when there is none now. After LM_EV_DONE or LM_EV_ERROR nothing more comes. */
+bool lm_next(struct lm_job *j, struct lm_event *ev);
+/* Blocks until an event is there (for the command line); false after the last one. */
+bool lm_wait(struct lm_job *j, struct lm_event *ev);
+void lm_cancel(struct lm_job *j);
+void lm_job_free(struct lm_job *j);
+/* 0..1 of the prompt processed so far, for keep-alives; and place in the queue (0: running). */
+double lm_progress(const struct lm_job *j, int *queue_place);
+
+struct lm_stats { /* a consistent snapshot; counters only grow */
+    uint64_t requests, prompt_tokens, cached_tokens, completion_tokens, steps, step_rows, preemptions,
+        cancelled;
+    int running, waiting, kv_pages_used, kv_pages_total;
+    double step_seconds;
+};
+void lm_stats(struct lm *m, struct lm_stats *out);
+
+/* The model's embedding, final hidden state, logits: for tests and tools. logits [n, n_vocab] of every prompt position. */
+bool lm_logits(struct lm *m, const int32_t *ids, int n, float *logits, struct err *e);
+
+#endif

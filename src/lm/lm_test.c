@@ -1,0 +1,552 @@
+/* The engine through its door, on a tiny random model: promises, sharing, preemption, cancelling, limits. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/rng.h"
+#include "lm/job.h"
+#include "lm/lm.h"
+
+#define MODEL "tests/golden/lm/chat/model.safetensors"
+
+struct engine {
+    struct pool *pool;
+    struct device *dev;
+    struct lm *lm;
+};
+
+static void start(struct engine *g, int n_threads, const struct lm_options *o)
+{
+    struct err e = { 0 };
+    if (!pool_new(&g->pool, n_threads, &e) || !device_cpu_open(&g->dev, g->pool, ~0u, &e))
+        fail_msg("%s", e.msg);
+    if (!lm_load(&g->lm, MODEL, o, g->dev, &e)) fail_msg("%s", e.msg);
+}
+
+static void stop(struct engine *g)
+{
+    lm_free(g->lm);
+    device_close(g->dev);
+    pool_free(g->pool);
+}
+
+static struct lm_request request(const int32_t *prompt, int n, int max_tokens)
+{
+    return (struct lm_request){ .prompt = prompt,
+                                .n_prompt = (size_t)n,
+                                .n = 1,
+                                .max_tokens = max_tokens,
+                                .ignore_end = true,
+                                .sampling = { .temperature = 0.9f,
+                                              .top_p = 0.95f,
+                                              .typical_p = 1,
+                                              .repetition_penalty = 1,
+                                              .seed = 42,
+                                              .n_top_logprobs = 3 } };
+}
+
+static void prompt_of(int32_t *ids, int n, uint64_t seed)
+{
+    for (int i = 0; i < n; i++) ids[i] = (int32_t)(philox_uniform(seed, 5, (uint64_t)i) * 256);
+}
+
+static struct lm_job *submit(struct engine *g, const struct lm_request *r)
+{
+    struct err e = { 0 };
+    struct lm_job *j;
+    if (!lm_submit(g->lm, r, NULL, NULL, &j, &e)) fail_msg("%s", e.msg);
+    return j;
+}
+
+/* Everything a client could see of choice c, in one string; frees the job when asked. */
+struct seen {
+    struct buf out[8];
+    int ends, done, n_tokens;
+    enum lm_finish finish[8];
+    struct lm_usage usage;
+    struct err error;
+};
+
+static void collect(struct lm_job *j, struct seen *s)
+{
+    struct lm_event ev;
+    memset(s, 0, sizeof *s);
+    while (lm_wait(j, &ev)) {
+        struct buf *b = &s->out[ev.choice];
+        if (ev.type == LM_EV_TEXT) {
+            buf_append(b, ev.text, ev.len);
+            for (int i = 0; i < ev.n_tokens; i++) {
+                const struct lm_token *t = &ev.tokens[i];
+                buf_printf(b, "[%d %a %zu+%zu", t->id, (double)t->pick.logprob, t->text_offset, t->text_len);
+                for (int k = 0; k < t->pick.n_top; k++)
+                    buf_printf(b, " %d:%a", t->pick.top[k].id, (double)t->pick.top[k].logprob);
+                buf_puts(b, "]");
+            }
+            s->n_tokens += ev.n_tokens;
+        } else if (ev.type == LM_EV_CHOICE_END) {
+            s->ends++;
+            s->finish[ev.choice] = ev.finish;
+        } else {
+            s->done++;
+            s->usage = ev.usage;
+            s->error = ev.error;
+        }
+        lm_event_free(&ev);
+    }
+    assert_int_equal(s->done, 1);
+    lm_job_free(j);
+}
+
+static void seen_free(struct seen *s)
+{
+    for (int i = 0; i < 8; i++) buf_free(&s->out[i]);
+}
+
+/* ---- the promise ---------------------------------------------------------------------------------------------------- */
+
+static void test_same_bytes_in_any_company(void **state)
+{
+    (void)state;
+    static const struct {
+        int threads, chunk, others;
+    } way[] = {
+        { 1, 256, 0 }, { 2, 256, 0 }, { 1, 16, 15 }, { 2, 37, 15 }, { 2, 256, 15 },
+    };
+    int32_t prompt[150], other[15][90];
+    prompt_of(prompt, 150, 1);
+    char *first = NULL;
+    for (size_t i = 0; i < sizeof way / sizeof *way; i++) {
+        struct engine g;
+        struct lm_job *crowd[15];
+        start(&g, way[i].threads,
+              &(struct lm_options){ .prefill_chunk = way[i].chunk, .kv_bytes = 64 << 20 });
+        for (int k = 0; k < way[i].others; k++) {
+            prompt_of(other[k], 90, 100 + (uint64_t)k);
+            struct lm_request r = request(other[k], 20 + 4 * k, 30 + 3 * k);
+            crowd[k] = submit(&g, &r);
+        }
+        struct lm_request r = request(prompt, 150, 60);
+        struct seen s, c;
+        collect(submit(&g, &r), &s);
+        assert_int_equal(s.usage.completion_tokens, 60);
+        if (!first) first = strdup(s.out[0].data);
+        if (strcmp(first, s.out[0].data) != 0)
+            fail_msg("%d threads, chunk %d, %d others: other bytes", way[i].threads, way[i].chunk,
+                     way[i].others);
+        for (int k = 0; k < way[i].others; k++) {
+            collect(crowd[k], &c);
+            seen_free(&c);
+        }
+        seen_free(&s);
+        /* Once more, now from the prefix cache. */
+        collect(submit(&g, &r), &s);
+        assert_int_equal(s.usage.cached_tokens, 149);
+        assert_string_equal(first, s.out[0].data);
+        seen_free(&s);
+        stop(&g);
+    }
+    free(first);
+}
+
+/* Too few pages for three long sequences: the youngest give way and come back, and nobody notices. */
+static void test_preemption_does_not_show(void **state)
+{
+    (void)state;
+    struct engine g;
+    int32_t prompt[6][100];
+    char *alone[6];
+    struct lm_options o = { .n_ctx = 256, .max_batch = 8 };
+    start(&g, 2, &o);
+    for (int k = 0; k < 6; k++) {
+        prompt_of(prompt[k], 100, 50 + (uint64_t)k);
+        struct lm_request r = request(prompt[k], 40 + 9 * k, 120);
+        struct seen s;
+        collect(submit(&g, &r), &s);
+        alone[k] = strdup(s.out[0].data);
+        seen_free(&s);
+    }
+    const size_t page = lm_info(g.lm)->kv_bytes / (9 * 4);
+    stop(&g);
+    o.kv_bytes = 14 * page;
+    start(&g, 2, &o);
+    struct lm_job *job[6];
+    for (int k = 0; k < 6; k++) {
+        struct lm_request r = request(prompt[k], 40 + 9 * k, 120);
+        job[k] = submit(&g, &r);
+    }
+    for (int k = 0; k < 6; k++) {
+        struct seen s;
+        collect(job[k], &s);
+        assert_int_equal(s.finish[0], LM_FINISH_LENGTH);
+        assert_string_equal(s.out[0].data, alone[k]);
+        seen_free(&s);
+        free(alone[k]);
+    }
+    struct lm_stats st;
+    lm_stats(g.lm, &st);
+    assert_int_equal(st.kv_pages_total, 14);
+    print_message("preemptions: %llu\n", (unsigned long long)st.preemptions);
+    assert_true(st.preemptions > 0);
+    stop(&g);
+}
+
+/* Counted on the scheduler's own thread, where notify is called: no timing. */
+struct pair {
+    struct engine g;
+    struct lm_request slow;
+    struct lm_job *slow_job;
+    int quick_events, when_slow_began;
+};
+
+static void slow_news(void *arg)
+{
+    struct pair *p = arg;
+    if (!p->when_slow_began) p->when_slow_began = p->quick_events;
+}
+
+static void quick_news(void *arg)
+{
+    struct pair *p = arg;
+    struct err e = { 0 };
+    if (p->quick_events++ == 0 && !lm_submit(p->g.lm, &p->slow, slow_news, p, &p->slow_job, &e))
+        p->slow_job = NULL;
+}
+
+/* Whoever decodes goes on decoding while a long prompt is processed. */
+static void test_long_prompts_do_not_stall(void **state)
+{
+    (void)state;
+    struct pair p = { 0 };
+    struct err e = { 0 };
+    struct lm_job *quick_job;
+    struct seen s;
+    int32_t prompt[400];
+    start(&p.g, 1, &(struct lm_options){ .prefill_chunk = 16 });
+    prompt_of(prompt, 400, 21);
+    struct lm_request quick = request(prompt, 10, 200);
+    p.slow = request(prompt + 1, 390, 2);
+    if (!lm_submit(p.g.lm, &quick, quick_news, &p, &quick_job, &e)) fail_msg("%s", e.msg);
+    collect(quick_job, &s);
+    seen_free(&s);
+    assert_non_null(p.slow_job);
+    collect(p.slow_job, &s);
+    seen_free(&s);
+    stop(&p.g);
+    assert_true(p.when_slow_began >= 390 / 16 - 1); /* a token a step, and 16 rows of the other's prompt */
+}
+
+static void test_rounded_cache(void **state)
+{
+    (void)state;
+    static const int threads[] = { 1, 2 };
+    int32_t prompt[100];
+    char *first = NULL;
+    prompt_of(prompt, 100, 22);
+    for (int i = 0; i < 2; i++) {
+        struct engine g;
+        struct seen s;
+        start(&g, threads[i], &(struct lm_options){ .kv_type = KV_Q8_0, .prefill_chunk = i ? 13 : 64 });
+        struct lm_request r = request(prompt, 100, 40);
+        collect(submit(&g, &r), &s);
+        if (!first) first = strdup(s.out[0].data);
+        assert_string_equal(first, s.out[0].data);
+        seen_free(&s);
+        stop(&g);
+    }
+    free(first);
+}
+
+/* ---- sharing --------------------------------------------------------------------------------------------------------- */
+
+static void test_choices_share_the_prompt(void **state)
+{
+    (void)state;
+    struct engine g;
+    int32_t prompt[100];
+    start(&g, 2, NULL);
+    prompt_of(prompt, 100, 3);
+    struct lm_request r = request(prompt, 100, 20);
+    r.n = 5;
+    struct seen s;
+    collect(submit(&g, &r), &s);
+    assert_int_equal(s.ends, 5);
+    assert_int_equal(s.usage.prompt_tokens, 100);
+    assert_int_equal(s.usage.completion_tokens, 100);
+    assert_int_equal(s.usage.cached_tokens, 0);
+    for (int c = 1; c < 5; c++)
+        assert_string_not_equal(s.out[0].data, s.out[c].data); /* streams of their own */
+    struct lm_stats st;
+    lm_stats(g.lm, &st);
+    assert_true(st.step_rows <=
+                100 + 4 + 5 * 20); /* the prompt once; its last token for each further choice */
+    seen_free(&s);
+    stop(&g);
+}
+
+static void test_more_choices_than_places(void **state)
+{
+    (void)state;
+    struct engine g;
+    int32_t prompt[70];
+    start(&g, 2, &(struct lm_options){ .max_batch = 3 });
+    prompt_of(prompt, 70, 23);
+    struct lm_request r = request(prompt, 70, 12);
+    r.n = 8;
+    struct seen s;
+    collect(submit(&g, &r), &s);
+    assert_int_equal(s.ends, 8);
+    assert_int_equal(s.usage.completion_tokens, 8 * 12);
+    seen_free(&s);
+    stop(&g);
+}
+
+static void test_isolation(void **state)
+{
+    (void)state;
+    struct engine g;
+    int32_t prompt[80];
+    start(&g, 1, NULL);
+    prompt_of(prompt, 80, 4);
+    static const struct {
+        const char *key;
+        int cached;
+    } turn[] = { { "a", 0 }, { "a", 79 }, { "b", 0 }, { NULL, 0 }, { "b", 79 } };
+    for (size_t i = 0; i < sizeof turn / sizeof *turn; i++) {
+        struct lm_request r = request(prompt, 80, 4);
+        r.cache_isolation = turn[i].key;
+        struct seen s;
+        collect(submit(&g, &r), &s);
+        assert_int_equal(s.usage.cached_tokens, turn[i].cached);
+        seen_free(&s);
+    }
+    stop(&g);
+}
+
+/* ---- ends ------------------------------------------------------------------------------------------------------------ */
+
+static void test_stop_strings_and_lengths(void **state)
+{
+    (void)state;
+    struct engine g;
+    int32_t prompt[30];
+    struct seen s;
+    start(&g, 1, NULL);
+    prompt_of(prompt, 30, 6);
+    struct lm_request r = request(prompt, 30, 40);
+    r.sampling.n_top_logprobs = -1;
+    collect(submit(&g, &r), &s);
+    char *whole = strdup(s.out[0].data);
+    assert_int_equal(s.finish[0], LM_FINISH_LENGTH);
+    seen_free(&s);
+    /* Three characters out of its middle stop it there. */
+    const size_t at = strlen(whole) / 2;
+    char cut[4] = { 0 };
+    memcpy(cut, whole + at, 3);
+    const char *stops[] = { "never said", cut };
+    r.stop = stops;
+    r.n_stop = 2;
+    struct lm_event ev;
+    struct lm_job *j = submit(&g, &r);
+    struct buf text = BUF_INIT(0);
+    const char *hit = NULL;
+    while (lm_wait(j, &ev)) {
+        if (ev.type == LM_EV_TEXT) buf_append(&text, ev.text, ev.len);
+        if (ev.type == LM_EV_CHOICE_END) {
+            hit = ev.stop_hit;
+            assert_int_equal(ev.finish, LM_FINISH_STOP);
+        }
+        lm_event_free(&ev);
+    }
+    assert_non_null(hit);
+    assert_string_equal(hit, cut);
+    const size_t expected = (size_t)(strstr(whole, cut) - whole);
+    assert_int_equal(text.len, expected);
+    if (expected) assert_memory_equal(text.data, whole, expected);
+    buf_free(&text);
+    lm_job_free(j);
+    free(whole);
+    stop(&g);
+}
+
+static void test_echo_scores_the_prompt(void **state)
+{
+    (void)state;
+    struct engine g;
+    struct err e;
+    int32_t prompt[70];
+    start(&g, 2, &(struct lm_options){ .prefill_chunk = 32 });
+    prompt_of(prompt, 70, 8);
+    const int n_vocab = lm_info(g.lm)->n_vocab;
+    float *logits = malloc(70 * (size_t)n_vocab * sizeof *logits);
+    assert_true(lm_logits(g.lm, prompt, 70, logits, &e));
+    struct lm_request r = request(prompt, 70, 0);
+    r.echo = true;
+    struct lm_job *j = submit(&g, &r);
+    struct lm_event ev;
+    int seen = 0;
+    while (lm_wait(j, &ev)) {
+        for (int i = 0; i < ev.n_tokens; i++, seen++) {
+            assert_int_equal(ev.tokens[i].id, prompt[seen]);
+            assert_true(ev.tokens[i].from_prompt);
+            if (seen == 0) continue;
+            struct pick p;
+            sampler_score(logits + (size_t)(seen - 1) * (size_t)n_vocab,
+                          tokenizer_n_vocab(lm_tokenizer(g.lm)), prompt[seen], 3, &p);
+            assert_true(p.logprob == ev.tokens[i].pick.logprob);
+        }
+        lm_event_free(&ev);
+    }
+    assert_int_equal(seen, 70);
+    lm_job_free(j);
+    free(logits);
+    r.echo_last = 5;
+    r.max_tokens = 2;
+    struct seen s;
+    collect(submit(&g, &r), &s);
+    assert_int_equal(s.n_tokens, 7);
+    assert_int_equal(s.usage.cached_tokens,
+                     64); /* what comes before the scored part is taken from the tree */
+    seen_free(&s);
+    stop(&g);
+}
+
+static void count_up(void *arg) { atomic_fetch_add((atomic_int *)arg, 1); }
+
+static void test_cancel_anywhere(void **state)
+{
+    (void)state;
+    struct engine g;
+    struct err e;
+    int32_t prompt[400];
+    start(&g, 2, &(struct lm_options){ .max_batch = 2, .prefill_chunk = 16 });
+    prompt_of(prompt, 400, 9);
+    struct lm_job *j[6];
+    atomic_int notified = 0;
+    for (int k = 0; k < 6; k++) { /* two run, the others wait */
+        struct lm_request r = request(prompt + k, 300, 100);
+        if (!lm_submit(g.lm, &r, count_up, &notified, &j[k], &e)) fail_msg("%s", e.msg);
+    }
+    lm_cancel(j[4]); /* in the queue */
+    struct seen s;
+    collect(j[4], &s);
+    assert_int_equal(s.finish[0], LM_FINISH_CANCELLED);
+    seen_free(&s);
+    lm_cancel(j[1]); /* in its prompt, most likely */
+    collect(j[1], &s);
+    assert_int_equal(s.finish[0], LM_FINISH_CANCELLED);
+    seen_free(&s);
+    struct lm_event ev;
+    while (lm_wait(j[0], &ev) && ev.type != LM_EV_TEXT) lm_event_free(&ev); /* decoding now */
+    lm_event_free(&ev);
+    lm_cancel(j[0]);
+    collect(j[0], &s);
+    assert_int_equal(s.finish[0], LM_FINISH_CANCELLED);
+    seen_free(&s);
+    lm_job_free(j[5]); /* nobody waits for it */
+    for (int k = 2; k < 4; k++) {
+        collect(j[k], &s);
+        assert_int_equal(s.finish[0], LM_FINISH_LENGTH);
+        assert_int_equal(s.usage.completion_tokens, 100);
+        seen_free(&s);
+    }
+    assert_true(atomic_load(&notified) > 200);
+    /* All pages are free or idle again. */
+    struct lm_stats st;
+    for (int i = 0; i < 100; i++) {
+        lm_stats(g.lm, &st);
+        if (st.running == 0 && st.waiting == 0 && st.cancelled == 4) break;
+        usleep(10000);
+    }
+    assert_int_equal(st.running + st.waiting, 0);
+    assert_int_equal(st.cancelled, 4);
+    stop(&g);
+}
+
+static void test_queue_limit_and_bad_requests(void **state)
+{
+    (void)state;
+    struct engine g;
+    struct err e = { 0 };
+    int32_t prompt[600];
+    start(&g, 1, &(struct lm_options){ .max_batch = 1, .queue_limit = 3 });
+    prompt_of(prompt, 600, 10);
+    struct lm_job *j[8];
+    int n = 0;
+    struct lm_request r = request(prompt, 300, 150);
+    while (n < 8 && lm_submit(g.lm, &r, NULL, NULL, &j[n], &e)) n++;
+    assert_true(n >= 3 && n < 8);
+    assert_int_equal(e.code, ERR_BUSY);
+    for (int k = 0; k < n; k++) lm_job_free(j[k]);
+
+    static const struct {
+        int n_prompt, n, bad_id;
+        enum err_code code;
+    } bad[] = {
+        { 0, 1, 0, ERR_REQUEST },   { 10, 0, 0, ERR_REQUEST },       { 10, 129, 0, ERR_REQUEST },
+        { 10, 1, -1, ERR_REQUEST }, { 10, 1, 1 << 20, ERR_REQUEST }, { 512, 1, 0, ERR_CONTEXT },
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        int32_t keep = prompt[5];
+        prompt[5] = bad[i].bad_id;
+        struct lm_request q = request(prompt, bad[i].n_prompt, 5);
+        q.n = bad[i].n;
+        assert_false(lm_submit(g.lm, &q, NULL, NULL, &j[0], &e));
+        assert_int_equal(e.code, bad[i].code);
+        prompt[5] = keep;
+    }
+    struct lm_request q = request(prompt, 511, 50); /* room for one token */
+    struct seen s;
+    for (int tries = 0; tries < 500; tries++) { /* the cancelled ones may still count for a moment */
+        if (lm_submit(g.lm, &q, NULL, NULL, &j[0], &e)) break;
+        usleep(10000);
+    }
+    collect(j[0], &s);
+    assert_int_equal(s.usage.completion_tokens, 1);
+    assert_int_equal(s.finish[0], LM_FINISH_LENGTH);
+    seen_free(&s);
+    stop(&g);
+}
+
+static void test_unload_while_running(void **state)
+{
+    (void)state;
+    struct engine g;
+    int32_t prompt[64];
+    start(&g, 2, NULL);
+    prompt_of(prompt, 64, 11);
+    struct lm_request r = request(prompt, 64, 400);
+    struct lm_job *a = submit(&g, &r), *b = submit(&g, &r);
+    lm_job_free(a);
+    lm_job_free(b); /* the scheduler may hold both still */
+    stop(&g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_same_bytes_in_any_company),
+        cmocka_unit_test(test_preemption_does_not_show),
+        cmocka_unit_test(test_long_prompts_do_not_stall),
+        cmocka_unit_test(test_rounded_cache),
+        cmocka_unit_test(test_more_choices_than_places),
+        cmocka_unit_test(test_choices_share_the_prompt),
+        cmocka_unit_test(test_isolation),
+        cmocka_unit_test(test_stop_strings_and_lengths),
+        cmocka_unit_test(test_echo_scores_the_prompt),
+        cmocka_unit_test(test_cancel_anywhere),
+        cmocka_unit_test(test_queue_limit_and_bad_requests),
+        cmocka_unit_test(test_unload_while_running),
+    };
+    return cmocka_run_group_tests_name("lm", tests, NULL, NULL);
+}

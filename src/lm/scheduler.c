@@ -1,0 +1,608 @@
+#include "lm/scheduler.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "lm/radix.h"
+
+/* How long a step with decoding sequences in it may get by prompts: 50 ms is a gap that a reader does not see. */
+#define STEP_TARGET_S 0.05
+#define MIN_CHUNK 16
+
+struct piece { /* one sequence's part of the present step */
+    struct seq *seq;
+    int row, n_rows;
+};
+
+struct draw { /* one row of logits and who wants a token from it */
+    struct seq *seq;
+    float *logits;
+};
+
+struct scheduler {
+    struct scheduler_config c;
+    struct radix *radix;
+    pthread_t thread;
+    bool started;
+
+    pthread_mutex_t mu; /* guards what follows, up to the blank line */
+    pthread_cond_t cond;
+    struct seq *incoming, **incoming_last;
+    uint64_t next_ticket;
+    int n_queued;
+    bool stop, woken;
+    struct lm_stats stats;
+
+    struct seq *waiting;  /* ascending tickets */
+    struct seq **running; /* ascending tickets */
+    int n_running;
+    struct lm_stats count; /* the thread's own; copied to stats once a step */
+    double row_cost_s;     /* of a prompt row, smoothed */
+
+    int max_rows, max_draws;
+    int32_t *ids, *pos, *out_row;
+    struct attn_seq *attn;
+    struct piece *piece;
+    int n_piece, *plan;
+    struct draw *draw;
+    float *logits; /* [max_draws, n_vocab] */
+    int n_draw;    /* entries of draw[] that this step filled */
+    atomic_int next_draw;
+};
+
+/* ---- pages ---------------------------------------------------------------------------------------------------------- */
+
+static void give_up_pages(struct scheduler *s, struct seq *q)
+{
+    for (int i = 0; i < q->n_page; i++) kvcache_unref(s->c.cache, q->page[i]);
+    q->n_page = q->n_past = q->n_known = 0;
+}
+
+static void remember(struct scheduler *s, struct seq *q)
+{
+    if (q->n_past <= q->n_known) return;
+    radix_insert(s->radix, q->job->key, q->token, q->n_past, q->page);
+    q->n_known = q->n_past;
+}
+
+static int32_t new_page(struct scheduler *s)
+{
+    int32_t page = kvcache_alloc(s->c.cache);
+    if (page < 0 && radix_evict(s->radix)) page = kvcache_alloc(s->c.cache);
+    return page;
+}
+
+static void enqueue(struct scheduler *s, struct seq *q)
+{
+    struct seq **p = &s->waiting;
+    while (*p && (*p)->ticket < q->ticket) p = &(*p)->next;
+    q->next = *p;
+    *p = q;
+}
+
+static void leave_batch(struct scheduler *s, int i)
+{
+    memmove(s->running + i, s->running + i + 1, (size_t)(s->n_running - i - 1) * sizeof *s->running);
+    s->n_running--;
+}
+
+static void preempt(struct scheduler *s, int i)
+{
+    struct seq *q = s->running[i];
+    leave_batch(s, i);
+    remember(s, q);
+    give_up_pages(s, q);
+    enqueue(s, q);
+    s->count.preemptions++;
+}
+
+/* Pages for the next n_rows tokens of running[i]; the youngest make room. false: it had to go itself. */
+static bool make_room(struct scheduler *s, int i, int n_rows)
+{
+    struct seq *q = s->running[i];
+    const int need = kvcache_pages_for(q->n_past + n_rows);
+    while (q->n_page < need) {
+        int32_t page = new_page(s);
+        if (page >= 0) {
+            q->page[q->n_page++] = page;
+            continue;
+        }
+        const int youngest = s->n_running - 1;
+        preempt(s, youngest);
+        if (youngest == i) return false;
+    }
+    return true;
+}
+
+/* ---- ends ----------------------------------------------------------------------------------------------------------- */
+
+static void drop_seq(struct scheduler *s, struct seq *q)
+{
+    give_up_pages(s, q);
+    if (q->job->queued) {
+        q->job->queued = false;
+        pthread_mutex_lock(&s->mu);
+        s->n_queued--;
+        pthread_mutex_unlock(&s->mu);
+    }
+    job_unref(q->job); /* each sequence in our hands holds a reference */
+}
+
+/* Takes out every sequence whose choice has ended, or whose job was cancelled. */
+static void sweep(struct scheduler *s, bool stopping)
+{
+    struct seq *gone = NULL;
+    for (int i = 0; i < s->n_running;) {
+        struct seq *q = s->running[i];
+        if (!(stopping || q->finished || atomic_load(&q->job->cancelled))) {
+            i++;
+            continue;
+        }
+        leave_batch(s, i);
+        remember(s, q);
+        q->next = gone;
+        gone = q;
+    }
+    for (struct seq **p = &s->waiting; *p;) {
+        struct seq *q = *p;
+        if (!(stopping || q->finished || atomic_load(&q->job->cancelled))) {
+            p = &q->next;
+            continue;
+        }
+        *p = q->next;
+        q->next = gone;
+        gone = q;
+    }
+    while (gone) {
+        struct seq *q = gone;
+        gone = q->next;
+        if (!q->finished) {
+            s->count.cancelled += !q->job->ended;
+            for (int c = 0; c < q->job->n_choices; c++)
+                job_end_choice(&q->job->seq[c], LM_FINISH_CANCELLED, NULL);
+        }
+        drop_seq(s, q);
+    }
+}
+
+/* ---- admission ------------------------------------------------------------------------------------------------------ */
+
+/* Pages that running prompts have been promised and do not hold yet, and one for each sequence that decodes. */
+static int promised(const struct scheduler *s)
+{
+    int n = 0;
+    for (int i = 0; i < s->n_running; i++) {
+        int need = kvcache_pages_for(s->running[i]->n_token + 1) - s->running[i]->n_page;
+        n += need > 0 ? need : 0;
+    }
+    return n;
+}
+
+/* The prefix that other requests left behind. Its last token is always processed anew: its logits are wanted. */
+static void start_from_prefix(struct scheduler *s, struct seq *q)
+{
+    const struct lm_job *j = q->job;
+    int limit = q->n_token - 1;
+    if (q->choice == 0 && !j->prompt_ready && limit > j->score_from - 1) limit = j->score_from - 1;
+    if (q->choice == 0 && j->raw_logits) limit = 0;
+    struct radix_match m = radix_match(s->radix, j->key, q->token, limit, q->page);
+    q->n_page = m.n_pages;
+    q->n_past = m.n_pages * KV_PAGE;
+    if (m.partial < 0) return;
+    kvcache_ref(s->c.cache, m.partial); /* not to be evicted while a page is found for the copy */
+    int32_t page = new_page(s);
+    if (page >= 0) {
+        kvcache_copy(s->c.cache, page, m.partial);
+        q->page[q->n_page++] = page;
+        q->n_past += m.n_partial;
+    }
+    kvcache_unref(s->c.cache, m.partial);
+}
+
+static bool admit_one(struct scheduler *s, struct seq *q)
+{
+    start_from_prefix(s, q);
+    const int need = kvcache_pages_for(q->n_token + 1) - q->n_page;
+    const int have = kvcache_n_free(s->c.cache) + kvcache_n_idle(s->c.cache);
+    if (s->n_running > 0 && have < need + promised(s)) {
+        give_up_pages(s, q);
+        return false;
+    }
+    q->n_known = q->n_past;
+    struct lm_job *j = q->job;
+    if (!q->admitted) {
+        q->admitted = true;
+        if (j->queued) {
+            j->queued = false;
+            pthread_mutex_lock(&s->mu);
+            s->n_queued--;
+            pthread_mutex_unlock(&s->mu);
+        }
+        if (q->choice == 0) {
+            j->t_admit = clock_seconds();
+            j->usage.cached_tokens = q->n_past;
+            s->count.cached_tokens += (uint64_t)q->n_past;
+            atomic_store(&j->queue_place, 0);
+        }
+    }
+    return true;
+}
+
+static void admit(struct scheduler *s)
+{
+    int place = 0;
+    bool open = true;
+    for (struct seq **p = &s->waiting; *p;) {
+        struct seq *q = *p;
+        const bool ready = q->choice == 0 || q->job->prompt_ready;
+        open = open && s->n_running < s->c.max_batch;
+        if (ready && open) {
+            struct seq *next = q->next;
+            if (admit_one(s, q)) {
+                *p = next;
+                int at = s->n_running++;
+                for (; at > 0 && s->running[at - 1]->ticket > q->ticket; at--)
+                    s->running[at] = s->running[at - 1];
+                s->running[at] = q;
+                continue;
+            }
+            open = false; /* in order: a small request does not overtake one that waits for pages */
+        }
+        if (q->choice == 0 && !q->admitted) atomic_store(&q->job->queue_place, ++place);
+        p = &q->next;
+    }
+}
+
+/* ---- one step ------------------------------------------------------------------------------------------------------- */
+
+static int rows_left(const struct seq *q) { return q->n_token - q->n_past; }
+
+/* plan[i]: rows for running[i]. */
+static void plan_rows(struct scheduler *s)
+{
+    int n_decode = 0, oldest = -1, budget = s->c.prefill_chunk;
+    for (int i = 0; i < s->n_running; i++) {
+        s->plan[i] = rows_left(s->running[i]) == 1;
+        n_decode += s->plan[i];
+        if (!s->plan[i] && oldest < 0) oldest = i;
+    }
+    if (oldest < 0) return;
+    if (n_decode && s->row_cost_s > 0) {
+        double rows = STEP_TARGET_S / s->row_cost_s;
+        if (rows < budget) budget = rows < MIN_CHUNK ? MIN_CHUNK : (int)rows;
+        if (budget > s->c.prefill_chunk) budget = s->c.prefill_chunk;
+    }
+    int left = rows_left(s->running[oldest]);
+    s->plan[oldest] = left < (budget + 1) / 2 ? left : (budget + 1) / 2;
+    budget -= s->plan[oldest];
+    while (budget > 0) { /* the shortest next */
+        int best = -1;
+        for (int i = 0; i < s->n_running; i++)
+            if (s->plan[i] == 0 && (best < 0 || rows_left(s->running[i]) < rows_left(s->running[best])))
+                best = i;
+        if (best < 0) break;
+        left = rows_left(s->running[best]);
+        s->plan[best] = left < budget ? left : budget;
+        budget -= s->plan[best];
+    }
+    left = rows_left(s->running[oldest]) - s->plan[oldest];
+    s->plan[oldest] += left < budget ? left : budget;
+}
+
+/* Lays the batch out. running[] may shrink from its young end meanwhile. */
+static int compose(struct scheduler *s, struct lm_batch *b)
+{
+    int row = 0;
+    bool decodes = false;
+    plan_rows(s);
+    s->n_piece = 0;
+    for (int i = 0; i < s->n_running; i++) {
+        struct seq *q = s->running[i];
+        const int n = s->plan[i];
+        if (n == 0) continue;
+        if (!make_room(s, i, n)) break; /* it was the youngest */
+        s->attn[s->n_piece] = (struct attn_seq){ .row = row, .n = n, .pos0 = q->n_past, .page = q->page };
+        s->piece[s->n_piece++] = (struct piece){ q, row, n };
+        for (int k = 0; k < n; k++) {
+            s->ids[row + k] = q->token[q->n_past + k];
+            s->pos[row + k] = q->n_past + k;
+        }
+        row += n;
+        decodes |= n == 1;
+    }
+    *b = (struct lm_batch){ .n_rows = row,
+                            .ids = s->ids,
+                            .pos = s->pos,
+                            .seq = s->attn,
+                            .n_seq = s->n_piece,
+                            .lane = decodes ? POOL_DECODE : POOL_PREFILL };
+    return row;
+}
+
+/* Log-probabilities of prompt tokens (echo), or plain logits (tests): more rows than draws, block by block. */
+static void score_prompt(struct scheduler *s, const struct piece *p)
+{
+    struct seq *q = p->seq;
+    struct lm_job *j = q->job;
+    if (q->choice != 0 || j->prompt_ready) return;
+    const size_t n_vocab = (size_t)s->c.shape->n_vocab;
+    const int n_valid =
+        tokenizer_n_vocab(s->c.tok) < (int)n_vocab ? tokenizer_n_vocab(s->c.tok) : (int)n_vocab;
+    for (int k = 0; k < p->n_rows;) {
+        int n = 0;
+        for (; n < s->max_draws && k + n < p->n_rows; n++) s->out_row[n] = p->row + k + n;
+        const int pos = q->n_past + k; /* row `pos` predicts token pos + 1 */
+        if (j->raw_logits) {
+            s->c.arch->head(s->c.net, s->out_row, n, j->raw_logits + (size_t)pos * n_vocab);
+        } else if (pos + n >= j->score_from) {
+            s->c.arch->head(s->c.net, s->out_row, n, s->logits);
+            for (int r = 0; r < n; r++) {
+                const int i = pos + r + 1;
+                if (i >= j->score_from && i < j->n_prompt)
+                    sampler_score(s->logits + (size_t)r * n_vocab, n_valid, q->token[i],
+                                  j->sampling.n_top_logprobs, &j->echo_token[i - j->echo_from].pick);
+            }
+        }
+        k += n;
+    }
+}
+
+static void draw_some(void *arg, int ith, int nth)
+{
+    (void)ith, (void)nth;
+    struct scheduler *s = arg;
+    const int n_vocab = s->c.shape->n_vocab;
+    const int n_valid = tokenizer_n_vocab(s->c.tok) < n_vocab ? tokenizer_n_vocab(s->c.tok) : n_vocab;
+    for (int i; (i = atomic_fetch_add(&s->next_draw, 1)) < s->n_draw;)
+        sampler_pick(s->draw[i].seq->sampler, s->draw[i].logits, n_valid, NULL, &s->draw[i].seq->pick);
+}
+
+/* After the forward pass, with the pool still ours: logits and draws for every sequence that is complete up to now. */
+static int draw_tokens(struct scheduler *s)
+{
+    int n = 0;
+    for (int i = 0; i < s->n_piece; i++) {
+        const struct piece *p = &s->piece[i];
+        if (p->seq->n_past + p->n_rows < p->seq->n_token || p->seq->job->max_tokens == 0) continue;
+        s->out_row[n] = p->row + p->n_rows - 1;
+        s->draw[n] = (struct draw){ p->seq, s->logits + (size_t)n * (size_t)s->c.shape->n_vocab };
+        n++;
+    }
+    if (n == 0) return 0;
+    s->c.arch->head(s->c.net, s->out_row, n, s->logits);
+    s->n_draw = n; /* what lies behind is of an earlier step, its sequences perhaps gone */
+    atomic_store(&s->next_draw, 0);
+    if (n == 1)
+        draw_some(s, 0, 1);
+    else
+        pool_run(device_pool(s->c.dev), draw_some, s);
+    return n;
+}
+
+static void prompt_complete(struct scheduler *s, struct seq *q)
+{
+    struct lm_job *j = q->job;
+    if (q->choice == 0) {
+        j->prompt_ready = true;
+        j->t_first = clock_seconds();
+        s->count.prompt_tokens += (uint64_t)j->n_prompt;
+    }
+    remember(s, q);
+    job_echo(q, s->c.tok);
+    if (j->max_tokens == 0) job_end_choice(q, LM_FINISH_LENGTH, NULL);
+}
+
+static void take_token(struct scheduler *s, struct seq *q)
+{
+    struct lm_job *j = q->job;
+    if (q->finished) return;
+    if (tokenizer_is_end(s->c.tok, q->pick.id) && !j->ignore_end) {
+        job_end_choice(q, LM_FINISH_STOP, NULL);
+        return;
+    }
+    q->token[q->n_token++] = q->pick.id;
+    j->usage.completion_tokens++;
+    s->count.completion_tokens++;
+    const bool full = q->n_token == q->n_limit;
+    if (job_take_token(q, s->c.tok, &q->pick))
+        job_end_choice(q, LM_FINISH_STOP, detok_stop_hit(q->detok));
+    else if (full)
+        job_end_choice(q, LM_FINISH_LENGTH, NULL);
+}
+
+static void step(struct scheduler *s)
+{
+    struct lm_batch b;
+    const int rows = compose(s, &b);
+    if (rows == 0) return;
+    const double t0 = clock_seconds();
+    pool_acquire(device_pool(s->c.dev), b.lane);
+    const double t1 = clock_seconds();
+    s->c.arch->step(s->c.net, &b, kvcache_layers(s->c.cache));
+    for (int i = 0; i < s->n_piece; i++) score_prompt(s, &s->piece[i]);
+    const int n_draws = draw_tokens(s);
+    pool_release(device_pool(s->c.dev));
+    const double now = clock_seconds();
+
+    int prompt_rows = 0;
+    for (int i = 0; i < s->n_piece; i++) {
+        const struct piece *p = &s->piece[i];
+        struct seq *q = p->seq;
+        const bool was_prompt = q->n_past < q->job->n_prompt;
+        if (p->n_rows > 1) prompt_rows += p->n_rows;
+        q->n_past += p->n_rows;
+        if (q->choice == 0)
+            atomic_store(&q->job->prompt_done, q->n_past < q->job->n_prompt ? q->n_past : q->job->n_prompt);
+        if (q->n_past / KV_PAGE > q->n_known / KV_PAGE) {
+            int whole = q->n_past / KV_PAGE * KV_PAGE; /* whole pages as they fill, the rest at the end */
+            radix_insert(s->radix, q->job->key, q->token, whole, q->page);
+            q->n_known = whole;
+        }
+        if (was_prompt && q->n_past >= q->job->n_prompt && q->n_token == q->job->n_prompt)
+            prompt_complete(s, q);
+    }
+    for (int i = 0; i < n_draws; i++) take_token(s, s->draw[i].seq);
+    if (prompt_rows >= MIN_CHUNK) {
+        double cost = (now - t1) / rows;
+        s->row_cost_s = s->row_cost_s > 0 ? 0.7 * s->row_cost_s + 0.3 * cost : cost;
+    }
+    s->count.steps++;
+    s->count.step_rows += (uint64_t)rows;
+    s->count.step_seconds += now - t0;
+}
+
+/* ---- the thread ----------------------------------------------------------------------------------------------------- */
+
+static void publish(struct scheduler *s)
+{
+    s->count.running = s->n_running;
+    s->count.waiting = 0;
+    for (struct seq *q = s->waiting; q; q = q->next) s->count.waiting++;
+    s->count.kv_pages_total = kvcache_total(s->c.cache);
+    s->count.kv_pages_used = s->count.kv_pages_total - kvcache_n_free(s->c.cache);
+    pthread_mutex_lock(&s->mu);
+    s->count.requests = s->stats.requests;
+    s->stats = s->count;
+    pthread_mutex_unlock(&s->mu);
+}
+
+static void *run(void *arg)
+{
+    struct scheduler *s = arg;
+    for (bool stop = false; !stop;) {
+        pthread_mutex_lock(&s->mu);
+        while (!s->stop && !s->incoming && !s->woken && !s->waiting && s->n_running == 0)
+            pthread_cond_wait(&s->cond, &s->mu);
+        struct seq *in = s->incoming;
+        s->incoming = NULL;
+        s->incoming_last = &s->incoming;
+        s->woken = false;
+        stop = s->stop;
+        pthread_mutex_unlock(&s->mu);
+        while (in) {
+            struct seq *next = in->next;
+            enqueue(s, in);
+            in = next;
+        }
+        sweep(s, stop);
+        if (!stop) {
+            admit(s);
+            step(s);
+            sweep(s, false);
+        }
+        publish(s);
+    }
+    return NULL;
+}
+
+bool scheduler_submit(struct scheduler *s, struct lm_job *j, struct err *e)
+{
+    pthread_mutex_lock(&s->mu);
+    if (s->stop || s->n_queued >= s->c.queue_limit) {
+        const int limit = s->c.queue_limit;
+        const bool stop = s->stop;
+        pthread_mutex_unlock(&s->mu);
+        return stop ? err_set(e, ERR_CANCELLED, "the model is being unloaded")
+                    : err_set(e, ERR_BUSY, "%d requests are waiting already; try again later", limit);
+    }
+    s->n_queued++;
+    s->stats.requests++;
+    j->queued = true;
+    j->sched = s;
+    atomic_store(&j->queue_place, s->n_queued);
+    atomic_fetch_add(&j->refs, j->n_choices);
+    for (int c = 0; c < j->n_choices; c++) {
+        struct seq *q = &j->seq[c];
+        q->ticket = s->next_ticket++;
+        q->next = NULL;
+        *s->incoming_last = q;
+        s->incoming_last = &q->next;
+    }
+    pthread_cond_signal(&s->cond);
+    pthread_mutex_unlock(&s->mu);
+    return true;
+}
+
+void scheduler_wake(struct scheduler *s)
+{
+    pthread_mutex_lock(&s->mu);
+    s->woken = true;
+    pthread_cond_signal(&s->cond);
+    pthread_mutex_unlock(&s->mu);
+}
+
+void scheduler_stats(struct scheduler *s, struct lm_stats *out)
+{
+    pthread_mutex_lock(&s->mu);
+    *out = s->stats;
+    pthread_mutex_unlock(&s->mu);
+}
+
+bool scheduler_new(struct scheduler **out, const struct scheduler_config *c, struct err *e)
+{
+    struct scheduler *s = calloc(1, sizeof *s);
+    if (!s) return err_set(e, ERR_NOMEM, "no memory for the scheduler");
+    s->c = *c;
+    s->incoming_last = &s->incoming;
+    s->max_rows = scheduler_max_rows(c->max_batch, c->prefill_chunk);
+    s->max_draws = c->max_batch;
+    pthread_mutex_init(&s->mu, NULL);
+    pthread_cond_init(&s->cond, NULL);
+    const size_t rows = (size_t)s->max_rows, batch = (size_t)c->max_batch;
+    s->running = calloc(batch, sizeof *s->running);
+    s->plan = calloc(batch, sizeof *s->plan);
+    s->piece = calloc(batch, sizeof *s->piece);
+    s->attn = calloc(batch, sizeof *s->attn);
+    s->draw = calloc(batch, sizeof *s->draw);
+    s->ids = calloc(rows, sizeof *s->ids);
+    s->pos = calloc(rows, sizeof *s->pos);
+    s->out_row = calloc(rows, sizeof *s->out_row);
+    size_t logits;
+    if (mem_mul((size_t)s->max_draws, (size_t)c->shape->n_vocab, &logits))
+        s->logits = mem_aligned(logits, sizeof(float), false);
+    if (!s->running || !s->plan || !s->piece || !s->attn || !s->draw || !s->ids || !s->pos || !s->out_row ||
+        !s->logits) {
+        scheduler_free(s);
+        return err_set(e, ERR_NOMEM, "no memory for a batch of %d sequences", c->max_batch);
+    }
+    s->stats.kv_pages_total = kvcache_total(c->cache);
+    if (!radix_new(&s->radix, c->cache, e)) {
+        scheduler_free(s);
+        return false;
+    }
+    if (pthread_create(&s->thread, NULL, run, s) != 0) {
+        scheduler_free(s);
+        return err_set(e, ERR_NOMEM, "cannot start the model's thread");
+    }
+    s->started = true;
+    *out = s;
+    return true;
+}
+
+void scheduler_free(struct scheduler *s)
+{
+    if (!s) return;
+    if (s->started) {
+        pthread_mutex_lock(&s->mu);
+        s->stop = true;
+        pthread_cond_signal(&s->cond);
+        pthread_mutex_unlock(&s->mu);
+        pthread_join(s->thread, NULL);
+    }
+    radix_free(s->radix);
+    free(s->running);
+    free(s->plan);
+    free(s->piece);
+    free(s->attn);
+    free(s->draw);
+    free(s->ids);
+    free(s->pos);
+    free(s->out_row);
+    mem_free(s->logits);
+    pthread_mutex_destroy(&s->mu);
+    pthread_cond_destroy(&s->cond);
+    free(s);
+}

@@ -1,0 +1,186 @@
+/* context.c - see context.h. */
+#include "service/context.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+void fitted_free(struct fitted *p)
+{
+    token_list_free(&p->ids);
+    free(p->text);
+    *p = (struct fitted){ 0 };
+}
+
+static const char *role_of(const json_t *messages, size_t i)
+{
+    const char *role = json_string_value(json_object_get(json_array_get(messages, i), "role"));
+    return role ? role : "";
+}
+
+static void set_token(json_t *ctx, const char *name, const struct tokenizer *t, int32_t id)
+{
+    const char *s = id >= 0 ? tokenizer_token_text(t, id) : NULL;
+    json_object_set_new(ctx, name, json_string(s ? s : ""));
+}
+
+/* Renders and tokenises the messages without those in [from, to). What transformers' apply_chat_template passes is passed here; the
+ * template writes the beginning token itself, so none is added. */
+static bool render(const struct lm *lm, const struct gen_request *q, size_t from, size_t to,
+                   struct fitted *out, struct fault *f)
+{
+    const struct chat_template *t = lm_chat_template(lm);
+    const struct tokenizer *tok = lm_tokenizer(lm);
+    const char *why = lm_chat_template_error(lm);
+    f->param = "messages";
+    if (!t)
+        return err_set(&f->err, ERR_REQUEST,
+                       "this model cannot chat: %s; /v1/completions takes plain prompts",
+                       why ? why : "its files hold no chat template");
+
+    json_t *messages = json_array(), *ctx = json_object();
+    for (size_t i = 0; i < json_array_size(q->messages); i++)
+        if (i < from || i >= to) json_array_append(messages, json_array_get(q->messages, i));
+    json_object_set_new(ctx, "messages", messages);
+    json_object_set_new(ctx, "tools", json_null());
+    json_object_set_new(ctx, "documents", json_null());
+    json_object_set_new(ctx, "add_generation_prompt", json_true());
+    set_token(ctx, "bos_token", tok, tokenizer_bos(tok));
+    set_token(ctx, "eos_token", tok, tokenizer_eos(tok));
+
+    struct rendered r;
+    bool ok = chat_template_render(t, ctx, clock_unix_ms() / 1000, &r, &f->err);
+    json_decref(ctx);
+    if (!ok) return err_wrap(&f->err, "the model's chat template");
+    fitted_free(out);
+    ok = tokenizer_encode(tok, r.text, r.len, q->unsafe_tokens ? NULL : r.data, true, 0, &out->ids, &f->err);
+    out->text = r.text;
+    free(r.data);
+    out->dropped = (int)(to - from);
+    return ok;
+}
+
+/* Leaves out the fewest oldest turns so that at most `limit` tokens remain. A turn is a user message with what answers it, so roles
+ * keep alternating. System messages in front and the last turn always stay. */
+static bool drop_turns(const struct lm *lm, const struct gen_request *q, size_t limit, struct fitted *p,
+                       struct fault *f)
+{
+    size_t n = json_array_size(q->messages), head = 0, n_cuts = 0;
+    size_t *cut = malloc((n + 1) * sizeof *cut);
+    if (!cut) return err_set(&f->err, ERR_NOMEM, "out of memory");
+    while (head < n && (!strcmp(role_of(q->messages, head), "system") ||
+                        !strcmp(role_of(q->messages, head), "developer")))
+        head++;
+    for (size_t i = head + 1; i < n;
+         i++) /* dropping [head, cut) leaves a conversation that starts with a user's message */
+        if (!strcmp(role_of(q->messages, i), "user")) cut[n_cuts++] = i;
+    bool ok = true;
+    size_t low = 0, high = n_cuts; /* cuts below low are too few; high fits, or is n_cuts */
+    while (ok && low < high) {
+        size_t mid = low + (high - low) / 2;
+        ok = render(lm, q, head, cut[mid], p, f);
+        if (p->ids.n <= limit)
+            high = mid;
+        else
+            low = mid + 1;
+    }
+    if (ok && n_cuts) ok = render(lm, q, head, cut[high < n_cuts ? high : n_cuts - 1], p, f);
+    free(cut);
+    return ok;
+}
+
+static bool too_long(const struct gen_request *q, size_t n, int n_ctx, struct fault *f)
+{
+    f->param = q->messages ? "messages" : "prompt";
+    return err_set(&f->err, ERR_CONTEXT,
+                   "The prompt is too long: %zu, model maximum context length: %d. This model's maximum "
+                   "context length is %d tokens; shorten the %s.",
+                   n, n_ctx, n_ctx, f->param);
+}
+
+static bool fit_output(const struct gen_request *q, int n_ctx, struct fitted *p, struct fault *f)
+{
+    size_t n = p->ids.n;
+    bool score_only = !q->max_tokens && q->echo;
+    if (n + !score_only > (size_t)n_ctx) return too_long(q, n, n_ctx, f);
+    int64_t room = n_ctx - (int64_t)n;
+    if (q->max_tokens >= 0 && q->max_tokens > room && q->overflow == OVERFLOW_ERROR &&
+        !q->max_tokens_is_default) {
+        f->param = q->messages ? "messages" : "prompt";
+        return err_set(&f->err, ERR_CONTEXT,
+                       "This model's maximum context length is %d tokens. However, you requested %lld tokens "
+                       "(%zu in the %s, %lld in the completion). Please reduce the length of the %s or "
+                       "the completion.",
+                       n_ctx, (long long)n + (long long)q->max_tokens, n, f->param, (long long)q->max_tokens,
+                       f->param);
+    }
+    p->max_tokens = (int)(q->max_tokens < 0 || q->max_tokens > room ? room : q->max_tokens);
+    return true;
+}
+
+static bool fit_chat(const struct lm *lm, const struct gen_request *q, int n_ctx, struct fitted *p,
+                     struct fault *f)
+{
+    if (!render(lm, q, 0, 0, p, f)) return false;
+    size_t limit = SIZE_MAX;
+    if (q->prompt_truncate_len > 0) limit = (size_t)q->prompt_truncate_len;
+    if (q->overflow == OVERFLOW_TRUNCATE) {
+        /* Leave room for the answer, but never more than a quarter of the context: the conversation matters too. */
+        int64_t room = q->max_tokens > 0 && q->max_tokens < n_ctx / 4 ? q->max_tokens : n_ctx / 4;
+        if ((size_t)(n_ctx - room) < limit) limit = (size_t)(n_ctx - room);
+    }
+    if (p->ids.n > limit && !drop_turns(lm, q, limit, p, f)) return false;
+    return fit_output(q, n_ctx, p, f);
+}
+
+static bool fit_completion(const struct lm *lm, const struct gen_request *q, const struct prompt *src,
+                           int n_ctx, struct fitted *p, struct fault *f)
+{
+    const struct tokenizer *t = lm_tokenizer(lm);
+    f->param = "prompt";
+    if (src->ids) {
+        int32_t n_vocab = tokenizer_n_vocab(t);
+        size_t bytes;
+        for (size_t i = 0; i < src->n_ids; i++)
+            if (src->ids[i] < 0 || src->ids[i] >= n_vocab)
+                return err_set(&f->err, ERR_REQUEST,
+                               "prompt: token %d at position %zu is outside the model's vocabulary of %d",
+                               src->ids[i], i, n_vocab);
+        if (!mem_mul(src->n_ids ? src->n_ids : 1, sizeof *src->ids, &bytes) || !(p->ids.id = malloc(bytes)))
+            return err_set(&f->err, ERR_NOMEM, "out of memory");
+        if (src->n_ids) memcpy(p->ids.id, src->ids, src->n_ids * sizeof *src->ids);
+        p->ids.n = p->ids.cap = src->n_ids;
+    } else {
+        if (!tokenizer_encode(t, src->text, src->len, NULL, true, TOK_BOS, &p->ids, &f->err)) return false;
+        p->text = strndup(src->text, src->len);
+        if (!p->text) return err_set(&f->err, ERR_NOMEM, "out of memory");
+    }
+    if (!p->ids.n)
+        return err_set(&f->err, ERR_REQUEST,
+                       "prompt must not be empty for this model, which has no token to begin with");
+    if (q->prompt_truncate_len > 0 && p->ids.n > (size_t)q->prompt_truncate_len) {
+        size_t drop = p->ids.n - (size_t)q->prompt_truncate_len;
+        memmove(p->ids.id, p->ids.id + drop, (p->ids.n - drop) * sizeof *p->ids.id);
+        p->ids.n -= drop;
+    }
+    return fit_output(q, n_ctx, p, f);
+}
+
+bool context_fit(const struct lm *lm, const struct gen_request *q, int i, struct fitted *out, struct fault *f)
+{
+    struct fitted p = { 0 };
+    int n_ctx = lm_info(lm)->n_ctx;
+    f->param = NULL;
+    bool ok =
+        q->messages ? fit_chat(lm, q, n_ctx, &p, f) : fit_completion(lm, q, &q->prompts[i], n_ctx, &p, f);
+    if (ok) {
+        f->param = NULL;
+        *out = p;
+    } else {
+        fitted_free(&p);
+    }
+    return ok;
+}

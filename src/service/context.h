@@ -1,0 +1,20 @@
+/* context.h - makes the prompt: runs the chat template, tokenises, and keeps it inside the model's context. */
+#ifndef HEARTH_SERVICE_CONTEXT_H
+#define HEARTH_SERVICE_CONTEXT_H
+
+#include "lm/lm.h"
+#include "service/request.h"
+
+struct fitted {
+    struct token_list ids;
+    char *text;     /* what was tokenised; NULL when the client gave ids */
+    int dropped;    /* messages left out */
+    int max_tokens; /* per choice, fits behind ids */
+};
+
+/* Prompt i of the request for this model. ERR_CONTEXT when it cannot fit. */
+bool context_fit(const struct lm *lm, const struct gen_request *q, int i, struct fitted *out,
+                 struct fault *f);
+void fitted_free(struct fitted *p);
+
+#endif

@@ -1,0 +1,174 @@
+#include "service/files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/rng.h"
+
+enum { DIGITS = 32 };
+
+struct files {
+    int dir;
+    char *path;
+    double retention_s;
+    int64_t max_bytes;
+    pthread_mutex_t lock; /* one prune at a time */
+};
+
+struct entry {
+    char name[FILES_NAME];
+    int64_t size, mtime;
+};
+
+/* 32 hexadecimal digits and a short extension: nothing else is ever opened or removed. */
+static bool is_ours(const char *name)
+{
+    if (strspn(name, "0123456789abcdef") != DIGITS || name[DIGITS] != '.') return false;
+    size_t n = strlen(name + DIGITS + 1);
+    return n >= 1 && n <= 5 && strspn(name + DIGITS + 1, "abcdefghijklmnopqrstuvwxyz") == n;
+}
+
+static bool make_dirs(const char *path)
+{
+    char part[4096];
+    size_t n = strlen(path);
+    if (n == 0 || n >= sizeof part) return false;
+    for (size_t i = 1; i <= n; i++) {
+        if (path[i] != '/' && path[i] != '\0') continue;
+        memcpy(part, path, i);
+        part[i] = '\0';
+        if (mkdir(part, 0700) != 0 && errno != EEXIST) return false;
+    }
+    return true;
+}
+
+bool files_new(struct files **out, const char *dir, double retention_s, int64_t max_bytes, struct err *e)
+{
+    struct files *f = calloc(1, sizeof *f);
+    if (!f || !(f->path = strdup(dir))) {
+        free(f);
+        return err_set(e, ERR_NOMEM, "out of memory");
+    }
+    f->retention_s = retention_s;
+    f->max_bytes = max_bytes;
+    if (!make_dirs(dir) || (f->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
+        err_set(e, ERR_IO, "folder for pictures %s: %s", dir, strerror(errno));
+        free(f->path);
+        free(f);
+        return false;
+    }
+    pthread_mutex_init(&f->lock, NULL);
+    *out = f;
+    return true;
+}
+
+void files_free(struct files *f)
+{
+    if (!f) return;
+    close(f->dir);
+    pthread_mutex_destroy(&f->lock);
+    free(f->path);
+    free(f);
+}
+
+static int older_first(const void *a, const void *b)
+{
+    const struct entry *x = a, *y = b;
+    return x->mtime < y->mtime ? -1 : x->mtime > y->mtime;
+}
+
+/* Removes what is too old, and the oldest until `need` more bytes fit. Under the lock. */
+static void prune(struct files *f, int64_t need)
+{
+    struct entry *v = NULL;
+    size_t n = 0, cap = 0;
+    int64_t total = 0, now = (int64_t)time(NULL);
+    DIR *d = opendir(f->path);
+    for (struct dirent *de; d && (de = readdir(d));) {
+        struct stat st;
+        if (!is_ours(de->d_name) || fstatat(f->dir, de->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        if ((double)(now - st.st_mtime) > f->retention_s) {
+            unlinkat(f->dir, de->d_name, 0);
+            continue;
+        }
+        if (n == cap) {
+            size_t more = cap ? cap * 2 : 64;
+            struct entry *grown = realloc(v, more * sizeof *v);
+            if (!grown) break;
+            v = grown;
+            cap = more;
+        }
+        snprintf(v[n].name, sizeof v[n].name, "%.63s", de->d_name);
+        v[n].size = st.st_size;
+        v[n++].mtime = st.st_mtime;
+        total += st.st_size;
+    }
+    if (d) closedir(d);
+    if (total + need > f->max_bytes && n) {
+        qsort(v, n, sizeof *v, older_first);
+        for (size_t i = 0; i < n && total + need > f->max_bytes; i++) {
+            unlinkat(f->dir, v[i].name, 0);
+            total -= v[i].size;
+        }
+    }
+    free(v);
+}
+
+bool files_put(struct files *f, const void *data, size_t len, const char *extension, char name[FILES_NAME],
+               struct err *e)
+{
+    unsigned char random[DIGITS / 2];
+    char temporary[FILES_NAME + 8];
+    if ((int64_t)len > f->max_bytes) {
+        return err_set(e, ERR_LIMIT, "a picture of %zu bytes passes the limit of the pictures' folder", len);
+    }
+    rng_os(random, sizeof random);
+    for (int i = 0; i < DIGITS / 2; i++) snprintf(name + 2 * i, 3, "%02x", random[i]);
+    snprintf(name + DIGITS, FILES_NAME - DIGITS, ".%.5s", extension);
+    snprintf(temporary, sizeof temporary, ".%s.part", name);
+
+    pthread_mutex_lock(&f->lock);
+    prune(f, (int64_t)len);
+    pthread_mutex_unlock(&f->lock);
+    int fd = openat(f->dir, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    const char *at = data;
+    bool ok = fd >= 0;
+    while (ok && len) {
+        ssize_t n = write(fd, at, len);
+        if (n < 0 && errno == EINTR) continue;
+        ok = n > 0;
+        if (ok) {
+            at += n;
+            len -= (size_t)n;
+        }
+    }
+    if (fd >= 0) ok = close(fd) == 0 && ok;
+    ok = ok && renameat(f->dir, temporary, f->dir, name) == 0;
+    if (ok) return true;
+    err_set(e, ERR_IO, "a picture could not be written to %s: %s", f->path, strerror(errno));
+    if (fd >= 0) unlinkat(f->dir, temporary, 0);
+    return false;
+}
+
+int files_open(struct files *f, const char *name, int64_t *size, int64_t *mtime_unix)
+{
+    struct stat st;
+    if (!is_ours(name)) return -1;
+    int fd = openat(f->dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return -1;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (double)(time(NULL) - st.st_mtime) > f->retention_s) {
+        close(fd);
+        return -1;
+    }
+    *size = st.st_size;
+    *mtime_unix = st.st_mtime;
+    return fd;
+}

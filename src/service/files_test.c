@@ -1,0 +1,107 @@
+/* Files come back as they were put, for their time and within the folder's size; no other name opens anything. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <utime.h>
+#include <cmocka.h>
+
+#include "service/files.h"
+
+static char dir[64];
+
+static int fresh(void **state)
+{
+    (void)state;
+    strcpy(dir, "/tmp/hearth-files-XXXXXX");
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int remove_all(void **state)
+{
+    (void)state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    return system(command);
+}
+
+static bool there(struct files *f, const char *name)
+{
+    int64_t size, mtime;
+    int fd = files_open(f, name, &size, &mtime);
+    if (fd >= 0) close(fd);
+    return fd >= 0;
+}
+
+static void age(const char *name, int seconds)
+{
+    char path[160];
+    struct utimbuf t = { time(NULL) - seconds, time(NULL) - seconds };
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    assert_int_equal(utime(path, &t), 0);
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    struct files *f;
+    char name[FILES_NAME], other[FILES_NAME], back[16];
+    int64_t size, mtime;
+    assert_true(files_new(&f, dir, 60, 1000, &e));
+    assert_true(files_put(f, "0123456789", 10, "png", name, &e));
+    assert_true(files_put(f, "x", 1, "jpg", other, &e));
+    assert_string_not_equal(name, other);
+    int fd = files_open(f, name, &size, &mtime);
+    assert_true(fd >= 0);
+    assert_int_equal(size, 10);
+    assert_int_equal(read(fd, back, sizeof back), 10);
+    assert_memory_equal(back, "0123456789", 10);
+    close(fd);
+    static const char *const bad[] = { "",
+                                       ".",
+                                       "..",
+                                       "../secret",
+                                       "0123456789abcdef0123456789abcdef",
+                                       "/etc/passwd",
+                                       "0123456789abcdef0123456789abcdef.png/../x",
+                                       "0123456789ABCDEF0123456789ABCDEF.png" };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_false(there(f, bad[i]));
+    files_free(f);
+}
+
+static void test_limits(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    struct files *f;
+    char a[FILES_NAME], b[FILES_NAME], c[FILES_NAME], block[400] = { 0 };
+    assert_true(files_new(&f, dir, 60, 1000, &e));
+    assert_true(files_put(f, block, 400, "png", a, &e));
+    age(a, 30);
+    assert_true(files_put(f, block, 400, "png", b, &e));
+    assert_true(there(f, a) && there(f, b));
+    assert_true(files_put(f, block, 400, "png", c, &e)); /* the oldest makes room */
+    assert_false(there(f, a));
+    assert_true(there(f, b) && there(f, c));
+    age(b, 61);
+    assert_false(there(f, b)); /* its time is over */
+    char big[1001];
+    memset(big, 1, sizeof big);
+    assert_false(files_put(f, big, sizeof big, "png", a, &e));
+    assert_int_equal(e.code, ERR_LIMIT);
+    files_free(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_round_trip, fresh, remove_all),
+        cmocka_unit_test_setup_teardown(test_limits, fresh, remove_all),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

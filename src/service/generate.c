@@ -1,0 +1,319 @@
+/* generate.c - see generate.h. */
+#include "service/generate.h"
+
+#include <float.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "service/context.h"
+
+struct held { /* an event kept back until the best choices are known */
+    struct held *next;
+    struct lm_event ev;
+};
+
+struct candidate { /* one of best_of */
+    struct held *first, **last;
+    double logprob_sum;
+    int n_tokens;
+};
+
+struct part { /* one prompt */
+    struct lm_job *job;
+    struct fitted prompt;
+    bool done;
+    struct candidate *candidates; /* best_of of them when some will be left out; else NULL */
+};
+
+struct generation {
+    struct registry *registry;
+    struct model *model;
+    struct lm *lm;
+    struct part *part;
+    int n_parts, n, best_of, n_running;
+    int turn; /* whose event is looked for first, so that prompts take turns */
+    struct lm_usage usage;
+    struct held *ready, **ready_last; /* chosen candidates' events */
+    bool over;
+};
+
+void gen_request_init(struct gen_request *q)
+{
+    *q = (struct gen_request){ .max_tokens = -1, .n = 1, .best_of = 1 };
+    q->sampling = (struct sampler_params){ .temperature = 1,
+                                           .top_p = 1,
+                                           .typical_p = 1,
+                                           .repetition_penalty = 1,
+                                           .n_top_logprobs = -1,
+                                           .mirostat_lr = 0.1F };
+}
+
+void gen_request_free(struct gen_request *q)
+{
+    free(q->model);
+    json_decref(q->messages);
+    for (int i = 0; i < q->n_prompts; i++) {
+        free(q->prompts[i].text);
+        free(q->prompts[i].ids);
+    }
+    free(q->prompts);
+    free(q->bias);
+    for (int i = 0; i < q->n_stop; i++) free(q->stop[i]);
+    free(q->cache_key);
+    gen_request_init(q);
+}
+
+/* ---- best_of ------------------------------------------------------------------------------------------------------- */
+
+static void free_held(struct held *h)
+{
+    while (h) {
+        struct held *next = h->next;
+        lm_event_free(&h->ev);
+        free(h);
+        h = next;
+    }
+}
+
+static bool hold(struct generation *g, struct candidate *c, struct lm_event *ev)
+{
+    (void)g;
+    struct held *h = malloc(sizeof *h);
+    if (!h) return false;
+    for (int i = 0; i < ev->n_tokens; i++) {
+        if (ev->tokens[i].from_prompt) continue;
+        c->logprob_sum += (double)ev->tokens[i].pick.logprob;
+        c->n_tokens++;
+    }
+    *h = (struct held){ .ev = *ev };
+    *c->last = h;
+    c->last = &h->next;
+    return true;
+}
+
+/* The API's measure: highest log-probability per token. */
+static double merit(const struct candidate *c)
+{
+    return c->n_tokens ? c->logprob_sum / c->n_tokens : -DBL_MAX;
+}
+
+/* Moves the n best candidates of a finished prompt to the ready events, the best one first. */
+static void release_best(struct generation *g, int part)
+{
+    struct part *p = &g->part[part];
+    for (int k = 0; k < g->n; k++) {
+        struct candidate *best = NULL;
+        for (int i = 0; i < g->best_of; i++) {
+            struct candidate *c = &p->candidates[i];
+            if (c->first && (!best || merit(c) > merit(best))) best = c;
+        }
+        if (!best) break;
+        for (struct held *h = best->first; h; h = h->next) h->ev.choice = part * g->n + k;
+        *g->ready_last = best->first;
+        g->ready_last = best->last;
+        best->first = NULL;
+        best->last = &best->first;
+    }
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------------------- */
+
+void generation_free(struct generation *g)
+{
+    if (!g) return;
+    for (int i = 0; i < g->n_parts; i++) {
+        struct part *p = &g->part[i];
+        if (p->job) lm_job_free(p->job);
+        fitted_free(&p->prompt);
+        for (int k = 0; p->candidates && k < g->best_of; k++) free_held(p->candidates[k].first);
+        free(p->candidates);
+    }
+    free_held(g->ready);
+    free(g->part);
+    if (g->lm) registry_release(g->registry, g->model);
+    free(g);
+}
+
+void generation_cancel(struct generation *g)
+{
+    for (int i = 0; i < g->n_parts; i++)
+        if (g->part[i].job) lm_cancel(g->part[i].job);
+}
+
+static bool submit(struct generation *g, const struct gen_request *q, int i, uint64_t seed,
+                   void (*notify)(void *), void *arg, struct fault *f)
+{
+    struct part *p = &g->part[i];
+    struct lm_request r = {
+        .prompt = p->prompt.ids.id,
+        .n_prompt = p->prompt.ids.n,
+        .n = q->best_of,
+        .max_tokens = p->prompt.max_tokens,
+        .sampling = q->sampling,
+        .stop = (const char *const *)q->stop,
+        .n_stop = q->n_stop,
+        .ignore_end = q->ignore_end,
+        .echo = q->echo,
+        .echo_last = q->echo_last,
+        .want_token_ids = q->return_token_ids,
+        .cache_isolation = q->cache_key,
+    };
+    r.sampling.bias = q->bias;
+    r.sampling.seed = seed;
+    if (q->best_of > q->n) {
+        if (r.sampling.n_top_logprobs < 0) r.sampling.n_top_logprobs = 0; /* choosing needs them */
+        p->candidates = calloc((size_t)q->best_of, sizeof *p->candidates);
+        if (!p->candidates) return err_set(&f->err, ERR_NOMEM, "out of memory");
+        for (int k = 0; k < q->best_of; k++) p->candidates[k].last = &p->candidates[k].first;
+    }
+    return lm_submit(g->lm, &r, notify, arg, &p->job, &f->err);
+}
+
+bool generation_start(struct registry *r, struct model *m, const struct gen_request *q,
+                      void (*notify)(void *arg), void *arg, struct generation **out, struct fault *f)
+{
+    struct generation *g = calloc(1, sizeof *g);
+    f->param = NULL;
+    if (!g) return err_set(&f->err, ERR_NOMEM, "out of memory");
+    g->registry = r;
+    g->model = m;
+    g->n = q->n;
+    g->best_of = q->best_of;
+    g->ready_last = &g->ready;
+    int n_parts = q->messages ? 1 : q->n_prompts;
+    g->part = calloc((size_t)n_parts, sizeof *g->part);
+    if (!g->part) {
+        err_set(&f->err, ERR_NOMEM, "out of memory");
+        goto fail;
+    }
+    if (!registry_acquire(r, m, &g->lm, &f->err)) {
+        g->lm = NULL;
+        goto fail;
+    }
+    int32_t n_vocab = tokenizer_n_vocab(lm_tokenizer(g->lm));
+    for (int i = 0; i < q->sampling.n_bias; i++) {
+        if (q->bias[i].id < n_vocab) continue;
+        f->param = "logit_bias";
+        err_set(&f->err, ERR_REQUEST, "logit_bias: token %d is outside the model's vocabulary of %d",
+                q->bias[i].id, n_vocab);
+        goto fail;
+    }
+    /* Everything is checked before anything runs. */
+    for (g->n_parts = 0; g->n_parts < n_parts; g->n_parts++)
+        if (!context_fit(g->lm, q, g->n_parts, &g->part[g->n_parts].prompt, f)) goto fail;
+    uint64_t seed = q->sampling.seed;
+    if (!q->has_seed) rng_os(&seed, sizeof seed);
+    for (int i = 0; i < n_parts; i++)
+        if (!submit(g, q, i, seed, notify, arg, f)) goto fail;
+    g->n_running = n_parts;
+    *out = g;
+    return true;
+fail:
+    generation_free(g);
+    return false;
+}
+
+static void add_usage(struct lm_usage *sum, const struct lm_usage *u)
+{
+    sum->prompt_tokens += u->prompt_tokens;
+    sum->cached_tokens += u->cached_tokens;
+    sum->completion_tokens += u->completion_tokens;
+    if (u->queue_s > sum->queue_s) sum->queue_s = u->queue_s;
+    if (u->prefill_s > sum->prefill_s) sum->prefill_s = u->prefill_s;
+    if (u->ttft_s > 0 && (sum->ttft_s <= 0 || u->ttft_s < sum->ttft_s)) sum->ttft_s = u->ttft_s;
+    if (u->total_s > sum->total_s) sum->total_s = u->total_s;
+}
+
+/* What one prompt's event means for the whole; true when the event is to be shown now. */
+static bool take(struct generation *g, int i, struct lm_event *ev)
+{
+    struct part *p = &g->part[i];
+    switch (ev->type) {
+    case LM_EV_TEXT:
+    case LM_EV_CHOICE_END:
+        if (p->candidates) {
+            if (ev->choice < g->best_of && hold(g, &p->candidates[ev->choice], ev)) return false;
+            ev->type = LM_EV_ERROR;
+            err_set(&ev->error, ERR_NOMEM, "out of memory");
+            g->over = true;
+            return true;
+        }
+        ev->choice += i * g->n;
+        if (ev->type == LM_EV_CHOICE_END) { /* running totals over all prompts */
+            struct lm_usage sum = g->usage;
+            add_usage(&sum, &ev->usage);
+            ev->usage = sum;
+        }
+        return true;
+    case LM_EV_DONE:
+        p->done = true;
+        g->n_running--;
+        add_usage(&g->usage, &ev->usage);
+        if (p->candidates) release_best(g, i);
+        lm_event_free(ev);
+        return false;
+    case LM_EV_ERROR: g->over = true; return true;
+    }
+    return false;
+}
+
+bool generation_next(struct generation *g, struct lm_event *ev)
+{
+    if (g->over) return false;
+    for (;;) {
+        if (g->ready) {
+            struct held *h = g->ready;
+            *ev = h->ev;
+            g->ready = h->next;
+            if (!g->ready) g->ready_last = &g->ready;
+            free(h);
+            if (ev->type == LM_EV_CHOICE_END) ev->usage = g->usage;
+            return true;
+        }
+        if (!g->n_running) {
+            *ev = (struct lm_event){ .type = LM_EV_DONE, .usage = g->usage };
+            g->over = true;
+            return true;
+        }
+        bool any = false;
+        for (int k = 0; k < g->n_parts && !any; k++) {
+            int i = (g->turn + k) % g->n_parts;
+            if (g->part[i].done || !lm_next(g->part[i].job, ev)) continue;
+            any = true;
+            g->turn = (i + 1) % g->n_parts;
+            if (take(g, i, ev)) return true;
+        }
+        if (!any) return false;
+    }
+}
+
+const char *generation_model_id(const struct generation *g) { return model_id(g->model); }
+const struct tokenizer *generation_tokenizer(const struct generation *g) { return lm_tokenizer(g->lm); }
+int generation_n_choices(const struct generation *g) { return g->n_parts * g->n; }
+
+int generation_dropped(const struct generation *g)
+{
+    int n = 0;
+    for (int i = 0; i < g->n_parts; i++) n += g->part[i].prompt.dropped;
+    return n;
+}
+
+const int32_t *generation_prompt(const struct generation *g, int i, size_t *n, const char **text)
+{
+    *n = g->part[i].prompt.ids.n;
+    *text = g->part[i].prompt.text;
+    return g->part[i].prompt.ids.id;
+}
+
+double generation_progress(const struct generation *g, int *queue_place)
+{
+    double sum = 0;
+    *queue_place = 0;
+    for (int i = 0; i < g->n_parts; i++) {
+        int place = 0;
+        sum += lm_progress(g->part[i].job, &place);
+        if (place > *queue_place) *queue_place = place;
+    }
+    return sum / (g->n_parts ? g->n_parts : 1);
+}

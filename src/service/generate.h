@@ -1,0 +1,35 @@
+/* generate.h - a text request under way: from messages to tokens, onto its model's queue, and its events back.
+ *
+ * One request may have several prompts, each with several choices; they run side by side and their events come interleaved.
+ * Choice numbers run prompt by prompt. */
+#ifndef HEARTH_SERVICE_GENERATE_H
+#define HEARTH_SERVICE_GENERATE_H
+
+#include "service/registry.h"
+#include "service/request.h"
+
+struct generation;
+
+/* Templates, tokenises, fits the context and submits. `m` must have been found for q->model; it is acquired here (loading it if need
+ * be) and released by generation_free(). `notify` may be called before this returns, from another thread, and must not block.
+ * q is only read. */
+bool generation_start(struct registry *r, struct model *m, const struct gen_request *q,
+                      void (*notify)(void *arg), void *arg, struct generation **out, struct fault *f);
+/* After this returns, notify is not called any more. Cancels what still runs. */
+void generation_free(struct generation *g);
+void generation_cancel(struct generation *g); /* any thread */
+
+/* Takes the next event; false when there is none now. Events are those of lm.h with choices renumbered; LM_EV_DONE comes once, with the
+ * sums. After LM_EV_DONE or LM_EV_ERROR nothing more comes. Free events with lm_event_free(). */
+bool generation_next(struct generation *g, struct lm_event *ev);
+
+const char *generation_model_id(const struct generation *g);
+const struct tokenizer *generation_tokenizer(const struct generation *g);
+int generation_n_choices(const struct generation *g);
+/* Messages that were left out to make the prompt fit. */
+int generation_dropped(const struct generation *g);
+/* Prompt i as the model saw it. text is NULL when ids were given. */
+const int32_t *generation_prompt(const struct generation *g, int i, size_t *n, const char **text);
+double generation_progress(const struct generation *g, int *queue_place);
+
+#endif

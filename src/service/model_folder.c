@@ -1,0 +1,222 @@
+/* model_folder.c - finds models among files. */
+#include "service/model_folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+
+static bool has_suffix(const char *s, const char *suffix)
+{
+    size_t n = strlen(s), m = strlen(suffix);
+    return n > m && !strcasecmp(s + n - m, suffix);
+}
+
+static bool exists(const char *dir, const char *name)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    return snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path && !stat(path, &st);
+}
+
+/* Length of a GGUF file's name without its extension and, for split files, without "-00001-of-00003". part: 1-based, 0 when whole. */
+static size_t stem(const char *file, int *part)
+{
+    size_t n = strlen(file) - strlen(".gguf");
+    int a = 0, b = 0, used = 0;
+    *part = 0;
+    if (n > 15 && sscanf(file + n - 15, "-%5d-of-%5d%n", &a, &b, &used) == 2 && used == 15) {
+        *part = a;
+        n -= 15;
+    }
+    return n;
+}
+
+static char *join(const char *dir, const char *name)
+{
+    char *s = NULL;
+    return asprintf(&s, "%s/%s", dir, name) < 0 ? NULL : s;
+}
+
+void installed_free(struct installed *m)
+{
+    free(m->name);
+    free(m->path);
+    free(m->file);
+    *m = (struct installed){ 0 };
+}
+
+void installed_list_free(struct installed_list *l)
+{
+    for (int i = 0; i < l->n; i++) installed_free(&l->v[i]);
+    free(l->v);
+    *l = (struct installed_list){ 0 };
+}
+
+/* Takes over *m. */
+static bool add(struct installed_list *l, struct installed *m, struct err *e)
+{
+    struct installed *v = m->name && m->path ? realloc(l->v, ((size_t)l->n + 1) * sizeof *v) : NULL;
+    if (!v) {
+        installed_free(m);
+        return err_set(e, ERR_NOMEM, "out of memory");
+    }
+    l->v = v;
+    l->v[l->n++] = *m;
+    return true;
+}
+
+static size_t file_bytes(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) || st.st_size < 0 ? 0 : (size_t)st.st_size;
+}
+
+/* Bytes of the files in `dir` that end in `suffix` and start with `prefix` of length n. */
+static size_t folder_bytes(const char *dir, const char *prefix, size_t n, const char *suffix)
+{
+    size_t sum = 0;
+    DIR *d = opendir(dir);
+    for (struct dirent *f; d && (f = readdir(d));) {
+        char path[PATH_MAX];
+        if (!has_suffix(f->d_name, suffix) || strncmp(f->d_name, prefix, n)) continue;
+        if (snprintf(path, sizeof path, "%s/%s", dir, f->d_name) < (int)sizeof path &&
+            !mem_add(sum, file_bytes(path), &sum))
+            break;
+    }
+    if (d) closedir(d);
+    return sum;
+}
+
+static struct installed gguf_at(const char *dir, const char *file)
+{
+    int part;
+    size_t n = stem(file, &part);
+    struct installed m = { .name = strndup(file, n), .path = join(dir, file) };
+    if (m.path) m.bytes = part ? folder_bytes(dir, file, n, ".gguf") : file_bytes(m.path);
+    return m;
+}
+
+static bool is_model_file(const char *name)
+{
+    int part;
+    return name[0] != '.' && has_suffix(name, ".gguf") && strncasecmp(name, "mmproj", 6) &&
+           (stem(name, &part), part <= 1);
+}
+
+static bool scan(const char *dir, int depth, struct installed_list *out, struct err *e);
+
+/* A folder `name` inside `dir`: one model, several, or (depth allowing) folders of models. */
+static bool scan_folder(const char *dir, const char *name, int depth, struct installed_list *out,
+                        struct err *e)
+{
+    char *path = join(dir, name);
+    if (!path) return err_set(e, ERR_NOMEM, "out of memory");
+    bool ok = true, image = exists(path, "model_index.json");
+    if (image || (exists(path, "config.json") && folder_bytes(path, "", 0, ".safetensors"))) {
+        struct installed m = { .name = strdup(name),
+                               .path = path,
+                               .image = image,
+                               .bytes = folder_bytes(path, "", 0, ".safetensors") };
+        return add(out, &m, e);
+    }
+    int before = out->n;
+    DIR *d = opendir(path);
+    for (struct dirent *f; ok && d && (f = readdir(d));) {
+        if (!is_model_file(f->d_name)) continue;
+        struct installed m = gguf_at(path, f->d_name);
+        ok = add(out, &m, e);
+    }
+    if (d) closedir(d);
+    if (ok && out->n == before + 1) {
+        struct installed *only = &out->v[before];
+        only->file = only->name;
+        only->name = strdup(name);
+        ok = only->name || err_set(e, ERR_NOMEM, "out of memory");
+    } else if (ok && out->n == before && depth > 0) {
+        ok = scan(path, depth - 1, out, e);
+    }
+    free(path);
+    return ok;
+}
+
+static bool scan(const char *dir, int depth, struct installed_list *out, struct err *e)
+{
+    DIR *d = opendir(dir);
+    if (!d) return errno == ENOENT || errno == ENOTDIR || err_set(e, ERR_IO, "%s: %s", dir, strerror(errno));
+    bool ok = true;
+    for (struct dirent *f; ok && (f = readdir(d));) {
+        char path[PATH_MAX];
+        struct stat st;
+        if (f->d_name[0] == '.' || snprintf(path, sizeof path, "%s/%s", dir, f->d_name) >= (int)sizeof path ||
+            stat(path, &st))
+            continue;
+        if (S_ISDIR(st.st_mode)) {
+            ok = scan_folder(dir, f->d_name, depth, out, e);
+        } else if (S_ISREG(st.st_mode) && is_model_file(f->d_name)) {
+            struct installed m = gguf_at(dir, f->d_name);
+            ok = add(out, &m, e);
+        }
+    }
+    closedir(d);
+    return ok;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct installed *x = a, *y = b;
+    int c = strcmp(x->name, y->name);
+    return c ? c : strcmp(x->path, y->path);
+}
+
+bool model_folder_scan(const char *dir, struct installed_list *out, struct err *e)
+{
+    struct installed_list l = { 0 };
+    if (!scan(dir, 1, &l, e)) {
+        installed_list_free(&l);
+        return false;
+    }
+    if (l.n > 1) qsort(l.v, (size_t)l.n, sizeof *l.v, by_name);
+    *out = l;
+    return true;
+}
+
+bool model_folder_at(const char *path, struct installed *out, struct err *e)
+{
+    struct stat st;
+    char real[PATH_MAX];
+    if (!realpath(path, real) || stat(real, &st))
+        return err_set(e, ERR_NOT_FOUND, "%s: %s", path, strerror(errno));
+    char *name = strrchr(real, '/');
+    if (!name || !name[1]) return err_set(e, ERR_FORMAT, "%s is not a model file or folder", path);
+    *name++ = 0;
+    struct installed_list l = { 0 };
+    bool ok = true;
+    if (S_ISDIR(st.st_mode)) {
+        ok = scan_folder(real, name, 0, &l, e);
+    } else {
+        /* A file given by hand is taken at its word: the reader says whether it is one. */
+        struct installed m = gguf_at(real, name);
+        if (!has_suffix(name, ".gguf")) {
+            free(m.name);
+            m.name = strdup(name);
+        }
+        ok = add(&l, &m, e);
+    }
+    if (ok && l.n != 1)
+        ok = err_set(e, ERR_FORMAT,
+                     l.n ? "%s holds several models; name one of its files"
+                         : "%s holds no model: neither *.gguf nor config.json with *.safetensors",
+                     path);
+    if (ok) {
+        *out = l.v[0];
+        l.n = 0;
+    }
+    installed_list_free(&l);
+    return ok;
+}

@@ -1,0 +1,38 @@
+/* model_folder.h - what lies in the folder of installed models.
+ *
+ * NAME.gguf                       a model called NAME
+ * NAME/ with one *.gguf           a model called NAME (of a split file the first part counts); with several, each by its own name
+ * NAME/ with config.json and *.safetensors    a Hugging Face folder called NAME
+ * NAME/ with model_index.json     an image pipeline called NAME
+ * OWNER/ with none of these       looked into once more
+ * Names that start with a dot are passed over. */
+#ifndef HEARTH_SERVICE_MODEL_FOLDER_H
+#define HEARTH_SERVICE_MODEL_FOLDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct installed {
+    char *name; /* a folder's name, or a file's without .gguf and without -00001-of-0000N */
+    char *path; /* for lm_load(): the file or the folder */
+    char *file; /* the file's stem when name is the folder's; else NULL */
+    bool image;
+    size_t bytes; /* of weights on disk */
+};
+
+struct installed_list {
+    struct installed *v;
+    int n;
+};
+
+/* Sorted by name. A folder that is not there holds nothing; that is no error. */
+bool model_folder_scan(const char *dir, struct installed_list *out, struct err *e);
+/* One file or folder given by path, under the name it would have in the folder. */
+bool model_folder_at(const char *path, struct installed *out, struct err *e);
+void installed_free(struct installed *m);
+void installed_list_free(struct installed_list *l);
+
+#endif

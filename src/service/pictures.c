@@ -1,0 +1,358 @@
+/* pictures.c - see pictures.h. */
+#include "service/pictures.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+
+struct queued {
+    struct picture_event ev;
+    struct queued *next;
+};
+
+struct pictures {
+    struct registry *registry;
+    struct model *model;
+    struct image_model *image;
+    struct safety *safety;
+    struct image_job *job;
+    struct picture_facts facts;
+    char *prompt; /* for the files' text chunks */
+    enum image_format format;
+    int quality;
+    bool apply_safety;
+    void (*notify)(void *arg);
+    void *arg;
+    pthread_mutex_t lock; /* guards what follows */
+    struct queued *first, **last;
+    bool released;   /* the owner let go: the thread cleans up when the engine is done with the job */
+    bool has_thread; /* the thread still runs */
+};
+
+const char *picture_extension(enum image_format f)
+{
+    return f == IMAGE_PNG ? "png" : f == IMAGE_JPEG ? "jpg" : "webp";
+}
+
+void picture_request_init(struct picture_request *q)
+{
+    *q = (struct picture_request){ .n = 1, .guidance = -1, .strength = -1, .quality = 90, .safety = true };
+}
+
+void picture_request_free(struct picture_request *q)
+{
+    free(q->model);
+    free(q->prompt);
+    free(q->negative_prompt);
+    free(q->sampler);
+    free(q->init.pixels);
+    free(q->mask);
+    for (int i = 0; i < q->n_lora; i++) free((char *)q->lora[i].path);
+    free(q->lora);
+    picture_request_init(q);
+}
+
+void picture_event_free(struct picture_event *ev)
+{
+    free(ev->bytes);
+    ev->bytes = NULL;
+}
+
+/* ---- sizes ------------------------------------------------------------------------------------------------- */
+
+static bool parse_size(const char *s, int64_t *w, int64_t *h)
+{
+    int used = 0;
+    long long a, b;
+    if (sscanf(s, "%6lldx%6lld%n", &a, &b, &used) != 2 || s[used] != '\0') return false;
+    *w = a;
+    *h = b;
+    return true;
+}
+
+/* The catalog's table decides; a model that only this machine knows takes whatever its network takes. */
+static bool check_size(const struct model *m, const struct picture_request *q, struct fault *f)
+{
+    const struct catalog_model *c = model_catalog(m);
+    if (!c || !c->sizes.n || (!q->width && !q->height) || (q->init.pixels && q->any_size)) return true;
+    char list[280] = "";
+    size_t at = 0;
+    for (int i = 0; i < c->sizes.n; i++) {
+        int64_t w, h;
+        if (!parse_size(c->sizes.v[i], &w, &h)) continue;
+        if (w == q->width && h == q->height) return true;
+        at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", at ? ", " : "", c->sizes.v[i]);
+        if (at >= sizeof list) break;
+    }
+    f->param = "size";
+    return err_set(&f->err, ERR_REQUEST, "size must be one of %s for this model, got %lldx%lld", list,
+                   (long long)q->width, (long long)q->height);
+}
+
+bool picture_size_for_ratio(const struct model *m, const char *ratio, int64_t *width, int64_t *height)
+{
+    static const char *const known[] = { "1:1", "21:9", "16:9", "3:2", "5:4", "4:5",
+                                         "2:3", "9:16", "9:21", "4:3", "3:4" };
+    const struct catalog_model *c = model_catalog(m);
+    size_t k = 0, n = sizeof known / sizeof *known;
+    int a, b;
+    while (k < n && strcmp(known[k], ratio) != 0) k++;
+    if (k == n || sscanf(ratio, "%d:%d", &a, &b) != 2) return false;
+    double want = log((double)a / b), best = INFINITY;
+    for (int i = 0; c && i < c->sizes.n; i++) {
+        int64_t w, h;
+        if (!parse_size(c->sizes.v[i], &w, &h)) continue;
+        /* The sizes are rounded to multiples of 64 or so, hence nearest, and the largest of equals. */
+        double off = fabs(log((double)w / (double)h) - want);
+        if (off < best - 1e-9 || (off < best + 1e-9 && w * h > *width * *height)) {
+            best = off;
+            *width = w;
+            *height = h;
+        }
+    }
+    if (best < 0.12) return true;
+    /* No table, or none of its sizes has this shape: a megapixel of it in steps of 32. */
+    double side = sqrt(1024.0 * 1024.0 * a / b);
+    *width = (int64_t)(lround(side / 32) * 32);
+    *height = (int64_t)(lround(1024.0 * 1024.0 / side / 32) * 32);
+    return true;
+}
+
+/* ---- events ------------------------------------------------------------------------------------------------ */
+
+static void push(struct pictures *p, struct picture_event ev)
+{
+    struct queued *q = calloc(1, sizeof *q);
+    pthread_mutex_lock(&p->lock);
+    if (q) {
+        q->ev = ev;
+        *p->last = q;
+        p->last = &q->next;
+    } else {
+        free(ev.bytes);
+    }
+    /* Under the lock, so that an owner who lets go is not notified afterwards. */
+    if (!p->released) p->notify(p->arg);
+    pthread_mutex_unlock(&p->lock);
+}
+
+bool pictures_next(struct pictures *p, struct picture_event *ev)
+{
+    pthread_mutex_lock(&p->lock);
+    struct queued *q = p->first;
+    if (q) {
+        p->first = q->next;
+        if (!p->first) p->last = &p->first;
+        *ev = q->ev;
+    }
+    pthread_mutex_unlock(&p->lock);
+    free(q);
+    return q != NULL;
+}
+
+static bool encode(const struct image_rgb *rgb, enum image_format format, int quality,
+                   const struct image_text *text, int n_text, struct picture_event *ev, struct err *e)
+{
+    struct image_pixels px = {
+        .width = rgb->width, .height = rgb->height, .channels = 3, .data = rgb->pixels
+    };
+    struct buf out = BUF_INIT(0);
+    bool ok = format == IMAGE_PNG    ? image_file_png(&out, &px, text, n_text, e)
+              : format == IMAGE_JPEG ? image_file_jpeg(&out, &px, quality, e)
+                                     : image_file_webp(&out, &px, quality, e);
+    if (!ok) {
+        buf_free(&out);
+        return false;
+    }
+    ev->len = out.len;
+    ev->bytes = (unsigned char *)buf_take(&out);
+    ev->width = rgb->width;
+    ev->height = rgb->height;
+    return ev->bytes || err_set(e, ERR_NOMEM, "out of memory");
+}
+
+static bool finish_picture(struct pictures *p, struct image_event *in, struct picture_event *ev,
+                           struct err *e)
+{
+    char seed[24], parameters[160];
+    snprintf(seed, sizeof seed, "%llu", (unsigned long long)in->seed);
+    snprintf(parameters, sizeof parameters, "steps %d, guidance %g, size %dx%d", p->facts.steps,
+             p->facts.guidance, in->image.width, in->image.height);
+    const struct image_text text[] = {
+        { "prompt", p->prompt },      { "seed", seed },         { "model", p->facts.model },
+        { "parameters", parameters }, { "Software", "hearth" },
+    };
+    ev->seed = in->seed;
+    return safety_check(p->safety, &in->image, p->apply_safety, &ev->nsfw, &ev->filtered, e) &&
+           encode(&in->image, p->format, p->quality, text, 5, ev, e);
+}
+
+static void destroy(struct pictures *p)
+{
+    struct picture_event ev;
+    image_job_free(p->job);
+    while (pictures_next(p, &ev)) picture_event_free(&ev);
+    registry_release(p->registry, p->model);
+    pthread_mutex_destroy(&p->lock);
+    free(p->prompt);
+    free(p);
+}
+
+/* Waits for the engine and does what is slow: classifying and encoding. */
+static void *thread_main(void *arg)
+{
+    struct pictures *p = arg;
+    struct image_event in;
+    struct err e = { 0 };
+    bool failed = false;
+    while (image_wait(p->job, &in)) {
+        struct picture_event ev = {
+            .type = PICTURE_PROGRESS, .index = in.index, .step = in.step, .steps = in.steps
+        };
+        switch (in.type) {
+        case IMAGE_EV_PROGRESS:
+            if (in.image.pixels && !encode(&in.image, IMAGE_JPEG, 75, NULL, 0, &ev, NULL)) ev.len = 0;
+            break;
+        case IMAGE_EV_IMAGE:
+            ev.type = PICTURE_READY;
+            if (!failed && !finish_picture(p, &in, &ev, &e)) {
+                ev = (struct picture_event){ .type = PICTURE_ERROR, .error = e };
+                image_cancel(p->job);
+            }
+            break;
+        case IMAGE_EV_DONE:
+            ev.type = PICTURE_DONE;
+            ev.seconds = in.seconds;
+            break;
+        case IMAGE_EV_ERROR:
+            ev.type = PICTURE_ERROR;
+            ev.error = in.error;
+            break;
+        }
+        image_event_free(&in);
+        if (failed) {
+            picture_event_free(&ev);
+            continue;
+        }
+        failed = ev.type == PICTURE_ERROR;
+        push(p, ev);
+    }
+    pthread_mutex_lock(&p->lock);
+    p->has_thread = false;
+    bool released = p->released;
+    pthread_mutex_unlock(&p->lock);
+    if (released) destroy(p);
+    return NULL;
+}
+
+/* ---- start and end ----------------------------------------------------------------------------------------- */
+
+static bool copy_facts(struct pictures *p, const struct picture_request *q, struct image_request *r)
+{
+    const struct catalog_model *c = model_catalog(p->model);
+    const struct image_info *info = image_info(p->image);
+    uint32_t any;
+    rng_os(&any, sizeof any);
+    if (!r->steps && c && c->steps) r->steps = c->steps;
+    if (!r->steps) r->steps = info->default_steps;
+    if (r->guidance < 0 && c && c->guidance > 0) r->guidance = (float)c->guidance;
+    if (r->guidance < 0) r->guidance = info->default_guidance;
+    if (!r->init && !r->width) {
+        int64_t w = 0, h = 0;
+        if (c && c->size && parse_size(c->size, &w, &h)) {
+            r->width = (int)w;
+            r->height = (int)h;
+        } else {
+            r->width = info->default_width;
+            r->height = info->default_height;
+        }
+    }
+    r->seed = q->has_seed ? q->seed : any;
+    p->facts = (struct picture_facts){ .model = model_id(p->model),
+                                       .n = r->n,
+                                       .width = r->width,
+                                       .height = r->height,
+                                       .steps = r->steps,
+                                       .guidance = (double)r->guidance,
+                                       .seed = r->seed };
+    p->prompt = strdup(q->prompt);
+    return p->prompt != NULL;
+}
+
+bool pictures_start(struct registry *r, struct model *m, struct safety *s, const struct picture_request *q,
+                    void (*notify)(void *arg), void *arg, struct pictures **out, struct fault *f)
+{
+    if (!check_size(m, q, f)) return false;
+    struct pictures *p = calloc(1, sizeof *p);
+    if (!p) return err_set(&f->err, ERR_NOMEM, "out of memory");
+    if (!registry_acquire_image(r, m, &p->image, &f->err)) {
+        free(p);
+        return false;
+    }
+    p->registry = r;
+    p->model = m;
+    p->safety = s;
+    p->format = q->format;
+    p->quality = q->quality;
+    p->apply_safety = q->safety;
+    p->notify = notify;
+    p->arg = arg;
+    p->last = &p->first;
+    pthread_mutex_init(&p->lock, NULL);
+    bool whole = q->mask || q->expand_left || q->expand_right || q->expand_top || q->expand_bottom;
+    struct image_request ir = {
+        .prompt = q->prompt,
+        .negative_prompt = q->negative_prompt,
+        .sampler = q->sampler,
+        .width = (int)q->width,
+        .height = (int)q->height,
+        .n = (int)q->n,
+        .steps = (int)q->steps,
+        .guidance = (float)q->guidance,
+        .init = q->init.pixels ? &q->init : NULL,
+        .mask = q->mask,
+        .strength = (q->strength >= 0 ? q->strength
+                     : whole          ? 1
+                                      : 0.75),
+        .expand_left = (int)q->expand_left,
+        .expand_right = (int)q->expand_right,
+        .expand_top = (int)q->expand_top,
+        .expand_bottom = (int)q->expand_bottom,
+        .lora = q->lora,
+        .n_lora = q->n_lora,
+        .clip_skip = (int)q->clip_skip,
+        .previews = q->previews,
+    };
+    /* The engine's notify is not used: the thread waits. */
+    bool ok = copy_facts(p, q, &ir) || err_set(&f->err, ERR_NOMEM, "out of memory");
+    ok = ok && image_submit(p->image, &ir, NULL, NULL, &p->job, &f->err);
+    pthread_t thread;
+    p->has_thread = ok;
+    *out = ok ? p : NULL;
+    if (ok && pthread_create(&thread, NULL, thread_main, p) != 0) {
+        ok = err_set(&f->err, ERR_NOMEM, "cannot start a thread");
+    } else if (ok) {
+        pthread_detach(thread);
+    }
+    if (!ok) destroy(p);
+    return ok;
+}
+
+void pictures_cancel(struct pictures *p) { image_cancel(p->job); }
+
+void pictures_free(struct pictures *p)
+{
+    if (!p) return;
+    image_cancel(p->job);
+    pthread_mutex_lock(&p->lock);
+    p->released = true;
+    bool mine = !p->has_thread;
+    pthread_mutex_unlock(&p->lock);
+    if (mine) destroy(p);
+}
+
+const struct picture_facts *pictures_facts(const struct pictures *p) { return &p->facts; }

@@ -1,0 +1,417 @@
+/* registry.c - see registry.h. One lock guards the list and the states; loading and unloading happen outside it. */
+#include "service/registry.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "service/model_folder.h"
+
+enum state { COLD, BUSY, READY }; /* BUSY: being loaded or unloaded */
+
+struct model {
+    struct model *next;
+    char *id;
+    struct installed where;
+    const struct catalog_model *catalog;
+    struct lm *lm; /* of these two, the one that where.image says; NULL while not loaded */
+    struct image_model *image;
+    enum state state;
+    int refs;
+    double last_used;
+    size_t resident;
+    int64_t installed_unix;
+};
+
+struct registry {
+    struct registry_options o;
+    char *models_dir;
+    const struct catalog *catalog;
+    struct device *dev;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct model *models; /* entries are never removed: pointers stay good */
+    double last_scan;
+};
+
+const char *model_id(const struct model *m) { return m->id; }
+const struct catalog_model *model_catalog(const struct model *m) { return m->catalog; }
+
+bool registry_new(struct registry **out, const struct registry_options *o, const struct catalog *c,
+                  struct device *dev, struct err *e)
+{
+    struct registry *r = calloc(1, sizeof *r);
+    if (!r || !(r->models_dir = strdup(o->models_dir))) {
+        free(r);
+        return err_set(e, ERR_NOMEM, "out of memory");
+    }
+    r->o = *o;
+    r->catalog = c;
+    r->dev = dev;
+    r->last_scan = -1e9;
+    if (!r->o.memory_limit)
+        r->o.memory_limit = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) / 10 * 9;
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->changed, NULL);
+    *out = r;
+    return true;
+}
+
+static void model_free(struct model *m)
+{
+    if (m->lm) lm_free(m->lm);
+    image_free(m->image);
+    free(m->id);
+    installed_free(&m->where);
+    free(m);
+}
+
+void registry_free(struct registry *r)
+{
+    if (!r) return;
+    /* Cancelled image requests let go of their model within a step, on a thread of their own. */
+    pthread_mutex_lock(&r->lock);
+    for (struct model *m = r->models; m;) {
+        if (m->refs)
+            pthread_cond_wait(&r->changed, &r->lock);
+        else
+            m = m->next;
+    }
+    pthread_mutex_unlock(&r->lock);
+    while (r->models) {
+        struct model *m = r->models;
+        r->models = m->next;
+        model_free(m);
+    }
+    pthread_mutex_destroy(&r->lock);
+    pthread_cond_destroy(&r->changed);
+    free(r->models_dir);
+    free(r);
+}
+
+/* ---- what is there ------------------------------------------------------------------------------------------------- */
+
+static struct model *by_id(struct registry *r, const char *id)
+{
+    for (struct model *m = r->models; m; m = m->next)
+        if (!strcmp(m->id, id)) return m;
+    return NULL;
+}
+
+static struct model *by_path(struct registry *r, const char *path)
+{
+    for (struct model *m = r->models; m; m = m->next)
+        if (!strcmp(m->where.path, path)) return m;
+    return NULL;
+}
+
+/* The catalog's entries may share weights (two prices for one model): each gets a model of its own over the same files. */
+static bool add_model(struct registry *r, const struct installed *w, const struct catalog_model *c,
+                      struct model **out, struct err *e)
+{
+    struct model *m = calloc(1, sizeof *m);
+    struct stat st;
+    if (!m) return err_set(e, ERR_NOMEM, "out of memory");
+    if (c)
+        m->id = strdup(c->id);
+    else if (asprintf(&m->id, "accounts/local/models/%s", w->name) < 0)
+        m->id = NULL;
+    m->where = (struct installed){ .name = strdup(w->name),
+                                   .path = strdup(w->path),
+                                   .file = w->file ? strdup(w->file) : NULL,
+                                   .image = w->image,
+                                   .bytes = w->bytes };
+    m->catalog = c;
+    m->installed_unix = stat(w->path, &st) ? 0 : (int64_t)st.st_mtime;
+    if (!m->id || !m->where.name || !m->where.path) {
+        model_free(m);
+        return err_set(e, ERR_NOMEM, "out of memory");
+    }
+    struct model **last = &r->models;
+    while (*last) last = &(*last)->next;
+    *last = m;
+    if (out) *out = m;
+    return true;
+}
+
+/* Registers weights under the catalog ids they belong to, or under their own name. Under the lock. */
+static bool add_installed(struct registry *r, const struct installed *w, struct model **out, struct err *e)
+{
+    bool owned = false;
+    struct model *first = NULL, *m = NULL;
+    for (int i = 0; i < catalog_count(r->catalog); i++) {
+        const struct catalog_model *c = catalog_at(r->catalog, i);
+        if ((c->kind == MODEL_IMAGE) != w->image) continue;
+        if (!catalog_owns_file(c, w->name) && !(w->file && catalog_owns_file(c, w->file))) continue;
+        m = by_id(r, c->id);
+        if (m && strcmp(m->where.path, w->path)) continue; /* other weights serve this id already */
+        if (!m && !add_model(r, w, c, &m, e)) return false;
+        owned = true;
+        if (!first) first = m;
+    }
+    if (!owned && !(first = by_path(r, w->path)) && !add_model(r, w, NULL, &first, e)) return false;
+    if (out) *out = first;
+    return true;
+}
+
+static bool rescan(struct registry *r, struct err *e)
+{
+    struct installed_list l;
+    double now = clock_seconds();
+    if (now - r->last_scan < 1)
+        return true; /* a flood of unknown names does not become a flood of directory reads */
+    r->last_scan = now;
+    if (!model_folder_scan(r->models_dir, &l, e)) return false;
+    bool ok = true;
+    for (int i = 0; ok && i < l.n; i++) ok = by_path(r, l.v[i].path) || add_installed(r, &l.v[i], NULL, e);
+    installed_list_free(&l);
+    return ok;
+}
+
+static struct model *lookup(struct registry *r, const char *name)
+{
+    const struct catalog_model *c = catalog_find(r->catalog, name);
+    struct model *m = c ? by_id(r, c->id) : NULL;
+    int len;
+    if (m) return m;
+    const char *bare = catalog_bare_name(name, &len);
+    const char *last = memrchr(bare, '/', (size_t)len); /* owner/NAME as on a hub */
+    for (m = r->models; m; m = m->next) {
+        const char *names[] = { m->where.name, m->where.file };
+        for (int i = 0; i < 2; i++) {
+            if (!names[i]) continue;
+            if (strlen(names[i]) == (size_t)len && !strncasecmp(names[i], bare, (size_t)len)) return m;
+            if (last && !strncasecmp(names[i], last + 1, (size_t)(bare + len - last - 1)) &&
+                strlen(names[i]) == (size_t)(bare + len - last - 1))
+                return m;
+        }
+    }
+    return NULL;
+}
+
+static bool find(struct registry *r, const char *name, bool image, struct model **out, struct err *e)
+{
+    pthread_mutex_lock(&r->lock);
+    struct model *m = lookup(r, name);
+    if (!m && rescan(r, e)) m = lookup(r, name);
+    pthread_mutex_unlock(&r->lock);
+    if (m && m->where.image != image)
+        return err_set(e, ERR_REQUEST,
+                       image ? "%s is a text model; it draws no pictures"
+                             : "%s is an image model; it does not answer text requests",
+                       m->id);
+    if (m) {
+        *out = m;
+        return true;
+    }
+    const struct catalog_model *c = catalog_find(r->catalog, name);
+    if (c && *c->source)
+        return err_set(e, ERR_NOT_FOUND,
+                       "Model not found, inaccessible, and/or not deployed: %s is known here but its weights "
+                       "are not installed; install them with `hearth pull %s`",
+                       c->id, c->source);
+    if (c)
+        return err_set(
+            e, ERR_NOT_FOUND,
+            "Model not found, inaccessible, and/or not deployed: %s is known here but its weights "
+            "are not installed; put them into the model folder, or run `make starter` for a starter model",
+            c->id);
+    return err_set(e, ERR_NOT_FOUND,
+                   "Model not found, inaccessible, and/or not deployed: no model is called \"%.120s\"; GET "
+                   "/v1/models lists those that are installed",
+                   name);
+}
+
+bool registry_find(struct registry *r, const char *name, struct model **out, struct err *e)
+{
+    return find(r, name, false, out, e);
+}
+
+bool registry_find_image(struct registry *r, const char *name, struct model **out, struct err *e)
+{
+    if (name) return find(r, name, true, out, e);
+    pthread_mutex_lock(&r->lock);
+    bool ok = rescan(r, e);
+    struct model *m = r->models;
+    while (m && !m->where.image) m = m->next;
+    pthread_mutex_unlock(&r->lock);
+    if (!ok) return false;
+    if (!m) return err_set(e, ERR_NOT_FOUND, "no image model is installed; `hearth pull` fetches one");
+    *out = m;
+    return true;
+}
+
+bool registry_add(struct registry *r, const char *path_or_name, struct model **out, struct err *e)
+{
+    struct installed w;
+    struct err not_a_path = { ERR_NONE, "" };
+    if (!model_folder_at(path_or_name, &w, &not_a_path)) {
+        if (not_a_path.code != ERR_NOT_FOUND || strchr(path_or_name, '.') == path_or_name ||
+            path_or_name[0] == '/')
+            return err_set(e, not_a_path.code, "%s", not_a_path.msg);
+        pthread_mutex_lock(&r->lock);
+        struct model *m = lookup(r, path_or_name);
+        if (!m && rescan(r, e)) m = lookup(r, path_or_name);
+        pthread_mutex_unlock(&r->lock);
+        return find(r, path_or_name, m && m->where.image, out, e);
+    }
+    pthread_mutex_lock(&r->lock);
+    bool ok = add_installed(r, &w, out, e);
+    pthread_mutex_unlock(&r->lock);
+    installed_free(&w);
+    return ok;
+}
+
+/* ---- what is loaded ------------------------------------------------------------------------------------------------ */
+
+bool registry_is_loaded(struct registry *r, const struct model *m)
+{
+    pthread_mutex_lock(&r->lock);
+    bool yes = m->state == READY;
+    pthread_mutex_unlock(&r->lock);
+    return yes;
+}
+
+/* Unloads idle models, longest unused first, until `need` bytes fit. Under the lock, which it lets go while freeing. */
+static bool make_room(struct registry *r, size_t need, struct err *e)
+{
+    for (;;) {
+        size_t used = 0;
+        struct model *oldest = NULL;
+        bool others_busy = false;
+        for (struct model *m = r->models; m; m = m->next) {
+            if (m->state == READY) used += m->resident;
+            if (m->state == READY && !m->refs && (!oldest || m->last_used < oldest->last_used)) oldest = m;
+            others_busy |= m->state == READY && m->refs;
+        }
+        if (used + need <= r->o.memory_limit) return true;
+        if (!oldest && !used) return true; /* alone it may try: the limit is a policy, the system decides */
+        if (!oldest)
+            return err_set(
+                e, others_busy ? ERR_BUSY : ERR_LIMIT,
+                "no memory for another model until running requests end (limit %zu MB); try again later",
+                r->o.memory_limit >> 20);
+        struct lm *lm = oldest->lm;
+        struct image_model *image = oldest->image;
+        oldest->lm = NULL;
+        oldest->image = NULL;
+        oldest->state = BUSY;
+        pthread_mutex_unlock(&r->lock);
+        log_info("unloading %s", oldest->id);
+        if (lm) lm_free(lm);
+        image_free(image);
+        pthread_mutex_lock(&r->lock);
+        oldest->state = COLD;
+        oldest->resident = 0;
+        pthread_cond_broadcast(&r->changed);
+    }
+}
+
+/* Outside the lock: m is BUSY. */
+static bool load(struct registry *r, struct model *m, struct err *e)
+{
+    double t = clock_seconds();
+    if (m->where.image) {
+        struct image_model *image = NULL;
+        if (!image_load(&image, m->where.path, NULL, r->dev, e)) return err_wrap(e, "%s", m->id);
+        m->image = image;
+        m->resident = image_info(image)->weight_bytes;
+        log_info("loaded %s (%s, %zu MB, %.2f s)", m->id, image_info(image)->family, m->resident >> 20,
+                 clock_seconds() - t);
+        return true;
+    }
+    struct lm *lm = NULL;
+    if (!lm_load(&lm, m->where.path, &r->o.lm, r->dev, e)) return err_wrap(e, "%s", m->id);
+    m->lm = lm;
+    m->resident = lm_info(lm)->resident_bytes;
+    log_info("loaded %s (%s, %zu MB, %.2f s)", m->id, lm_info(lm)->arch, m->resident >> 20,
+             clock_seconds() - t);
+    return true;
+}
+
+static bool acquire(struct registry *r, struct model *m, struct err *e)
+{
+    bool ok = true;
+    pthread_mutex_lock(&r->lock);
+    while (m->state == BUSY) pthread_cond_wait(&r->changed, &r->lock);
+    if (m->state == COLD) {
+        m->state = BUSY;
+        ok = make_room(r, m->where.bytes, e);
+        if (ok) {
+            pthread_mutex_unlock(&r->lock);
+            ok = load(r, m, e);
+            pthread_mutex_lock(&r->lock);
+        }
+        m->state = ok ? READY : COLD;
+        pthread_cond_broadcast(&r->changed);
+    }
+    if (ok) m->refs++;
+    pthread_mutex_unlock(&r->lock);
+    return ok;
+}
+
+bool registry_acquire(struct registry *r, struct model *m, struct lm **out, struct err *e)
+{
+    if (!acquire(r, m, e)) return false;
+    *out = m->lm;
+    return true;
+}
+
+bool registry_acquire_image(struct registry *r, struct model *m, struct image_model **out, struct err *e)
+{
+    if (!acquire(r, m, e)) return false;
+    *out = m->image;
+    return true;
+}
+
+void registry_release(struct registry *r, struct model *m)
+{
+    pthread_mutex_lock(&r->lock);
+    m->refs--;
+    m->last_used = clock_seconds();
+    pthread_cond_broadcast(&r->changed);
+    pthread_mutex_unlock(&r->lock);
+}
+
+bool registry_list(struct registry *r, struct model_row **rows, int *n, struct err *e)
+{
+    pthread_mutex_lock(&r->lock);
+    bool ok = rescan(r, e);
+    int count = 0;
+    for (struct model *m = r->models; m; m = m->next) count++;
+    struct model_row *v = ok ? calloc((size_t)count + 1, sizeof *v) : NULL;
+    if (ok && !v) ok = err_set(e, ERR_NOMEM, "out of memory");
+    count = 0;
+    for (struct model *m = r->models; ok && m; m = m->next)
+        v[count++] = (struct model_row){ .id = m->id,
+                                         .path = m->where.path,
+                                         .catalog = m->catalog,
+                                         .image = m->where.image,
+                                         .loaded = m->state == READY,
+                                         .bytes = m->state == READY ? m->resident : m->where.bytes,
+                                         .n_ctx = m->state == READY && m->lm ? lm_info(m->lm)->n_ctx : 0,
+                                         .installed_unix = m->installed_unix };
+    pthread_mutex_unlock(&r->lock);
+    if (ok) *rows = v, *n = count;
+    return ok;
+}
+
+void registry_stats(struct registry *r,
+                    void (*fn)(void *arg, const char *id, const struct lm_info *info,
+                               const struct lm_stats *s),
+                    void *arg)
+{
+    pthread_mutex_lock(&r->lock);
+    for (struct model *m = r->models; m; m = m->next) {
+        if (m->state != READY || !m->lm) continue;
+        struct lm_stats s;
+        lm_stats(m->lm, &s);
+        fn(arg, m->id, lm_info(m->lm), &s);
+    }
+    pthread_mutex_unlock(&r->lock);
+}

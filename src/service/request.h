@@ -1,0 +1,63 @@
+/* request.h - what a text request means, whichever dialect it came in: chat and plain completions.
+ *
+ * Ownership  everything a gen_request points to belongs to it and goes with gen_request_free(). */
+#ifndef HEARTH_SERVICE_REQUEST_H
+#define HEARTH_SERVICE_REQUEST_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "text/sampler.h"
+
+#define REQUEST_MAX_STOP 4
+#define REQUEST_MAX_PROMPTS 2048
+
+/* An error and the request's field it is about (a string constant, or NULL). */
+struct fault {
+    struct err err;
+    const char *param;
+};
+
+/* What happens when prompt and output do not fit the context. */
+enum overflow {
+    OVERFLOW_LOWER,    /* max_tokens is lowered; a prompt that alone is too long is an error */
+    OVERFLOW_TRUNCATE, /* the oldest turns go as well; system messages and the last turn stay */
+    OVERFLOW_ERROR     /* both are errors */
+};
+
+struct prompt { /* text, or token ids taken as they are */
+    char *text;
+    size_t len;
+    int32_t *ids;
+    size_t n_ids;
+};
+
+struct gen_request {
+    char *model;      /* as the client wrote it */
+    json_t *messages; /* chat: validated array of {role, content, ...}, content a string; NULL: completion */
+    struct prompt *prompts;
+    int n_prompts;
+
+    int64_t max_tokens;         /* -1: what fits */
+    bool max_tokens_is_default; /* not the client's wish, so never a reason to refuse */
+    enum overflow overflow;
+    int64_t prompt_truncate_len; /* tokens; 0: off */
+
+    struct sampler_params sampling; /* bias is owned here */
+    struct logit_bias *bias;
+    bool has_seed;
+    char *stop[REQUEST_MAX_STOP];
+    int n_stop;
+    int n, best_of; /* choices per prompt; best_of >= n are generated */
+    bool ignore_end, echo, return_token_ids;
+    int echo_last;      /* 0: with echo, the whole prompt */
+    bool unsafe_tokens; /* control tokens spelled in the client's text count as such */
+    char *cache_key;    /* prefixes are shared only with requests of the same key; NULL: with all */
+};
+
+void gen_request_init(struct gen_request *q);
+void gen_request_free(struct gen_request *q);
+
+#endif

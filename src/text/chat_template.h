@@ -1,0 +1,34 @@
+/* chat_template.h - the model's own Jinja text, run by our interpreter (sandboxed: bounded steps, depth, output).
+ *
+ * Equal to Python's jinja2 with the settings transformers uses (trim_blocks, lstrip_blocks, loop controls, tojson without
+ * ASCII escapes and with Python separators, raise_exception, strftime_now, the generation tag).
+ * Threads   a compiled template is read-only; any number of threads may render it. */
+#ifndef HEARTH_TEXT_CHAT_TEMPLATE_H
+#define HEARTH_TEXT_CHAT_TEMPLATE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct chat_template;
+
+bool chat_template_compile(struct chat_template **out, const char *source, size_t len, struct err *e);
+void chat_template_free(struct chat_template *t);
+
+struct rendered {
+    char *text; /* NUL-terminated; free() */
+    size_t len;
+    unsigned char
+        *data; /* one byte a byte of text: 1 where it came from the context's untrusted values; free() */
+};
+
+/* ctx: an object with messages, tools, add_generation_prompt, bos_token, ... Its top-level strings are trusted (they are the
+ * server's own); every string inside an array or object is the user's, and so is what filters make of it.
+ * now_unix: for strftime_now. A template's raise_exception() becomes ERR_REQUEST with its message. */
+bool chat_template_render(const struct chat_template *t, const json_t *ctx, int64_t now_unix,
+                          struct rendered *out, struct err *e);
+
+#endif

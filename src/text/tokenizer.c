@@ -1,0 +1,307 @@
+/* tokenizer.c - encoding, and what callers ask about tokens. Loading is in tokenizer_gguf.c and tokenizer_dir.c. */
+#include "text/tokenizer.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "text/tokenizer_internal.h"
+
+enum {
+    MAX_TEXT_BYTES = 1 << 29,
+    FEW_SYMBOLS = 256,
+    MEMORY_SLOTS = 1 << 13,       /* 320 KB: stays in a core's second-level cache */
+    MEMORY_FROM_BYTES = 32 << 10, /* shorter texts repeat too little to pay for it */
+};
+
+/* A word that was merged before: its text, and where its ids lie in the output. */
+struct remembered {
+    uint64_t hash;
+    const char *text;
+    size_t ids; /* index into the list of tokens */
+    uint32_t len, n_ids;
+    uint32_t age; /* the text is gone when this is not the present one */
+};
+
+/* What one call of tokenizer_encode() carries. */
+struct encoding {
+    const struct tokenizer *t;
+    struct token_list *out;
+    struct bpe_scratch scratch;
+    struct pretoken_run run;
+    int32_t *sym; /* symbols of a word that is longer than FEW_SYMBOLS */
+    size_t sym_cap;
+    bool markup;               /* control tokens may be recognised */
+    struct remembered *memory; /* [MEMORY_SLOTS], one word a slot; NULL: not in use */
+    uint32_t age;              /* 1 and up; counts the buffers that words lie in */
+};
+
+void token_list_free(struct token_list *l)
+{
+    free(l->id);
+    *l = (struct token_list){ 0 };
+}
+
+static bool list_reserve(struct token_list *l, size_t extra, struct err *e)
+{
+    if (l->cap - l->n >= extra) return true;
+    size_t cap = l->cap + l->cap / 2 + extra + 64;
+    int32_t *id = realloc(l->id, cap * sizeof *id);
+    if (!id) return err_set(e, ERR_NOMEM, "no memory for %zu tokens", cap);
+    l->id = id;
+    l->cap = cap;
+    return true;
+}
+
+static bool push(struct encoding *c, int32_t id, struct err *e)
+{
+    if (c->out->n == c->out->cap && !list_reserve(c->out, 1, e)) return false;
+    c->out->id[c->out->n++] = id;
+    return true;
+}
+
+/* The symbols that merging starts from; returns how many. sym has room for n. */
+static size_t symbols_of_bytes(const struct tokenizer *t, const char *s, size_t n, int32_t *sym)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++) {
+        int32_t id = t->byte_id[(unsigned char)s[i]];
+        if (id < 0) id = t->unk;
+        if (id >= 0) sym[k++] = id; /* what the vocabulary cannot say is left out, as the reference does */
+    }
+    return k;
+}
+
+static size_t symbols_of_chars(const struct tokenizer *t, const char *s, size_t n, int32_t *sym)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < n;) {
+        unsigned len;
+        utf8_get((const unsigned char *)s + i, &len);
+        int32_t id = vocab_find(&t->vocab, s + i, len);
+        if (id >= 0) {
+            sym[k++] = id;
+            i += len;
+            continue;
+        }
+        bool bytes = true;
+        for (unsigned b = 0; b < len; b++) bytes &= t->byte_id[(unsigned char)s[i + b]] >= 0;
+        if (bytes)
+            for (unsigned b = 0; b < len; b++) sym[k++] = t->byte_id[(unsigned char)s[i + b]];
+        else if (t->unk >= 0 && !(t->fuse_unk && k && sym[k - 1] == t->unk))
+            sym[k++] = t->unk;
+        i += len;
+    }
+    return k;
+}
+
+/* Ids by merging, at the end of the output. */
+static bool merge(struct encoding *c, const char *s, size_t n, struct err *e)
+{
+    const struct tokenizer *t = c->t;
+    int32_t few[FEW_SYMBOLS], *sym = few;
+    if (n > FEW_SYMBOLS) {
+        if (n > c->sym_cap) {
+            free(c->sym);
+            c->sym = malloc(n * sizeof *c->sym);
+            c->sym_cap = c->sym ? n : 0;
+            if (!c->sym) return err_set(e, ERR_NOMEM, "no memory for a word of %zu bytes", n);
+        }
+        sym = c->sym;
+    }
+    size_t k = t->spm ? symbols_of_chars(t, s, n, sym) : symbols_of_bytes(t, s, n, sym);
+    if (!bpe_merge(&t->bpe, &c->scratch, sym, &k, e) || !list_reserve(c->out, k, e)) return false;
+    if (k == 0) return true; /* nothing that the vocabulary can say */
+    memcpy(c->out->id + c->out->n, sym, k * sizeof *sym);
+    c->out->n += k;
+    return true;
+}
+
+/* Ids by memory: true when this very word was merged before in this call. */
+static bool recall(struct encoding *c, const struct remembered *r, uint64_t hash, const char *s, size_t n)
+{
+    if (r->hash != hash || r->len != n || r->age != c->age || memcmp(r->text, s, n) != 0) return false;
+    if (c->out->cap - c->out->n < r->n_ids || r->n_ids == 0) return false; /* merging will make room */
+    memcpy(c->out->id + c->out->n, c->out->id + r->ids, r->n_ids * sizeof *c->out->id);
+    c->out->n += r->n_ids;
+    return true;
+}
+
+/* One piece that merging does not leave. Most are tokens as they stand, or have been here before. */
+static bool word(void *arg, const char *s, size_t n, struct err *e)
+{
+    struct encoding *c = arg;
+    const struct tokenizer *t = c->t;
+    uint64_t hash = vocab_hash(s, n);
+    int32_t whole = n > t->vocab.max_len ? -1 : vocab_find_hashed(&t->vocab, s, n, hash);
+    if (whole >= 0) {
+        unsigned char known =
+            t->ignore_merges ? WHOLE_YES : atomic_load_explicit(&t->whole[whole], memory_order_relaxed);
+        if (known == WHOLE_YES) return push(c, whole, e);
+    }
+    struct remembered *r = c->memory ? &c->memory[hash % MEMORY_SLOTS] : NULL;
+    if (r && recall(c, r, hash, s, n)) return true;
+    size_t before = c->out->n;
+    if (!merge(c, s, n, e)) return false;
+    size_t k = c->out->n - before;
+    if (whole >= 0) {
+        bool itself = k == 1 && c->out->id[before] == whole;
+        atomic_store_explicit(&t->whole[whole], itself ? WHOLE_YES : WHOLE_NO, memory_order_relaxed);
+    } else if (r && n <= UINT32_MAX) {
+        *r = (struct remembered){ hash, s, before, (uint32_t)n, (uint32_t)k, c->age };
+    }
+    return true;
+}
+
+/* Spaces and what follows them, one word after the other: no merge crosses the front of a run of spaces. */
+static bool words(void *arg, const char *s, size_t n, struct err *e)
+{
+    struct encoding *c = arg;
+    if (!c->t->split_words) return word(arg, s, n, e);
+    for (size_t i = 0; i < n;) {
+        size_t j = i;
+        while (j < n && s[j] == ' ') j++;
+        const char *end = j < n ? memchr(s + j, ' ', n - j) : NULL;
+        j = end ? (size_t)(end - s) : n;
+        if (!word(arg, s + i, j - i, e)) return false;
+        i = j;
+    }
+    return true;
+}
+
+/* Text without special tokens in it. */
+static bool plain(struct encoding *c, const char *s, size_t n, struct err *e)
+{
+    return pretoken_split(c->t->pre, &c->run, s, n, c->t->spm ? words : word, c, e);
+}
+
+/* U+2581 as a space, and the space in front. */
+static bool spm_text(const struct tokenizer *t, const char *s, const unsigned char *mask, size_t n,
+                     bool first, struct masked *out, struct err *e)
+{
+    if (!masked_reserve(out, n + 1, mask != NULL, e)) return false;
+    bool spaced = s[0] == ' ' || (n >= 3 && memcmp(s, "\u2581", 3) == 0);
+    if (t->prefix == PREFIX_SEGMENT || (t->prefix == PREFIX_MISSING && !spaced) ||
+        (t->prefix == PREFIX_FIRST && first && !spaced))
+        masked_put(out, " ", 1, 0);
+    for (size_t i = 0; i < n;) {
+        const char *low = memmem(s + i, n - i, "\u2581", 3);
+        size_t k = low ? (size_t)(low - s) : n;
+        memcpy(out->text + out->len, s + i, k - i);
+        if (mask) memcpy(out->mask + out->len, mask + i, k - i);
+        out->len += k - i;
+        if (low) masked_put(out, " ", 1, mask ? mask[k] : 0);
+        i = low ? k + 3 : n;
+    }
+    return true;
+}
+
+/* The text between two raw special tokens. */
+static bool segment(struct encoding *c, const char *s, const unsigned char *mask, size_t n, bool first,
+                    struct err *e)
+{
+    const struct tokenizer *t = c->t;
+    if (n == 0) return true;
+    struct masked formed = { 0 }, spaced = { 0 };
+    bool ok = false;
+    c->age++;
+    if (unicode_may_change(t->u, t->form, s, n)) {
+        if (!unicode_normalize(t->u, t->form, s, mask, n, &formed, e)) goto done;
+        s = formed.text;
+        mask = formed.mask;
+        n = formed.len;
+    }
+    if (t->spm && n) {
+        if (!spm_text(t, s, mask, n, first, &spaced, e)) goto done;
+        s = spaced.text;
+        mask = spaced.mask;
+        n = spaced.len;
+    }
+    size_t i = 0;
+    struct added_match m;
+    while (added_find(&t->norm, t->u, s, mask, i, n, c->markup, &m)) {
+        if (!plain(c, s + i, m.start - i, e) || !push(c, m.id, e)) goto done;
+        i = m.end;
+    }
+    ok = plain(c, s + i, n - i, e);
+done:
+    masked_free(&formed);
+    masked_free(&spaced);
+    return ok;
+}
+
+bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, const unsigned char *data,
+                      bool parse_special, unsigned flags, struct token_list *out, struct err *e)
+{
+    if (len > MAX_TEXT_BYTES)
+        return err_set(e, ERR_LIMIT, "a text of %zu bytes; %d can be tokenized at once", len, MAX_TEXT_BYTES);
+    struct encoding c = { .t = t, .out = out, .markup = parse_special };
+    struct masked repaired = { 0 };
+    size_t before = out->n, i = 0;
+    if (!text) text = "";
+    bool ok = false;
+    if (utf8_valid(text, len) < len) {
+        if (!utf8_repair(text, data, len, &repaired, e)) goto done;
+        text = repaired.text;
+        data = repaired.mask;
+        len = repaired.len;
+    }
+    if (len >= MEMORY_FROM_BYTES)
+        c.memory = calloc(MEMORY_SLOTS, sizeof *c.memory); /* without it all the same, slower */
+    if ((flags & TOK_BOS) && t->add_bos && t->bos >= 0 && !push(&c, t->bos, e)) goto done;
+    struct added_match m;
+    while (added_find(&t->raw, t->u, text, data, i, len, parse_special, &m)) {
+        if (!segment(&c, text + i, data ? data + i : NULL, m.start - i, i == 0, e) || !push(&c, m.id, e))
+            goto done;
+        i = m.end;
+    }
+    ok = segment(&c, text + i, data ? data + i : NULL, len - i, i == 0, e);
+    /* A prompt that spells the beginning out gets one, not two: doubled, it costs models much of their wit. */
+    if (ok && (flags & TOK_BOS) && t->add_bos && out->n - before >= 2 && out->id[before] == t->bos &&
+        out->id[before + 1] == t->bos)
+        out->n--, memmove(out->id + before, out->id + before + 1, (out->n - before) * sizeof *out->id);
+done:
+    if (!ok) out->n = before;
+    masked_free(&repaired);
+    bpe_scratch_free(&c.scratch);
+    pretoken_run_free(&c.run);
+    free(c.sym);
+    free(c.memory);
+    return ok;
+}
+
+static bool has(const struct tokenizer *t, int32_t id) { return id >= 0 && id < t->vocab.n; }
+
+int32_t tokenizer_n_vocab(const struct tokenizer *t) { return t->vocab.n; }
+int32_t tokenizer_bos(const struct tokenizer *t) { return t->bos; }
+int32_t tokenizer_eos(const struct tokenizer *t) { return t->eos; }
+const char *tokenizer_chat_template(const struct tokenizer *t) { return t->chat_template; }
+
+int32_t tokenizer_find(const struct tokenizer *t, const char *piece)
+{
+    size_t n = strlen(piece);
+    int32_t id = added_lookup(&t->raw, piece, n);
+    return id >= 0 ? id : added_lookup(&t->norm, piece, n);
+}
+
+bool tokenizer_is_end(const struct tokenizer *t, int32_t id)
+{
+    return has(t, id) && (t->flag[id] & TOKEN_END);
+}
+
+bool tokenizer_is_control(const struct tokenizer *t, int32_t id)
+{
+    return has(t, id) && (t->flag[id] & TOKEN_CONTROL);
+}
+
+const char *tokenizer_bytes(const struct tokenizer *t, int32_t id, size_t *len)
+{
+    if (has(t, id)) return vocab_text(&t->vocab, id, len);
+    *len = 0;
+    return "";
+}
+
+const char *tokenizer_token_text(const struct tokenizer *t, int32_t id)
+{
+    size_t len;
+    return tokenizer_bytes(t, id, &len);
+}

@@ -1,0 +1,83 @@
+/* tokenizer_internal.h - the inside of struct tokenizer, for the files that fill it and the one that encodes.
+ *
+ * The two families differ in what a text is before merging:
+ *   byte level     the symbols are the 256 bytes;
+ *   SentencePiece  the symbols are characters, a space is U+2581, and what the vocabulary lacks becomes byte tokens.
+ *                  Here U+2581 is kept as a space on both sides: the vocabulary's pieces and the text. The two are
+ *                  the same character to such a model, and so text need not be rewritten. */
+#ifndef HEARTH_TEXT_TOKENIZER_INTERNAL_H
+#define HEARTH_TEXT_TOKENIZER_INTERNAL_H
+
+#include "text/bpe.h"
+#include "text/pretoken.h"
+#include "text/tokenizer.h"
+#include "text/tokenizer_added.h"
+#include "text/tokenizer_vocab.h"
+#include "text/unicode.h"
+
+/* Where SentencePiece models put a space that the text does not have. */
+enum space_prefix {
+    PREFIX_NONE,
+    PREFIX_SEGMENT, /* before each stretch between special tokens (a Prepend normalizer, GGUF) */
+    PREFIX_MISSING, /* the same, unless a space is there (Metaspace, prepend_scheme always) */
+    PREFIX_FIRST,   /* the same, only at the very beginning of the text (prepend_scheme first) */
+};
+
+enum token_flag { TOKEN_CONTROL = 1, TOKEN_END = 2 };
+
+enum whole { WHOLE_UNKNOWN, WHOLE_YES, WHOLE_NO };
+
+struct tokenizer {
+    struct vocab vocab;
+    unsigned char *flag; /* [vocab.n] enum token_flag */
+    struct bpe bpe;
+    /* [vocab.n] enum whole: does merging this token's own bytes give this token? Found out when first asked; threads that
+     * find out together write the same answer. It spares most words their merging. */
+    _Atomic unsigned char *whole;
+    int32_t byte_id[256];  /* -1: none */
+    int32_t unk, bos, eos; /* -1: none */
+    bool add_bos, ignore_merges, fuse_unk;
+
+    struct unicode *u;
+    struct pretoken *pre;
+    struct added_set raw;  /* matched in the text as it came */
+    struct added_set norm; /* matched after normalising */
+    enum unicode_form form;
+
+    bool spm;
+    bool split_words; /* spm: no piece holds a space after another character, so words merge alone */
+    enum space_prefix prefix;
+    bool strip_first; /* decoding drops the first piece's space */
+
+    char *chat_template; /* NULL: none */
+};
+
+/* tokenizer_build.c: what both kinds of files share. */
+
+/* All zero but the ids, which are -1; owns a character table and an empty pre-tokenizer. */
+bool tokenizer_alloc(struct tokenizer **out, struct err *e);
+
+/* A vocabulary string in GPT-2's printable alphabet as bytes into out[>= len]; false when it has another character. */
+bool bytes_from_gpt2(const char *s, size_t len, char *out, size_t *out_len);
+/* The same string with every U+2581 as a space, into out[>= len]. */
+size_t spaces_from_spm(const char *s, size_t len, char *out);
+/* 0..255 for "<0x00>".."<0xFF>", else -1. */
+int spm_byte(const char *s, size_t len);
+
+/* Adds a token in id order, its text translated for the family. `added`: its text is literal. */
+bool tokenizer_add(struct tokenizer *t, int32_t id, enum vocab_kind kind, bool added, const char *s,
+                   size_t len, struct err *e);
+/* After all tokens: the tables over them. */
+bool tokenizer_index(struct tokenizer *t, struct err *e);
+/* One line of the merges, its parts as the file spells them. Parts that the vocabulary lacks make it void. */
+bool tokenizer_add_merge(struct tokenizer *t, const char *left, size_t left_len, const char *right,
+                         size_t right_len, uint32_t rank, struct err *e);
+/* SentencePiece's merges, out of the pieces' scores [vocab.n]: each two pieces that spell a third. */
+bool tokenizer_merges_from_scores(struct tokenizer *t, const float *score, struct err *e);
+/* After merges and added tokens: ends of text by their spelling, and split_words. */
+void tokenizer_finish(struct tokenizer *t);
+
+/* tokenizer_spm.c: everything but tokenizer_finish(), out of the bytes of a SentencePiece model. */
+bool tokenizer_from_spm(struct tokenizer **out, const uint8_t *data, size_t len, struct err *e);
+
+#endif

@@ -1,0 +1,316 @@
+/* tokenizer_json.c - what a tokenizer.json means (tokenizer_file.c takes it apart). */
+#include "text/tokenizer_json.h"
+
+#include <stdlib.h>
+
+#include "text/tokenizer_file.h"
+
+static const char *type_of(const json_t *v)
+{
+    const char *s = json_string_value(json_object_get(v, "type"));
+    return s ? s : "";
+}
+
+static bool flag_of(const json_t *v, const char *key, bool fallback)
+{
+    const json_t *b = json_object_get(v, key);
+    return json_is_boolean(b) ? json_is_true(b) : fallback;
+}
+
+/* Whether an object of this type is `v` or in its list, however deep (`Sequence`). */
+static const json_t *find_type(const json_t *v, const char *type, int depth)
+{
+    static const char *const lists[] = { "pretokenizers", "normalizers", "processors", "decoders" };
+    if (strcmp(type_of(v), type) == 0) return v;
+    for (size_t k = 0; depth < 4 && k < sizeof lists / sizeof *lists; k++) {
+        const json_t *list = json_object_get(v, lists[k]), *one, *hit;
+        size_t i;
+        json_array_foreach(list, i, one)
+        {
+            if ((hit = find_type(one, type, depth + 1)) != NULL) return hit;
+        }
+    }
+    return NULL;
+}
+
+static bool is_underline(const char *s) { return s && strcmp(s, "\u2581") == 0; }
+
+/* A pattern as the library writes it: {"Regex": "..."} or {"String": "..."}. */
+static bool add_pattern(struct tokenizer *t, const json_t *pattern, enum split_behavior b, bool invert,
+                        struct err *e)
+{
+    const char *regex = json_string_value(json_object_get(pattern, "Regex"));
+    const char *literal = json_string_value(json_object_get(pattern, "String"));
+    if (regex) return pretoken_add(t->pre, regex, strlen(regex), b, invert, false, e);
+    if (!literal) return err_set(e, ERR_FORMAT, "a Split without a pattern");
+    /* Where spaces have become U+2581 by now, a split at them finds none (Gemma has such a one). */
+    if (t->spm && strcmp(literal, " ") == 0) return true;
+    if (t->spm && is_underline(literal)) literal = " ";
+    return pretoken_add_literal(t->pre, literal, strlen(literal), b, invert, e);
+}
+
+static bool behavior_of(const json_t *v, enum split_behavior *out, struct err *e)
+{
+    static const char *const names[] = { "Isolated", "Removed", "MergedWithPrevious", "MergedWithNext",
+                                         "Contiguous" };
+    const char *s = json_string_value(json_object_get(v, "behavior"));
+    for (size_t i = 0; s && i < sizeof names / sizeof *names; i++)
+        if (strcmp(s, names[i]) == 0) return *out = (enum split_behavior)i, true;
+    return err_set(e, ERR_UNSUPPORTED, "a split with behavior \"%.40s\"", s ? s : "(none)");
+}
+
+static bool add_metaspace(struct tokenizer *t, const json_t *v, struct err *e)
+{
+    if (!is_underline(json_string_value(json_object_get(v, "replacement"))))
+        return err_set(e, ERR_UNSUPPORTED, "a Metaspace with another replacement than U+2581");
+    const char *scheme = json_string_value(json_object_get(v, "prepend_scheme"));
+    if (!scheme)
+        scheme = flag_of(v, "add_prefix_space", true) ? "always" : "never"; /* as older files say it */
+    if (strcmp(scheme, "always") == 0) t->prefix = PREFIX_MISSING;
+    if (strcmp(scheme, "first") == 0) t->prefix = PREFIX_FIRST;
+    return !flag_of(v, "split", true) ||
+           pretoken_add_literal(t->pre, " ", 1, SPLIT_MERGED_WITH_NEXT, false, e);
+}
+
+static bool add_pretokenizer(struct tokenizer *t, const json_t *v, int depth, struct err *e)
+{
+    const char *type = type_of(v);
+    enum split_behavior b = SPLIT_ISOLATED;
+    if (!v || json_is_null(v)) return true;
+    if (strcmp(type, "Sequence") == 0 && depth < 4) {
+        size_t i;
+        const json_t *one;
+        json_array_foreach(json_object_get(v, "pretokenizers"), i, one)
+        {
+            if (!add_pretokenizer(t, one, depth + 1, e)) return false;
+        }
+        return true;
+    }
+    if (strcmp(type, "Split") == 0)
+        return behavior_of(v, &b, e) &&
+               add_pattern(t, json_object_get(v, "pattern"), b, flag_of(v, "invert", false), e);
+    if (strcmp(type, "ByteLevel") == 0) {
+        if (flag_of(v, "add_prefix_space", false))
+            return err_set(e, ERR_UNSUPPORTED, "a ByteLevel pre-tokenizer with add_prefix_space");
+        return !flag_of(v, "use_regex", true) || pretoken_add_named(t->pre, "gpt-2", 5, e);
+    }
+    if (strcmp(type, "Digits") == 0) {
+        const char *p = flag_of(v, "individual_digits", false) ? "\\p{N}" : "\\p{N}+";
+        return pretoken_add(t->pre, p, strlen(p), b, false, false, e);
+    }
+    if (strcmp(type, "Metaspace") == 0) return add_metaspace(t, v, e);
+    if (strcmp(type, "Punctuation") == 0) {
+        static const char p[] = "[\\p{P}$+<=>^`|~]";
+        if (json_object_get(v, "behavior") && !behavior_of(v, &b, e)) return false;
+        return pretoken_add(t->pre, p, sizeof p - 1, b, false, false, e);
+    }
+    if (strcmp(type, "WhitespaceSplit") == 0)
+        return pretoken_add(t->pre, "\\s+", 3, SPLIT_REMOVED, false, false, e);
+    return err_set(e, ERR_UNSUPPORTED, "the pre-tokenizer \"%.40s\" is not known to this build", type);
+}
+
+static bool add_normalizer(struct tokenizer *t, const json_t *v, int depth, struct err *e)
+{
+    static const struct {
+        const char *name;
+        enum unicode_form form;
+    } forms[] = { { "NFC", FORM_NFC }, { "NFD", FORM_NFD }, { "NFKC", FORM_NFKC }, { "NFKD", FORM_NFKD } };
+    const char *type = type_of(v);
+    if (!v || json_is_null(v)) return true;
+    if (strcmp(type, "Sequence") == 0 && depth < 4) {
+        size_t i;
+        const json_t *one;
+        json_array_foreach(json_object_get(v, "normalizers"), i, one)
+        {
+            if (!add_normalizer(t, one, depth + 1, e)) return false;
+        }
+        return true;
+    }
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        if (strcmp(type, forms[i].name) == 0) {
+            if (t->form != FORM_NONE && t->form != forms[i].form)
+                return err_set(e, ERR_UNSUPPORTED, "two Unicode normal forms in one tokenizer");
+            t->form = forms[i].form;
+            return true;
+        }
+    if (t->spm && strcmp(type, "Prepend") == 0 &&
+        is_underline(json_string_value(json_object_get(v, "prepend")))) {
+        t->prefix = PREFIX_SEGMENT;
+        return true;
+    }
+    if (t->spm && strcmp(type, "Replace") == 0) {
+        const char *from = json_string_value(json_object_get(json_object_get(v, "pattern"), "String"));
+        if (from && strcmp(from, " ") == 0 && is_underline(json_string_value(json_object_get(v, "content"))))
+            return true;
+    }
+    return err_set(e, ERR_UNSUPPORTED,
+                   "the normalizer \"%.40s\" is not known to this build, or not with these settings", type);
+}
+
+/* The token that the post-processor puts in front. */
+static void add_beginning(struct tokenizer *t, const json_t *post)
+{
+    const json_t *v = find_type(post, "TemplateProcessing", 0);
+    const json_t *first = json_object_get(json_array_get(json_object_get(v, "single"), 0), "SpecialToken");
+    const char *name = json_string_value(json_object_get(first, "id"));
+    if (!name) return;
+    const json_t *ids = json_object_get(json_object_get(json_object_get(v, "special_tokens"), name), "ids");
+    json_int_t id = json_integer_value(json_array_get(ids, 0));
+    if (json_is_integer(json_array_get(ids, 0)) && id >= 0 && id < t->vocab.n) {
+        t->bos = (int32_t)id;
+        t->add_bos = true;
+    }
+}
+
+struct entry {
+    const char *text; /* NULL: no such id */
+    size_t len;
+    const json_t *added; /* NULL: of the vocabulary */
+};
+
+static bool is_control(const json_t *added)
+{
+    const json_t *c = json_object_get(added, "content");
+    return flag_of(added, "special", false) || added_is_control(json_string_value(c), json_string_length(c));
+}
+
+/* Vocabulary and added tokens by id. */
+static bool collect(const struct tokenizer_file *f, const json_t *added, struct entry **out, int32_t *n_out,
+                    struct err *e)
+{
+    int32_t max = f->max_id;
+    size_t i;
+    const json_t *a;
+    json_array_foreach(added, i, a)
+    {
+        const json_t *id = json_object_get(a, "id");
+        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= VOCAB_MAX ||
+            !json_is_string(json_object_get(a, "content")))
+            return err_set(e, ERR_FORMAT, "added_tokens[%zu] has no usable id and content", i);
+        if (json_integer_value(id) > max) max = (int32_t)json_integer_value(id);
+    }
+    size_t n = (size_t)max + 1; /* max is -1 at least */
+    if (n == 0) return err_set(e, ERR_FORMAT, "the vocabulary is empty");
+    if (n > 65536 + 4 * (f->n_pieces + json_array_size(added)))
+        return err_set(e, ERR_FORMAT, "the vocabulary has %zu tokens and ids up to %d", f->n_pieces,
+                       (int)max);
+    struct entry *v = calloc(n, sizeof *v);
+    if (!v) return err_set(e, ERR_NOMEM, "no memory for %zu tokens", n);
+    for (size_t k = 0; k < f->n_pieces; k++)
+        v[f->piece[k].id] = (struct entry){ f->piece[k].text, f->piece[k].len, NULL };
+    json_array_foreach(added, i, a)
+    {
+        const json_t *c = json_object_get(a, "content");
+        v[json_integer_value(json_object_get(a, "id"))] =
+            (struct entry){ json_string_value(c), json_string_length(c), a };
+    }
+    *out = v;
+    *n_out = (int32_t)n;
+    return true;
+}
+
+static bool add_tokens(struct tokenizer *t, const struct tokenizer_file *f, struct err *e)
+{
+    struct entry *v = NULL;
+    int32_t n = 0;
+    if (!collect(f, json_object_get(f->rest, "added_tokens"), &v, &n, e)) return false;
+    size_t bytes = 0;
+    for (int32_t i = 0; i < n; i++) bytes += v[i].len;
+    bool ok = vocab_begin(&t->vocab, n, bytes, e);
+    for (int32_t i = 0; ok && i < n; i++) {
+        if (!v[i].text) continue;
+        enum vocab_kind kind = !v[i].added              ? VOCAB_NORMAL
+                               : is_control(v[i].added) ? VOCAB_CONTROL
+                                                        : VOCAB_USER;
+        ok = tokenizer_add(t, i, kind, v[i].added != NULL, v[i].text, v[i].len, e);
+    }
+    ok = ok && tokenizer_index(t, e);
+    for (int32_t id = 0; ok && id < t->vocab.n; id++) {
+        const json_t *a = v[id].added;
+        if (!a) continue;
+        size_t len;
+        const char *text = vocab_text(&t->vocab, id, &len);
+        if (is_control(a)) t->flag[id] |= TOKEN_CONTROL;
+        /* A content that normalising would change is matched in the text as it came: nobody publishes one. */
+        bool norm = flag_of(a, "normalized", false) && !unicode_may_change(t->u, t->form, text, len);
+        struct added one = { .text = text,
+                             .len = len,
+                             .id = id,
+                             .markup = is_control(a) || added_is_tag(text, len),
+                             .single_word = flag_of(a, "single_word", false),
+                             .lstrip = flag_of(a, "lstrip", false),
+                             .rstrip = flag_of(a, "rstrip", false) };
+        ok = added_push(norm ? &t->norm : &t->raw, one, e);
+    }
+    added_sort(&t->raw);
+    added_sort(&t->norm);
+    free(v);
+    return ok;
+}
+
+static bool add_merges(struct tokenizer *t, const struct tokenizer_file *f, struct err *e)
+{
+    if (!bpe_init(&t->bpe, f->n_merges, e)) return false;
+    for (size_t i = 0; i < f->n_merges; i++) {
+        const struct tokenizer_merge *m = &f->merge[i];
+        if (!tokenizer_add_merge(t, m->left, m->left_len, m->right, m->right_len, (uint32_t)i, e))
+            return false;
+    }
+    return true;
+}
+
+static bool nonempty(const json_t *model, const char *key)
+{
+    const char *s = json_string_value(json_object_get(model, key));
+    return s && *s;
+}
+
+static bool check_model(const struct tokenizer_file *f, struct err *e)
+{
+    const char *type = type_of(f->model);
+    if (*type && strcmp(type, "BPE") != 0)
+        return err_set(e, ERR_UNSUPPORTED, "a tokenizer of type \"%.40s\"; language models need BPE here",
+                       type);
+    if (nonempty(f->model, "continuing_subword_prefix") || nonempty(f->model, "end_of_word_suffix"))
+        return err_set(e, ERR_UNSUPPORTED, "a BPE tokenizer with a prefix or suffix for word parts");
+    if (json_number_value(json_object_get(f->model, "dropout")) > 0)
+        return err_set(e, ERR_UNSUPPORTED, "a BPE tokenizer with dropout");
+    return true;
+}
+
+static bool build(struct tokenizer *t, const struct tokenizer_file *f, struct err *e)
+{
+    const json_t *pre = json_object_get(f->rest, "pre_tokenizer"),
+                 *decoder = json_object_get(f->rest, "decoder");
+    t->spm = !find_type(pre, "ByteLevel", 0) && !find_type(decoder, "ByteLevel", 0);
+    t->ignore_merges = flag_of(f->model, "ignore_merges", false);
+    t->fuse_unk = flag_of(f->model, "fuse_unk", false);
+    t->strip_first = t->spm && (find_type(decoder, "Strip", 0) || find_type(decoder, "Metaspace", 0));
+    if (!check_model(f, e) || !add_normalizer(t, json_object_get(f->rest, "normalizer"), 0, e) ||
+        !add_pretokenizer(t, pre, 0, e) || !add_tokens(t, f, e) || !add_merges(t, f, e))
+        return false;
+    const char *unk = json_string_value(json_object_get(f->model, "unk_token"));
+    for (int32_t id = 0; unk && t->unk < 0 && id < t->vocab.n; id++) {
+        size_t len;
+        const char *s = vocab_text(&t->vocab, id, &len);
+        if (len == strlen(unk) && memcmp(s, unk, len) == 0) t->unk = id;
+    }
+    if (t->spm && !flag_of(f->model, "byte_fallback", false))
+        for (int b = 0; b < 256; b++) t->byte_id[b] = -1;
+    add_beginning(t, json_object_get(f->rest, "post_processor"));
+    return true;
+}
+
+bool tokenizer_from_json(struct tokenizer **out, const char *text, size_t len, struct err *e)
+{
+    struct tokenizer *t = NULL;
+    struct tokenizer_file f;
+    bool ok = tokenizer_file_json(&f, text, len, e) && tokenizer_alloc(&t, e) && build(t, &f, e);
+    tokenizer_file_free(&f);
+    if (!ok) {
+        tokenizer_free(t);
+        return err_wrap(e, "tokenizer.json");
+    }
+    *out = t;
+    return true;
+}

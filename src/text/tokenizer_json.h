@@ -1,0 +1,12 @@
+/* tokenizer_json.h - the content of a tokenizer.json: a pure function over bytes, also what the fuzzer calls. */
+#ifndef HEARTH_TEXT_TOKENIZER_JSON_H
+#define HEARTH_TEXT_TOKENIZER_JSON_H
+
+#include <jansson.h>
+
+#include "text/tokenizer_internal.h"
+
+/* Everything but what tokenizer_finish() does. What the file asks for and is not offered here is refused by name. */
+bool tokenizer_from_json(struct tokenizer **out, const char *text, size_t len, struct err *e);
+
+#endif

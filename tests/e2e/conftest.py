@@ -1,0 +1,140 @@
+"""Starts build/release/hearth (or HEARTH_BIN) with the starter model and hands tests its address.
+
+HEARTH_MODELS names the folder of installed models; the tests need the starter chat model in it. Tests marked `checked` drive the
+server's own code hard and also run against the address and thread checked builds.
+"""
+import atexit
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+import requests
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = os.environ.get("HEARTH_BIN", str(ROOT / "build/release/hearth"))
+MODELS = os.environ.get("HEARTH_MODELS", str(pathlib.Path(os.environ.get("XDG_DATA_HOME", "~/.local/share")).expanduser() / "hearth/models"))
+MODEL = "accounts/hearth/models/smollm2-135m-instruct"
+KEY = "test-key-0123456789"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "checked: also runs against the address and thread checked builds")
+
+
+class Server:
+    """A running `hearth serve`; its log is read all the time so that it never blocks."""
+
+    def __init__(self, *args, models=MODELS):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("HEARTH_")}
+        env["HEARTH_CONFIG"] = "/dev/null"
+        command = [BIN, "serve", "--listen", "127.0.0.1:0", "--models", models, *args]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+        atexit.register(self.process.kill)  # when a test fails before it stops its server
+        self.banner, self.log, self.url = [], [], None
+        self.threads = [threading.Thread(target=self._read, args=a, daemon=True) for a in ((self.process.stdout, self.banner), (self.process.stderr, self.log))]
+        for t in self.threads:
+            t.start()
+        deadline = time.time() + 120
+        while self.url is None:
+            found = re.search(r"URL +(http://\S+)/v1", "".join(self.banner))
+            if found:
+                self.url = found[1]
+            if self.process.poll() is not None or time.time() > deadline:
+                raise RuntimeError(f"hearth serve did not start: {''.join(self.log)}")
+            time.sleep(0.01)
+        host, port = self.url.removeprefix("http://").rsplit(":", 1)
+        self.address = (host, int(port))
+        while requests.get(self.url + "/ready").status_code != 200:
+            time.sleep(0.01)
+
+    def _read(self, stream, lines):
+        for line in stream:
+            lines.append(line)
+
+    def post(self, path, body, headers=None, **kw):
+        return requests.post(self.url + path, json=body, headers=headers, timeout=120, **kw)
+
+    def get(self, path, **kw):
+        return requests.get(self.url + path, timeout=120, **kw)
+
+    def metric(self, name):
+        """Sum of a metric over its labels."""
+        lines = self.get("/metrics").text.splitlines()
+        return sum(float(x.rsplit(" ", 1)[1]) for x in lines if x.startswith(name + "{") or x.startswith(name + " "))
+
+    def wait_idle(self, seconds=20):
+        """Until nothing is generated; fails when that takes longer."""
+        deadline = time.time() + seconds
+        while self.metric("hearth_running") or self.metric("hearth_queue"):
+            assert time.time() < deadline, "requests still hold their slots"
+            time.sleep(0.02)
+
+    def connect(self, timeout=60):
+        return socket.create_connection(self.address, timeout=timeout)
+
+    def raw(self, data, timeout=60):
+        """Sends bytes, returns everything until the server closes."""
+        with self.connect(timeout) as s:
+            s.sendall(data)
+            return read_all(s)
+
+    def stop(self, seconds=60):
+        """Asks it to stop and demands that it ends well; what a checked build has to complain about stands in the message."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        code = self.process.wait(seconds)
+        for t in self.threads:
+            t.join(5)
+        assert code == 0, "".join(self.log[-150:])
+
+
+def read_all(s):
+    out = b""
+    try:
+        while data := s.recv(65536):
+            out += data
+    except ConnectionError:
+        pass
+    return out
+
+
+def http(method, path, body=None, headers=(), close=True):
+    """The bytes of a request."""
+    body = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *headers]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    if close:
+        lines.append("Connection: close")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def chat(content="Say hello.", **fields):
+    return {"model": MODEL, "messages": [{"role": "user", "content": content}], "max_tokens": 8, **fields}
+
+
+def events(response):
+    """The JSON of a stream's events; the last one must be [DONE]."""
+    data = [line[6:] for line in response.text.split("\n") if line.startswith("data: ")]
+    assert data[-1] == "[DONE]"
+    return [json.loads(x) for x in data[:-1]]
+
+
+@pytest.fixture(scope="session")
+def server():
+    s = Server()
+    yield s
+    s.stop()
+
+
+@pytest.fixture(scope="session")
+def keyed():
+    s = Server("--keys", KEY, "--allow-origin", "https://app.example")
+    yield s
+    s.stop()

@@ -1,0 +1,83 @@
+"""Several models in one process: found, loaded when asked for, unloaded when memory is short. On the tiny models of the golden tests."""
+import shutil
+import threading
+
+import pytest
+
+from conftest import ROOT, Server
+
+pytestmark = pytest.mark.checked
+TINY = ROOT / "tests/golden/lm/chat"
+
+
+def ask(server, model, **fields):
+    body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3, "seed": 1, **fields}
+    return server.post("/v1/chat/completions", body)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("tiny-a", "tiny-b"):
+        shutil.copytree(TINY, tmp_path / name)
+    return tmp_path
+
+
+def test_loaded_on_demand_and_unloaded_for_room(folder):
+    s = Server("--memory-limit", "1", models=str(folder))
+    assert [m["id"] for m in s.get("/v1/models").json()["data"]] == ["accounts/local/models/tiny-a", "accounts/local/models/tiny-b"]
+    assert "loaded" not in "".join(s.log)
+    replies = [ask(s, m) for m in ("tiny-a", "accounts/local/models/tiny-b", "TINY-A", "me/tiny-b")]
+    assert [r.status_code for r in replies] == [200] * 4
+    assert replies[0].json()["model"] == replies[2].json()["model"] == "accounts/local/models/tiny-a"
+    assert replies[0].json()["choices"] == replies[2].json()["choices"]
+    s.stop()
+    log = "".join(s.log)
+    assert log.count(" loaded ") == 4 and log.count("unloading") == 3
+
+
+def test_both_stay_when_there_is_room(folder):
+    s = Server(str(folder / "tiny-a"), models=str(folder))
+    assert "tiny-a (loaded)" in "".join(s.banner)
+    for _ in range(3):
+        assert ask(s, "tiny-a").status_code == ask(s, "tiny-b").status_code == 200
+    s.stop()
+    assert "".join(s.log).count(" loaded ") == 2 and "unloading" not in "".join(s.log)
+
+
+def test_models_that_come_later(folder):
+    s = Server(models=str(folder))
+    assert ask(s, "tiny-c").status_code == 404
+    shutil.copytree(TINY, folder / "tiny-c")
+    for _ in range(30):
+        if (r := ask(s, "tiny-c")).status_code == 200:
+            break
+        threading.Event().wait(0.1)
+    assert r.status_code == 200
+    s.stop()
+
+
+def test_a_broken_model_is_an_error_of_its_own(folder):
+    (folder / "broken").mkdir()
+    (folder / "broken/broken.gguf").write_bytes(b"GGUF\x03\0\0\0" + b"\xff" * 100)
+    s = Server(models=str(folder))
+    r = ask(s, "broken")
+    assert r.status_code == 500 and "broken" in r.json()["error"]["message"]
+    assert ask(s, "tiny-a").status_code == 200
+    s.stop()
+
+
+def test_many_clients_change_models_all_the_time(folder):
+    s = Server("--memory-limit", "1", models=str(folder))
+    codes = []
+
+    def one(i):
+        for k in range(12):
+            codes.append(ask(s, ("tiny-a", "tiny-b")[(i + k) % 2], stream=k % 3 == 0).status_code)
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(codes) == 96 and set(codes) <= {200, 429} and codes.count(200) > 10
+    s.stop()

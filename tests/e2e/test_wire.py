@@ -1,0 +1,142 @@
+"""Fields, limits and error bodies."""
+import pytest
+
+from conftest import MODEL, chat, http
+
+pytestmark = pytest.mark.checked
+CHAT, FIREWORKS = "/v1/chat/completions", "/inference/v1/chat/completions"
+
+
+@pytest.mark.parametrize("fields, message", [
+    ({"temperature": 3.5}, "temperature must be between 0 and 2, got 3.5"),
+    ({"temperature": "warm"}, 'temperature must be a number, got "warm"'),
+    ({"top_p": -0.1}, "top_p must be between 0 and 1, got -0.1"),
+    ({"n": 0}, "n must be between 1 and 128, got 0"),
+    ({"n": 1.5}, "n must be a whole number, got 1.5"),
+    ({"max_tokens": -1}, "max_tokens must be at least 0, got -1"),
+    ({"max_tokens": 0}, "max_tokens must be at least 1, got 0"),
+    ({"max_tokens": 3, "max_completion_tokens": 4}, "disagree"),
+    ({"stop": ["a", "b", "c", "d", "e"]}, "at most 4"),
+    ({"stop": [""]}, "empty"),
+    ({"stop": 5}, "stop must be a string or an array of strings, got 5"),
+    ({"top_logprobs": 2}, "needs logprobs"),
+    ({"logprobs": True, "top_logprobs": 21}, "between 0 and 20"),
+    ({"logit_bias": {"x": 1}}, "not a token id"),
+    ({"logit_bias": {"1": 101}}, "between -100 and 100"),
+    ({"logit_bias": {"99999999": 1}}, "outside the model's vocabulary"),
+    ({"stream": "yes"}, 'stream must be true or false, got "yes"'),
+    ({"stream_options": {"what": 1}}, "stream_options.what"),
+    ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools are not supported by this server yet"),
+    ({"tool_choice": "required"}, "tool_choice is not supported"),
+    ({"functions": [{"name": "f"}]}, "functions are not supported"),
+    ({"response_format": {"type": "json_object"}}, "response_format json_object is not supported"),
+    ({"reasoning_effort": "high"}, "reasoning_effort is not supported"),
+    ({"thinking": {"type": "enabled"}}, "thinking is not supported"),
+    ({"modalities": ["text", "audio"]}, "modalities are not supported"),
+    ({"web_search_options": {"a": 1}}, "web_search_options are not supported"),
+    ({"service_tier": "gold"}, "service_tier must be"),
+    ({"metadata": {"a": 1}}, "metadata must be an object of strings"),
+    ({"colour": {"a": [1, 2]}}, "Extra inputs are not permitted, field: 'colour', value: {\"a\":[1,2]}"),
+    ({"messages": []}, "at least one message"),
+    ({"messages": "hi"}, "messages must be an array of messages"),
+    ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role must be one of"),
+    ({"messages": [{"role": "user"}]}, "messages[0].content must be a string"),
+    ({"messages": [{"role": "user", "content": "x", "mood": 1}]}, "field: 'messages[0].mood'"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "images, video, audio"),
+    ({"messages": [{"role": "tool", "tool_call_id": "a", "content": "x"}]}, "tools are not supported"),
+    ({"model": 5}, "model must be a string, got 5"),
+    ({"model": None}, "model is required"),
+    ({"messages": None}, "messages is required"),
+    ({"extra_body": 5}, "extra_body must be an object"),
+    ({"context_length_exceeded_behavior": "explode"}, '"truncate" or "error"'),
+])
+@pytest.mark.parametrize("path", [CHAT, FIREWORKS])
+def test_refused_by_name(server, path, fields, message):
+    r = server.post(path, chat(**fields))
+    assert r.status_code == 400, r.text
+    error = r.json()["error"]
+    assert message in error["message"]
+    assert error["type"] == "invalid_request_error" and error["object"] == "error"
+    if path == FIREWORKS:
+        assert error["code"] == "invalid_request_error"
+
+
+def test_accepted_without_effect(server):
+    fields = {"user": "u", "metadata": {"a": "b"}, "service_tier": "auto", "store": True, "prompt_cache_key": "k", "prediction": {"type": "content", "content": "x"},
+              "tools": [], "tool_choice": "none", "functions": None, "response_format": {"type": "text"}, "reasoning_effort": None, "thinking": {"type": "disabled"},
+              "modalities": ["text"], "parallel_tool_calls": False, "logit_bias": {}, "stop": [], "seed": None, "top_k": 500, "min_p": 0.1, "typical_p": 0.9,
+              "repetition_penalty": 1.1, "frequency_penalty": -2, "presence_penalty": 2, "prompt_truncate_length": 1000, "safe_tokenization": True,
+              "prompt_cache_isolation_key": "me", "prompt_cache_max_len": 5, "n": 1.0, "max_completion_tokens": 8}
+    for path in (CHAT, FIREWORKS):
+        r = server.post(path, chat(**fields))
+        assert r.status_code == 200, r.text
+
+
+def test_content_forms(server):
+    messages = [{"role": "developer", "content": [{"type": "text", "text": "Be brief."}]}, {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "name": "n"},
+                {"role": "assistant", "content": None}, {"role": "user", "content": {"type": "text", "text": "c"}}]
+    r = server.post(FIREWORKS, chat(messages=messages, raw_output=True))
+    assert r.status_code == 200, r.text
+    seen = r.json()["choices"][0]["raw_output"]["prompt_fragments"][0]
+    assert "Be brief." in seen and "a\nb" in seen
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b'{"a":NaN}', b'{"a":1e999}', b'{"seed":123456789012345678901234567890}', b'{"model":"\xff"}', b'{"model":"a\\u0000"}',
+                                  b'{"model":"a","model":"b"}', b"[" * 100000, b'{"a":' * 500 + b"1" + b"}" * 500, b"[" + b"1," * 1500000 + b"1]", b'{"a":"' + b"x" * 3000000],
+                         ids=["empty", "cut", "array", "number", "nan", "inf", "bigint", "utf8", "nul", "twice", "deep", "deep-object", "many", "unended"])
+def test_broken_bodies(server, body):
+    r = server.raw(http("POST", CHAT, body, ["Content-Type: application/json"] + ([] if body else ["Content-Length: 0"])))
+    assert r.startswith(b"HTTP/1.1 400"), r[:200]
+    assert b'"error"' in r
+    assert server.get("/health").status_code == 200
+
+
+def test_envelopes_by_path(server):
+    assert server.get("/v1/nothing").json()["error"]["code"] == "unknown_url"
+    assert server.get("/inference/v1/nothing").json()["error"]["object"] == "error"
+    assert server.get("/api/nothing").json()["error"] == "Not found"
+    r = server.get(CHAT)
+    assert r.status_code == 405 and r.headers["allow"] == "POST"
+    assert server.post("/health", {}).status_code == 405
+    for path in ("/v1/models/", "//v1//models", "/inference/v1/v1/models"):
+        assert server.get(path).json()["object"] == "list"
+
+
+def test_too_large(server):
+    r = server.raw(http("POST", CHAT, b"x" * (33 << 20)))
+    assert r.startswith(b"HTTP/1.1 413") and b"request_too_large" in r
+    chunk = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
+    r = server.raw(http("POST", CHAT, headers=["Transfer-Encoding: chunked"]) + chunk * 33 + b"0\r\n\r\n")
+    assert r.startswith(b"HTTP/1.1 413")
+    r = server.raw(http("POST", CHAT, headers=["Content-Length: 99999999999", "Expect: 100-continue"]))
+    assert r.startswith(b"HTTP/1.1 413")
+    assert server.raw(http("GET", "/health", headers=["X-Long: " + "y" * 200000])).startswith(b"HTTP/1.1 431")
+
+
+def test_other_media_are_refused(server):
+    assert server.raw(http("POST", CHAT, b"abc", ["Content-Type: multipart/form-data; boundary=x"])).startswith(b"HTTP/1.1 415")
+    assert server.raw(http("POST", CHAT, b"abc", ["Content-Encoding: gzip"])).startswith(b"HTTP/1.1 415")
+
+
+def test_request_ids(server):
+    assert server.get("/health", headers={"X-Request-Id": "mine-1"}).headers["x-request-id"] == "mine-1"
+    given = server.get("/health", headers={"X-Request-Id": "bad id\t{}"}).headers["x-request-id"]
+    assert given.startswith("req_") and given != server.get("/health").headers["x-request-id"]
+
+
+def test_known_model_without_weights(server):
+    r = server.post(FIREWORKS, chat(model="accounts/fireworks/models/deepseek-r1-0528"))
+    assert r.status_code == 404
+    assert "Model not found, inaccessible, and/or not deployed" in r.json()["error"]["message"]
+    assert "hearth pull hf:deepseek-ai/DeepSeek-R1-0528" in r.json()["error"]["message"]
+
+
+def test_metrics(server):
+    server.post(CHAT, chat())
+    text = server.get("/metrics").text
+    for name in ("hearth_requests_total{", "hearth_generated_tokens_total{", "hearth_queue{", "hearth_running{", "hearth_kv_pages_used{", "hearth_prefix_hit_tokens_total{",
+                 "hearth_time_to_first_token_seconds_bucket{", "hearth_inter_token_seconds_count "):
+        assert "\n" + name in text
+    kinds = [x.split()[2] for x in text.splitlines() if x.startswith("# TYPE")]
+    assert len(kinds) == len(set(kinds))
+    assert MODEL in text
