@@ -31,6 +31,7 @@ struct options {
     /* models */
     int64_t n_ctx, max_batch, queue_limit, prefill_chunk;
     int64_t kv_bytes, memory_limit; /* 0: chosen from the machine's memory */
+    int64_t memory_wait;            /* seconds */
     char *kv_type;                  /* f16, q8_0 */
     bool preload;
 

@@ -36,6 +36,8 @@ const struct option_spec options_table[] = {
       "how keys and values of past tokens are kept" },
     { "memory-limit", OPT_BYTES, F(memory_limit), "0", 0, 1e15, CMD_SERVE, "BYTES",
       "models that were not used lately are unloaded above this; 0: nine tenths of the machine's memory" },
+    { "memory-wait", OPT_INT, F(memory_wait), "10", 0, 3600, CMD_SERVE, "SECONDS",
+      "how long a model that is not loaded waits for memory that requests to others hold; then: 429" },
     { "preload", OPT_BOOL, F(preload), "yes", 0, 0, CMD_SERVE, NULL,
       "load the models named on the command line, or the only installed one, before the first request" },
 

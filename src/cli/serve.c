@@ -98,6 +98,7 @@ static bool open_models(struct service *s, struct err *e)
     struct registry_options r = {
         .models_dir = o->models_dir,
         .memory_limit = (size_t)o->memory_limit,
+        .memory_wait = (int)o->memory_wait,
         .lm = { .n_ctx = (int)o->n_ctx,
                 .max_batch = (int)o->max_batch,
                 .queue_limit = (int)o->queue_limit,

@@ -277,25 +277,31 @@ bool registry_is_loaded(struct registry *r, const struct model *m)
     return yes;
 }
 
-/* Unloads idle models, longest unused first, until `need` bytes fit. Under the lock, which it lets go while freeing. */
+/* Unloads idle models, longest unused first, until `need` bytes fit; where requests hold the memory, waits for them, but not for
+ * ever. Under the lock, which it lets go while freeing and waiting. */
 static bool make_room(struct registry *r, size_t need, struct err *e)
 {
-    for (;;) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += r->o.memory_wait;
+    for (bool late = false;;) {
         size_t used = 0;
         struct model *oldest = NULL;
-        bool others_busy = false;
         for (struct model *m = r->models; m; m = m->next) {
-            if (m->state == READY) used += m->resident;
+            used += m->resident;
             if (m->state == READY && !m->refs && (!oldest || m->last_used < oldest->last_used)) oldest = m;
-            others_busy |= m->state == READY && m->refs;
         }
         if (used + need <= r->o.memory_limit) return true;
-        if (!oldest && !used) return true; /* alone it may try: the limit is a policy, the system decides */
-        if (!oldest)
+        if (!used) return true; /* alone it may try: the limit is a policy, the system decides */
+        if (!oldest && late)
             return err_set(
-                e, others_busy ? ERR_BUSY : ERR_LIMIT,
+                e, ERR_BUSY,
                 "no memory for another model until running requests end (limit %zu MB); try again later",
                 r->o.memory_limit >> 20);
+        if (!oldest) {
+            late = pthread_cond_clockwait(&r->changed, &r->lock, CLOCK_MONOTONIC, &until) != 0;
+            continue;
+        }
         struct lm *lm = oldest->lm;
         struct image_model *image = oldest->image;
         oldest->lm = NULL;
@@ -312,25 +318,21 @@ static bool make_room(struct registry *r, size_t need, struct err *e)
     }
 }
 
-/* Outside the lock: m is BUSY. */
-static bool load(struct registry *r, struct model *m, struct err *e)
+/* Outside the lock: m is BUSY. *resident is set when it succeeds. */
+static bool load(struct registry *r, struct model *m, size_t *resident, struct err *e)
 {
     double t = clock_seconds();
+    const char *kind;
     if (m->where.image) {
-        struct image_model *image = NULL;
-        if (!image_load(&image, m->where.path, NULL, r->dev, e)) return err_wrap(e, "%s", m->id);
-        m->image = image;
-        m->resident = image_info(image)->weight_bytes;
-        log_info("loaded %s (%s, %zu MB, %.2f s)", m->id, image_info(image)->family, m->resident >> 20,
-                 clock_seconds() - t);
-        return true;
+        if (!image_load(&m->image, m->where.path, NULL, r->dev, e)) return err_wrap(e, "%s", m->id);
+        *resident = image_info(m->image)->weight_bytes;
+        kind = image_info(m->image)->family;
+    } else {
+        if (!lm_load(&m->lm, m->where.path, &r->o.lm, r->dev, e)) return err_wrap(e, "%s", m->id);
+        *resident = lm_info(m->lm)->resident_bytes;
+        kind = lm_info(m->lm)->arch;
     }
-    struct lm *lm = NULL;
-    if (!lm_load(&lm, m->where.path, &r->o.lm, r->dev, e)) return err_wrap(e, "%s", m->id);
-    m->lm = lm;
-    m->resident = lm_info(lm)->resident_bytes;
-    log_info("loaded %s (%s, %zu MB, %.2f s)", m->id, lm_info(lm)->arch, m->resident >> 20,
-             clock_seconds() - t);
+    log_info("loaded %s (%s, %zu MB, %.2f s)", m->id, kind, *resident >> 20, clock_seconds() - t);
     return true;
 }
 
@@ -343,9 +345,12 @@ static bool acquire(struct registry *r, struct model *m, struct err *e)
         m->state = BUSY;
         ok = make_room(r, m->where.bytes, e);
         if (ok) {
+            size_t resident = 0;
+            m->resident = m->where.bytes; /* an estimate, so that nobody else takes the room meanwhile */
             pthread_mutex_unlock(&r->lock);
-            ok = load(r, m, e);
+            ok = load(r, m, &resident, e);
             pthread_mutex_lock(&r->lock);
+            m->resident = resident;
         }
         m->state = ok ? READY : COLD;
         pthread_cond_broadcast(&r->changed);

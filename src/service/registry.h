@@ -21,6 +21,7 @@ struct registry_options {
     const char *models_dir;
     struct lm_options lm;
     size_t memory_limit; /* bytes; 0: nine tenths of the machine's memory */
+    int memory_wait; /* seconds that a model waits for memory that requests to others hold, before ERR_BUSY */
 };
 
 /* The catalog and the device are borrowed for the registry's life. */

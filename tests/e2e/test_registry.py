@@ -81,3 +81,30 @@ def test_many_clients_change_models_all_the_time(folder):
         t.join()
     assert len(codes) == 96 and set(codes) <= {200, 429} and codes.count(200) > 10
     s.stop()
+
+
+def begin(server, model, **fields):
+    """A stream whose first bytes are here and that goes on."""
+    r = ask(server, model, stream=True, ignore_eos=True, **fields)
+    next(r.iter_content(1))
+    return r
+
+
+def test_a_model_waits_for_memory_that_others_hold(folder):
+    s = Server("--memory-limit", "1", models=str(folder))
+    running = begin(s, "tiny-a", max_tokens=200)
+    assert ask(s, "tiny-b").status_code == 200
+    assert running.content.endswith(b"data: [DONE]\n\n")
+    s.stop()
+
+
+def test_a_model_waits_no_longer_than_it_is_told(folder):
+    s = Server("--memory-limit", "1", "--memory-wait", "0", models=str(folder))
+    with s.connect() as running:
+        body = b'{"model": "tiny-a", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 480, "ignore_eos": true, "stream": true, "n": 64}'
+        running.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        assert b"200 OK" in running.recv(1000)
+        r = ask(s, "tiny-b")
+        assert r.status_code == 429 and int(r.headers["Retry-After"]) >= 1 and "memory" in r.json()["error"]["message"]
+    s.wait_idle()
+    s.stop()
