@@ -262,6 +262,7 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
     }
     schedule_free(s);
     if (!ok) return false;
+    if (d->latent) d->latent(d->arg, index, b->x, h, w);
 
     /* Above about a megapixel the decoder works in tiles: its widest activations would otherwise pass two gigabytes. */
     int tile = plane > 160 * 160 ? 128 : 0;

@@ -84,6 +84,8 @@ struct draw { /* one request being drawn */
     /* Called after every step and with every finished picture; the picture's pixels become the receiver's. */
     void (*progress)(void *arg, int index, int step, int steps, struct image_rgb preview);
     void (*finished)(void *arg, int index, uint64_t seed, struct image_rgb picture);
+    /* NULL, or what looks at each picture's latent [channels, h, w] after the last step, before the decoder. */
+    void (*latent)(void *arg, int index, const float *x, int h, int w);
     void *arg;
 };
 /* Fills defaults in *r and refuses what the model does not take. */
