@@ -97,8 +97,8 @@ static bool request_copy(const struct pipeline *p, struct image_request *to, con
     }
     if (from->noise) {
         size_t factor = (size_t)vae_factor(p->vae);
-        size_t n = (size_t)from->n * (size_t)vae_config(p->vae)->n_latent * ((size_t)from->width / factor) *
-                   ((size_t)from->height / factor);
+        size_t n = (size_t)from->n * (size_t)vae_config(p->vae)->n_latent *
+                   ((size_t)from->draw_width / factor) * ((size_t)from->draw_height / factor);
         to->noise = copy(from->noise, n * sizeof *from->noise, &ok);
     }
     if (from->n_lora) {
@@ -350,6 +350,10 @@ bool image_submit(struct image_model *m, const struct image_request *r, void (*n
     if ((size_t)full.width * (size_t)full.height > m->o.max_pixels) {
         return err_set(e, ERR_REQUEST, "a picture may have at most %zu pixels, %dx%d has %zu",
                        m->o.max_pixels, full.width, full.height, (size_t)full.width * (size_t)full.height);
+    }
+    if ((size_t)full.draw_width * (size_t)full.draw_height > m->o.max_pixels) {
+        return err_set(e, ERR_REQUEST, "a picture may have at most %zu pixels, %dx%d is to be drawn",
+                       m->o.max_pixels, full.draw_width, full.draw_height);
     }
     if (full.n_lora < 0 || full.n_lora > LORA_MOST || full.n_lora > LORA_CACHE) {
         return err_set(e, ERR_REQUEST, "at most %d adapters may be used at once, got %d", (int)LORA_CACHE,

@@ -21,9 +21,16 @@ bool pipeline_check(const struct pipeline *p, struct image_request *r, struct er
     }
     if (r->width == 0) r->width = info->default_width;
     if (r->height == 0) r->height = info->default_height;
-    if (r->width < m || r->height < m || r->width % m != 0 || r->height % m != 0) {
-        return err_set(e, ERR_REQUEST, "width and height must be multiples of %d, got %dx%d", m, r->width,
-                       r->height);
+    if (r->draw_width == 0) r->draw_width = r->width;
+    if (r->draw_height == 0) r->draw_height = r->height;
+    if (r->draw_width < m || r->draw_height < m || r->draw_width % m != 0 || r->draw_height % m != 0) {
+        return err_set(e, ERR_REQUEST, "width and height must be multiples of %d, got %dx%d", m,
+                       r->draw_width, r->draw_height);
+    }
+    if (r->width < 1 || r->height < 1 ||
+        (int64_t)r->width * r->draw_height != (int64_t)r->height * r->draw_width) {
+        return err_set(e, ERR_REQUEST, "%s draws %dx%d and pictures of that shape, got %dx%d", info->name,
+                       r->draw_width, r->draw_height, r->width, r->height);
     }
     if (r->steps < 1 || r->steps > p->schedule.n_train) {
         return err_set(e, ERR_REQUEST, "steps must be between 1 and %d, got %d", p->schedule.n_train,
@@ -42,6 +49,11 @@ bool pipeline_check(const struct pipeline *p, struct image_request *r, struct er
     }
     if ((expands || r->mask) && !r->init)
         return err_set(e, ERR_REQUEST, "a mask or an expansion needs an image");
+    if ((expands || r->mask) && r->draw_width != r->width) {
+        /* What is kept must come back as it was, and scaling would change it. */
+        return err_set(e, ERR_REQUEST, "with a mask or an expansion %s makes %dx%d only, got %dx%d",
+                       info->name, r->draw_width, r->draw_height, r->width, r->height);
+    }
     if (r->init && !(r->strength > 0 && r->strength <= 1)) {
         return err_set(e, ERR_REQUEST, "strength must be above 0 and at most 1, got %g", r->strength);
     }
@@ -178,26 +190,46 @@ static bool canvas_make(struct canvas *k, const struct draw *d, int factor, stru
 {
     const struct image_request *r = d->r;
     if (!picture_canvas(r->init, r->mask, r->expand_left, r->expand_top, r->expand_right, r->expand_bottom,
-                        r->width, r->height, &k->picture, &k->mask, e)) {
+                        r->draw_width, r->draw_height, &k->picture, &k->mask, e)) {
         return false;
     }
-    size_t pixels = (size_t)r->width * (size_t)r->height;
-    int h = r->height / factor, w = r->width / factor;
+    size_t pixels = (size_t)r->draw_width * (size_t)r->draw_height;
+    int h = r->draw_height / factor, w = r->draw_width / factor;
     k->rgb = malloc(pixels * 3 * sizeof *k->rgb);
     if (k->mask) k->mask_latent = malloc((size_t)h * (size_t)w * sizeof *k->mask_latent);
     if (!k->rgb || (k->mask && !k->mask_latent))
-        return err_set(e, ERR_NOMEM, "no memory for a %dx%d canvas", r->width, r->height);
+        return err_set(e, ERR_NOMEM, "no memory for a %dx%d canvas", r->draw_width, r->draw_height);
     for (size_t i = 0; i < pixels * 3; i++) k->rgb[i] = (float)k->picture.pixels[i] / 127.5f - 1.0f;
     for (int y = 0; k->mask && y < h; y++) {
         for (int x = 0; x < w; x++) {
             int on = 0; /* a latent cell is repainted when more than half of its pixels are */
             for (int dy = 0; dy < factor; dy++) {
                 for (int dx = 0; dx < factor; dx++)
-                    on += k->mask[(y * factor + dy) * r->width + x * factor + dx] > 127;
+                    on += k->mask[(y * factor + dy) * r->draw_width + x * factor + dx] > 127;
             }
             k->mask_latent[y * w + x] = 2 * on > factor * factor ? 1.0f : 0.0f;
         }
     }
+    return true;
+}
+
+static bool no_memory(const struct image_request *r, struct err *e)
+{
+    return err_set(e, ERR_NOMEM, "no memory for a picture of %dx%d", r->width, r->height);
+}
+
+/* The picture at another size; on failure it is as it was. */
+static bool scale_to(struct image_rgb *picture, int width, int height)
+{
+    if (picture->width == width && picture->height == height) return true;
+    struct image_rgb out = { width, height, malloc((size_t)width * (size_t)height * 3) };
+    if (!out.pixels || !picture_scale(out.pixels, width, height, picture->pixels, picture->width,
+                                      picture->height, 3, NULL)) {
+        free(out.pixels);
+        return false;
+    }
+    free(picture->pixels);
+    *picture = out;
     return true;
 }
 
@@ -211,7 +243,7 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
 {
     struct pipeline *p = d->p;
     const struct image_request *r = d->r;
-    int factor = vae_factor(p->vae), h = r->height / factor, w = r->width / factor;
+    int factor = vae_factor(p->vae), h = r->draw_height / factor, w = r->draw_width / factor;
     int64_t plane = (int64_t)h * w;
     size_t values = (size_t)plane * (size_t)vae_config(p->vae)->n_latent;
     uint64_t seed = r->seed + (uint64_t)index;
@@ -225,7 +257,8 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
     if (r->init) {
         /* The references draw the posterior's noise before the latent's. */
         noise_fill(g, b->extra, values);
-        ok = vae_encode(p->vae, p->dev, k->rgb, r->height, r->width, b->extra, b->clean, d->cancel, e);
+        ok = vae_encode(p->vae, p->dev, k->rgb, r->draw_height, r->draw_width, b->extra, b->clean, d->cancel,
+                        e);
         first = schedule_begin(s, r->strength);
     }
     if (r->noise)
@@ -267,16 +300,21 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
     /* Above about a megapixel the decoder works in tiles: its widest activations would otherwise pass two gigabytes. */
     int tile = plane > 160 * 160 ? 128 : 0;
     if (!vae_decode(p->vae, p->dev, b->x, h, w, tile, b->rgb, d->cancel, e)) return false;
-    struct image_rgb picture = { .width = r->width, .height = r->height };
-    picture.pixels = malloc((size_t)r->width * (size_t)r->height * 3);
-    if (!picture.pixels) return err_set(e, ERR_NOMEM, "no memory for a %dx%d picture", r->width, r->height);
-    for (size_t i = 0; i < (size_t)r->width * (size_t)r->height; i++) {
+    struct image_rgb picture = { .width = r->draw_width, .height = r->draw_height };
+    size_t pixels = (size_t)picture.width * (size_t)picture.height;
+    picture.pixels = malloc(pixels * 3);
+    if (!picture.pixels) return no_memory(r, e);
+    for (size_t i = 0; i < pixels; i++) {
         for (size_t ch = 0; ch < 3; ch++) {
             int v = picture_byte(b->rgb[i * 3 + ch]);
             if (k->mask)
                 v = (v * k->mask[i] + k->picture.pixels[i * 3 + ch] * (255 - k->mask[i]) + 127) / 255;
             picture.pixels[i * 3 + ch] = (unsigned char)v;
         }
+    }
+    if (!scale_to(&picture, r->width, r->height)) {
+        free(picture.pixels);
+        return no_memory(r, e);
     }
     d->finished(d->arg, index, seed, picture);
     return true;
@@ -286,9 +324,9 @@ bool pipeline_draw(const struct draw *d, struct err *e)
 {
     struct pipeline *p = d->p;
     const struct image_request *r = d->r;
-    int factor = vae_factor(p->vae), h = r->height / factor, w = r->width / factor;
+    int factor = vae_factor(p->vae), h = r->draw_height / factor, w = r->draw_width / factor;
     size_t values = (size_t)h * (size_t)w * (size_t)vae_config(p->vae)->n_latent;
-    size_t pixels = (size_t)r->width * (size_t)r->height;
+    size_t pixels = (size_t)r->draw_width * (size_t)r->draw_height;
     struct arena scratch;
     if (!arena_init(&scratch, p->kind->scratch(p, h, w, r->guidance > 1), e)) return false;
     struct nn_ctx c = { .dev = p->dev, .scratch = &scratch, .lora = d->lora, .n_lora = d->n_lora };
@@ -297,7 +335,7 @@ bool pipeline_draw(const struct draw *d, struct err *e)
                          malloc(values * 4), malloc(values * 4), malloc(pixels * 3 * sizeof(float)) };
     struct noise *g = malloc(sizeof *g);
     bool ok = b.x && b.out && b.noise && b.clean && b.extra && b.rgb && g;
-    if (!ok) err_set(e, ERR_NOMEM, "no memory for a picture of %dx%d", r->width, r->height);
+    if (!ok) no_memory(r, e);
     if (ok && r->init) ok = canvas_make(&k, d, factor, e);
     if (ok && r->previews && !p->preview) p->preview = fit_preview(p);
     struct conditioning positive, negative;

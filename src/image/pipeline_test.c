@@ -4,6 +4,7 @@
 
 #include "image/golden.h"
 #include "image/image.h"
+#include "image/picture.h"
 
 #define PIPELINES "tests/golden/pipelines/"
 
@@ -174,6 +175,70 @@ static void test_flux_seed_and_image(void **state)
     weights_close(ref);
 }
 
+static void refused(struct image_model *m, struct image_request r, const char *says)
+{
+    struct err e = { 0 };
+    struct image_job *j;
+    r.prompt = prompt;
+    r.n = 1;
+    assert_false(image_submit(m, &r, NULL, NULL, &j, &e));
+    assert_int_equal(e.code, ERR_REQUEST);
+    if (!strstr(e.msg, says)) fail_msg("\"%s\" does not say \"%s\"", e.msg, says);
+}
+
+/* A picture at another size than the network draws is the drawn one scaled. */
+static void test_drawn_at_another_size(void **state)
+{
+    (void)state;
+    struct image_model *m = open_model(PIPELINES "flux_dev");
+    struct image_request r = {
+        .prompt = prompt, .width = 32, .height = 16, .n = 2, .steps = 2, .guidance = 1, .seed = 3
+    };
+    struct result small, large;
+    draw(m, &r, &small);
+    r.draw_width = 32;
+    r.draw_height = 16;
+    r.width = 80;
+    r.height = 40;
+    draw(m, &r, &large);
+    assert_int_equal(large.n, 2);
+    static unsigned char want[80 * 40 * 3];
+    for (int i = 0; i < 2; i++) {
+        assert_true(large.picture[i].width == 80 && large.picture[i].height == 40);
+        assert_true(picture_scale(want, 80, 40, small.picture[i].pixels, 32, 16, 3, NULL));
+        assert_memory_equal(large.picture[i].pixels, want, sizeof want);
+    }
+    free_result(&small);
+    free_result(&large);
+
+    /* Image to image: the input is brought to the drawn size, the result to the one asked for, here the input's own. */
+    struct image_rgb init = { 64, 32, calloc(64 * 32, 3) };
+    r.init = &init;
+    r.strength = 0.5;
+    r.width = r.height = 0;
+    draw(m, &r, &large);
+    assert_true(large.done && large.picture[1].width == 64 && large.picture[1].height == 32);
+    free_result(&large);
+
+    unsigned char mask[64 * 32] = { 0 };
+    r.mask = mask;
+    refused(m, r, "with a mask or an expansion flux_dev makes 32x16 only, got 64x32");
+    r.mask = NULL;
+    r.expand_left = 64;
+    r.expand_bottom = 32;
+    refused(m, r, "makes 32x16 only, got 128x64");
+    r.expand_bottom = 0;
+    refused(m, r, "draws 32x16 and pictures of that shape, got 128x32");
+    r.expand_left = 0;
+    r.draw_width = 33;
+    refused(m, r, "multiples of");
+    r.draw_width = r.draw_height = 1 << 14;
+    r.width = r.height = 64;
+    refused(m, r, "pixels");
+    free(init.pixels);
+    image_free(m);
+}
+
 static void sdxl_case(struct image_model *m, const struct weights *ref, const char *name,
                       struct image_request more)
 {
@@ -233,17 +298,6 @@ static void test_playground(void **state)
     weights_close(ref);
 }
 
-static void refused(struct image_model *m, struct image_request r, const char *says)
-{
-    struct err e = { 0 };
-    struct image_job *j;
-    r.prompt = prompt;
-    r.n = 1;
-    assert_false(image_submit(m, &r, NULL, NULL, &j, &e));
-    assert_int_equal(e.code, ERR_REQUEST);
-    if (!strstr(e.msg, says)) fail_msg("\"%s\" does not say \"%s\"", e.msg, says);
-}
-
 static void test_refusals(void **state)
 {
     (void)state;
@@ -276,7 +330,7 @@ static void test_cancel(void **state)
     struct image_request r = {
         .prompt = prompt, .width = 64, .height = 64, .n = 1, .steps = 1000, .guidance = 1
     };
-    struct image_job *running, *waiting, *forgotten;
+    struct image_job *running = NULL, *waiting = NULL, *forgotten = NULL;
     if (!image_submit(m, &r, NULL, NULL, &running, &e) || !image_submit(m, &r, NULL, NULL, &waiting, &e) ||
         !image_submit(m, &r, NULL, NULL, &forgotten, &e)) {
         fail_msg("%s", e.msg);
@@ -303,9 +357,13 @@ static void test_cancel(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flux),     cmocka_unit_test(test_flux_seed_and_image),
-        cmocka_unit_test(test_sdxl),     cmocka_unit_test(test_playground),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_flux),
+        cmocka_unit_test(test_flux_seed_and_image),
+        cmocka_unit_test(test_sdxl),
+        cmocka_unit_test(test_playground),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_drawn_at_another_size),
     };
     golden_open(&g);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

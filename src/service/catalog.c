@@ -98,12 +98,36 @@ static struct strings texts(struct reader *r, const yaml_node_t *map, const char
     return out;
 }
 
+bool catalog_parse_size(const char *s, int64_t *w, int64_t *h)
+{
+    int used = 0;
+    long long a, b;
+    if (sscanf(s, "%6lldx%6lld%n", &a, &b, &used) != 2 || s[used] != '\0' || a < 1 || b < 1) return false;
+    *w = a;
+    *h = b;
+    return true;
+}
+
+static void check_sizes(struct reader *r, const yaml_node_t *y, const struct catalog_model *m)
+{
+    int64_t w, h, nw = 0, nh = 0;
+    if (!r->ok) return;
+    if (*m->native && !catalog_parse_size(m->native, &nw, &nh)) fail(r, y, "native must be WIDTHxHEIGHT");
+    if (*m->native && !m->sizes.n) fail(r, y, "native needs sizes");
+    for (int i = 0; i < m->sizes.n; i++) {
+        if (!catalog_parse_size(m->sizes.v[i], &w, &h))
+            fail(r, y, "sizes must be WIDTHxHEIGHT");
+        else if (nw && w * nh != h * nw)
+            fail(r, y, "sizes must have the shape of native");
+    }
+}
+
 static void read_model(struct reader *r, const yaml_node_t *y, struct catalog_model *m)
 {
     static const char *const known[] = { "id",      "name",        "kind",      "family",     "arch",
                                          "aliases", "owner",       "created",   "parameters", "context",
                                          "tools",   "image_input", "reasoning", "price",      "defaults",
-                                         "sizes",   "source",      "files" };
+                                         "sizes",   "native",      "source",    "files" };
     if (!y || y->type != YAML_MAPPING_NODE) {
         fail(r, y, "expected a model");
         return;
@@ -127,6 +151,7 @@ static void read_model(struct reader *r, const yaml_node_t *y, struct catalog_mo
     m->aliases = texts(r, y, "aliases");
     m->files = texts(r, y, "files");
     m->sizes = texts(r, y, "sizes");
+    m->native = text(r, y, "native");
     m->created = (int64_t)number(r, y, "created");
     m->params_total = (int64_t)number(r, params, "total");
     m->params_active = (int64_t)number(r, params, "active");
@@ -150,6 +175,7 @@ static void read_model(struct reader *r, const yaml_node_t *y, struct catalog_mo
         m->price_unit = PRICE_PER_STEP;
     else if (unit && *unit)
         fail(r, price, "unit must be per_1m_tokens or per_step");
+    check_sizes(r, y, m);
     m->reasoning_inline = reasoning && !strcmp(reasoning, "inline");
     free(kind);
     free(unit);
@@ -222,7 +248,7 @@ void catalog_free(struct catalog *c)
     if (!c) return;
     for (int i = 0; i < c->n; i++) {
         struct catalog_model *m = &c->m[i];
-        char *all[] = { m->id, m->name, m->family, m->arch, m->owner, m->source, m->size };
+        char *all[] = { m->id, m->name, m->family, m->arch, m->owner, m->source, m->size, m->native };
         for (size_t k = 0; k < sizeof all / sizeof *all; k++) free(all[k]);
         free_strings(&m->aliases);
         free_strings(&m->files);

@@ -25,6 +25,7 @@ struct catalog_model {
     char *source;                  /* what `hearth pull` takes, "hf:owner/repo", or "" */
     struct strings aliases, files; /* files: shell patterns of names in the model folder */
     struct strings sizes;          /* images: "1024x1024", ... */
+    char *native; /* images: what is drawn, whatever of sizes is asked for; "": that size itself */
     enum model_kind kind;
     int64_t created; /* Unix seconds */
     int64_t params_total, params_active;
@@ -55,6 +56,9 @@ const char *catalog_bare_name(const char *name, int *len);
 
 /* True when weights called `file` (a folder, or a file without its extension) are those of m. */
 bool catalog_owns_file(const struct catalog_model *m, const char *file);
+
+/* "1024x768" -> 1024, 768. */
+bool catalog_parse_size(const char *s, int64_t *w, int64_t *h);
 
 /* The last part of a path-like id. */
 const char *catalog_last_part(const char *id);

@@ -64,16 +64,6 @@ void picture_event_free(struct picture_event *ev)
 
 /* ---- sizes ------------------------------------------------------------------------------------------------- */
 
-static bool parse_size(const char *s, int64_t *w, int64_t *h)
-{
-    int used = 0;
-    long long a, b;
-    if (sscanf(s, "%6lldx%6lld%n", &a, &b, &used) != 2 || s[used] != '\0') return false;
-    *w = a;
-    *h = b;
-    return true;
-}
-
 /* The catalog's table decides; a model that only this machine knows takes whatever its network takes. */
 static bool check_size(const struct model *m, const struct picture_request *q, struct fault *f)
 {
@@ -83,7 +73,7 @@ static bool check_size(const struct model *m, const struct picture_request *q, s
     size_t at = 0;
     for (int i = 0; i < c->sizes.n; i++) {
         int64_t w, h;
-        if (!parse_size(c->sizes.v[i], &w, &h)) continue;
+        if (!catalog_parse_size(c->sizes.v[i], &w, &h)) continue;
         if (w == q->width && h == q->height) return true;
         at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", at ? ", " : "", c->sizes.v[i]);
         if (at >= sizeof list) break;
@@ -105,7 +95,7 @@ bool picture_size_for_ratio(const struct model *m, const char *ratio, int64_t *w
     double want = log((double)a / b), best = INFINITY;
     for (int i = 0; c && i < c->sizes.n; i++) {
         int64_t w, h;
-        if (!parse_size(c->sizes.v[i], &w, &h)) continue;
+        if (!catalog_parse_size(c->sizes.v[i], &w, &h)) continue;
         /* The sizes are rounded to multiples of 64 or so, hence nearest, and the largest of equals. */
         double off = fabs(log((double)w / (double)h) - want);
         if (off < best - 1e-9 || (off < best + 1e-9 && w * h > *width * *height)) {
@@ -179,9 +169,14 @@ static bool finish_picture(struct pictures *p, struct image_event *in, struct pi
                            struct err *e)
 {
     char seed[24], parameters[160];
+    size_t n;
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)in->seed);
-    snprintf(parameters, sizeof parameters, "steps %d, guidance %g, size %dx%d", p->facts.steps,
-             p->facts.guidance, in->image.width, in->image.height);
+    n = (size_t)snprintf(parameters, sizeof parameters, "steps %d, guidance %g, size %dx%d", p->facts.steps,
+                         p->facts.guidance, in->image.width, in->image.height);
+    if (p->facts.draw_width && p->facts.draw_width != in->image.width) {
+        snprintf(parameters + n, sizeof parameters - n, ", drawn at %dx%d", p->facts.draw_width,
+                 p->facts.draw_height);
+    }
     const struct image_text text[] = {
         { "prompt", p->prompt },      { "seed", seed },         { "model", p->facts.model },
         { "parameters", parameters }, { "Software", "hearth" },
@@ -261,9 +256,9 @@ static bool copy_facts(struct pictures *p, const struct picture_request *q, stru
     if (!r->steps) r->steps = info->default_steps;
     if (r->guidance < 0 && c && c->guidance > 0) r->guidance = (float)c->guidance;
     if (r->guidance < 0) r->guidance = info->default_guidance;
+    int64_t w = 0, h = 0;
     if (!r->init && !r->width) {
-        int64_t w = 0, h = 0;
-        if (c && c->size && parse_size(c->size, &w, &h)) {
+        if (c && catalog_parse_size(c->size, &w, &h)) {
             r->width = (int)w;
             r->height = (int)h;
         } else {
@@ -271,12 +266,24 @@ static bool copy_facts(struct pictures *p, const struct picture_request *q, stru
             r->height = info->default_height;
         }
     }
+    if (r->init && !r->width) { /* the input picture's own, as the engine would have it */
+        int m = info->size_multiple, wide = r->init->width + r->expand_left + r->expand_right,
+            high = r->init->height + r->expand_top + r->expand_bottom;
+        r->width = (wide + m - 1) / m * m;
+        r->height = (high + m - 1) / m * m;
+    }
+    if (c && catalog_parse_size(c->native, &w, &h)) {
+        r->draw_width = (int)w;
+        r->draw_height = (int)h;
+    }
     r->seed = q->has_seed ? q->seed : any;
     p->facts = (struct picture_facts){ .model = model_id(p->model),
                                        .n = r->n,
                                        .width = r->width,
                                        .height = r->height,
                                        .steps = r->steps,
+                                       .draw_width = r->draw_width,
+                                       .draw_height = r->draw_height,
                                        .guidance = (double)r->guidance,
                                        .seed = r->seed };
     p->prompt = strdup(q->prompt);

@@ -65,6 +65,7 @@ void pictures_free(struct pictures *p);
 struct picture_facts {
     const char *model;
     int n, width, height, steps;
+    int draw_width, draw_height; /* what the network draws, when that is scaled to the size; else 0 */
     double guidance;
     uint64_t seed;
 };

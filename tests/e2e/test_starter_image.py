@@ -8,6 +8,7 @@ import subprocess
 import numpy as np
 import PIL.Image
 import pytest
+import requests
 
 import judge
 from conftest import BIN, ROOT, Server
@@ -82,3 +83,71 @@ def test_command(starter, folder, tmp_path):
     assert "cat face" in judge.best(image)
     near(image, case["picture"])
     assert out.read_bytes() == draw(starter, prompt=case["prompt"], seed=case["seed"])
+
+
+# ---- other sizes: the picture of 128x128, scaled ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", ["256x256", "512x512", "640x640", "1024x1024"])
+def test_larger_sizes(starter, size):
+    case, side = CASES[0], int(size.split("x")[0])
+    image = picture(draw(starter, prompt=case["prompt"], seed=case["seed"], size=size))
+    assert image.size == (side, side) and image.info["parameters"].endswith(f"size {size}, drawn at 128x128")
+    assert "red apple" in judge.best(image)
+    small = np.asarray(picture(draw(starter, prompt=case["prompt"], seed=case["seed"])), "i4")
+    back = np.asarray(image.resize((128, 128), PIL.Image.Resampling.BOX), "i4")
+    assert np.abs(back - small).mean() < 2  # the same picture, not one drawn at that size
+
+
+def test_sizes_of_the_other_ways(starter, folder, tmp_path):
+    url = "/inference/v1/workflows/accounts/hearth/models/starter-image/text_to_image"
+    r = starter.post(url, {"prompt": "a pizza", "seed": 4, "aspect_ratio": "1:1"}, headers={"Accept": "image/png"})
+    assert r.status_code == 200 and picture(r.content).size == (1024, 1024) and "pizza" in judge.best(picture(r.content))
+    r = command(folder, "a pizza", "--seed", "4", "--size", "1024x1024", "-o", str(tmp_path / "pizza.png"))
+    assert r.returncode == 0 and picture((tmp_path / "pizza.png").read_bytes()).tobytes() == picture(starter.post(
+        url, {"prompt": "a pizza", "seed": 4, "aspect_ratio": "1:1"}, headers={"Accept": "image/png"}).content).tobytes()
+
+
+@pytest.mark.parametrize("fields", [{"size": "300x300"}, {"size": "1792x1024"}, {"size": "512x256"}, {"width": 2048, "height": 2048}, {"aspect_ratio": "16:9"}])
+def test_other_sizes_are_refused(starter, fields):
+    r = starter.post("/v1/images/generations", {"model": "starter-image", "prompt": "a pizza", **fields})
+    assert r.status_code == 400 and r.json()["error"]["param"] == "size"
+    assert "128x128, 256x256, 512x512, 640x640, 1024x1024" in r.json()["error"]["message"]
+
+
+def edit(s, image, mask=None, **fields):
+    def png(x):
+        out = io.BytesIO()
+        x.save(out, "PNG")
+        return out.getvalue()
+
+    files = {"image": ("a.png", png(image), "image/png")} | ({"mask": ("m.png", png(mask), "image/png")} if mask else {})
+    data = {"model": "starter-image", "prompt": "a red apple", "response_format": "b64_json", "seed": "1", **fields}
+    return requests.post(s.url + "/v1/images/edits", data=data, files=files, timeout=120)
+
+
+def test_image_to_image(starter):
+    apple = picture(draw(starter, prompt="a red apple", seed=1, size="512x512"))
+    for size, fields in [((512, 512), {}), ((256, 256), {"size": "256x256"})]:
+        r = edit(starter, apple, strength="0.5", **fields)
+        assert r.status_code == 200, r.text
+        got = picture(base64.b64decode(r.json()["data"][0]["b64_json"]))
+        assert got.size == size and "red apple" in judge.best(got)
+    # What is not masked must come back as it was: that takes the size that is drawn.
+    mask = PIL.Image.new("L", apple.size, 255)
+    r = edit(starter, apple, mask)
+    assert r.status_code == 400 and "with a mask or an expansion starter-image makes 128x128 only, got 512x512" in r.json()["error"]["message"]
+    small, left = apple.resize((128, 128)), PIL.Image.new("L", (128, 128), 0)
+    left.paste(255, (0, 0, 64, 128))
+    r = edit(starter, small, left)
+    assert r.status_code == 200, r.text
+    got = picture(base64.b64decode(r.json()["data"][0]["b64_json"]))
+    assert got.crop((64, 0, 128, 128)).tobytes() == small.crop((64, 0, 128, 128)).tobytes()
+    r = edit(starter, apple.crop((0, 0, 512, 256)))
+    assert r.status_code == 400 and "starter-image draws 128x128 and pictures of that shape, got 512x256" in r.json()["error"]["message"]
+
+
+def test_stream_says_the_size(starter):
+    r = edit(starter, picture((GOLDEN / "0.png").read_bytes()), stream="true", partial_images="1", steps="4")
+    got = [json.loads(x[6:]) for x in r.text.split("\n") if x.startswith("data: {")]
+    assert [(e["type"], e["size"]) for e in got] == [("image_edit.partial_image", "128x128"), ("image_edit.completed", "128x128")]
