@@ -38,6 +38,7 @@ struct matrix {
     const void *data; /* rows of dtype_row_bytes(type, n_in), no padding */
     const float *scale;
     int64_t scale_rows, scale_cols;
+    bool stay; /* F16 and BF16: better read from the file at every use than copied (F8 always is) */
 };
 
 /* How the parts of one layer stand in its output. CONCAT: after each other (q, k, v). PAIRED: two parts of equal

@@ -20,9 +20,8 @@
 struct image_model;
 
 struct image_options {
-    int queue_limit;         /* requests waiting; 0: 64 */
-    size_t max_pixels;       /* of one picture; 0: 4 Mi */
-    bool keep_text_encoders; /* false: their pages may be dropped between requests when memory is short */
+    int queue_limit;   /* requests waiting; 0: 64 */
+    size_t max_pixels; /* of one picture; 0: 4 Mi */
 };
 
 /* path: a diffusers folder, or a single-file checkpoint in an original layout (recognised by its tensor names). Single files

@@ -119,6 +119,15 @@ void nn_owner_free(struct nn_owner *o)
     *o = (struct nn_owner){ 0 };
 }
 
+void nn_owner_rest(const struct nn_owner *o)
+{
+    for (int i = 0; i < o->n_linear; i++) {
+        for (int k = 0; k < o->linear[i]->n_parts; k++) {
+            if (o->linear[i]->view[k]) weights_forget(o->linear[i]->file, o->linear[i]->view[k]);
+        }
+    }
+}
+
 static void *own_memory(struct nn_owner *o, struct nn_source *s, size_t n, size_t size)
 {
     size_t bytes;
@@ -249,7 +258,7 @@ static bool find_matrix(struct nn_owner *o, struct nn_source *s, const char *mod
         problem(s, "%s.weight: type %s is not read here", module, dtype_info(t->type)->name);
         return false;
     }
-    *m = (struct matrix){ .type = t->type, .n_out = n_out, .n_in = n_in };
+    *m = (struct matrix){ .type = t->type, .n_out = n_out, .n_in = n_in, .stay = s->stay };
     if (p.transposed || p.swap_halves) {
         m->data = rearranged(o, s, t, &p, n_out, n_in);
         if (!m->data) return false;
@@ -314,9 +323,12 @@ struct nn_linear *nn_linear_load(struct nn_owner *o, struct nn_source *s, int n_
             problem(s, "%s.weight: no memory", part[0]);
             l = NULL;
         } else {
-            *l = (struct nn_linear){
-                .base = base, .n_in = n_in, .n_out = linear_n_out(base), .id = l->id, .n_parts = n_parts
-            };
+            *l = (struct nn_linear){ .base = base,
+                                     .n_in = n_in,
+                                     .n_out = linear_n_out(base),
+                                     .id = l->id,
+                                     .n_parts = n_parts,
+                                     .file = s->w };
             int64_t at = 0;
             for (int i = 0; i < n_parts; i++) {
                 l->name[i] = strdup(part[i]);
@@ -324,7 +336,10 @@ struct nn_linear *nn_linear_load(struct nn_owner *o, struct nn_source *s, int n_
                 l->rows[i] = rows[i];
                 at += join == LINEAR_CONCAT ? rows[i] : 0;
                 /* Rows of one tensor may serve several layers; its pages return from the file when they do. */
-                if (linear_is_copy(base)) weights_forget(s->w, whole[i]);
+                if (linear_is_copy(base))
+                    weights_forget(s->w, whole[i]);
+                else
+                    l->view[i] = whole[i];
             }
         }
     }

@@ -39,7 +39,8 @@ struct nn_source {
     const char *prefix;  /* before every name in the file: "", "first_stage_model." */
     nn_locate_fn locate; /* NULL: the file uses the canonical names */
     const void *locate_arg;
-    const char *what;    /* "FLUX transformer": for messages */
+    const char *what; /* "FLUX transformer": for messages */
+    bool stay;        /* 16-bit matrices are read from the file at every use: for what a request uses once */
     struct buf problems; /* one line per tensor that is missing or does not match */
     int n_problems;
     bool f32; /* set while loading: some matrix is F32, so products must stay exact to 1e-4 */
@@ -67,6 +68,8 @@ struct nn_linear {
     int id, n_parts;
     char *name[NN_PARTS]; /* canonical module names, without .weight: what a LoRA addresses */
     int64_t row0[NN_PARTS], rows[NN_PARTS];
+    const struct weights *file;
+    const struct tensor *view[NN_PARTS]; /* of the file, read at every use; NULL: a copy */
 };
 
 struct nn_owner {
@@ -77,6 +80,8 @@ struct nn_owner {
     int n_linear, cap_linear;
 };
 void nn_owner_free(struct nn_owner *o);
+/* The pages of weights that are read from the file may go; they come back when they are read again. */
+void nn_owner_rest(const struct nn_owner *o);
 
 /* The loaders answer NULL after noting the problem in the source. A layer's parts are canonical module names; part i has
  * rows[i] outputs, all have n_in inputs. bias: NN_BIAS the file must have one, NN_NO_BIAS it is not looked for, NN_MAYBE_BIAS

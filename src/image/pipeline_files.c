@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "image/pipeline.h"
 
@@ -84,9 +85,17 @@ static bool open_component(struct pipeline *p, const char *dir, const char *name
     return false;
 }
 
+/* Weights of more than half of the memory would not fit beside everything else once they were copied: a mapped file the kernel may
+ * drop and read again, a copy it may not. */
+static bool too_large_to_copy(const struct weights *w)
+{
+    return weights_bytes(w) / (size_t)sysconf(_SC_PAGESIZE) > (size_t)sysconf(_SC_PHYS_PAGES) / 2;
+}
+
 static struct nn_source source(struct pipeline *p, struct weights *w, const char *what)
 {
-    return (struct nn_source){ .dev = p->dev, .w = w, .what = what, .prefix = "" };
+    return (
+        struct nn_source){ .dev = p->dev, .w = w, .what = what, .prefix = "", .stay = too_large_to_copy(w) };
 }
 
 static bool load_clip_folder(struct pipeline *p, const char *dir, int which, struct err *e)
@@ -240,6 +249,7 @@ static bool inside_or_beside(struct pipeline *p, struct weights *main, const cha
     if (!open_file(p, file.s, &w, e)) return false;
     s->w = w;
     s->prefix = "";
+    s->stay = too_large_to_copy(w);
     return true;
 }
 

@@ -44,6 +44,7 @@ static bool encode(const struct pipeline *p, struct nn_ctx *c, const struct imag
     clip_encode(p->clip[0], c, ids, n_clip, 0, NULL, positive->pooled);
     if (!t5_tokenizer_encode(p->t5_tokenizer, r->prompt, len, ids, p->n_t5, NULL, e)) return false;
     t5_encode(p->t5, c, ids, p->n_t5, positive->context);
+    nn_owner_rest(t5_owner(p->t5));
     return true;
 }
 

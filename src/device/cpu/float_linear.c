@@ -2,9 +2,9 @@
  *
  * Weights  F32 are multiplied in f32; F16, BF16 (and quantised parts of a mixed layer) become bf16. Both are packed once
  *          into panels, and the file's pages are not needed any more. F8 stays in the file, one byte a weight (a FLUX
- *          transformer has 12 GB of them): each strip of panels is expanded into the thread's scratch and used for up
- *          to a thousand rows. e4m3 is exact in bf16; scales of a tensor or a row multiply the finished sums, scales
- *          of smaller blocks the weights before they are rounded to bf16.
+ *          transformer has 12 GB of them), and so do 16-bit matrices that ask for it: each strip of panels is expanded
+ *          into the thread's scratch and used for up to a thousand rows. e4m3 is exact in bf16; scales of a tensor or a
+ *          row multiply the finished sums, scales of smaller blocks the weights before they are rounded to bf16.
  * Blocking a task is a strip of panels by a block of rows; its sums stay in the second cache while k passes by in
  *          chunks whose B tiles fit the first one. */
 #include <stdatomic.h>
@@ -37,6 +37,11 @@ static size_t panel_bytes(const struct float_linear *l) { return (size_t)l->kb *
 static bool is_f8(enum dtype t) { return t == DT_F8_E4M3 || t == DT_F8_E5M2; }
 
 static bool is_float(enum dtype t) { return t == DT_F32 || t == DT_F16 || t == DT_BF16 || is_f8(t); }
+
+static bool stays(const struct matrix *m)
+{
+    return is_f8(m->type) || (m->stay && (m->type == DT_F16 || m->type == DT_BF16));
+}
 
 static bool block_scaled(const struct matrix *m) { return m->scale && m->scale_cols < m->n_in; }
 
@@ -199,7 +204,7 @@ bool float_linear_new(struct device *d, struct float_linear **out, const struct 
         if (i == 0 || join == LINEAR_CONCAT) l->n_out += part[i].n_out;
         l->f32 |= part[i].type == DT_F32;
         mixed |= part[i].type != part[0].type || !is_float(part[i].type);
-        l->view &= is_f8(part[i].type);
+        l->view &= stays(&part[i]);
     }
     l->view &= !mixed;
     l->kb = (l->n_in + (l->f32 ? 15 : 31)) / (l->f32 ? 16 : 32);
