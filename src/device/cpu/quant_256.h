@@ -174,10 +174,16 @@ INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const en
     }
 QUANT_FORMATS(DOT)
 
-static void dot(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
-                const unsigned char *panel, int cols, float (*out)[QUANT_GROUP])
+static void dot_group(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
+                      const unsigned char *panel, int cols, float (*out)[QUANT_GROUP])
 {
     QUANT_CHOOSE(f, dot, group, n_blocks, panel, cols, out);
+}
+
+static void dot(const struct quant_format *f, const unsigned char *const *group, int n_groups,
+                int64_t n_blocks, const unsigned char *panel, int cols, quant_sums *out)
+{
+    for (int g = 0; g < n_groups; g++) dot_group(f, group[g], n_blocks, panel, cols, out[g]);
 }
 
 /* quant_round_block() in vectors. */

@@ -1,144 +1,178 @@
-/* quant_avx512.c - the quantised product with 512-bit VNNI: 16 weight rows in the lanes, up to 12 activation rows. */
+/* quant_avx512.c - the quantised product with 512-bit VNNI: 16 weight rows in the lanes; two groups of them with up to 6
+ * activation rows at a time, so that a row's bytes are loaded once for 32 weight rows. */
 #include "device/cpu/quant_512.h"
 
-/* Rows of a panel: 12 sums and 12 integer sums leave registers for the weights. */
+/* Rows of a panel: twice what two groups' sums and integer sums leave room for in the registers. */
 #define COLS 12
 /* Bytes ahead of the present block that weights are asked for: far enough for DRAM, one page at most. */
 #define AHEAD 4096
 
-/* acc + the four products of each lane's bytes of w with the four bytes at q. Written out because compilers load the
- * broadcast into a register of its own first, and there are none to spare. */
-INLINE __m512i dot4(__m512i acc, __m512i w, const unsigned char *q)
+/* acc + the four products of each lane's bytes of w with the four bytes at q. */
+INLINE __m512i dot4(__m512i acc, __m512i w, __m512i q)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(q));
+    return acc;
+}
+
+/* The same with q in memory. Written out because compilers load the broadcast into a register of its own first, and there
+ * are none to spare. */
+INLINE __m512i dot4_at(__m512i acc, __m512i w, const unsigned char *q)
 {
     __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(w), "m"(*(const int32_t(*)[1])q));
     return acc;
 }
 
-/* Words [j0, j1) of a block times P rows: acc[c] starts from -offset * (sum of the row's q). */
-INLINE void integer_dots(const int bits, const bool iq4, const int offset, const int P,
-                         const unsigned char *planes, const unsigned char *q, const unsigned char *neg,
-                         const int j0, const int j1, __m512i *acc)
+/* Words [j0, j1) of a block of G groups times P rows: acc[g * P + c] starts from -offset * (sum of the row's q). */
+INLINE void integer_dots(const int bits, const bool iq4, const int offset, const int G, const int P,
+                         const unsigned char *const planes[2], const unsigned char *q,
+                         const unsigned char *neg, const int j0, const int j1, __m512i *acc)
 {
     const int shift = offset == 128 ? 0 : offset == 32 ? 2 : offset == 16 ? 3 : offset == 8 ? 4 : 5;
-    UNROLL for (int c = 0; c < P; c++) acc[c] =
-        offset ? _mm512_srai_epi32(int_at(neg + 4 * c), (unsigned)shift) : _mm512_setzero_si512();
+    UNROLL for (int c = 0; c < P; c++)
+    {
+        __m512i start =
+            offset ? _mm512_srai_epi32(int_at(neg + 4 * c), (unsigned)shift) : _mm512_setzero_si512();
+        UNROLL for (int g = 0; g < G; g++) acc[g * P + c] = start;
+    }
     UNROLL for (int j = j0; j < j1; j++)
     {
-        __m512i w = word(bits, iq4, planes, j);
-        UNROLL for (int c = 0; c < P; c++) acc[c] = dot4(acc[c], w, q + 32 * c + 4 * j);
+        __m512i w[2];
+        UNROLL for (int g = 0; g < G; g++) w[g] = word(bits, iq4, planes[g], j);
+        UNROLL for (int c = 0; c < P; c++)
+        {
+            if (G == 1) {
+                acc[c] = dot4_at(acc[c], w[0], q + 32 * c + 4 * j);
+            } else {
+                __m512i x = int_at(q + 32 * c + 4 * j);
+                UNROLL for (int g = 0; g < G; g++) acc[g * P + c] = dot4(acc[g * P + c], w[g], x);
+            }
+        }
     }
 }
 
+/* Rows c0 .. c0 + P of a panel of `cols` with all 16 rows of G groups. */
 INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const enum quant_scales scales,
-                      const int P, const unsigned char *planes, int64_t n_blocks, const unsigned char *panel,
-                      int cols, int c0, float (*out)[QUANT_GROUP])
+                      const int G, const int P, const unsigned char *const *group, int64_t n_blocks,
+                      const unsigned char *panel, int cols, int c0, quant_sums *out)
 {
     const size_t plane_bytes = (size_t)bits * 64;
     const bool by_256 = scales != QS_F16 && scales != QS_F16_MIN;
-    const unsigned char *s = planes + plane_bytes * (size_t)n_blocks;
-    __m512 sum[COLS];
-    UNROLL for (int c = 0; c < P; c++) sum[c] = _mm512_setzero_ps();
+    const bool has_min = scales == QS_F16_MIN || scales == QS_K_MIN || scales == QS_K16_MIN;
+    const unsigned char *planes[2] = { group[0], group[G - 1] }, *s[2];
+    /* Where the second group follows the first, what comes next for either lies behind both. */
+    const size_t gap = (size_t)((uintptr_t)group[G - 1] - (uintptr_t)group[0]);
+    const size_t skip = gap < 2 * plane_bytes * (size_t)n_blocks ? gap : 0;
+    const int64_t last_near = n_blocks - (int64_t)(AHEAD / plane_bytes);
+    __m512 sum[2 * COLS];
+    UNROLL for (int g = 0; g < G; g++) s[g] = planes[g] + plane_bytes * (size_t)n_blocks;
+    UNROLL for (int i = 0; i < G * P; i++) sum[i] = _mm512_setzero_ps();
     for (int64_t b0 = 0; b0 < n_blocks; b0 += by_256 ? 8 : 1) {
-        __m512 d_all = _mm512_setzero_ps(), m_all = _mm512_setzero_ps();
-        if (by_256) {
-            d_all = halves16(s);
-            s += 32;
-            if (scales == QS_K_MIN || scales == QS_K16_MIN) {
-                m_all = negated(halves16(s));
-                s += 32;
-            }
+        __m512 d_all[2], m_all[2];
+        UNROLL for (int g = 0; g < G; g++)
+        {
+            d_all[g] = m_all[g] = _mm512_setzero_ps();
+            if (!by_256) continue;
+            d_all[g] = halves16(s[g]);
+            s[g] += 32;
+            if (!has_min) continue;
+            m_all[g] = negated(halves16(s[g]));
+            s[g] += 32;
         }
         for (int i = 0; i < (by_256 ? 8 : 1); i++) {
             const unsigned char *q = panel + 32 * c0, *side = panel + 32 * cols + 4 * c0;
-            for (int l = 0; l < bits; l++) _mm_prefetch((const char *)planes + AHEAD + 64 * l, _MM_HINT_T0);
-            __m512i acc[COLS];
-            if (scales != QS_K16 && scales != QS_K16_MIN) {
-                __m512 d, m = _mm512_setzero_ps();
-                if (scales == QS_F16 || scales == QS_F16_MIN) {
-                    d = halves16(s);
-                    s += 32;
-                    if (scales == QS_F16_MIN) {
-                        m = halves16(s);
-                        s += 32;
+            const size_t ahead = AHEAD + (b0 + i < last_near ? 0 : skip);
+            UNROLL for (int g = 0; g < G; g++) UNROLL for (int l = 0; l < bits; l++)
+                _mm_prefetch((const char *)planes[g] + ahead + 64 * l, _MM_HINT_T0);
+            __m512i acc[2 * COLS];
+            const int halves = scales == QS_K16 || scales == QS_K16_MIN ? 2 : 1;
+            UNROLL for (int h = 0; h < halves; h++)
+            {
+                __m512 d[2], m[2];
+                UNROLL for (int g = 0; g < G; g++)
+                {
+                    m[g] = _mm512_setzero_ps();
+                    if (scales == QS_F16 || scales == QS_F16_MIN) {
+                        d[g] = halves16(s[g]);
+                        s[g] += 32;
+                        if (has_min) {
+                            m[g] = halves16(s[g]);
+                            s[g] += 32;
+                        }
+                    } else if (scales == QS_K_MIN) {
+                        d[g] = _mm512_mul_ps(d_all[g], unsigned16(s[g]));
+                        m[g] = _mm512_mul_ps(m_all[g], unsigned16(s[g] + 16));
+                        s[g] += 32;
+                    } else if (scales == QS_K16_MIN) {
+                        __m512i both = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)s[g]));
+                        d[g] = _mm512_mul_ps(
+                            d_all[g], _mm512_cvtepi32_ps(_mm512_and_si512(both, _mm512_set1_epi32(15))));
+                        m[g] = _mm512_mul_ps(m_all[g], _mm512_cvtepi32_ps(_mm512_srli_epi32(both, 4)));
+                        s[g] += 16;
+                    } else {
+                        d[g] = _mm512_mul_ps(d_all[g], signed16(s[g]));
+                        s[g] += 16;
                     }
-                } else if (scales == QS_K_MIN) {
-                    d = _mm512_mul_ps(d_all, unsigned16(s));
-                    m = _mm512_mul_ps(m_all, unsigned16(s + 16));
-                    s += 32;
-                } else {
-                    d = _mm512_mul_ps(d_all, signed16(s));
-                    s += 16;
                 }
-                integer_dots(bits, iq4, offset, P, planes, q, side + 8 * cols, 0, 8, acc);
+                const unsigned char *neg = side + (halves == 2 ? 12 + 4 * h : 8) * cols;
+                integer_dots(bits, iq4, offset, G, P, planes, q, neg, 8 / halves * h, 8 / halves * (h + 1),
+                             acc);
                 UNROLL for (int c = 0; c < P; c++)
                 {
-                    sum[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[c]),
-                                             _mm512_mul_ps(d, float_at(side + 4 * c)), sum[c]);
-                    if (offset == 0) sum[c] = _mm512_fmadd_ps(m, float_at(side + 4 * cols + 4 * c), sum[c]);
-                }
-            } else {
-                UNROLL for (int h = 0; h < 2; h++, s += 16)
-                {
-                    __m512 d, m = _mm512_setzero_ps();
-                    if (scales == QS_K16) {
-                        d = _mm512_mul_ps(d_all, signed16(s));
-                    } else {
-                        __m512i both = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)s));
-                        d = _mm512_mul_ps(d_all,
-                                          _mm512_cvtepi32_ps(_mm512_and_si512(both, _mm512_set1_epi32(15))));
-                        m = _mm512_mul_ps(m_all, _mm512_cvtepi32_ps(_mm512_srli_epi32(both, 4)));
-                    }
-                    const unsigned char *neg = side + (12 + 4 * h) * cols;
-                    integer_dots(bits, iq4, offset, P, planes, q, neg, 4 * h, 4 * h + 4, acc);
-                    UNROLL for (int c = 0; c < P; c++)
+                    __m512 x_scale = float_at(side + 4 * c), x_sum = _mm512_setzero_ps();
+                    if (has_min && halves == 1) x_sum = float_at(side + 4 * cols + 4 * c);
+                    if (has_min &&
+                        halves == 2) /* x_scale * (float)sum: neg is -128 sum, a power of two is exact */
+                        x_sum = _mm512_mul_ps(_mm512_mul_ps(x_scale, _mm512_set1_ps(-0.0078125f)),
+                                              _mm512_cvtepi32_ps(int_at(neg + 4 * c)));
+                    UNROLL for (int g = 0; g < G; g++)
                     {
-                        __m512 x_scale = float_at(side + 4 * c);
-                        sum[c] =
-                            _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[c]), _mm512_mul_ps(d, x_scale), sum[c]);
-                        if (offset ==
-                            0) { /* x_scale * (float)sum: neg is -128 sum, and a power of two is exact */
-                            __m512 n = _mm512_cvtepi32_ps(int_at(neg + 4 * c));
-                            __m512 x_sum =
-                                _mm512_mul_ps(_mm512_mul_ps(x_scale, _mm512_set1_ps(-0.0078125f)), n);
-                            sum[c] = _mm512_fmadd_ps(m, x_sum, sum[c]);
-                        }
+                        __m512 *v = &sum[g * P + c];
+                        *v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[g * P + c]), _mm512_mul_ps(d[g], x_scale),
+                                             *v);
+                        if (has_min) *v = _mm512_fmadd_ps(m[g], x_sum, *v);
                     }
                 }
             }
-            planes += plane_bytes;
+            UNROLL for (int g = 0; g < G; g++) planes[g] += plane_bytes;
             panel += cols * QUANT_ROW_BLOCK_BYTES;
         }
     }
-    UNROLL for (int c = 0; c < P; c++) _mm512_storeu_ps(out[c0 + c], sum[c]);
+    UNROLL for (int g = 0; g < G; g++) UNROLL for (int c = 0; c < P; c++)
+        _mm512_storeu_ps(out[g][c0 + c], sum[g * P + c]);
 }
 
 /* Row counts that have code of their own; those between are done in two goes (a build of all takes minutes with checks). */
-#define CASE(P, ...)                                                                                         \
+#define CASE(G, P, ...)                                                                                      \
     if (cols - c >= P) {                                                                                     \
-        dot_fixed(__VA_ARGS__, P, group, n_blocks, panel, cols, c, out);                                     \
+        dot_fixed(__VA_ARGS__, G, P, group, n_blocks, panel, cols, c, out);                                  \
         c += P;                                                                                              \
         continue;                                                                                            \
     }
 #define DOT(name, ...)                                                                                       \
-    static void dot_##name(const unsigned char *group, int64_t n_blocks, const unsigned char *panel,         \
-                           int cols, float(*out)[QUANT_GROUP])                                               \
+    static void dot_##name(const unsigned char *const *group, int n_groups, int64_t n_blocks,                \
+                           const unsigned char *panel, int cols, quant_sums *out)                            \
     {                                                                                                        \
-        for (int c = 0; c < cols;) {                                                                         \
-            CASE(12, __VA_ARGS__)                                                                            \
-            CASE(8, __VA_ARGS__)                                                                             \
-            CASE(6, __VA_ARGS__)                                                                             \
-            CASE(4, __VA_ARGS__)                                                                             \
-            CASE(3, __VA_ARGS__)                                                                             \
-            CASE(2, __VA_ARGS__)                                                                             \
-            CASE(1, __VA_ARGS__)                                                                             \
+        for (int c = 0; c < cols && n_groups == 1;) {                                                        \
+            CASE(1, 12, __VA_ARGS__)                                                                         \
+            CASE(1, 8, __VA_ARGS__)                                                                          \
+            CASE(1, 4, __VA_ARGS__)                                                                          \
+            CASE(1, 2, __VA_ARGS__)                                                                          \
+            CASE(1, 1, __VA_ARGS__)                                                                          \
+        }                                                                                                    \
+        for (int c = 0; c < cols && n_groups == 2;) {                                                        \
+            CASE(2, 6, __VA_ARGS__)                                                                          \
+            CASE(2, 4, __VA_ARGS__)                                                                          \
+            CASE(2, 3, __VA_ARGS__)                                                                          \
+            CASE(2, 2, __VA_ARGS__)                                                                          \
+            CASE(2, 1, __VA_ARGS__)                                                                          \
         }                                                                                                    \
     }
 QUANT_FORMATS(DOT)
 
-static void dot(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
-                const unsigned char *panel, int cols, float (*out)[QUANT_GROUP])
+static void dot(const struct quant_format *f, const unsigned char *const *group, int n_groups,
+                int64_t n_blocks, const unsigned char *panel, int cols, quant_sums *out)
 {
-    QUANT_CHOOSE(f, dot, group, n_blocks, panel, cols, out);
+    QUANT_CHOOSE(f, dot, group, n_groups, n_blocks, panel, cols, out);
 }
 
 /* quant_round_block() in vectors. */

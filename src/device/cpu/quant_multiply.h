@@ -1,6 +1,8 @@
 /* quant_multiply.h - the walk of one thread over its groups: every instruction set's file includes it and supplies
  *
- *     dot(format, group, n_blocks, panel, cols, out)   out[c][16]: all 16 rows of a group with `cols` activation rows
+ *     dot(format, group, n_groups, n_blocks, panel, cols, out)
+ *
+ *         out[g][c][16]: all 16 rows of one or two groups of a format with `cols` activation rows
  *
  * so that the epilogue is compiled for that instruction set too. */
 #ifndef HEARTH_DEVICE_CPU_QUANT_MULTIPLY_H
@@ -11,8 +13,9 @@
 #include "device/cpu/epilogue.h"
 #include "device/cpu/quant.h"
 
-typedef void quant_dot(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
-                       const unsigned char *panel, int cols, float (*out)[QUANT_GROUP]);
+typedef float quant_sums[QUANT_COLS][QUANT_GROUP];
+typedef void quant_dot(const struct quant_format *f, const unsigned char *const *group, int n_groups,
+                       int64_t n_blocks, const unsigned char *panel, int cols, quant_sums *out);
 
 /* F(name, bits, iq4, offset, scales) for each format: their functions are made from one that is inlined with these
  * constants. */
@@ -89,29 +92,38 @@ static inline void quant_store(const struct quant_job *j, int64_t row, int cols,
     }
 }
 
+static inline int quant_rows_left(const struct quant_part *p, int64_t in_part)
+{
+    int64_t left = p->n_out - in_part * QUANT_GROUP;
+    return left < QUANT_GROUP ? (int)left : QUANT_GROUP;
+}
+
+/* Two groups at a time: gate and up, or neighbours. */
 static inline void quant_multiply_direct(const struct quant_job *j, int64_t g0, int64_t g1, quant_dot *dot)
 {
     const struct quant_panels *x = &j->panels;
-    size_t row_bytes = (size_t)x->n_blocks * QUANT_ROW_BLOCK_BYTES;
-    for (int64_t g = g0; g < g1; g++) {
+    const size_t row_bytes = (size_t)x->n_blocks * QUANT_ROW_BLOCK_BYTES;
+    const bool paired = j->join == LINEAR_PAIRED;
+    int n;
+    for (int64_t g = g0; g < g1; g += n) {
         int64_t in_part, first_out;
-        const struct quant_part *p = quant_locate(j, g, &in_part, &first_out);
-        const unsigned char *group = p->data + (size_t)in_part * p->group_bytes;
-        int n = (int)(p->n_out - in_part * QUANT_GROUP < QUANT_GROUP ? p->n_out - in_part * QUANT_GROUP
-                                                                     : QUANT_GROUP);
+        const struct quant_part *p = quant_locate(j, g, &in_part, &first_out), *up = j->part + 1;
+        const unsigned char *group[2] = { p->data + (size_t)in_part * p->group_bytes };
+        n = !paired && g + 1 < g1 && in_part + 1 < p->n_groups ? 2 : 1;
+        group[1] = paired ? up->data + (size_t)g * up->group_bytes : group[0] + p->group_bytes;
         for (int64_t r = 0; r < x->n; r += x->width) {
-            int cols = (int)(x->n - r < x->width ? x->n - r : x->width);
+            const int cols = (int)(x->n - r < x->width ? x->n - r : x->width);
             const unsigned char *panel = x->data + (size_t)r * row_bytes;
-            _Alignas(64) float v[QUANT_COLS][QUANT_GROUP];
-            _Alignas(64) float v2[QUANT_COLS][QUANT_GROUP];
-            dot(p->format, group, x->n_blocks, panel, cols, v);
-            if (j->join == LINEAR_PAIRED) {
-                const struct quant_part *up = j->part + 1;
-                dot(up->format, up->data + (size_t)g * up->group_bytes, x->n_blocks, panel, cols, v2);
-                quant_store(j, j->row0 + r, cols, first_out, n, p->n_out, v, v2);
+            _Alignas(64) quant_sums v[2];
+            if (paired && up->format != p->format) {
+                dot(p->format, group, 1, x->n_blocks, panel, cols, v);
+                dot(up->format, group + 1, 1, x->n_blocks, panel, cols, v + 1);
             } else {
-                quant_store(j, j->row0 + r, cols, first_out, n, p->n_out, v, NULL);
+                dot(p->format, group, paired ? 2 : n, x->n_blocks, panel, cols, v);
             }
+            for (int i = 0; i < n; i++)
+                quant_store(j, j->row0 + r, cols, first_out + i * QUANT_GROUP,
+                            quant_rows_left(p, in_part + i), p->n_out, v[i], paired ? v[1] : NULL);
         }
     }
 }
@@ -120,12 +132,14 @@ typedef void quant_unpack(const struct quant_format *f, const unsigned char *gro
                           unsigned char *out);
 /* Called before dot() whenever its row count or the size of its granules changes. */
 typedef void quant_setup(int cols, bool by_16);
+typedef void quant_dot_unpacked(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
+                                const unsigned char *panel, int cols, float (*out)[QUANT_GROUP]);
 
 /* Groups are unpacked in lots that fit the second-level cache. A piece of a panel that stays in the first level passes over
  * all groups of a lot before its next piece, so sums are kept in memory between pieces: dot() adds to `out`. */
 static inline void quant_multiply_unpacked(const struct quant_job *j, int64_t g0, int64_t g1,
                                            unsigned char *buf, quant_unpack *unpack, quant_setup *setup,
-                                           quant_dot *dot)
+                                           quant_dot_unpacked *dot)
 {
     enum { PIECE = 20 << 10 };
     const struct quant_panels *x = &j->panels;
@@ -136,8 +150,7 @@ static inline void quant_multiply_unpacked(const struct quant_job *j, int64_t g0
     if (lot < 1) lot = 1;
     int set_cols = 0;
     bool set_by_16 = false;
-    typedef float sums[QUANT_COLS][QUANT_GROUP];
-    sums *v = (sums *)(buf + (size_t)(lot * parts) * each);
+    quant_sums *v = (quant_sums *)(buf + (size_t)(lot * parts) * each);
     for (; g0 < g1; g0 += lot) {
         int64_t n_groups = g1 - g0 < lot ? g1 - g0 : lot, in_part, first_out;
         for (int64_t i = 0; i < n_groups * parts; i++) {
@@ -166,9 +179,8 @@ static inline void quant_multiply_unpacked(const struct quant_job *j, int64_t g0
             }
             for (int64_t g = 0; g < n_groups; g++) {
                 const struct quant_part *p = quant_locate(j, g0 + g, &in_part, &first_out);
-                int64_t left = p->n_out - in_part * QUANT_GROUP;
-                quant_store(j, j->row0 + r, cols, first_out, left < QUANT_GROUP ? (int)left : QUANT_GROUP,
-                            p->n_out, v[g * parts], parts == 2 ? v[g * parts + 1] : NULL);
+                quant_store(j, j->row0 + r, cols, first_out, quant_rows_left(p, in_part), p->n_out,
+                            v[g * parts], parts == 2 ? v[g * parts + 1] : NULL);
             }
         }
     }

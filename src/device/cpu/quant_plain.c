@@ -79,8 +79,8 @@ static int32_t dot16(const uint8_t w[8][64], int r, int half, const int8_t *q)
     return sum;
 }
 
-static void dot(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
-                const unsigned char *panel, int cols, float (*out)[QUANT_GROUP])
+static void dot_group(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
+                      const unsigned char *panel, int cols, float (*out)[QUANT_GROUP])
 {
     const unsigned char *scales = group + quant_plane_bytes(f) * (size_t)n_blocks;
     bool halves = f->scales == QS_K16 || f->scales == QS_K16_MIN;
@@ -117,6 +117,12 @@ static void dot(const struct quant_format *f, const unsigned char *group, int64_
             }
         }
     }
+}
+
+static void dot(const struct quant_format *f, const unsigned char *const *group, int n_groups,
+                int64_t n_blocks, const unsigned char *panel, int cols, quant_sums *out)
+{
+    for (int g = 0; g < n_groups; g++) dot_group(f, group[g], n_blocks, panel, cols, out[g]);
 }
 
 static void round_rows(const struct quant_job *j, int64_t r0, int64_t r1, float *buf)
