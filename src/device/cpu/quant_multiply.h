@@ -1,6 +1,6 @@
 /* quant_multiply.h - the walk of one thread over its groups: every instruction set's file includes it and supplies
  *
- *     dot(format, group, n_groups, n_blocks, panel, cols, out)
+ *     dot(format, group, n_groups, n_blocks, panel, cols, next, out)
  *
  *         out[g][c][16]: all 16 rows of one or two groups of a format with `cols` activation rows
  *
@@ -13,9 +13,15 @@
 #include "device/cpu/epilogue.h"
 #include "device/cpu/quant.h"
 
+/* Weights to ask the memory for: `lines` cache lines from `at` with every block. lines 0: those that follow the present ones. */
+struct quant_next {
+    const unsigned char *at;
+    size_t lines;
+};
 typedef float quant_sums[QUANT_COLS][QUANT_GROUP];
 typedef void quant_dot(const struct quant_format *f, const unsigned char *const *group, int n_groups,
-                       int64_t n_blocks, const unsigned char *panel, int cols, quant_sums *out);
+                       int64_t n_blocks, const unsigned char *panel, int cols, struct quant_next next,
+                       quant_sums *out);
 
 /* F(name, bits, iq4, offset, scales) for each format: their functions are made from one that is inlined with these
  * constants. */
@@ -98,12 +104,30 @@ static inline int quant_rows_left(const struct quant_part *p, int64_t in_part)
     return left < QUANT_GROUP ? (int)left : QUANT_GROUP;
 }
 
+/* What panel i of n_panels asks for while the groups of `now` go over it: its share of the groups that come next. A single
+ * panel's kernel asks for what is just ahead. */
+static inline struct quant_next quant_share(const struct quant_job *j, const unsigned char *const now[2],
+                                            int n_groups, size_t group_bytes, int64_t i, int64_t n_panels)
+{
+    if (n_panels < 2) return (struct quant_next){ now[0], 0 };
+    const bool paired = j->join == LINEAR_PAIRED;
+    const int64_t shares =
+        paired ? n_panels / 2
+               : n_panels; /* gate's next group for one half of the panels, up's for the other */
+    const size_t bytes = group_bytes * (size_t)n_groups,
+                 share = (bytes / 64 + (size_t)shares - 1) / (size_t)shares;
+    const size_t goes = (size_t)(j->panels.n_blocks * (j->panels.width > 6 ? 2 : 1));
+    const unsigned char *from = now[paired && i >= shares ? 1 : 0] + bytes;
+    return (struct quant_next){ from + (size_t)(i % shares) * share * 64, (share + goes - 1) / goes };
+}
+
 /* Two groups at a time: gate and up, or neighbours. */
 static inline void quant_multiply_direct(const struct quant_job *j, int64_t g0, int64_t g1, quant_dot *dot)
 {
     const struct quant_panels *x = &j->panels;
     const size_t row_bytes = (size_t)x->n_blocks * QUANT_ROW_BLOCK_BYTES;
     const bool paired = j->join == LINEAR_PAIRED;
+    const int64_t n_panels = (x->n + x->width - 1) / x->width;
     int n;
     for (int64_t g = g0; g < g1; g += n) {
         int64_t in_part, first_out;
@@ -114,12 +138,13 @@ static inline void quant_multiply_direct(const struct quant_job *j, int64_t g0, 
         for (int64_t r = 0; r < x->n; r += x->width) {
             const int cols = (int)(x->n - r < x->width ? x->n - r : x->width);
             const unsigned char *panel = x->data + (size_t)r * row_bytes;
+            const struct quant_next next = quant_share(j, group, n, p->group_bytes, r / x->width, n_panels);
             _Alignas(64) quant_sums v[2];
             if (paired && up->format != p->format) {
-                dot(p->format, group, 1, x->n_blocks, panel, cols, v);
-                dot(up->format, group + 1, 1, x->n_blocks, panel, cols, v + 1);
+                dot(p->format, group, 1, x->n_blocks, panel, cols, next, v);
+                dot(up->format, group + 1, 1, x->n_blocks, panel, cols, next, v + 1);
             } else {
-                dot(p->format, group, paired ? 2 : n, x->n_blocks, panel, cols, v);
+                dot(p->format, group, paired ? 2 : n, x->n_blocks, panel, cols, next, v);
             }
             for (int i = 0; i < n; i++)
                 quant_store(j, j->row0 + r, cols, first_out + i * QUANT_GROUP,
