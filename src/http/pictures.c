@@ -527,32 +527,36 @@ void files_get(struct exchange *x)
 
 /* ---- Firemoon ---------------------------------------------------------------------------------------------- */
 
-static const struct {
-    const char *id, *name;
-} firemoon_models[] = { { "dev", "FLUX.1 [dev]" }, { "schnell", "FLUX.1 [schnell]" } };
+struct firemoon_model {
+    const char *id, *name; /* "flux/" in front of the id makes the catalog's */
+    int steps;
+};
+static const struct firemoon_model firemoon_models[] = { { "dev", "FLUX.1 [dev]", 28 },
+                                                         { "schnell", "FLUX.1 [schnell]", 4 } };
 enum { N_FIREMOON = sizeof firemoon_models / sizeof *firemoon_models };
 
-static const char *firemoon_model(const char *tail)
+static const struct firemoon_model *firemoon_model(const char *tail)
 {
     for (int i = 0; i < N_FIREMOON; i++) {
         if (!strncmp(tail, "flux/", 5) && !strcmp(tail + 5, firemoon_models[i].id))
-            return firemoon_models[i].id;
+            return &firemoon_models[i];
     }
     return NULL;
 }
 
 void firemoon_post(struct exchange *x)
 {
-    const char *id = firemoon_model(x->tail);
-    if (!id) {
+    char id[40];
+    const struct firemoon_model *m = firemoon_model(x->tail);
+    if (!m) {
         exchange_fault(x, FAULT_MODEL, NULL, "Model configuration not found for %.100s", x->tail);
         return;
     }
-    /* flux/dev is in the catalog; the other name goes by the model it stands for. */
-    picture_post(x, PICTURES_FIREMOON, !strcmp(id, "dev") ? "flux/dev" : "flux-1-schnell-fp8", false);
+    snprintf(id, sizeof id, "flux/%s", m->id);
+    picture_post(x, PICTURES_FIREMOON, id, false);
 }
 
-static void print_schema(struct buf *b, const char *id, const char *name)
+static void print_schema(struct buf *b, const struct firemoon_model *m)
 {
     buf_printf(
         b,
@@ -565,15 +569,15 @@ static void print_schema(struct buf *b, const char *id, const char *name)
         "\"square\",\"portrait_4_3\","
         "\"portrait_16_9\",\"landscape_4_3\",\"landscape_16_9\"]},"
         "\"guidance_scale\":{\"type\":\"number\",\"minimum\":1,\"maximum\":20,\"default\":3.5},"
-        "\"num_inference_steps\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":50,\"default\":28},"
+        "\"num_inference_steps\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":50,\"default\":%d},"
         "\"seed\":{\"type\":\"integer\"}}}}",
-        id, id, name, id);
+        m->id, m->id, m->name, m->id, m->steps);
 }
 
 void firemoon_get(struct exchange *x)
 {
     struct buf b = BUF_INIT(0);
-    const char *id = firemoon_model(x->tail);
+    const struct firemoon_model *m = firemoon_model(x->tail);
     if (!*x->tail) {
         buf_puts(&b, "{\"name\":\"hearth\",\"version\":\"v1\",\"endpoints\":[");
         for (int i = 0; i < N_FIREMOON; i++) {
@@ -593,8 +597,8 @@ void firemoon_get(struct exchange *x)
                        i ? "," : "", firemoon_models[i].id, firemoon_models[i].name, firemoon_models[i].id);
         }
         buf_puts(&b, "]}");
-    } else if (id) {
-        print_schema(&b, id, !strcmp(id, "dev") ? firemoon_models[0].name : firemoon_models[1].name);
+    } else if (m) {
+        print_schema(&b, m);
     } else {
         exchange_fault(x, FAULT_MODEL, NULL, "Model configuration not found for %.100s", x->tail);
         return;

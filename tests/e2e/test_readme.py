@@ -86,7 +86,7 @@ CHECKED = {
     "hearth models": lambda p, out: all(re.search(rf"^accounts/hearth/models/{m} .*{p[1]}/models".encode(), out, re.M) for m in ("smollm2-135m-instruct", "starter-image")),
     "/v1/images/generations": lambda p, out: picture(base64.b64decode(json.loads(out)["data"][0]["b64_json"])).size == (128, 128),
     "/text_to_image": lambda p, out: out == b"" and picture((p[1] / "apple.png").read_bytes()).size == (128, 128),
-    # FLUX.1 dev's weights are not there: the error that the Firemoon interface has for it (tests/e2e/test_images.py draws with it).
+    # FLUX.1 dev's weights are not there: the error that the Firemoon interface has for it (tests/e2e/test_firemoon.py draws).
     "/api/v1/flux/dev": lambda p, out: json.loads(out)["error"] == "Model not found" and "not installed" in json.loads(out)["message"],
 }
 
