@@ -16,6 +16,7 @@ void chat_post(struct exchange *x); /* text.c */
 void completions_post(struct exchange *x);
 void images_generations(struct exchange *x); /* pictures.c */
 void images_edits(struct exchange *x);
+void images_variations(struct exchange *x);
 void workflows_post(struct exchange *x);
 void image_generation_post(struct exchange *x);
 void files_get(struct exchange *x);

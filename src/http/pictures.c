@@ -269,7 +269,7 @@ static bool collect(struct exchange *x, void *arg)
 
 static void open_event(struct buf *out, const struct picture_work *t, const char *what)
 {
-    const char *family = t->wire.edit ? "image_edit" : "image_generation";
+    const char *family = t->wire.task == PICTURE_GENERATE ? "image_generation" : "image_edit";
     buf_printf(out, "event: %s.%s\ndata: {\"type\":\"%s.%s\"", family, what, family, what);
 }
 
@@ -400,7 +400,8 @@ static bool read_body(struct exchange *x, struct picture_work *t, struct fault *
 }
 
 /* model: from the path, or NULL to take it from the body. */
-static void picture_post(struct exchange *x, enum picture_style style, const char *model, bool edit)
+static void picture_post(struct exchange *x, enum picture_style style, const char *model,
+                         enum picture_task task)
 {
     struct fault f = { { ERR_NONE, "" }, NULL };
     struct picture_work *t = calloc(1, sizeof *t);
@@ -409,7 +410,7 @@ static void picture_post(struct exchange *x, enum picture_style style, const cha
         return;
     }
     picture_wire_init(&t->wire, style, x->dialect == DIALECT_FIREWORKS);
-    t->wire.edit = edit;
+    t->wire.task = task;
     const char *accept = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Accept");
     const char *inside =
         MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Json-Return-Image-Accept");
@@ -445,8 +446,9 @@ static void picture_post(struct exchange *x, enum picture_style style, const cha
         start(x);
 }
 
-void images_generations(struct exchange *x) { picture_post(x, PICTURES_OPENAI, NULL, false); }
-void images_edits(struct exchange *x) { picture_post(x, PICTURES_OPENAI, NULL, true); }
+void images_generations(struct exchange *x) { picture_post(x, PICTURES_OPENAI, NULL, PICTURE_GENERATE); }
+void images_edits(struct exchange *x) { picture_post(x, PICTURES_OPENAI, NULL, PICTURE_EDIT); }
+void images_variations(struct exchange *x) { picture_post(x, PICTURES_OPENAI, NULL, PICTURE_VARY); }
 
 /* "accounts/A/models/NAME/text_to_image" -> NAME and what is wanted of it. */
 static void model_path(struct exchange *x, enum picture_style style)
@@ -460,7 +462,7 @@ static void model_path(struct exchange *x, enum picture_style style)
         exchange_fault(x, FAULT_URL, NULL, "there is nothing at POST %.200s", x->path);
         return;
     }
-    picture_post(x, style, path, image);
+    picture_post(x, style, path, image ? PICTURE_EDIT : PICTURE_GENERATE);
 }
 
 void workflows_post(struct exchange *x) { model_path(x, PICTURES_WORKFLOW); }
@@ -553,7 +555,7 @@ void firemoon_post(struct exchange *x)
         return;
     }
     snprintf(id, sizeof id, "flux/%s", m->id);
-    picture_post(x, PICTURES_FIREMOON, id, false);
+    picture_post(x, PICTURES_FIREMOON, id, PICTURE_GENERATE);
 }
 
 static void print_schema(struct buf *b, const struct firemoon_model *m)

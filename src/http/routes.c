@@ -24,6 +24,7 @@ static const struct route routes[] = {
     { METHOD_POST, BASE_API,  "/completions",      completions_post,  BODY_JSON, LANE_TEXT,   ACCESS_KEY },
     { METHOD_POST, BASE_API,  "/images/generations", images_generations, BODY_JSON, LANE_TEXT, ACCESS_KEY },
     { METHOD_POST, BASE_API,  "/images/edits",     images_edits,      BODY_FORM, LANE_TEXT,   ACCESS_KEY },
+    { METHOD_POST, BASE_API,  "/images/variations", images_variations, BODY_FORM, LANE_TEXT,  ACCESS_KEY },
     { METHOD_POST, BASE_API,  "/workflows/*",      workflows_post,    BODY_JSON, LANE_TEXT,   ACCESS_KEY },
     { METHOD_POST, BASE_API,  "/image_generation/*", image_generation_post, BODY_FORM, LANE_TEXT, ACCESS_KEY },
     { METHOD_GET,  BASE_ROOT, "/files/*",          files_get,         BODY_NONE, LANE_TEXT,   ACCESS_PUBLIC },

@@ -131,6 +131,39 @@ def test_edit_without_mask(client):
     assert picture(base64.b64decode(r.data[0].b64_json)).size == (32, 48)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the SDK's, about this endpoint
+@pytest.mark.parametrize("model", ["tiny-flux-dev", "tiny-flux-schnell", "tiny-sdxl"])
+def test_variations(client, images, model):
+    image = png((48, 32), (200, 30, 30))
+    r = client.images.create_variation(model=model, image=("a.png", image, "image/png"), n=2, response_format="b64_json", extra_body={"steps": 4, "seed": 3})
+    first, second = [picture(base64.b64decode(x.b64_json)) for x in r.data]
+    assert first.size == second.size == (48, 32) and first.tobytes() != second.tobytes()
+    # It is image to image without words.
+    r = requests.post(images.url + "/inference/v1/images/edits", files={"image": ("a.png", image)}, timeout=60,
+                      data={"model": model, "strength": "0.75", "steps": "4", "seed": "3", "response_format": "b64_json"})
+    assert r.status_code == 200 and picture(base64.b64decode(r.json()["data"][0]["b64_json"])).tobytes() == first.tobytes()
+    r = client.images.create_variation(model=model, image=image, size="256x256", user="someone", extra_body={"steps": 1})
+    assert picture(requests.get(r.data[0].url, timeout=60).content).size == (256, 256)
+
+
+@pytest.mark.checked
+def test_variations_that_fail(images):
+    def post(path, image=True, **data):
+        files = {"image": ("a.png", png((32, 32), "red"))} if image else {"other": ("a.png", b"")}
+        files |= {"mask": ("m.png", png((32, 32), "red"))} if data.pop("mask", False) else {}
+        return requests.post(images.url + path, data={"model": "tiny-sdxl", **data}, files=files, timeout=60)
+
+    assert refused(post("/v1/images/variations", mask=True), "takes no mask")["param"] == "mask"
+    assert refused(post("/v1/images/variations", image=False), "image is required")["param"] == "image"
+    assert refused(post("/v1/images/variations", n="11"), "n ")["param"] == "n"
+    assert "bogus" in refused(post("/v1/images/variations", bogus="1"))["message"]
+    assert refused(post("/v1/images/edits"), "prompt is required")["param"] == "prompt"
+    for path in ("/v1/images/variations", "/v1/images/edits"):
+        r = images.post(path, {"model": "tiny-sdxl", "prompt": "a"})
+        assert refused(r, "image is required", "multipart/form-data")["param"] == "image"
+    assert post("/v1/images/edits", strength="0.5", steps="2").status_code == 200  # without a prompt
+
+
 def test_stream(images):
     r = images.post("/v1/images/generations", {**DRAW, "steps": 3, "stream": True})
     assert r.headers["Content-Type"].startswith("text/event-stream")

@@ -147,6 +147,17 @@ def test_image_to_image(starter):
     assert r.status_code == 400 and "starter-image draws 128x128 and pictures of that shape, got 512x256" in r.json()["error"]["message"]
 
 
+def test_variation_shows_the_same_thing(starter):
+    out = io.BytesIO()
+    picture(draw(starter, prompt="a red apple", seed=1)).resize((256, 256)).save(out, "PNG")
+    r = requests.post(starter.url + "/v1/images/variations", files={"image": ("a.png", out.getvalue())}, timeout=120,
+                      data={"model": "starter-image", "n": "2", "seed": "5", "strength": "0.3", "response_format": "b64_json"})
+    assert r.status_code == 200, r.text
+    for x in r.json()["data"]:
+        got = picture(base64.b64decode(x["b64_json"]))
+        assert got.size == (256, 256) and "red apple" in judge.best(got)
+
+
 def test_stream_says_the_size(starter):
     r = edit(starter, picture((GOLDEN / "0.png").read_bytes()), stream="true", partial_images="1", steps="4")
     got = [json.loads(x[6:]) for x in r.text.split("\n") if x.startswith("data: {")]

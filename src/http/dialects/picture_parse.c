@@ -442,7 +442,17 @@ static bool take_field(struct picture_wire *w, const char *key, const json_t *v,
 
 static bool check_whole(struct picture_wire *w, struct fault *f)
 {
-    if (!w->q.prompt && !(w->edit && w->style == PICTURES_OPENAI && w->q.init.pixels && w->q.strength >= 0)) {
+    if (w->task != PICTURE_GENERATE && !w->q.init.pixels) {
+        f->param = "image";
+        return err_set(&f->err, ERR_REQUEST,
+                       "image is required: a PNG, JPEG or WebP file, sent as multipart/form-data");
+    }
+    /* Without a prompt the picture itself says what to draw, which a strength asks for too. */
+    bool wordless = w->task == PICTURE_VARY ||
+                    (w->task == PICTURE_EDIT && w->style == PICTURES_OPENAI && w->q.strength >= 0);
+    if (!w->q.prompt && wordless && !(w->q.prompt = strdup("")))
+        return err_set(&f->err, ERR_NOMEM, "out of memory");
+    if (!w->q.prompt) {
         f->param = "prompt";
         if (w->style == PICTURES_FIREMOON && !strstr(w->faults.data ? w->faults.data : "", "for prompt:")) {
             if (w->n_faults++) buf_putc(&w->faults, ',');
@@ -550,7 +560,7 @@ bool picture_wire_form(struct picture_wire *w, const struct multipart *m, bool s
 {
     const struct multipart_part *mask = NULL;
     bool have = false;
-    w->edit = true;
+    if (w->task == PICTURE_GENERATE) w->task = PICTURE_EDIT;
     for (int i = 0; i < m->n; i++) {
         const struct multipart_part *p = &m->part[i];
         bool image = is_name(p, "image") || is_name(p, "image[]") || is_name(p, "init_image") ||
@@ -576,11 +586,11 @@ bool picture_wire_form(struct picture_wire *w, const struct multipart *m, bool s
             if (!ok) return false;
         }
     }
-    if (!have) {
-        f->param = "image";
-        return err_set(&f->err, ERR_REQUEST, "image is required: a PNG, JPEG or WebP file");
+    if (mask && w->task == PICTURE_VARY) {
+        f->param = "mask";
+        return err_set(&f->err, ERR_REQUEST, "a variation takes no mask; POST /v1/images/edits does");
     }
-    if (mask && !take_mask(w, mask, f)) return false;
+    if (mask && have && !take_mask(w, mask, f)) return false;
     w->q.any_size = w->q.width == 0;
     return check_whole(w, f);
 }

@@ -13,13 +13,17 @@ enum picture_style {
     PICTURES_FIREMOON = 8  /* /api/v1/flux/... */
 };
 
+/* EDIT and VARY start from an input picture; VARY does without a prompt. */
+enum picture_task { PICTURE_GENERATE, PICTURE_EDIT, PICTURE_VARY };
+
 enum picture_answer { ANSWER_URL, ANSWER_B64, ANSWER_BYTES, ANSWER_JSON };
 
 struct picture_wire {
     struct picture_request q;
     enum picture_style style;
     enum picture_answer answer;
-    bool edit, stream;   /* names of events; events instead of one reply */
+    enum picture_task task;
+    bool stream;         /* events instead of one reply */
     bool fireworks;      /* under /inference: seed 0 means a new one */
     int partial;         /* previews of each picture in a stream; below 0: one after every step */
     char ratio[8];       /* aspect_ratio, resolved once the model is known; "" */
