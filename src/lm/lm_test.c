@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,6 +158,66 @@ static void test_same_bytes_in_any_company(void **state)
         stop(&g);
     }
     free(first);
+}
+
+/* Holds the scheduler's thread at a request's first news, and at a later one, until the gate is opened: what must be so by then is. */
+struct gate {
+    sem_t open;
+    int later, news; /* the scheduler's thread only */
+};
+
+static void wait_at(void *arg)
+{
+    struct gate *gate = arg;
+    if (gate->news == 0 || gate->news == gate->later) sem_wait(&gate->open);
+    gate->news++;
+}
+
+/* Streams leave, several at a step, and are freed; two long ones go on over two threads. Behind the last draw of such a step lie
+ * draws of an earlier one, and a thread that took them for this one's would draw twice for a sequence or read one that is gone. */
+static void test_streams_leave_together(void **state)
+{
+    (void)state;
+    enum { ALL = 5, CHOICES = 4, MOST = 2 + (ALL - 2) * CHOICES };
+    struct engine g;
+    struct err e;
+    int32_t prompt[ALL][8];
+    struct lm_request r[ALL];
+    struct seen alone[ALL], s;
+    struct lm_job *job[ALL];
+    const struct lm_options o = { .max_batch = MOST };
+    start(&g, 1, &o);
+    for (int k = 0; k < ALL; k++) { /* the first and the last are long */
+        const bool is_long = k % (ALL - 1) == 0;
+        prompt_of(prompt[k], 8, 500 + (uint64_t)k);
+        r[k] = request(prompt[k], 8, is_long ? 200 : 5 * k);
+        if (!is_long) r[k].n = CHOICES; /* of one length: they end at one step */
+        collect(submit(&g, &r[k]), &alone[k]);
+    }
+    stop(&g);
+
+    /* All are there when the first begins to write; the short ones have ended long before its fortieth piece of text. */
+    struct gate gate = { .later = 40 };
+    sem_init(&gate.open, 0, 0);
+    start(&g, 2, &o);
+    if (!lm_submit(g.lm, &r[0], wait_at, &gate, &job[0], &e)) fail_msg("%s", e.msg);
+    for (int k = 1; k < ALL; k++) job[k] = submit(&g, &r[k]);
+    sem_post(&gate.open);
+    for (int i = 1; i <= ALL; i++) {
+        const int k = i % ALL;
+        if (k == ALL - 1) sem_post(&gate.open); /* what was collected until now is freed at the next step */
+        collect(job[k], &s);
+        assert_int_equal(s.ends, r[k].n);
+        for (int c = 0; c < r[k].n; c++) {
+            assert_int_equal(s.finish[c], LM_FINISH_LENGTH);
+            assert_string_equal(s.out[c].data, alone[k].out[c].data);
+        }
+        seen_free(&s);
+        seen_free(&alone[k]);
+    }
+    stop(&g);
+    assert_true(gate.news > gate.later);
+    sem_destroy(&gate.open);
 }
 
 /* Too few pages for three long sequences: the youngest give way and come back, and nobody notices. */
@@ -427,6 +488,8 @@ static void test_cancel_anywhere(void **state)
 {
     (void)state;
     struct engine g;
+    struct gate gate = { .later = 0 };
+    sem_init(&gate.open, 0, 0);
     struct err e;
     int32_t prompt[400];
     start(&g, 2, &(struct lm_options){ .max_batch = 2, .prefill_chunk = 16 });
@@ -435,24 +498,23 @@ static void test_cancel_anywhere(void **state)
     atomic_int notified = 0;
     for (int k = 0; k < 6; k++) { /* two run, the others wait */
         struct lm_request r = request(prompt + k, 300, 100);
-        if (!lm_submit(g.lm, &r, count_up, &notified, &j[k], &e)) fail_msg("%s", e.msg);
+        if (!lm_submit(g.lm, &r, k ? count_up : wait_at, k ? (void *)&notified : &gate, &j[k], &e))
+            fail_msg("%s", e.msg);
     }
-    lm_cancel(j[4]); /* in the queue */
     struct seen s;
-    collect(j[4], &s);
-    assert_int_equal(s.finish[0], LM_FINISH_CANCELLED);
-    seen_free(&s);
-    lm_cancel(j[1]); /* in its prompt, most likely */
-    collect(j[1], &s);
-    assert_int_equal(s.finish[0], LM_FINISH_CANCELLED);
-    seen_free(&s);
     struct lm_event ev;
-    while (lm_wait(j[0], &ev) && ev.type != LM_EV_TEXT) lm_event_free(&ev); /* decoding now */
+    assert_true(lm_wait(j[0], &ev) && ev.type == LM_EV_TEXT);
     lm_event_free(&ev);
-    lm_cancel(j[0]);
-    collect(j[0], &s);
-    assert_int_equal(s.finish[0], LM_FINISH_CANCELLED);
-    seen_free(&s);
+    lm_cancel(j[0]); /* decoding */
+    lm_cancel(j[1]); /* in its prompt, or barely behind it */
+    lm_cancel(j[4]); /* in the queue */
+    sem_post(&gate.open);
+    const int cancelled[] = { 4, 1, 0 };
+    for (int k = 0; k < 3; k++) {
+        collect(j[cancelled[k]], &s);
+        assert_int_equal(s.finish[0], LM_FINISH_CANCELLED);
+        seen_free(&s);
+    }
     lm_job_free(j[5]); /* nobody waits for it */
     for (int k = 2; k < 4; k++) {
         collect(j[k], &s);
@@ -471,6 +533,7 @@ static void test_cancel_anywhere(void **state)
     assert_int_equal(st.running + st.waiting, 0);
     assert_int_equal(st.cancelled, 4);
     stop(&g);
+    sem_destroy(&gate.open);
 }
 
 static void test_queue_limit_and_bad_requests(void **state)
@@ -536,6 +599,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bytes_in_any_company),
+        cmocka_unit_test(test_streams_leave_together),
         cmocka_unit_test(test_preemption_does_not_show),
         cmocka_unit_test(test_long_prompts_do_not_stall),
         cmocka_unit_test(test_rounded_cache),
