@@ -93,6 +93,22 @@ static size_t folder_bytes(const char *dir, const char *prefix, size_t n, const 
     return sum;
 }
 
+/* Of the networks that a pipeline loads; where a network is there in several precisions, of the one that would be taken. */
+static size_t pipeline_bytes(const char *dir)
+{
+    static const char *const part[] = { "transformer", "unet", "text_encoder", "text_encoder_2", "vae" };
+    static const char *const kind[] = { ".bf16.safetensors", ".fp16.safetensors", ".safetensors" };
+    size_t sum = 0;
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+        char path[PATH_MAX];
+        size_t n = 0;
+        if (snprintf(path, sizeof path, "%s/%s", dir, part[i]) >= (int)sizeof path) break;
+        for (size_t k = 0; !n && k < sizeof kind / sizeof *kind; k++) n = folder_bytes(path, "", 0, kind[k]);
+        if (!mem_add(sum, n, &sum)) break;
+    }
+    return sum;
+}
+
 static struct installed gguf_at(const char *dir, const char *file)
 {
     int part;
@@ -118,11 +134,11 @@ static bool scan_folder(const char *dir, const char *name, int depth, struct ins
     char *path = join(dir, name);
     if (!path) return err_set(e, ERR_NOMEM, "out of memory");
     bool ok = true, image = exists(path, "model_index.json");
-    if (image || (exists(path, "config.json") && folder_bytes(path, "", 0, ".safetensors"))) {
-        struct installed m = { .name = strdup(name),
-                               .path = path,
-                               .image = image,
-                               .bytes = folder_bytes(path, "", 0, ".safetensors") };
+    size_t bytes = image                         ? pipeline_bytes(path)
+                   : exists(path, "config.json") ? folder_bytes(path, "", 0, ".safetensors")
+                                                 : 0;
+    if (image || bytes) {
+        struct installed m = { .name = strdup(name), .path = path, .image = image, .bytes = bytes };
         return add(out, &m, e);
     }
     int before = out->n;

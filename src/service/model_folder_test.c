@@ -43,6 +43,12 @@ static int make(void **state)
     put("folder/model-1.safetensors", 30);
     put("folder/model-2.safetensors", 3);
     put("picture/model_index.json", 1);
+    put("picture/other-layout.safetensors", 500);
+    put("picture/unet/diffusion_pytorch_model.safetensors", 40);
+    put("picture/unet/diffusion_pytorch_model.fp16.safetensors", 20);
+    put("picture/text_encoder_2/model-00001-of-00002.safetensors", 5);
+    put("picture/text_encoder_2/model-00002-of-00002.safetensors", 6);
+    put("picture/safety_checker/model.safetensors", 100);
     put("owner/repo/config.json", 1);
     put("owner/repo/model.safetensors", 7);
     put(".fetching/x.gguf", 1);
@@ -69,7 +75,7 @@ static void test_scan(void **state)
         size_t bytes;
         bool image;
     } want[] = { { "a-Q4", 5, false },    { "a-Q8", 6, false },   { "folder", 33, false },
-                 { "picture", 0, true },  { "plain", 10, false }, { "repo", 7, false },
+                 { "picture", 31, true }, { "plain", 10, false }, { "repo", 7, false },
                  { "single", 20, false }, { "split", 7, false } };
     struct installed_list l;
     struct err e = { ERR_NONE, "" };
