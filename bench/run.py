@@ -11,10 +11,11 @@ import platform
 import subprocess
 import sys
 
+import images
 import language
 from common import BUILD, REPETITIONS, ROOT, THREADS, lines, raw
 
-PARTS = {"language": language.section}
+PARTS = {"language": language.section, "images": images.section}
 DOCUMENT = ROOT / "docs/benchmarks.md"
 
 
