@@ -30,6 +30,8 @@ struct image_options {
 bool image_load(struct image_model **out, const char *path, const struct image_options *o, struct device *dev,
                 struct err *e);
 void image_free(struct image_model *m);
+/* Whether a file, or a file of a folder, is a single-file checkpoint that image_load() takes; reads headers only. */
+bool image_is_checkpoint(const char *path);
 
 struct image_info {
     const char *family; /* "flux-dev", "flux-schnell", "sdxl", "playground-v2.5", ... */

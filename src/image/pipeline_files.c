@@ -374,6 +374,18 @@ static bool find_single(const char *dir, struct path *out)
     return best[0] != '\0';
 }
 
+bool image_is_checkpoint(const char *path)
+{
+    struct path file;
+    struct weights *w;
+    const char *prefix;
+    if (is_dir(path)) return find_single(path, &file);
+    if (!is_file(path) || !weights_open(&w, path, NULL)) return false;
+    const bool is = recognise(w, &prefix) != SINGLE_NONE;
+    weights_close(w);
+    return is;
+}
+
 /* ---- both -------------------------------------------------------------------------------------------------- */
 
 static bool widths_agree(const struct pipeline *p, struct err *e)

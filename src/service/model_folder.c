@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "image/image.h"
 
 static bool has_suffix(const char *s, const char *suffix)
 {
@@ -118,6 +119,23 @@ static struct installed gguf_at(const char *dir, const char *file)
     return m;
 }
 
+static struct installed checkpoint_at(const char *dir, const char *file)
+{
+    struct installed m = { .name = strndup(file, strlen(file) - strlen(".safetensors")),
+                           .path = join(dir, file),
+                           .image = true };
+    if (m.path) m.bytes = file_bytes(m.path);
+    return m;
+}
+
+/* An image checkpoint in one file. Adapters end in .safetensors too, so its tensors decide. */
+static bool is_checkpoint(const char *dir, const char *name)
+{
+    char path[PATH_MAX];
+    return name[0] != '.' && has_suffix(name, ".safetensors") &&
+           snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path && image_is_checkpoint(path);
+}
+
 static bool is_model_file(const char *name)
 {
     int part;
@@ -154,6 +172,12 @@ static bool scan_folder(const char *dir, const char *name, int depth, struct ins
         only->file = only->name;
         only->name = strdup(name);
         ok = only->name || err_set(e, ERR_NOMEM, "out of memory");
+    } else if (ok && out->n == before && image_is_checkpoint(path)) {
+        struct installed m = { .name = strdup(name),
+                               .path = path,
+                               .image = true,
+                               .bytes = folder_bytes(path, "", 0, ".safetensors") };
+        return add(out, &m, e);
     } else if (ok && out->n == before && depth > 0) {
         ok = scan(path, depth - 1, out, e);
     }
@@ -176,6 +200,9 @@ static bool scan(const char *dir, int depth, struct installed_list *out, struct 
             ok = scan_folder(dir, f->d_name, depth, out, e);
         } else if (S_ISREG(st.st_mode) && is_model_file(f->d_name)) {
             struct installed m = gguf_at(dir, f->d_name);
+            ok = add(out, &m, e);
+        } else if (S_ISREG(st.st_mode) && is_checkpoint(dir, f->d_name)) {
+            struct installed m = checkpoint_at(dir, f->d_name);
             ok = add(out, &m, e);
         }
     }
@@ -217,8 +244,9 @@ bool model_folder_at(const char *path, struct installed *out, struct err *e)
         ok = scan_folder(real, name, 0, &l, e);
     } else {
         /* A file given by hand is taken at its word: the reader says whether it is one. */
-        struct installed m = gguf_at(real, name);
-        if (!has_suffix(name, ".gguf")) {
+        const bool checkpoint = is_checkpoint(real, name);
+        struct installed m = checkpoint ? checkpoint_at(real, name) : gguf_at(real, name);
+        if (!checkpoint && !has_suffix(name, ".gguf")) {
             free(m.name);
             m.name = strdup(name);
         }
@@ -227,7 +255,8 @@ bool model_folder_at(const char *path, struct installed *out, struct err *e)
     if (ok && l.n != 1)
         ok = err_set(e, ERR_FORMAT,
                      l.n ? "%s holds several models; name one of its files"
-                         : "%s holds no model: neither *.gguf nor config.json with *.safetensors",
+                         : "%s holds no model: neither *.gguf, config.json with *.safetensors, nor an image "
+                           "checkpoint",
                      path);
     if (ok) {
         *out = l.v[0];

@@ -4,6 +4,7 @@
  * NAME/ with one *.gguf           a model called NAME (of a split file the first part counts); with several, each by its own name
  * NAME/ with config.json and *.safetensors    a Hugging Face folder called NAME
  * NAME/ with model_index.json     an image pipeline called NAME
+ * NAME.safetensors, NAME/ with one that holds a denoiser in an original layout    an image checkpoint called NAME
  * OWNER/ with none of these       looked into once more
  * Names that start with a dot are passed over. */
 #ifndef HEARTH_SERVICE_MODEL_FOLDER_H

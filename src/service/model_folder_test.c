@@ -54,6 +54,7 @@ static int make(void **state)
     put(".fetching/x.gguf", 1);
     put("single/.part.gguf", 1);
     put("single/mmproj-model.gguf", 1);
+    put("adapter.safetensors", 9); /* no image checkpoint: passed over */
     put("notes.txt", 1);
     put("empty/readme", 1);
     return 0;

@@ -46,24 +46,30 @@ def draw(model, picture):
         assert high - low > 20  # what is not a number comes out flat
 
 
+@pytest.mark.parametrize("layout", ["diffusers", "bfl"])
 @pytest.mark.parametrize("t5_type", ["F8_E4M3", "BF16"])
-def test_flux_draws(tool, tmp_path, t5_type):
+def test_flux_draws(tool, tmp_path, layout, t5_type):
     flux, vae, text, models = (tool[k] for k in ("flux", "vae", "text", "models"))
     clip = text.CLIP_L | {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 1}
     t5 = text.T5_XXL | {"d_model": 64, "num_heads": 2, "d_ff": 96, "num_layers": 1}
     transformer = flux.config(1, 1) | {"num_attention_heads": 1, "joint_attention_dim": 64, "pooled_projection_dim": 64}
-    models.write_flux(models.Folder(tmp_path), "diffusers", transformer, t5, "F8_E4M3", t5_type, 16, clip,
+    models.write_flux(models.Folder(tmp_path), layout, transformer, t5, "F8_E4M3", t5_type, 16, clip,
                       vae.FLUX | {"block_out_channels": [32, 32, 64, 64]})
     draw(tmp_path, tmp_path / "out.png")
 
 
-def test_sdxl_draws(tool, tmp_path):
+@pytest.mark.parametrize("layout", ["diffusers", "sdxl-single"])
+def test_sdxl_draws(tool, tmp_path, layout):
     unet, vae, text, models = (tool[k] for k in ("unet", "vae", "text", "models"))
     clip = text.CLIP_L | {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 1,
                           "projection_dim": 64}
     network = unet.CONFIG | {"block_out_channels": [64, 64, 128], "attention_head_dim": [1, 1, 2], "cross_attention_dim": 128,
                              "transformer_layers_per_block": [1, 1, 2], "projection_class_embeddings_input_dim": 64 + 6 * 256}
-    models.write_sdxl(models.Folder(tmp_path), "diffusers", network, clip,
+    models.write_sdxl(models.Folder(tmp_path), layout, network, clip,
                       clip | {"architectures": text.CLIP_G["architectures"], "hidden_act": "gelu"},
                       vae.SDXL | {"block_out_channels": [32, 32, 64, 64]})
     draw(tmp_path, tmp_path / "out.png")
+    if layout == "sdxl-single":  # by the file's own path too
+        draw(tmp_path / "sd_xl_base.safetensors", tmp_path / "again.png")
+        with Image.open(tmp_path / "out.png") as first, Image.open(tmp_path / "again.png") as again:
+            assert first.tobytes() == again.tobytes()
