@@ -27,6 +27,7 @@ class Network:
         self.failed = {}
 
     def note(self, program, rows, why):
+        print(f"{self.title}: {program}: {why or rows}", file=sys.stderr, flush=True)  # a run takes many minutes
         for row in rows:
             if "seconds" in row:
                 key = program, row["test"]
