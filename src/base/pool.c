@@ -8,37 +8,58 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 /* Rounds of `pause` before a waiting thread sleeps: about 50 us on current cores, several times the gap between
  * two jobs of a decode step. With more runnable threads than cores spinning steals the core that the other side
  * needs, so after SPIN_YIELD rounds each round also yields. */
 #define SPIN_ROUNDS 4000
 #define SPIN_YIELD 1000
 
-struct pool {
-    int n_threads;
-    pthread_t *thread;
+/* What an image may use of the pool after each time that others cut into its work: this share of what they took, at most so long.
+ * A share of 0.3 makes a stream's tokens come 1.3 times as far apart. */
+#define IMAGE_SHARE 0.3
+#define IMAGE_SHARE_MOST 0.05 /* seconds */
 
+/* The jobs of one owner, one at a time. */
+struct level {
     void (*fn)(void *arg, int ith, int nth);
     void *arg;
-
     _Alignas(64) atomic_uint generation; /* counts jobs; workers wait for it to change */
     _Alignas(64) atomic_int remaining;   /* workers still inside the present job */
-    _Alignas(64) atomic_int sleepers;    /* workers asleep on `generation` */
     _Alignas(64) atomic_int master_sleeps;
     _Alignas(64) atomic_int barrier_count;
     _Alignas(64) atomic_uint barrier_phase;
+};
+
+enum { HOLDER, CUTTER, LEVELS }; /* who acquired the pool, and who cut into its work */
+
+struct pool {
+    int n_threads;
+    pthread_t *thread;
+    struct level level[LEVELS];
+    _Alignas(64) atomic_uint bell;    /* changes with everything that workers wait for */
+    _Alignas(64) atomic_int sleepers; /* workers asleep on `bell` */
+    _Alignas(64) atomic_int cut_in;   /* 1: the holder's job is to stand still */
     atomic_bool stop;
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t freed;
-    bool held;
-    int waiting[POOL_LOAD + 1];
+    bool held[LEVELS];
+    enum pool_lane lane; /* the holder's */
+    int waiting[POOL_IMAGE_LOAD + 1];
+    double cut_began, next_cut; /* seconds */
 };
 
 struct worker {
     struct pool *pool;
     int ith;
+    unsigned seen[LEVELS];
 };
+
+/* Whose job this thread runs, or owns the pool for; and what it is when it is one of the pool's. */
+static _Thread_local int my_level;
+static _Thread_local struct worker *my_worker;
 
 static inline void relax(void)
 {
@@ -56,31 +77,72 @@ static void futex_wait(void *addr, unsigned value)
 
 static void futex_wake(void *addr, int n) { syscall(SYS_futex, addr, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0); }
 
-static void *worker_main(void *arg)
+static void ring(struct pool *p)
 {
-    struct worker w = *(struct worker *)arg;
-    free(arg);
-    struct pool *p = w.pool;
-    unsigned seen = 0;
-    for (;;) {
-        int spins = 0;
-        while (atomic_load_explicit(&p->generation, memory_order_acquire) == seen) {
-            if (++spins < SPIN_ROUNDS) {
-                relax();
-                if (spins > SPIN_YIELD) sched_yield();
-                continue;
-            }
+    atomic_fetch_add(&p->bell, 1);
+    if (atomic_load(&p->sleepers)) futex_wake(&p->bell, p->n_threads);
+}
+
+static bool has_job(const struct worker *w, int level)
+{
+    return atomic_load_explicit(&w->pool->level[level].generation, memory_order_acquire) != w->seen[level];
+}
+
+static void serve(struct worker *w, int level)
+{
+    struct level *l = &w->pool->level[level];
+    const int outer = my_level;
+    w->seen[level]++;
+    my_level = level;
+    l->fn(l->arg, w->ith, w->pool->n_threads);
+    my_level = outer;
+    if (atomic_fetch_sub(&l->remaining, 1) == 1 && atomic_load(&l->master_sleeps))
+        futex_wake(&l->remaining, 1);
+}
+
+/* Runs jobs: those of whoever cut in until it is gone, from inside a job of the holder; or all, until the pool stops. */
+static void serve_while(struct worker *w, bool cut_in)
+{
+    struct pool *p = w->pool;
+    for (int spins = 0;;) {
+        const unsigned bell = atomic_load(&p->bell);
+        if (has_job(w, CUTTER)) {
+            serve(w, CUTTER);
+            spins = 0;
+        } else if (cut_in ? !atomic_load(&p->cut_in) : atomic_load(&p->stop)) {
+            return;
+        } else if (!cut_in && !atomic_load(&p->cut_in) && has_job(w, HOLDER)) {
+            serve(w, HOLDER);
+            spins = 0;
+        } else if (++spins < SPIN_ROUNDS) {
+            relax();
+            if (spins > SPIN_YIELD) sched_yield();
+        } else {
             atomic_fetch_add(&p->sleepers, 1);
-            if (atomic_load(&p->generation) == seen) futex_wait(&p->generation, seen);
+            futex_wait(&p->bell, bell); /* returns at once when it has rung since */
             atomic_fetch_sub(&p->sleepers, 1);
             spins = 0;
         }
-        seen++;
-        if (atomic_load(&p->stop)) return NULL;
-        p->fn(p->arg, w.ith, p->n_threads);
-        if (atomic_fetch_sub(&p->remaining, 1) == 1 && atomic_load(&p->master_sleeps))
-            futex_wake(&p->remaining, 1);
     }
+}
+
+static void *worker_main(void *arg)
+{
+    my_worker = arg;
+    serve_while(my_worker, false);
+    free(my_worker);
+    return NULL;
+}
+
+void pool_checkpoint(struct pool *p)
+{
+    if (!atomic_load_explicit(&p->cut_in, memory_order_relaxed) || my_level != HOLDER) return;
+    if (my_worker) {
+        serve_while(my_worker, true);
+        return;
+    }
+    while (atomic_load(&p->cut_in))
+        futex_wait(&p->cut_in, 1); /* the owner's own thread: the one that cut in is awake in its place */
 }
 
 bool pool_new(struct pool **out, int n_threads, struct err *e)
@@ -101,7 +163,7 @@ bool pool_new(struct pool **out, int n_threads, struct err *e)
     }
     for (int i = 1; i < n_threads; i++) {
         struct worker *w = malloc(sizeof *w);
-        if (w) *w = (struct worker){ p, i };
+        if (w) *w = (struct worker){ .pool = p, .ith = i };
         if (!w || pthread_create(&p->thread[i], NULL, worker_main, w) != 0) {
             free(w);
             p->n_threads = i;
@@ -117,8 +179,7 @@ void pool_free(struct pool *p)
 {
     if (!p) return;
     atomic_store(&p->stop, true);
-    atomic_fetch_add(&p->generation, 1);
-    futex_wake(&p->generation, p->n_threads);
+    ring(p);
     for (int i = 1; i < p->n_threads; i++) pthread_join(p->thread[i], NULL);
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->freed);
@@ -130,27 +191,30 @@ int pool_threads(const struct pool *p) { return p->n_threads; }
 
 void pool_run(struct pool *p, void (*fn)(void *arg, int ith, int nth), void *arg)
 {
+    pool_checkpoint(p);
     if (p->n_threads == 1) {
         fn(arg, 0, 1);
         return;
     }
-    p->fn = fn;
-    p->arg = arg;
-    atomic_store(&p->remaining, p->n_threads - 1);
-    atomic_fetch_add(&p->generation, 1);
-    if (atomic_load(&p->sleepers)) futex_wake(&p->generation, p->n_threads);
+    struct level *l = &p->level[my_level];
+    l->fn = fn;
+    l->arg = arg;
+    atomic_store(&l->remaining, p->n_threads - 1);
+    atomic_fetch_add(&l->generation, 1);
+    ring(p);
     fn(arg, 0, p->n_threads);
     int spins = 0, left;
-    while ((left = atomic_load_explicit(&p->remaining, memory_order_acquire)) != 0) {
+    while ((left = atomic_load_explicit(&l->remaining, memory_order_acquire)) != 0) {
+        pool_checkpoint(p);
         if (++spins < SPIN_ROUNDS) {
             relax();
             if (spins > SPIN_YIELD) sched_yield();
             continue;
         }
-        atomic_store(&p->master_sleeps, 1);
-        left = atomic_load(&p->remaining);
-        if (left) futex_wait(&p->remaining, (unsigned)left);
-        atomic_store(&p->master_sleeps, 0);
+        atomic_store(&l->master_sleeps, 1);
+        left = atomic_load(&l->remaining);
+        if (left) futex_wait(&l->remaining, (unsigned)left);
+        atomic_store(&l->master_sleeps, 0);
         spins = 0;
     }
 }
@@ -159,38 +223,85 @@ void pool_barrier(struct pool *p, int ith)
 {
     (void)ith;
     if (p->n_threads == 1) return;
-    unsigned phase = atomic_load(&p->barrier_phase);
-    if (atomic_fetch_add(&p->barrier_count, 1) + 1 == p->n_threads) {
-        atomic_store(&p->barrier_count, 0);
-        atomic_fetch_add(&p->barrier_phase, 1);
+    struct level *l = &p->level[my_level];
+    unsigned phase = atomic_load(&l->barrier_phase);
+    if (atomic_fetch_add(&l->barrier_count, 1) + 1 == p->n_threads) {
+        atomic_store(&l->barrier_count, 0);
+        atomic_fetch_add(&l->barrier_phase, 1);
         return;
     }
     int spins = 0;
-    while (atomic_load_explicit(&p->barrier_phase, memory_order_acquire) == phase) {
+    while (atomic_load_explicit(&l->barrier_phase, memory_order_acquire) == phase) {
+        pool_checkpoint(p);
         relax();
         if (++spins > SPIN_YIELD) sched_yield();
     }
 }
 
+/* ---- owners -------------------------------------------------------------------------------------------------------- */
+
+static bool shorter_waits(const struct pool *p, enum pool_lane lane)
+{
+    for (int l = 0; l < (int)lane; l++)
+        if (p->waiting[l]) return true;
+    return false;
+}
+
+/* Whether an owner of this lane can have the pool now, and at which level; *until: when it can, 0 if that is not known. */
+static bool may_have(const struct pool *p, enum pool_lane lane, int *level, double *until)
+{
+    *until = 0;
+    *level = HOLDER;
+    /* An image need not wait for shorter work: that cuts in. */
+    if (lane == POOL_IMAGE) return !p->held[HOLDER];
+    if (shorter_waits(p, lane)) return false;
+    if (!p->held[HOLDER]) return !p->held[CUTTER] && (lane > POOL_IMAGE || !p->waiting[POOL_IMAGE]);
+    if (p->lane != POOL_IMAGE || lane > POOL_IMAGE || p->held[CUTTER]) return false;
+    *level = CUTTER;
+    *until = p->next_cut;
+    return clock_seconds() >= p->next_cut;
+}
+
 void pool_acquire(struct pool *p, enum pool_lane lane)
 {
+    int level;
+    double until;
     pthread_mutex_lock(&p->lock);
     p->waiting[lane]++;
-    for (;;) {
-        bool shorter_waits = false;
-        for (int l = 0; l < (int)lane; l++) shorter_waits |= p->waiting[l] > 0;
-        if (!p->held && !shorter_waits) break;
-        pthread_cond_wait(&p->freed, &p->lock);
+    while (!may_have(p, lane, &level, &until)) {
+        if (until > 0) {
+            const struct timespec ts = { (time_t)until, (long)((until - (double)(time_t)until) * 1e9) };
+            pthread_cond_clockwait(&p->freed, &p->lock, CLOCK_MONOTONIC, &ts);
+        } else {
+            pthread_cond_wait(&p->freed, &p->lock);
+        }
     }
     p->waiting[lane]--;
-    p->held = true;
+    p->held[level] = true;
+    if (level == HOLDER) {
+        p->lane = lane;
+        p->next_cut = 0;
+    } else {
+        p->cut_began = clock_seconds();
+        atomic_store(&p->cut_in, 1);
+    }
+    pthread_cond_broadcast(&p->freed); /* those who may cut into what now runs */
     pthread_mutex_unlock(&p->lock);
+    my_level = level;
 }
 
 void pool_release(struct pool *p)
 {
     pthread_mutex_lock(&p->lock);
-    p->held = false;
+    if (my_level == CUTTER) {
+        const double now = clock_seconds(), share = IMAGE_SHARE * (now - p->cut_began);
+        p->next_cut = now + (share < IMAGE_SHARE_MOST ? share : IMAGE_SHARE_MOST);
+        atomic_store(&p->cut_in, 0);
+        futex_wake(&p->cut_in, 1);
+        ring(p);
+    }
+    p->held[my_level] = false;
+    my_level = HOLDER;
     pthread_cond_broadcast(&p->freed);
     pthread_mutex_unlock(&p->lock);
 }
@@ -198,10 +309,9 @@ void pool_release(struct pool *p)
 void pool_offer(struct pool *p, enum pool_lane lane)
 {
     pthread_mutex_lock(&p->lock);
-    bool shorter_waits = false;
-    for (int l = 0; l < (int)lane; l++) shorter_waits |= p->waiting[l] > 0;
+    const bool wanted = shorter_waits(p, lane);
     pthread_mutex_unlock(&p->lock);
-    if (!shorter_waits) return;
+    if (!wanted) return;
     pool_release(p);
     pool_acquire(p, lane);
 }

@@ -4,10 +4,14 @@
  * jobs the workers spin for a bounded time and then sleep on a futex, so that a decode step's dozens of jobs cost
  * about a microsecond each while an idle server costs nothing. The caller is thread 0.
  *
- * Owners  pool_acquire()/pool_release() bracket a step. Shorter work goes first: a waiting owner of a lower
- *         `lane` gets the pool when the holder calls pool_offer() at a block boundary, and the holder gets it
- *         back afterwards. Long work (prefill chunks, image blocks) calls pool_offer() every few milliseconds.
- * Threads pool_run() only by the present owner. */
+ * Owners  pool_acquire()/pool_release() bracket a step. Shorter work goes first: among those who wait the one of the
+ *         lowest `lane`; and a holder calls pool_offer() where it can be interrupted for long.
+ *         Work on pictures is not interrupted but cut into: while a POOL_IMAGE owner holds the pool, one of a shorter lane
+ *         gets it as well. The threads then leave the image's job at its next pool_checkpoint(), run the other's jobs
+ *         until it releases the pool, and go on. Until the next such cut the image has a share of the time, so that it
+ *         goes on under any load, and a text stream slows down by that share and no more.
+ *         The two must not use the same scratch memory: give them a device each.
+ * Threads pool_run() only by the present owner, on the thread that acquired. */
 #ifndef HEARTH_BASE_POOL_H
 #define HEARTH_BASE_POOL_H
 
@@ -17,7 +21,8 @@
 
 struct pool;
 
-enum pool_lane { POOL_DECODE, POOL_PREFILL, POOL_IMAGE, POOL_LOAD };
+/* LOAD: of a language model; IMAGE_LOAD: of an image model, on the device that draws. */
+enum pool_lane { POOL_DECODE, POOL_PREFILL, POOL_LOAD, POOL_IMAGE, POOL_IMAGE_LOAD };
 
 /* n_threads 0: one for each core this process may run on. */
 bool pool_new(struct pool **out, int n_threads, struct err *e);
@@ -31,6 +36,9 @@ void pool_barrier(struct pool *p, int ith);
 
 void pool_acquire(struct pool *p, enum pool_lane lane);
 void pool_release(struct pool *p);
+/* Inside a job of long work, every fraction of a millisecond: lets an owner that cuts in have this thread. A load of an
+ * integer when there is none. */
+void pool_checkpoint(struct pool *p);
 /* Let waiters of a shorter lane than `lane` run first; returns at once when there are none. Not inside a job. */
 void pool_offer(struct pool *p, enum pool_lane lane);
 

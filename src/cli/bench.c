@@ -53,7 +53,8 @@ static bool run(const struct options *o, struct err *e)
                                                 .kv_bytes = (size_t)o->kv_bytes,
                                                 .kv_type = !strcmp(o->kv_type, "q8_0") ? KV_Q8_0 : KV_F16 } };
     bool ok = catalog_load(&catalog, o->catalog, e) && pool_new(&pool, (int)o->threads, e) &&
-              device_cpu_open(&device, pool, ~0U, e) && registry_new(&registry, &r, catalog, device, e) &&
+              device_cpu_open(&device, pool, ~0U, e) &&
+              registry_new(&registry, &r, catalog, device, device, e) &&
               registry_add(registry, o->args.v[0], &model, e);
     const double t0 = clock_seconds();
     ok = ok && registry_acquire(registry, model, &lm, e);

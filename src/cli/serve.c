@@ -27,7 +27,7 @@ struct service {
     char new_key[64]; /* "" when none was made */
     struct catalog *catalog;
     struct pool *pool;
-    struct device *device;
+    struct device *device, *image_device;
     struct registry *registry;
     struct safety *safety;
     struct files *files;
@@ -108,7 +108,8 @@ static bool open_models(struct service *s, struct err *e)
     };
     return catalog_load(&s->catalog, o->catalog, e) && pool_new(&s->pool, (int)o->threads, e) &&
            device_cpu_open(&s->device, s->pool, ~0U, e) &&
-           registry_new(&s->registry, &r, s->catalog, s->device, e);
+           device_cpu_open(&s->image_device, s->pool, ~0U, e) &&
+           registry_new(&s->registry, &r, s->catalog, s->device, s->image_device, e);
 }
 
 /* Loads what was named, or the only installed text model. The references are given back at once: the models may be unloaded later. */
@@ -145,7 +146,7 @@ static bool open_pictures(struct service *s, struct err *e)
         snprintf(dir, sizeof dir, "%s", s->o->files_dir);
     else
         snprintf(dir, sizeof dir, "%s/../files", s->o->models_dir);
-    return safety_load(&s->safety, s->o->safety_policy, s->device, e) &&
+    return safety_load(&s->safety, s->o->safety_policy, s->image_device, e) &&
            files_new(&s->files, dir, s->o->files_s, s->o->files_bytes, e);
 }
 
@@ -264,6 +265,7 @@ end:
     safety_free(s.safety);
     files_free(s.files);
     if (s.device) device_close(s.device);
+    if (s.image_device) device_close(s.image_device);
     if (s.pool) pool_free(s.pool);
     catalog_free(s.catalog);
     for (int i = 0; i < s.keys.n; i++) free(s.keys.v[i]);

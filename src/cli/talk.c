@@ -74,8 +74,8 @@ static bool open_local(struct talk *t, const char *model, struct err *e)
     struct lm *lm;
     if (!catalog_load(&t->catalog, o->catalog, e) || !pool_new(&t->pool, (int)o->threads, e) ||
         !device_cpu_open(&t->device, t->pool, ~0U, e) ||
-        !registry_new(&t->registry, &r, t->catalog, t->device, e) || !pick_installed(t, model, e) ||
-        !registry_acquire(t->registry, t->local, &lm, e)) {
+        !registry_new(&t->registry, &r, t->catalog, t->device, t->device, e) ||
+        !pick_installed(t, model, e) || !registry_acquire(t->registry, t->local, &lm, e)) {
         return false;
     }
     registry_release(t->registry, t->local); /* it stays loaded: nothing else asks for memory */

@@ -520,12 +520,10 @@ bool flux_forward(const struct flux *m, struct nn_ctx *c, const float *x, int gr
     bool go = true;
     for (int i = 0; i < k->n_double && go; i++) {
         double_block(&st, &m->dbl[i]);
-        pool_offer(device_pool(c->dev), POOL_IMAGE);
         go = !(cancel && *cancel);
     }
     for (int i = 0; i < k->n_single && go; i++) {
         single_block(&st, &m->single[i]);
-        pool_offer(device_pool(c->dev), POOL_IMAGE);
         go = !(cancel && *cancel);
     }
     if (go) {

@@ -4,6 +4,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -262,6 +264,8 @@ static void job_destroy(struct image_job *j)
 static void *worker_main(void *arg)
 {
     struct image_model *m = arg;
+    /* Where text cuts in (pool.h), its threads and those that send it get a core at once. */
+    setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + 10);
     pthread_mutex_lock(&m->lock);
     while (!m->stop) {
         struct image_job *j = m->head;
@@ -295,7 +299,7 @@ bool image_load(struct image_model **out, const char *path, const struct image_o
     if (o) m->o = *o;
     if (m->o.queue_limit <= 0) m->o.queue_limit = 64;
     if (m->o.max_pixels == 0) m->o.max_pixels = (size_t)4 << 20;
-    pool_acquire(device_pool(dev), POOL_LOAD);
+    pool_acquire(device_pool(dev), POOL_IMAGE_LOAD);
     bool ok = pipeline_load(&m->p, path, dev, e);
     pool_release(device_pool(dev));
     if (!ok) {

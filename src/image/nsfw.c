@@ -116,7 +116,7 @@ bool image_classifier_load(struct image_classifier **out, const char *path, stru
     bool ok = m || err_set(e, ERR_NOMEM, "no memory for the classifier");
     if (ok) {
         m->dev = dev;
-        pool_acquire(device_pool(dev), POOL_LOAD);
+        pool_acquire(device_pool(dev), POOL_IMAGE_LOAD);
         ok = load(m, w, e) || err_wrap(e, "%s", path);
         pool_release(device_pool(dev));
     }

@@ -205,7 +205,6 @@ void t5_encode(const struct t5 *m, struct nn_ctx *c, const int32_t *ids, int n, 
         nn_linear_run(
             c, &m->own, l->wo,
             (struct linear_args){ .x = ff, .ldx = k->n_ff, .y = x, .ldy = d, .n = n, .epi = EPI_ADD });
-        pool_offer(device_pool(c->dev), POOL_IMAGE);
     }
     op_rmsnorm(c->dev, hidden, d, x, d, n, d, m->final_norm, k->eps);
     c->scratch->used = mark;

@@ -202,7 +202,6 @@ static void run(struct state *st, const struct nn_linear *l, struct linear_args 
 
 static bool pause(struct state *st)
 {
-    pool_offer(device_pool(st->c->dev), POOL_IMAGE);
     st->stopped |= st->cancel && *st->cancel;
     return st->stopped;
 }

@@ -282,7 +282,6 @@ static void swap(float **p, float **q)
 
 static bool pause(struct flow *f)
 {
-    pool_offer(device_pool(f->dev), POOL_IMAGE);
     f->stopped |= f->cancel && *f->cancel;
     return f->stopped;
 }

@@ -32,7 +32,7 @@ struct registry {
     struct registry_options o;
     char *models_dir;
     const struct catalog *catalog;
-    struct device *dev;
+    struct device *dev, *image_dev;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct model *models; /* entries are never removed: pointers stay good */
@@ -43,7 +43,7 @@ const char *model_id(const struct model *m) { return m->id; }
 const struct catalog_model *model_catalog(const struct model *m) { return m->catalog; }
 
 bool registry_new(struct registry **out, const struct registry_options *o, const struct catalog *c,
-                  struct device *dev, struct err *e)
+                  struct device *dev, struct device *image_dev, struct err *e)
 {
     struct registry *r = calloc(1, sizeof *r);
     if (!r || !(r->models_dir = strdup(o->models_dir))) {
@@ -53,6 +53,7 @@ bool registry_new(struct registry **out, const struct registry_options *o, const
     r->o = *o;
     r->catalog = c;
     r->dev = dev;
+    r->image_dev = image_dev;
     r->last_scan = -1e9;
     if (!r->o.memory_limit)
         r->o.memory_limit = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) / 10 * 9;
@@ -324,7 +325,7 @@ static bool load(struct registry *r, struct model *m, size_t *resident, struct e
     double t = clock_seconds();
     const char *kind;
     if (m->where.image) {
-        if (!image_load(&m->image, m->where.path, NULL, r->dev, e)) return err_wrap(e, "%s", m->id);
+        if (!image_load(&m->image, m->where.path, NULL, r->image_dev, e)) return err_wrap(e, "%s", m->id);
         *resident = image_info(m->image)->weight_bytes;
         kind = image_info(m->image)->family;
     } else {

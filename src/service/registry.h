@@ -24,9 +24,10 @@ struct registry_options {
     int memory_wait; /* seconds that a model waits for memory that requests to others hold, before ERR_BUSY */
 };
 
-/* The catalog and the device are borrowed for the registry's life. */
+/* The catalog and the devices are borrowed for the registry's life. Text and image models run at the same time, so that they need
+ * two devices over one pool (see pool.h); dev and image_dev may be the same where only one of them runs. */
 bool registry_new(struct registry **out, const struct registry_options *o, const struct catalog *c,
-                  struct device *dev, struct err *e);
+                  struct device *dev, struct device *image_dev, struct err *e);
 /* Nothing may be acquired any more. */
 void registry_free(struct registry *r);
 

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import PIL.Image
@@ -22,6 +23,7 @@ CONCEPTS = ["red apple", "cat face", "rocket"]
 def folder(tmp_path_factory):
     models = tmp_path_factory.mktemp("models")
     (models / "starter-image").symlink_to(ROOT / "models/starter-image")
+    (models / "tiny").symlink_to(ROOT / "tests/golden/lm/chat")
     return str(models)
 
 
@@ -162,3 +164,16 @@ def test_stream_says_the_size(starter):
     r = edit(starter, picture((GOLDEN / "0.png").read_bytes()), stream="true", partial_images="1", steps="4")
     got = [json.loads(x[6:]) for x in r.text.split("\n") if x.startswith("data: {")]
     assert [(e["type"], e["size"]) for e in got] == [("image_edit.partial_image", "128x128"), ("image_edit.completed", "128x128")]
+
+
+@pytest.mark.checked
+def test_text_and_pictures_at_the_same_time_are_those_of_each_alone(starter):
+    """A stream cuts into a drawing again and again (see pool.h); neither may notice."""
+    picture = {"model": "starter-image", "prompt": "a red apple", "steps": 50, "seed": 9, "n": 4, "response_format": "b64_json"}
+    words = {"model": "tiny", "prompt": "once upon a time", "max_tokens": 200, "temperature": 0, "ignore_eos": True}
+    alone = starter.post("/v1/images/generations", picture).json()["data"], starter.post("/v1/completions", words).json()["choices"]
+    with ThreadPoolExecutor(8) as pool:
+        pictures = [pool.submit(starter.post, "/v1/images/generations", picture) for _ in range(2)]
+        texts = [pool.submit(starter.post, "/v1/completions", words) for _ in range(24)]
+        assert all(t.result().json()["choices"] == alone[1] for t in texts)
+        assert all(p.result().json()["data"] == alone[0] for p in pictures)

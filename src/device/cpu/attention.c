@@ -147,6 +147,7 @@ static void run_task(const struct job *j, const struct room *r, int head, int64_
         else
             pack_keys(j, r->keys, kv_head, k0 / KEYS);
         for (int s0 = 0; s0 < n; s0 += SUB) {
+            pool_checkpoint(j->d->pool);
             const int ns = n - s0 < SUB ? n - s0 : SUB;
             if (!a->causal || k0 < q0 + s0 + ns) meet(j, r, packed, head, q0, s0, ns, k0);
         }

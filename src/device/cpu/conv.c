@@ -231,6 +231,7 @@ static void fill_row(const struct band *b, int row)
     };
     unsigned char *dst = b->input + (ptrdiff_t)row * b->in_cols * TILE_ROW_BYTES;
     const int iy = b->y0 * j->stride - j->a->pad_top + row, ix = b->x0 * j->stride - j->a->pad_left;
+    pool_checkpoint(j->d->pool);
     for (int x = 0; x < b->in_cols; x++, dst += TILE_ROW_BYTES) {
         const float *p = input_pixel(j, iy, ix + x);
         if (p)
@@ -286,6 +287,7 @@ static void run_task(const struct band *b, int64_t task, float *sums)
     const unsigned char *tile[ROW_BLOCK / 16];
     for (int t = 0; t < nt; t++) tile[t] = tile_base(b, t0 + t);
     for (int64_t k = 0; k < c->kb; k += fk->kb_chunk) {
+        pool_checkpoint(j->d->pool);
         const struct tiles a = { tile, b->k_off + k, (ptrdiff_t)TILE_ROW_BYTES * j->stride };
         const int64_t kb = c->kb - k < fk->kb_chunk ? c->kb - k : fk->kb_chunk;
         (c->f32 ? fk->product_f32 : fk->product_bf16)(sums, LD_SUMS, &a,

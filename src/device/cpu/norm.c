@@ -3,10 +3,12 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "device/cpu/cpu_internal.h"
 #include "device/cpu/float_kern.h"
 #include "device/cpu/split.h"
 
 struct row_job {
+    struct pool *pool;
     const struct float_kern *fk;
     float *y;
     int64_t ldy;
@@ -20,16 +22,25 @@ static void rmsnorm_part(void *arg, int ith, int nth)
 {
     const struct row_job *j = arg;
     const struct range r = split_range(j->n, ith, nth);
-    for (int64_t row = r.lo; row < r.hi; row++)
+    for (int64_t row = r.lo; row < r.hi; row++) {
+        pool_checkpoint(j->pool);
         j->fk->rmsnorm_row(j->y + row * j->ldy, j->x + row * j->ldx, j->n_embd, j->w, j->eps);
+    }
 }
 
 void op_rmsnorm(struct device *d, float *y, int64_t ldy, const float *x, int64_t ldx, int64_t n,
                 int64_t n_embd, const float *w, float eps)
 {
-    struct row_job j = {
-        .fk = d->fl, .y = y, .ldy = ldy, .x = x, .ldx = ldx, .n = n, .n_embd = n_embd, .w = w, .eps = eps
-    };
+    struct row_job j = { .pool = d->pool,
+                         .fk = d->fl,
+                         .y = y,
+                         .ldy = ldy,
+                         .x = x,
+                         .ldx = ldx,
+                         .n = n,
+                         .n_embd = n_embd,
+                         .w = w,
+                         .eps = eps };
     pool_run(d->pool, rmsnorm_part, &j);
 }
 
@@ -37,16 +48,19 @@ static void layernorm_part(void *arg, int ith, int nth)
 {
     const struct row_job *j = arg;
     const struct range r = split_range(j->n, ith, nth);
-    for (int64_t row = r.lo; row < r.hi; row++)
+    for (int64_t row = r.lo; row < r.hi; row++) {
+        pool_checkpoint(j->pool);
         j->fk->layernorm_row(j->y + row * j->ldy, j->x + row * j->ldx, j->n_embd, j->w, j->b, j->eps,
                              j->scale, j->shift);
+    }
 }
 
 void op_layernorm(struct device *d, float *y, int64_t ldy, const float *x, int64_t ldx, int64_t n,
                   int64_t n_embd, const float *w, const float *b, float eps, const float *scale,
                   const float *shift)
 {
-    struct row_job j = { .fk = d->fl,
+    struct row_job j = { .pool = d->pool,
+                         .fk = d->fl,
                          .y = y,
                          .ldy = ldy,
                          .x = x,
@@ -69,6 +83,7 @@ void op_layernorm(struct device *d, float *y, int64_t ldy, const float *x, int64
 #define PART_PIXELS 256 /* at least, when there is more than one part */
 
 struct group_job {
+    struct pool *pool;
     const struct float_kern *fk;
     const float *x;
     int64_t hw;
@@ -84,6 +99,7 @@ static void moments_part(void *arg, int ith, int nth)
     struct group_job *j = arg;
     int part;
     while ((part = atomic_fetch_add_explicit(&j->next_part, 1, memory_order_relaxed)) < j->parts) {
+        pool_checkpoint(j->pool);
         const struct range r = split_range(j->hw, part, j->parts);
         double *s = j->sums + (size_t)part * 2 * (size_t)j->c;
         memset(s, 0, (size_t)j->c * 2 * sizeof *s);
@@ -96,7 +112,9 @@ void op_groupnorm_fold(struct device *d, float *scale, float *shift, const float
                        int groups, const float *w, const float *b, float eps)
 {
     const int nth = pool_threads(d->pool);
-    struct group_job j = { .fk = d->fl, .x = x, .hw = hw, .c = c, .sums = scratch_shared(d) };
+    struct group_job j = {
+        .pool = d->pool, .fk = d->fl, .x = x, .hw = hw, .c = c, .sums = scratch_shared(d)
+    };
     /* 24 MiB of scratch hold more than a part of any network's channels; bounded all the same. */
     const size_t room = d->shared_cap - (size_t)nth * 2 * (size_t)c * sizeof(float);
     int64_t parts = (hw + PART_PIXELS - 1) / PART_PIXELS;
