@@ -1,11 +1,12 @@
 """The image part of `make bench`: hearth, diffusers on PyTorch and stable-diffusion.cpp in the shapes of FLUX.1-dev and SDXL, with
 random weights, interleaved.
 
-    BENCH_IMAGES="flux sdxl"     which networks ("" for none); they take 13 GB of files under build/bench
+    BENCH_IMAGES="flux sdxl"     which networks ("" for none); they take 19 GB of files under build/bench
     BENCH_FULL="flux sdxl"       memory and time of hearth at full size (22 and 7 GB of files); nothing unless asked for
     BENCH_IMAGES_PYTHON          an interpreter that has the peers; default: build/venv-images, made from requirements-images.txt
 
-stable-diffusion.cpp gets FLUX in bf16, its fastest float type here: it takes e4m3 too, but widens it to f16 for minutes at load.
+stable-diffusion.cpp gets FLUX in bf16, its fastest float type here: it takes e4m3 too, but widens it to f16 for minutes at load. SDXL
+it gets as one checkpoint: it takes a diffusers folder of it for Stable Diffusion 1.
 """
 import os
 import subprocess
@@ -70,9 +71,9 @@ def networks(wanted):
             yield Network(f"FLUX.1-dev, {DOUBLE} of 19 double and {SINGLE} of 38 single blocks, e4m3", folder, sd_folder,
                           image_ops.flux_step(SIDE, TEXT_TOKENS, DOUBLE, SINGLE), 16)
     if "sdxl" in wanted:
-        folder = made("sdxl-fp16", "sdxl-fp16")
-        if folder:
-            yield Network("SDXL, whole, f16", folder, folder, image_ops.sdxl_step(SIDE), 4)
+        folder, sd_folder = made("sdxl-fp16", "sdxl-fp16"), made("sdxl-single", "sdxl-fp16", "--layout", "sdxl-single")
+        if folder and sd_folder:
+            yield Network("SDXL, whole, f16", folder, sd_folder, image_ops.sdxl_step(SIDE), 4)
 
 
 def bf16_ceiling():

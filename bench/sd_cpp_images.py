@@ -2,7 +2,7 @@
 
     sd_cpp_images.py FOLDER SIDE STEPS THREADS
 
-FOLDER: a diffusers folder of SDXL, or FLUX as single files. Without T5: FLUX gets its 256 text tokens as zeros. Its progress
+FOLDER: of sd_xl_base.safetensors, or of FLUX as single files. Without T5: FLUX gets its 256 text tokens as zeros. Its progress
 callback ends a step; what follows the last one is the decoder.
 """
 import json
@@ -19,7 +19,7 @@ if (folder / "flux1-dev.safetensors").exists():
     where = {"diffusion_model_path": str(folder / "flux1-dev.safetensors"), "vae_path": str(folder / "ae.safetensors"),
              "clip_l_path": str(folder / "clip_l.safetensors")}
 else:
-    where = {"model_path": str(folder)}
+    where = {"model_path": str(folder / "sd_xl_base.safetensors")}
 model = StableDiffusion(**where, n_threads=threads, verbose=False, **options)
 ends = []
 model.generate_image(prompt="a red bicycle by the sea", width=side, height=side, cfg_scale=1.0, sample_steps=steps,
