@@ -43,6 +43,11 @@ void *mem_aligned(size_t n, size_t size, bool zero)
 
 void mem_free(void *p) { free(p); }
 
+void mem_lend(void *p, size_t bytes)
+{
+    if (bytes >= 2 * HUGE_PAGE) (void)madvise(p, bytes / HUGE_PAGE * HUGE_PAGE, MADV_FREE);
+}
+
 size_t arena_cost(size_t n, size_t size)
 {
     size_t bytes;

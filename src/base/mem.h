@@ -30,6 +30,9 @@ static inline bool mem_add(size_t a, size_t b, size_t *out)
  * request. NULL on overflow or when there is no memory. Free with mem_free(). */
 void *mem_aligned(size_t n, size_t size, bool zero);
 void mem_free(void *p);
+/* The content of a large piece from mem_aligned() is no longer needed: until it is written again the system may take its pages, and
+ * if it did not the next use is faster than a new piece. */
+void mem_lend(void *p, size_t bytes);
 
 /* Bump allocator over one block. Nothing in it is freed alone: whoever made the arena frees it. In
  * address-checker builds every piece is followed by a red zone. */

@@ -33,6 +33,14 @@ struct vae {
     struct vae_half enc, dec;
     struct conv *quant, *post_quant;
     bool precise;
+    struct room *room; /* of its own, so that who decodes need not own the network */
+};
+
+/* Memory for activations, kept from one picture to the next: the system takes a second or more to hand out what a large one
+ * needs. Between pictures its pages are free for others to take. */
+struct room {
+    float *v[3];
+    size_t values; /* of each */
 };
 
 /* ---- configuration ----------------------------------------------------------------------------------------- */
@@ -197,7 +205,10 @@ static void load_mid(struct vae *m, struct nn_source *s, struct vae_half *h, con
 bool vae_load(struct vae **out, const struct vae_config *c, struct nn_source *s, struct err *e)
 {
     struct vae *m = calloc(1, sizeof *m);
-    if (!m) return err_set(e, ERR_NOMEM, "no memory for %s", s->what);
+    if (!m || !(m->room = calloc(1, sizeof *m->room))) {
+        free(m);
+        return err_set(e, ERR_NOMEM, "no memory for %s", s->what);
+    }
     m->c = *c;
     struct nn_owner *o = &m->own;
     int last = c->n_level - 1, top = c->channels[last], width = c->channels[0];
@@ -252,6 +263,8 @@ bool vae_load(struct vae **out, const struct vae_config *c, struct nn_source *s,
 void vae_free(struct vae *m)
 {
     if (!m) return;
+    for (int i = 0; m->room && i < 3; i++) mem_free(m->room->v[i]);
+    free(m->room);
     nn_owner_free(&m->own);
     free(m);
 }
@@ -372,20 +385,32 @@ static bool flow_open(struct flow *f, size_t values, struct err *e)
     for (int i = 0; i < f->m->c.n_level; i++) {
         if (f->m->c.channels[i] > f->widest) f->widest = f->m->c.channels[i];
     }
-    f->x = mem_aligned(values, sizeof *f->x, false);
-    f->a = mem_aligned(values, sizeof *f->a, false);
-    f->b = mem_aligned(values, sizeof *f->b, false);
+    struct room *r = f->m->room;
+    for (int i = 0; r->values < values && i < 3; i++) {
+        mem_free(r->v[i]);
+        r->v[i] = NULL;
+    }
+    bool ok = true;
+    for (int i = 0; ok && i < 3; i++) {
+        if (!r->v[i]) r->v[i] = mem_aligned(values, sizeof *r->v[i], false);
+        ok = r->v[i] != NULL;
+    }
+    if (ok && r->values < values) r->values = values;
+    f->x = r->v[0];
+    f->a = r->v[1];
+    f->b = r->v[2];
     f->fold = mem_aligned(2 * (size_t)f->widest, sizeof *f->fold, false);
-    if (f->x && f->a && f->b && f->fold) return true;
+    if (ok && f->fold) return true;
+    r->values = ok ? r->values : 0;
     return err_set(e, ERR_NOMEM, "VAE: no memory for a picture of %dx%d cells (3 x %zu bytes)", f->w, f->h,
                    values * 4);
 }
 
 static void flow_close(struct flow *f)
 {
-    mem_free(f->x);
-    mem_free(f->a);
-    mem_free(f->b);
+    const struct room *r = f->m->room;
+    for (int i = 0; i < 3; i++)
+        if (r->v[i]) mem_lend(r->v[i], r->values * sizeof *r->v[i]);
     mem_free(f->fold);
 }
 
@@ -451,8 +476,10 @@ static bool decode_tile(const struct vae *m, struct device *dev, const float *la
     if (ok && !f.stopped) {
         fold(&f, f.x, f.ch, d->norm_w, d->norm_b);
         norm_conv(&f, d->conv_out, f.x, f.a, EPI_STORE);
-        *picture = f.a;
-        f.a = NULL;
+        const size_t pixels = (size_t)f.h * (size_t)f.w;
+        *picture = mem_aligned(3 * pixels, sizeof **picture, false);
+        ok = *picture || err_set(e, ERR_NOMEM, "VAE: no memory for a picture of %dx%d", f.w, f.h);
+        if (ok) memcpy(*picture, f.a, 3 * pixels * sizeof **picture);
     }
     if (ok && f.stopped) ok = err_set(e, ERR_CANCELLED, "cancelled");
     flow_close(&f);
