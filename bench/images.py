@@ -11,8 +11,10 @@ it gets as one checkpoint: it takes a diffusers folder of it for Stable Diffusio
 import os
 import subprocess
 import sys
+import tempfile
 
 import image_ops
+import language
 from common import BUILD, FILES, REPETITIONS, ROOT, THREADS, lines, number, ratio, raw, table
 
 OWN_PYTHON = ROOT / "build/venv-images/bin/python"
@@ -120,6 +122,22 @@ def full_size(wanted):
             "kernel may drop and read again.", ""] + table(head, rows) + notes
 
 
+def beside(folder):
+    """A chat with the starter model while the FLUX shape draws."""
+    with tempfile.TemporaryDirectory() as models:
+        os.symlink(language.STARTER.parent, f"{models}/smollm2-135m-instruct")
+        os.symlink(folder.resolve(), f"{models}/flux-shape")
+        server = language.Server([BUILD / "hearth", "serve", "--models", models, "--listen", "127.0.0.1:PORT", "--threads", THREADS], "/ready")
+        rows, why = lines([sys.executable, ROOT / "bench/beside.py", server.url, "smollm2-135m-instruct", "flux-shape", f"{SIDE}x{SIDE}", 4])
+        server.stop()
+    if why:
+        return [f"A chat beside a drawing: {why}", ""]
+    alone, both = rows
+    return [f"A chat beside a drawing, over HTTP (`bench/beside.py`): the starter model's tokens come {alone['mean_ms']:.1f} ms apart alone and {both['mean_ms']:.1f} ms while the FLUX "
+            f"shape draws, **{both['mean_ms'] / alone['mean_ms']:.2f}** of it (99 of 100 within {alone['p99_ms']:.0f} and {both['p99_ms']:.0f} ms); the picture takes "
+            f"{both['picture_s']:.0f} s instead of {alone['picture_s']:.0f} beside a chat that never pauses.", ""]
+
+
 def section():
     wanted, full = os.environ.get("BENCH_IMAGES", "flux sdxl").split(), os.environ.get("BENCH_FULL", "").split()
     rows, seen, notes = [], [], []
@@ -134,6 +152,7 @@ def section():
            f"Seconds at {SIDE}x{SIDE} with random weights, one pass (none for guidance), {TEXT_TOKENS} text tokens for FLUX; everybody turn about. "
            "The last columns are the peer's seconds over hearth's: above 1 hearth is faster. stable-diffusion.cpp has FLUX's weights in bf16; "
            "PyTorch has every weight in the type of its column.", ""] + table(head, rows) + notes + ([""] if notes else [])
+    out += beside(FILES / "flux-short-fp8") if "flux" in wanted else []
     out += full_size(full) if full else []
     floats, why = lines([BUILD / "bench/float_ops", "--threads", THREADS])
     return out + ["<details><summary>Every figure, and the operations alone</summary>", ""] + raw(seen + floats) + ([why, ""] if why else []) + ["</details>", ""]
