@@ -52,6 +52,7 @@ all: $(B)/hearth  ## build build/release/hearth (MODE=asan or tsan for the check
 KERNEL_release := -O3
 KERNEL_asan    := -O1 -fno-sanitize=undefined
 KERNEL_tsan    := -O1
+KERNEL_fuzz    := -O1 -fno-sanitize=undefined,fuzzer-no-link
 AVX2   := -mavx2 -mfma -mf16c
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mprefer-vector-width=512
 $(B)/%_avx2.o: CFLAGS += $(AVX2) $(KERNEL_$(MODE))
@@ -129,7 +130,7 @@ fuzz:  ## run each fuzz target for FUZZ_SECONDS (60) from its corpus; FUZZ="gguf
 	    { tail -n 40 build/fuzz/{}.log; echo "{}: FAILED"; exit 255; }'
 
 build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c build/fuzz/libhearth.a
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $^ $(LDLIBS)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< build/fuzz/libhearth.a $(LDLIBS)
 
 asan:  ## unit, golden and server tests under the address and undefined-behaviour checkers
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan unit all
