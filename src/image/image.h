@@ -62,11 +62,10 @@ struct image_lora_spec {
 struct image_request {
     const char *prompt, *negative_prompt; /* UTF-8; negative NULL: none given */
     int width, height;                    /* 0: from the init image, or the default */
-    int draw_width,
-        draw_height; /* what the network draws, then scaled to width x height: a model that knows one size
-                                  * only; the same shape. 0: width x height */
-    int n, steps;    /* steps 0: default */
-    float guidance;  /* < 0: default */
+    /* What the network draws, then scaled to width x height: a model that knows one size only; the same shape. 0: width x height */
+    int draw_width, draw_height;
+    int n, steps;   /* steps 0: default */
+    float guidance; /* < 0: default */
     uint64_t seed;
     const char *sampler;          /* NULL: the model's own */
     const struct image_rgb *init; /* image to image; scaled to width x height */
