@@ -43,7 +43,7 @@ def main():
         if part in asked:
             load = os.getloadavg()[1]
             body = ceilings() + section()
-            out += [f"*{datetime.date.today()}, commit {commit}: {cpu}, {THREADS} threads, {REPETITIONS} repetitions, load average at the start {load:.1f}.*", ""] + body
+            out += [f"*{datetime.date.today()}, commit {commit}: {cpu}, {THREADS} threads, best of {REPETITIONS}, load average at the start {load:.1f}.*", ""] + body
         else:
             out += kept(part)
         out.append(f"<!-- end of {part} -->")
