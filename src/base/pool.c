@@ -17,7 +17,7 @@
 #define SPIN_YIELD 1000
 
 /* What an image may use of the pool after each time that others cut into its work: this share of what they took, at most so long.
- * A share of 0.3 makes a stream's tokens come 1.3 times as far apart. */
+ * A share of 0.3 and the changes of hands keep a stream's tokens within 1.5 times their distance (docs/benchmarks.md has the figure). */
 #define IMAGE_SHARE 0.3
 #define IMAGE_SHARE_MOST 0.05 /* seconds */
 
