@@ -530,11 +530,10 @@ void files_get(struct exchange *x)
 /* ---- Firemoon ---------------------------------------------------------------------------------------------- */
 
 struct firemoon_model {
-    const char *id, *name; /* "flux/" in front of the id makes the catalog's */
-    int steps;
+    const char *id, *name; /* "flux/" in front of the id makes the catalog's, which has the defaults */
 };
-static const struct firemoon_model firemoon_models[] = { { "dev", "FLUX.1 [dev]", 28 },
-                                                         { "schnell", "FLUX.1 [schnell]", 4 } };
+static const struct firemoon_model firemoon_models[] = { { "dev", "FLUX.1 [dev]" },
+                                                         { "schnell", "FLUX.1 [schnell]" } };
 enum { N_FIREMOON = sizeof firemoon_models / sizeof *firemoon_models };
 
 static const struct firemoon_model *firemoon_model(const char *tail)
@@ -558,7 +557,7 @@ void firemoon_post(struct exchange *x)
     picture_post(x, PICTURES_FIREMOON, id, PICTURE_GENERATE);
 }
 
-static void print_schema(struct buf *b, const struct firemoon_model *m)
+static void print_schema(struct buf *b, const struct firemoon_model *m, int steps)
 {
     buf_printf(
         b,
@@ -573,13 +572,14 @@ static void print_schema(struct buf *b, const struct firemoon_model *m)
         "\"guidance_scale\":{\"type\":\"number\",\"minimum\":1,\"maximum\":20,\"default\":3.5},"
         "\"num_inference_steps\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":50,\"default\":%d},"
         "\"seed\":{\"type\":\"integer\"}}}}",
-        m->id, m->id, m->name, m->id, m->steps);
+        m->id, m->id, m->name, m->id, steps);
 }
 
 void firemoon_get(struct exchange *x)
 {
     struct buf b = BUF_INIT(0);
     const struct firemoon_model *m = firemoon_model(x->tail);
+    const struct catalog_model *c = m ? catalog_find(x->server->catalog, x->tail) : NULL;
     if (!*x->tail) {
         buf_puts(&b, "{\"name\":\"hearth\",\"version\":\"v1\",\"endpoints\":[");
         for (int i = 0; i < N_FIREMOON; i++) {
@@ -599,8 +599,8 @@ void firemoon_get(struct exchange *x)
                        i ? "," : "", firemoon_models[i].id, firemoon_models[i].name, firemoon_models[i].id);
         }
         buf_puts(&b, "]}");
-    } else if (m) {
-        print_schema(&b, m);
+    } else if (c) {
+        print_schema(&b, m, c->steps);
     } else {
         exchange_fault(x, FAULT_MODEL, NULL, "Model configuration not found for %.100s", x->tail);
         return;
