@@ -105,8 +105,16 @@ static void test_rope(void **state)
             json_pack("{s:s,s:f,s:f}", "rope_type", "yarn", "factor", 2.0, "beta_slow", -1.0), ERR_FORMAT,
             "yarn");
     refused("rope_parameters", json_pack("{s:f}", "rope_theta", -3.0), ERR_FORMAT, "rope base");
-    refused("rope_parameters", json_pack("{s:f}", "partial_rotary_factor", 7.0), ERR_FORMAT,
-            "rotary dimension");
+}
+
+static void test_activation(void **state)
+{
+    (void)state;
+    refused("hidden_act", json_string("gelu"), ERR_FORMAT, "hidden_act 'gelu' is not supported");
+    refused("hidden_act", json_integer(3), ERR_FORMAT, "hidden_act");
+    struct err e;
+    assert_true(load_with("hidden_act", json_string("swish"), &e));
+    assert_true(load_with("hidden_act", json_null(), &e));
 }
 
 static void test_quantisation(void **state)
@@ -119,8 +127,9 @@ int main(void)
 {
     log_set_level(LOG_ERROR - 1); /* the faults are expected */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_as_it_is), cmocka_unit_test(test_shapes),       cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_rope),     cmocka_unit_test(test_quantisation),
+        cmocka_unit_test(test_as_it_is),     cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_numbers),      cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_quantisation), cmocka_unit_test(test_activation),
     };
     return cmocka_run_group_tests_name("binding", tests, NULL, NULL);
 }

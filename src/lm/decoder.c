@@ -18,6 +18,7 @@ struct layer {
     struct linear *gate_up, *down;     /* dense layers */
     struct linear *router;             /* layers with experts */
     struct linear **expert_gate_up, **expert_down;
+    int window; /* sliding attention window in tokens; 0: none */
 };
 
 struct lm_net {
@@ -267,6 +268,7 @@ static bool load_layer(struct lm_net *n, const struct load *ld, int il, struct e
 {
     struct layer *l = &n->layer[il];
     const struct tensor_slot *t = layer_slots(ld, il);
+    l->window = hparams_window(&n->s, ld->w, ld->f->window_opt_in, il);
     l->attn_norm = slot_floats(&t[L_ATTN_NORM], &n->model);
     l->ffn_norm = slot_floats(&t[L_FFN_NORM], &n->model);
     l->q_norm = slot_floats(&t[L_Q_NORM], &n->model);
@@ -323,8 +325,8 @@ bool decoder_load(const struct decoder_family *f, struct lm_net **out, struct lm
     n->s = s;
     n->dev = d;
     n->max_rows = max_rows;
-    const json_t *renorm = json_object_get(hparams_config(w), "norm_topk_prob");
-    n->renorm = f->always_renorm || !renorm || json_is_true(renorm);
+    n->renorm = f->always_renorm || weights_gguf(w) ||
+                json_is_true(json_object_get(hparams_config(w), "norm_topk_prob"));
     ok = reserve(n, &ld, e) && load_weights(n, &ld, e);
     if (ok) {
         *out = n;
@@ -406,7 +408,7 @@ static void attend(struct lm_net *n, const struct layer *l, const struct lm_batc
     a.ldq = a.ldk = a.ldv = linear_n_out(l->qkv);
     a.ldo = (int64_t)s->n_head * s->head_dim;
     a.scale = 1.0f / sqrtf((float)s->head_dim);
-    a.window = s->window;
+    a.window = l->window;
     op_attention_paged(n->dev, &a);
 }
 

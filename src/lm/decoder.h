@@ -38,6 +38,7 @@ struct decoder_family {
     struct tensor_specs moe;    /* router and stacked experts */
     struct tensor_specs expert; /* one tensor an expert, for files without stacks */
     enum rope_layout rope_gguf, rope_hf;
+    bool window_opt_in; /* a sliding window only where use_sliding_window is true */
     bool always_renorm; /* routing weights of the chosen experts sum to one; else norm_topk_prob decides */
 };
 

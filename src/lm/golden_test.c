@@ -138,6 +138,14 @@ static void test_f32(void **state)
     }
 }
 
+static void test_windows(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "qwen2_window", "qwen3_layer_types", "qwen2_no_window" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        compare(names[i], "model.safetensors", F32_BOUND);
+}
+
 static void test_narrow(void **state)
 {
     (void)state;
@@ -148,6 +156,7 @@ static void test_narrow(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_f32), cmocka_unit_test(test_narrow) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_f32), cmocka_unit_test(test_windows),
+                                        cmocka_unit_test(test_narrow) };
     return cmocka_run_group_tests_name("golden networks", tests, NULL, NULL);
 }

@@ -151,8 +151,8 @@ static void rope_from_config(struct lm_shape *s, const struct source *src, struc
     if (!json_is_object(p)) p = json_object_get(src->cfg, "rope_scaling");
     const struct source in = { .cfg = json_is_object(p) ? p : NULL };
     r->theta = number(&in, NULL, "rope_theta", number(src, NULL, "rope_theta", 10000));
-    double part = number(&in, NULL, "partial_rotary_factor", number(src, NULL, "partial_rotary_factor", 1));
-    r->n_rot = part > 0 && part <= 1 ? (int)(s->head_dim * part) : 0;
+    r->n_rot =
+        s->head_dim; /* these families' reference rotates whole heads whatever partial_rotary_factor says */
     r->factor = number(&in, NULL, "factor", 0);
     const char *type = json_string_value(json_object_get(p, "rope_type"));
     if (!type) type = json_string_value(json_object_get(p, "type"));
@@ -191,6 +191,30 @@ static void rope_check(const struct lm_shape *s, struct buf *bad)
                    r->mscale);
 }
 
+int hparams_window(const struct lm_shape *s, const struct weights *w, bool opt_in, int il)
+{
+    const json_t *c = hparams_config(w);
+    if (!c || !opt_in) return s->window;
+    if (!json_is_true(json_object_get(c, "use_sliding_window"))) return 0;
+    const json_t *types = json_object_get(c, "layer_types");
+    if (json_is_array(types)) {
+        const char *type = json_string_value(json_array_get(types, (size_t)il));
+        return type && strcmp(type, "sliding_attention") == 0 ? s->window : 0;
+    }
+    const json_t *from = json_object_get(c, "max_window_layers");
+    return json_is_integer(from) && il < json_integer_value(from) ? 0 : s->window;
+}
+
+/* The one activation these networks have here. Another would load and answer nonsense. */
+static void check_activation(const json_t *config, struct buf *bad)
+{
+    const json_t *act = json_object_get(config, "hidden_act");
+    if (!act || json_is_null(act)) return;
+    const char *name = json_string_value(act);
+    if (name && (strcmp(name, "silu") == 0 || strcmp(name, "swish") == 0)) return;
+    buf_printf(bad, "hidden_act '%.40s' is not supported (silu is); ", name ? name : "(not a string)");
+}
+
 bool hparams_read(struct lm_shape *s, const struct weights *w, const struct hparam_spec *more, int n_more,
                   struct err *e)
 {
@@ -212,6 +236,7 @@ bool hparams_read(struct lm_shape *s, const struct weights *w, const struct hpar
     else
         rope_from_config(&t, &src, &bad);
     rope_check(&t, &bad);
+    check_activation(src.cfg, &bad);
     if (t.n_head % t.n_kv_head) buf_printf(&bad, "%d heads over %d key/value heads; ", t.n_head, t.n_kv_head);
     if (!(t.eps >= 0 && t.eps < 0.1f)) buf_printf(&bad, "norm epsilon %g; ", (double)t.eps);
     if (t.n_expert && (t.n_expert_used < 1 || t.n_expert_used > t.n_expert))

@@ -21,6 +21,10 @@ struct hparam_spec {
 bool hparams_read(struct lm_shape *s, const struct weights *w, const struct hparam_spec *more, int n_more,
                   struct err *e);
 
+/* The sliding window of layer `il`, 0 for none: Mistral's holds for all layers; others (`opt_in`, Qwen) have one only where
+ * the configuration switches it on, for the layers it lists or those from max_window_layers on. */
+int hparams_window(const struct lm_shape *s, const struct weights *w, bool opt_in, int il);
+
 /* config.json's object that holds the text model; NULL for GGUF. */
 const json_t *hparams_config(const struct weights *w);
 /* Is this GGUF general.architecture `gguf` (may be NULL), or a config.json with model_type `hf`? */

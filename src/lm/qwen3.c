@@ -49,6 +49,7 @@ static const struct decoder_family qwen2 = {
     .n_hparams = COUNT(dense_hparams),
     .rope_gguf = ROPE_HALF,
     .rope_hf = ROPE_HALF,
+    .window_opt_in = true,
 };
 static const struct decoder_family qwen3 = {
     .hparams = dense_hparams,
@@ -56,6 +57,7 @@ static const struct decoder_family qwen3 = {
     .layer = { head_norms, COUNT(head_norms) },
     .rope_gguf = ROPE_HALF,
     .rope_hf = ROPE_HALF,
+    .window_opt_in = true,
 };
 static const struct decoder_family qwen3moe = {
     .hparams = moe_hparams,
@@ -65,6 +67,7 @@ static const struct decoder_family qwen3moe = {
     .expert = { expert, COUNT(expert) },
     .rope_gguf = ROPE_HALF,
     .rope_hf = ROPE_HALF,
+    .window_opt_in = true,
 };
 
 static const struct decoder_family *member(const struct weights *w)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tiny random checkpoints of the Llama and Qwen families with the logits that transformers computes from them.
 
-    python3 tools/reference/lm_golden.py tests/golden/lm
+    python3 tools/reference/lm_golden.py tests/golden/lm [NAME...]
 
 Each case is a folder: config.json and model.safetensors as Hugging Face writes them, model.gguf with the same weights
 as llama.cpp's converter would store them (q and k permuted, llama3 scaling as rope_freqs.weight), and
@@ -26,8 +26,11 @@ from transformers.models.llama.modeling_llama import eager_attention_forward
 N_IDS = 72  # crosses two page borders of the key/value cache
 
 
-def kv16_attention(module, query, key, value, *args, **kwargs):
-    return eager_attention_forward(module, query, key.half().float(), value.half().float(), *args, **kwargs)
+def kv16_attention(module, query, key, value, mask, *args, sliding_window=None, **kwargs):
+    if sliding_window:  # the mask given is the plain causal one
+        n = query.shape[2]
+        mask = mask + torch.full((n, n), -torch.inf).tril(-sliding_window)
+    return eager_attention_forward(module, query, key.half().float(), value.half().float(), mask, *args, **kwargs)
 
 
 ALL_ATTENTION_FUNCTIONS.register("kv16", kv16_attention)
@@ -203,7 +206,9 @@ def add(w, name, a, quant):
         w.add_tensor(name, gguf.quants.quantize(a, quant), raw_dtype=quant)
 
 
-def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=0, old_rope=None, style="fused", arch=None, drop=()):
+def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=0, old_rope=None, style="fused", arch="llama", drop=()):
+    if sys.argv[2:] and name not in sys.argv[2:]:
+        return
     model = build(model_type, cfg, seed)
     state = model.state_dict()
     if model.config.tie_word_embeddings:
@@ -241,9 +246,9 @@ def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=0, old_rope
     if fp8:
         config["quantization_config"] = {"quant_method": "fp8", "weight_block_size": [fp8, fp8]}
     (out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-    if not fp8:
+    if arch and not fp8:
         quant = gguf.GGMLQuantizationType.BF16 if dtype == torch.bfloat16 else None
-        write_gguf(out / "model.gguf", arch or "llama", model, state, quant)
+        write_gguf(out / "model.gguf", arch, model, state, quant)
     print(name, sum(f.stat().st_size for f in out.iterdir()), "bytes, logits std %.2f" % logits.std())
 
 
@@ -299,6 +304,15 @@ def main():
                                           "num_experts_per_tok": 3, "norm_topk_prob": True}, 11, style="qwen", arch="qwen3moe")
     qwen2 = {k: v for k, v in qwen.items() if k != "head_dim"}
     case(root, "qwen2", "qwen2", {**qwen2, "hidden_size": 48}, 12, arch="qwen2")
+    # windows: from the second layer on; of the first alone; written down but not switched on. llama.cpp has none of these.
+    windows = {**qwen2, "hidden_size": 48, "sliding_window": 16}
+    case(root, "qwen2_window", "qwen2", {**windows, "use_sliding_window": True, "max_window_layers": 1}, 13, arch=None)
+    case(root, "qwen3_layer_types", "qwen3", {**qwen, "use_sliding_window": True, "sliding_window": 16,
+                                              "layer_types": ["sliding_attention", "full_attention"]}, 14, arch=None)
+    case(root, "qwen2_no_window", "qwen2", {**windows, "use_sliding_window": False, "max_window_layers": 0}, 15, arch=None,
+         old_rope=dict(rope_theta=1e6, sliding_window=16))
+    if sys.argv[2:]:
+        return
     chat = root / "chat"
     chat.mkdir(parents=True, exist_ok=True)
     n_vocab = tokenizer_files(chat)
