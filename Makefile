@@ -51,7 +51,7 @@ all: $(B)/hearth  ## build build/release/hearth (MODE=asan or tsan for the check
 # In the checked builds with less effort: undefined-behaviour checks in unrolled vectors take minutes to compile.
 KERNEL_release := -O3
 KERNEL_asan    := -O1 -fno-sanitize=undefined
-KERNEL_tsan    := -O1
+KERNEL_tsan    := -O2 -fno-sanitize=thread
 KERNEL_fuzz    := -O1 -fno-sanitize=undefined,fuzzer-no-link
 AVX2   := -mavx2 -mfma -mf16c
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mprefer-vector-width=512
