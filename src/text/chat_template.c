@@ -154,7 +154,6 @@ bool chat_template_render(const struct chat_template *t, const json_t *ctx, int6
     vm.root = jscope_new(&vm, NULL);
     if (vm.root) jexec(&vm, vm.root, t->root->body, t->root->n_body);
     const bool ok = vm.failed ? fail(&vm, e) : take(&b, out, e);
-    if (vm.utf8) freelocale(vm.utf8);
     jarena_free(&vm.mem);
     return ok;
 }

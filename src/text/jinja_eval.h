@@ -127,6 +127,7 @@ struct jval jstr_upper(struct jvm *vm, const struct jstr *s);
 struct jval jstr_lower(struct jvm *vm, const struct jstr *s);
 struct jval jstr_capitalize(struct jvm *vm, const struct jstr *s);
 struct jval jstr_swapcase(struct jvm *vm, const struct jstr *s);
+struct jval jstr_casefold(struct jvm *vm, const struct jstr *s);
 struct jval jstr_title(struct jvm *vm, const struct jstr *s);
 struct jval jstr_splitlines(struct jvm *vm, const struct jstr *s, bool keep_ends);
 struct jval jstr_reverse(struct jvm *vm, const struct jstr *s);

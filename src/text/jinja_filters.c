@@ -133,7 +133,7 @@ FILTER(f_wordcount)
     for (size_t i = 0; i < s->len && vm_step(vm, 1);) {
         int n;
         const uint32_t c = utf8_at(s->p + i, s->len - i, &n);
-        const bool word = c == '_' || (c >= '0' && c <= '9') || uni_is_alpha(vm, c);
+        const bool word = c == '_' || (c >= '0' && c <= '9') || uni_is_alpha(c);
         words += word && !in_word;
         in_word = word;
         i += (size_t)n;

@@ -1,5 +1,6 @@
 /* jinja_methods.c - the methods of str, dict, list and tuple that the immutable sandbox allows. */
 #include <string.h>
+#include <unictype.h>
 
 #include "text/jinja_eval.h"
 
@@ -29,40 +30,28 @@ METHOD(m_lower) { return no_args(vm, "lower", args) ? jstr_lower(vm, self.s) : j
 METHOD(m_title) { return no_args(vm, "title", args) ? jstr_title(vm, self.s) : j_none(); }
 METHOD(m_capitalize) { return no_args(vm, "capitalize", args) ? jstr_capitalize(vm, self.s) : j_none(); }
 METHOD(m_swapcase) { return no_args(vm, "swapcase", args) ? jstr_swapcase(vm, self.s) : j_none(); }
-METHOD(m_casefold)
-{
-    if (!no_args(vm, "casefold", args)) return j_none();
-    const struct jval low = jstr_lower(vm, self.s);
-    return vm->failed ? low : jstr_replace(vm, low.s, j_cstr(vm, "\xC3\x9F").s, j_cstr(vm, "ss").s, -1);
-}
+METHOD(m_casefold) { return no_args(vm, "casefold", args) ? jstr_casefold(vm, self.s) : j_none(); }
 METHOD(m_islower) { return j_bool(no_args(vm, "islower", args) && jstr_is_cased(vm, self.s, false)); }
 METHOD(m_isupper) { return j_bool(no_args(vm, "isupper", args) && jstr_is_cased(vm, self.s, true)); }
 
 /* True when the string is not empty and all its characters pass. */
 static struct jval all_chars(struct jvm *vm, struct jval self, const struct jargs *args, const char *what,
-                             bool (*pass)(struct jvm *vm, uint32_t c))
+                             bool (*pass)(uint32_t c))
 {
     if (!no_args(vm, what, args) || !self.s->len) return j_bool(false);
     for (size_t i = 0; i < self.s->len && vm_step(vm, 1);) {
         int n;
-        if (!pass(vm, utf8_at(self.s->p + i, self.s->len - i, &n))) return j_bool(false);
+        if (!pass(utf8_at(self.s->p + i, self.s->len - i, &n))) return j_bool(false);
         i += (size_t)n;
     }
     return j_bool(true);
 }
-static bool is_space(struct jvm *vm, uint32_t c) { return (void)vm, uni_is_space(c); }
-static bool is_digit(struct jvm *vm, uint32_t c)
-{
-    (void)vm;
-    return (c >= '0' && c <= '9') || c == 0xB2 || c == 0xB3 || c == 0xB9 || (c >= 0x660 && c <= 0x669) ||
-           (c >= 0x6F0 && c <= 0x6F9) || (c >= 0x966 && c <= 0x96F) || (c >= 0xFF10 && c <= 0xFF19);
-}
-static bool is_decimal(struct jvm *vm, uint32_t c) { return is_digit(vm, c) && !(c >= 0xB2 && c <= 0xB9); }
-static bool is_numeric(struct jvm *vm, uint32_t c) { return is_digit(vm, c) || (c >= 0xBC && c <= 0xBE); }
-static bool is_alnum(struct jvm *vm, uint32_t c) { return uni_is_alpha(vm, c) || is_numeric(vm, c); }
-static bool is_ascii(struct jvm *vm, uint32_t c) { return (void)vm, c < 0x80; }
-static bool is_printable(struct jvm *vm, uint32_t c) { return uni_is_printable(c, vm); }
-METHOD(m_isspace) { return all_chars(vm, self, args, "isspace", is_space); }
+static bool is_decimal(uint32_t c) { return uc_decimal_value(c) >= 0; }
+static bool is_digit(uint32_t c) { return uc_digit_value(c) >= 0; }
+static bool is_numeric(uint32_t c) { return uc_numeric_value(c).denominator != 0; }
+static bool is_alnum(uint32_t c) { return uni_is_alpha(c) || is_numeric(c); }
+static bool is_ascii(uint32_t c) { return c < 0x80; }
+METHOD(m_isspace) { return all_chars(vm, self, args, "isspace", uni_is_space); }
 METHOD(m_isdigit) { return all_chars(vm, self, args, "isdigit", is_digit); }
 METHOD(m_isdecimal) { return all_chars(vm, self, args, "isdecimal", is_decimal); }
 METHOD(m_isnumeric) { return all_chars(vm, self, args, "isnumeric", is_numeric); }
@@ -71,7 +60,7 @@ METHOD(m_isalnum) { return all_chars(vm, self, args, "isalnum", is_alnum); }
 METHOD(m_isascii) { return self.s->len ? all_chars(vm, self, args, "isascii", is_ascii) : j_bool(true); }
 METHOD(m_isprintable)
 {
-    return self.s->len ? all_chars(vm, self, args, "isprintable", is_printable) : j_bool(true);
+    return self.s->len ? all_chars(vm, self, args, "isprintable", uni_is_printable) : j_bool(true);
 }
 
 METHOD(m_istitle)
@@ -81,7 +70,7 @@ METHOD(m_istitle)
     for (size_t i = 0; i < self.s->len && vm_step(vm, 1);) {
         int n;
         const uint32_t c = utf8_at(self.s->p + i, self.s->len - i, &n);
-        const bool up = uni_lower(vm, c) != c, low = uni_upper(vm, c) != c || c == 0xDF;
+        const bool up = uni_is_upper(c), low = uc_is_property_lowercase(c);
         if ((up && in_word) || (low && !in_word)) return j_bool(false);
         in_word = up || low;
         any |= in_word;

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <wctype.h>
+#include <unicase.h>
+#include <unictype.h>
 
 #include "text/jinja_eval.h"
 #include "text/jinja_value.h"
@@ -40,46 +41,16 @@ bool uni_is_newline(uint32_t c)
     return (c >= 10 && c <= 13) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
 }
 
-/* The C library's tables, in a locale of our own: the process's locale is nobody's business here. Without that locale
- * (it is built into glibc) letters beyond ASCII have no case. */
-static locale_t utf8_locale(struct jvm *vm)
+uint32_t uni_lower(uint32_t c) { return uc_tolower(c); }
+bool uni_is_upper(uint32_t c)
 {
-    if (!vm->utf8) vm->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
-    return vm->utf8;
+    return uc_is_property_uppercase(c) || uc_is_general_category(c, UC_TITLECASE_LETTER);
 }
+bool uni_is_alpha(uint32_t c) { return uc_is_general_category_withtable(c, UC_CATEGORY_MASK_L); }
 
-uint32_t uni_upper(struct jvm *vm, uint32_t c)
+bool uni_is_printable(uint32_t c)
 {
-    if (c < 0x80) return c >= 'a' && c <= 'z' ? c - 32 : c;
-    const locale_t l = utf8_locale(vm);
-    return l ? (uint32_t)towupper_l((wint_t)c, l) : c;
-}
-
-uint32_t uni_lower(struct jvm *vm, uint32_t c)
-{
-    if (c < 0x80) return c >= 'A' && c <= 'Z' ? c + 32 : c;
-    const locale_t l = utf8_locale(vm);
-    return l ? (uint32_t)towlower_l((wint_t)c, l) : c;
-}
-
-bool uni_is_alpha(struct jvm *vm, uint32_t c)
-{
-    if (c < 0x80) return (c | 32) >= 'a' && (c | 32) <= 'z';
-    const locale_t l = utf8_locale(vm);
-    return l && iswalpha_l((wint_t)c, l);
-}
-
-bool uni_is_printable(uint32_t c, struct jvm *vm)
-{
-    if (c < 0x7F) return c >= 0x20;
-    if (c <= 0xA0 || c == 0xAD || uni_is_space(c)) return false;
-    /* Format and private-use characters, which the C library calls printable and Python does not. */
-    if ((c >= 0x600 && c <= 0x605) || c == 0x61C || c == 0x6DD || c == 0x70F || c == 0x180E ||
-        (c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) ||
-        (c >= 0xD800 && c <= 0xF8FF) || c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFB) || c >= 0xE0000)
-        return c >= 0xE0100 && c <= 0xE01EF;
-    const locale_t l = utf8_locale(vm);
-    return !l || iswprint_l((wint_t)c, l);
+    return c == ' ' || !uc_is_general_category_withtable(c, UC_CATEGORY_MASK_C | UC_CATEGORY_MASK_Z);
 }
 
 void j_float_text(double f, char out[32])
@@ -151,7 +122,7 @@ static void repr_str(struct jbuf *b, const struct jstr *s)
             strcpy(esc, "\\r");
         else if (c == '\t')
             strcpy(esc, "\\t");
-        else if (!uni_is_printable(c, b->vm))
+        else if (!uni_is_printable(c))
             snprintf(esc, sizeof esc, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
         if (esc[0])
             jbuf_add(b, esc, strlen(esc), data);

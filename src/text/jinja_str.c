@@ -1,5 +1,7 @@
 /* jinja_str.c - string operations that methods and filters share, provenance kept byte by byte. */
 #include <string.h>
+#include <unicase.h>
+#include <unictype.h>
 
 #include "text/jinja_eval.h"
 
@@ -74,37 +76,39 @@ struct jval jstr_replace(struct jvm *vm, const struct jstr *s, const struct jstr
     return jbuf_take(&b);
 }
 
-/* Letters whose upper case is several letters, as far as ordinary text has them. */
-static const struct {
-    uint32_t c;
-    const char *upper;
-} long_upper[] = { { 0xDF, "SS" },    { 0x149, "\xCA\xBCN" }, { 0xFB00, "FF" },
-                   { 0xFB01, "FI" },  { 0xFB02, "FL" },       { 0xFB03, "FFI" },
-                   { 0xFB04, "FFL" }, { 0xFB05, "ST" },       { 0xFB06, "ST" } };
-
-static void add_upper(struct jbuf *b, uint32_t c, bool data)
+/* One character in another case, which may be several: `to` is u32_toupper, u32_totitle or u32_casefold. */
+static void add_cased(struct jbuf *b, uint32_t c, __typeof__(u32_toupper) *to, bool data)
 {
-    for (size_t i = 0; c >= 0x80 && i < sizeof long_upper / sizeof *long_upper; i++) {
-        if (long_upper[i].c != c) continue;
-        jbuf_add(b, long_upper[i].upper, strlen(long_upper[i].upper), data);
-        return;
-    }
-    jbuf_char(b, uni_upper(b->vm, c), data);
+    uint32_t out[8];
+    size_t n = sizeof out / sizeof *out;
+    if (!to(&c, 1, NULL, NULL, out, &n)) n = 0;
+    for (size_t i = 0; i < n; i++) jbuf_char(b, out[i], data);
 }
 
 /* Sigma at the end of a word, after a letter, has a form of its own. */
-static bool is_final_sigma(struct jvm *vm, const struct jstr *s, size_t at)
+static bool is_final_sigma(const struct jstr *s, size_t at)
 {
     int n;
     size_t k = at;
     if (k == 0) return false;
     do k--;
     while (k > 0 && ((unsigned char)s->p[k] & 0xC0) == 0x80);
-    if (!uni_is_alpha(vm, utf8_at(s->p + k, s->len - k, &n))) return false;
-    return at + 2 >= s->len || !uni_is_alpha(vm, utf8_at(s->p + at + 2, s->len - at - 2, &n));
+    if (!uni_is_alpha(utf8_at(s->p + k, s->len - k, &n))) return false;
+    return at + 2 >= s->len || !uni_is_alpha(utf8_at(s->p + at + 2, s->len - at - 2, &n));
 }
 
-enum letter_case { CASE_UPPER, CASE_LOWER, CASE_CAPITAL, CASE_SWAP };
+/* The character c at byte `at` of s in lower case. */
+static void add_lower(struct jbuf *b, const struct jstr *s, size_t at, uint32_t c, bool data)
+{
+    if (c == 0x3A3)
+        jbuf_char(b, is_final_sigma(s, at) ? 0x3C2 : 0x3C3, data);
+    else if (c == 0x130)
+        jbuf_add(b, "i\xCC\x87", 3, data);
+    else
+        jbuf_char(b, uni_lower(c), data);
+}
+
+enum letter_case { CASE_UPPER, CASE_LOWER, CASE_CAPITAL, CASE_SWAP, CASE_FOLD };
 
 static struct jval change_case(struct jvm *vm, const struct jstr *s, enum letter_case how)
 {
@@ -115,17 +119,13 @@ static struct jval change_case(struct jvm *vm, const struct jstr *s, enum letter
         const uint32_t c = utf8_at(s->p + i, s->len - i, &n);
         const bool data = jstr_data(s, i);
         bool up = how == CASE_UPPER || (how == CASE_CAPITAL && i == 0);
-        if (how == CASE_SWAP) up = uni_upper(vm, c) != c || c == 0xDF;
-        if (c == 0xDF && how == CASE_CAPITAL && i == 0)
-            jbuf_add(&b, "Ss", 2, data);
+        if (how == CASE_SWAP) up = uc_is_property_lowercase(c);
+        if (how == CASE_FOLD)
+            add_cased(&b, c, u32_casefold, data);
         else if (up)
-            add_upper(&b, c, data);
-        else if (c == 0x3A3)
-            jbuf_char(&b, is_final_sigma(vm, s, i) ? 0x3C2 : 0x3C3, data);
-        else if (c == 0x130)
-            jbuf_add(&b, "i\xCC\x87", 3, data);
+            add_cased(&b, c, how == CASE_CAPITAL ? u32_totitle : u32_toupper, data);
         else
-            jbuf_char(&b, uni_lower(vm, c), data);
+            add_lower(&b, s, i, c, data);
         i += (size_t)n;
     }
     return jbuf_take(&b);
@@ -135,6 +135,7 @@ struct jval jstr_upper(struct jvm *vm, const struct jstr *s) { return change_cas
 struct jval jstr_lower(struct jvm *vm, const struct jstr *s) { return change_case(vm, s, CASE_LOWER); }
 struct jval jstr_capitalize(struct jvm *vm, const struct jstr *s) { return change_case(vm, s, CASE_CAPITAL); }
 struct jval jstr_swapcase(struct jvm *vm, const struct jstr *s) { return change_case(vm, s, CASE_SWAP); }
+struct jval jstr_casefold(struct jvm *vm, const struct jstr *s) { return change_case(vm, s, CASE_FOLD); }
 
 struct jval jstr_title(struct jvm *vm, const struct jstr *s)
 {
@@ -144,13 +145,12 @@ struct jval jstr_title(struct jvm *vm, const struct jstr *s)
     for (size_t i = 0; i < s->len && !vm->failed;) {
         int n;
         const uint32_t c = utf8_at(s->p + i, s->len - i, &n);
-        const bool data = jstr_data(s, i),
-                   letter = uni_upper(vm, c) != c || uni_lower(vm, c) != c || c == 0xDF;
-        if (c == 0xDF && !in_word)
-            jbuf_add(&b, "Ss", 2, data);
+        const bool data = jstr_data(s, i);
+        if (in_word)
+            add_lower(&b, s, i, c, data);
         else
-            jbuf_char(&b, in_word ? uni_lower(vm, c) : uni_upper(vm, c), data);
-        in_word = letter;
+            add_cased(&b, c, u32_totitle, data);
+        in_word = uni_is_upper(c) || uc_is_property_lowercase(c);
         i += (size_t)n;
     }
     return jbuf_take(&b);
@@ -162,7 +162,7 @@ bool jstr_is_cased(struct jvm *vm, const struct jstr *s, bool upper)
     for (size_t i = 0; i < s->len && vm_step(vm, 1);) {
         int n;
         const uint32_t c = utf8_at(s->p + i, s->len - i, &n);
-        const bool is_upper = uni_lower(vm, c) != c, is_lower = uni_upper(vm, c) != c || c == 0xDF;
+        const bool is_upper = uni_is_upper(c), is_lower = uc_is_property_lowercase(c);
         if (upper ? is_lower : is_upper) return false;
         any |= upper ? is_upper : is_lower;
         i += (size_t)n;

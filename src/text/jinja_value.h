@@ -11,7 +11,6 @@
 #ifndef HEARTH_TEXT_JINJA_VALUE_H
 #define HEARTH_TEXT_JINJA_VALUE_H
 
-#include <locale.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -132,7 +131,6 @@ struct jvm {
     bool raised;   /* it was raise_exception() */
     int fail_line;
     int64_t now_unix;
-    locale_t utf8; /* made on the first non-ASCII letter whose case is asked; (locale_t)0 before */
     const struct jdict *context; /* the names given by the caller */
     struct jscope *root;
     struct jbuf *out; /* where statements print */
@@ -237,9 +235,9 @@ void j_float_text(double f, char out[32]);
 uint32_t utf8_at(const char *p, size_t len, int *n_bytes);
 bool uni_is_space(uint32_t c);   /* str.isspace() */
 bool uni_is_newline(uint32_t c); /* what str.splitlines() splits at */
-bool uni_is_printable(uint32_t c, struct jvm *vm);
-uint32_t uni_upper(struct jvm *vm, uint32_t c);
-uint32_t uni_lower(struct jvm *vm, uint32_t c);
-bool uni_is_alpha(struct jvm *vm, uint32_t c);
+bool uni_is_printable(uint32_t c);
+uint32_t uni_lower(uint32_t c);
+bool uni_is_upper(uint32_t c); /* or a title letter */
+bool uni_is_alpha(uint32_t c); /* str.isalpha() */
 
 #endif

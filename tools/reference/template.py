@@ -89,7 +89,7 @@ TESTS = ["boolean", "callable", "defined", "undefined", "none", "string", "numbe
          "iterable", "odd", "even", "lower", "upper", "escaped", "divisibleby 3", "divisibleby(2)", "eq 42", "equalto('12')", "ne(none)", "gt 1", "ge(42)",
          "lt 3", "le 0", "in [1, 2, 42]", "in 'Hello World!'", "sameas none", "sameas(true)", "not none", "not string", "filter", "nope", "!= 3"]
 
-STRINGS = ["'Hello World'", "''", "'  pad  '", "'a,b,,c'", "'xxyx'", "u", "multi", "'ABC'", "'abc'", "'12'", "'Title Case'", "'a1_b'", "q"]
+STRINGS = ["'Hello World'", "''", "'  pad  '", "'a,b,,c'", "'xxyx'", "u", "multi", "'ABC'", "'abc'", "'12'", "'Title Case'", "'a1_b'", "q", "'\u01f0 \ufb01ne \u01c6 STRASSE\u03a3 \u2167'", "'\u00b2\u0663'"]
 METHODS = {
     "upper": [""], "lower": [""], "title": [""], "capitalize": [""], "swapcase": [""], "casefold": [""], "strip": ["", "'x'", "' lH'", "none", "1"], "lstrip": ["", "'xH'"],
     "rstrip": ["", "'dx\\n'"], "split": ["", "','", "' ', 1", "none, 1", "'l', maxsplit=1", "sep=','", "''", "'x'"], "rsplit": ["", "',', 1", "none, 1", "'l', 2", "'o'"],
