@@ -379,7 +379,7 @@ struct conv *nn_conv(struct nn_owner *o, struct nn_source *s, const char *module
     if (t->type == DT_F32) s->f32 = true;
     struct conv *c = NULL;
     struct err e = { 0 };
-    if (!conv_new(s->dev, &c, t->type, t->data, n_out, n_in, k, k, 1, b, &e)) {
+    if (!conv_new(s->dev, &c, t->type, t->data, n_out, n_in, k, k, 1, s->winograd, b, &e)) {
         problem(s, "%s: %s", module, e.msg);
         return NULL;
     }

@@ -233,6 +233,7 @@ bool vae_load(struct vae **out, const struct vae_config *c, struct nn_source *s,
     if (c->quant_conv) m->quant = nn_conv(o, s, "quant_conv", 2 * c->n_latent, 2 * c->n_latent, 1, NN_BIAS);
 
     h = &m->dec;
+    s->winograd = true; /* all of stride 1; the encoder's are not, and it runs seldom */
     if (c->post_quant_conv)
         m->post_quant = nn_conv(o, s, "post_quant_conv", c->n_latent, c->n_latent, 1, NN_BIAS);
     h->conv_in = nn_conv(o, s, "decoder.conv_in", top, c->n_latent, 3, NN_BIAS);
