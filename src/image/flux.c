@@ -45,6 +45,12 @@ static bool plausible(const struct flux_config *c, struct err *e)
             c->in_channels, c->n_head, c->head_dim, c->axes[0], c->axes[1], c->axes[2], c->n_double,
             c->n_single);
     }
+    if (c->out_channels != c->in_channels) {
+        return err_set(e, ERR_UNSUPPORTED,
+                       "FLUX transformer: takes %d channels and gives %d: a Fill, Canny, Depth or other "
+                       "control model, which is not supported (FLUX.1 dev and schnell are)",
+                       c->in_channels, c->out_channels);
+    }
     return true;
 }
 
@@ -111,8 +117,13 @@ bool flux_config_from_shapes(struct flux_config *c, struct nn_source *s, bool bf
     c->axes[0] = c->head_dim / 8 + c->head_dim / 8 % 2;
     while (c->axes[0] < c->head_dim && (c->head_dim - c->axes[0]) % 4 != 0) c->axes[0]++;
     c->axes[1] = c->axes[2] = (c->head_dim - c->axes[0]) / 2;
-    if (c->in_channels == 0 || c->n_double + c->n_single == 0) {
-        return err_set(e, ERR_FORMAT, "%s: no FLUX transformer found in the file", s->what);
+    if (c->in_channels == 0) return err_set(e, ERR_FORMAT, "%s: %s is missing", s->what, in);
+    if (c->n_double == 0) {
+        return err_set(
+            e, ERR_UNSUPPORTED,
+            "%s: its blocks have no modulation of their own: a relative of FLUX.1 such as Chroma or "
+            "FLUX.2, which is not supported (FLUX.1 dev and schnell are)",
+            s->what);
     }
     return plausible(c, e);
 }

@@ -25,12 +25,13 @@ struct image_options {
 };
 
 /* path: a diffusers folder, or a single-file checkpoint in an original layout (recognised by its tensor names). Single files
- * without text encoders or VAE (BFL FLUX) take them from the same folder: ae.safetensors, clip_l.safetensors,
- * t5xxl*.safetensors, tokenizer folders as in the diffusers layout. */
+ * without text encoders or VAE (BFL FLUX, GGUF) take them from the same folder: ae.safetensors, clip_l.safetensors,
+ * clip_g.safetensors (SDXL), t5xxl*.safetensors, tokenizer folders as in the diffusers layout. */
 bool image_load(struct image_model **out, const char *path, const struct image_options *o, struct device *dev,
                 struct err *e);
 void image_free(struct image_model *m);
-/* Whether a file, or a file of a folder, is a single-file checkpoint that image_load() takes; reads headers only. */
+/* Whether a file, or a file of a folder, holds an image model's denoiser; reads headers only. Of a GGUF that calls itself an image
+ * model of another kind image_load() says that it is not supported. */
 bool image_is_checkpoint(const char *path);
 
 struct image_info {

@@ -219,8 +219,8 @@ static bool find_scale(struct nn_owner *o, struct nn_source *s, const char *modu
 static const void *rearranged(struct nn_owner *o, struct nn_source *s, const struct tensor *t,
                               const struct nn_place *p, int64_t n_out, int64_t n_in)
 {
-    size_t elem = (size_t)dtype_info(t->type)->block_bytes;
-    unsigned char *copy = own_memory(o, s, (size_t)(n_out * n_in), elem);
+    size_t elem = (size_t)dtype_info(t->type)->block_bytes, row = dtype_row_bytes(t->type, n_in);
+    unsigned char *copy = own_memory(o, s, (size_t)n_out, p->transposed ? (size_t)n_in * elem : row);
     if (!copy) return NULL;
     const unsigned char *src = t->data;
     for (int64_t r = 0; r < n_out; r++) {
@@ -230,7 +230,7 @@ static const void *rearranged(struct nn_owner *o, struct nn_source *s, const str
             }
         } else {
             int64_t from = p->row0 + (r + n_out / 2) % n_out;
-            memcpy(copy + (size_t)(r * n_in) * elem, src + (size_t)(from * n_in) * elem, (size_t)n_in * elem);
+            memcpy(copy + (size_t)r * row, src + (size_t)from * row, row);
         }
     }
     return copy;
@@ -254,7 +254,7 @@ static bool find_matrix(struct nn_owner *o, struct nn_source *s, const char *mod
         return false;
     }
     size_t row_bytes = dtype_row_bytes(t->type, cols);
-    if (!row_bytes || ((p.transposed || p.swap_halves) && !is_float(t->type))) {
+    if (!row_bytes || (p.transposed && !is_float(t->type))) {
         problem(s, "%s.weight: type %s is not read here", module, dtype_info(t->type)->name);
         return false;
     }

@@ -77,9 +77,21 @@ bool pipeline_check(const struct pipeline *p, struct image_request *r, struct er
 const char *const *image_samplers_of(bool flow, enum sampler own)
 {
     static const char *const flux[] = { "flow_euler", NULL };
-    static const char *const edm[] = { "edm_dpmpp_2m", NULL };
+    static const char *const edm[] = { "edm_dpmpp_2m", "edm_euler", NULL };
     static const char *const sdxl[] = { "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", NULL };
-    return flow ? flux : own == SAMPLER_EDM_DPMPP_2M ? edm : sdxl;
+    return flow ? flux : own == SAMPLER_EDM_DPMPP_2M || own == SAMPLER_EDM_EULER ? edm : sdxl;
+}
+
+bool pipeline_ids_fit(const int32_t *ids, int n, int n_vocab, struct err *e)
+{
+    for (int i = 0; i < n; i++) {
+        if (ids[i] < 0 || ids[i] >= n_vocab)
+            return err_set(
+                e, ERR_FORMAT,
+                "the tokenizer gives token %d to an encoder that knows %d: they do not belong together",
+                (int)ids[i], n_vocab);
+    }
+    return true;
 }
 
 /* ---- preview ----------------------------------------------------------------------------------------------- */

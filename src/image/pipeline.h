@@ -55,11 +55,12 @@ struct pipeline {
     struct vae *vae;
     struct clip_tokenizer *clip_tokenizer[2];
     struct t5_tokenizer *t5_tokenizer;
-    int n_t5;                 /* tokens of the T5 prompt */
+    struct t5_tokenizer *spm_tokenizer[2]; /* of a CLIP encoder that has no clip_tokenizer */
+    bool one_encoder;                      /* SDXL with zeros in place of the second encoder's output */
+    int n_t5;                              /* tokens of the T5 prompt */
     bool zero_empty_negative; /* SDXL: no negative prompt means zeros, not the empty string's encoding */
     struct schedule_config schedule;
     struct image_info info;
-    bool bfl_names, ldm_names;     /* original layouts, for adapters in original names */
     struct flux_config flux_names; /* shapes behind the renaming of adapters */
     struct unet_config unet_names;
     char name[128], family[32];
@@ -88,6 +89,8 @@ struct draw { /* one request being drawn */
     void (*latent)(void *arg, int index, const float *x, int h, int w);
     void *arg;
 };
+/* A tokenizer and an encoder come from different files: ids must be rows of the embedding. */
+bool pipeline_ids_fit(const int32_t *ids, int n, int n_vocab, struct err *e);
 /* Fills defaults in *r and refuses what the model does not take. */
 bool pipeline_check(const struct pipeline *p, struct image_request *r, struct err *e);
 bool pipeline_draw(const struct draw *d, struct err *e);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "image/pipeline.h"
+#include "text/tokenizer_config.h"
 
 struct path {
     char s[1024];
@@ -53,6 +54,23 @@ static bool open_file(struct pipeline *p, const char *path, struct weights **out
 
 /* ---- diffusers folders ------------------------------------------------------------------------------------- */
 
+static bool holds_pickles(const char *dir)
+{
+    return is_file(path_of("%s/diffusion_pytorch_model.bin", dir).s) ||
+           is_file(path_of("%s/pytorch_model.bin", dir).s);
+}
+
+/* Weights packed by a quantising library have names and shapes of its own. */
+static bool as_published(const json_t *config, const char *dir, struct err *e)
+{
+    const json_t *q = json_object_get(config, "quantization_config");
+    const char *method = json_string_value(json_object_get(q, "quant_method"));
+    if (!json_is_object(q)) return true;
+    return err_set(e, ERR_UNSUPPORTED,
+                   "%s: weights quantised by \"%.40s\" are not supported; F32, BF16, F16 and F8 weights are",
+                   dir, method ? method : "(no quant_method)");
+}
+
 /* A component's weights. Half precision is preferred where both are there: the arithmetic is no coarser for it. */
 static bool open_component(struct pipeline *p, const char *dir, const char *name, struct weights **w,
                            json_t **config, struct err *e)
@@ -75,11 +93,18 @@ static bool open_component(struct pipeline *p, const char *dir, const char *name
             }
         }
     }
+    if (!found && holds_pickles(folder.s)) {
+        return err_set(
+            e, ERR_UNSUPPORTED,
+            "%s holds its weights as .bin, PyTorch pickles, which can run code and are never read; "
+            "fetch or convert them as .safetensors",
+            folder.s);
+    }
     json_error_t je;
     struct path json = path_of("%s/config.json", folder.s);
     *config = json_load_file(json.s, JSON_REJECT_DUPLICATES, &je);
     if (!*config) return err_set(e, ERR_FORMAT, "%s: %s", json.s, je.text);
-    if (open_file(p, file.s, w, e)) return true;
+    if (as_published(*config, folder.s, e) && open_file(p, file.s, w, e)) return true;
     json_decref(*config);
     *config = NULL;
     return false;
@@ -98,6 +123,29 @@ static struct nn_source source(struct pipeline *p, struct weights *w, const char
         struct nn_source){ .dev = p->dev, .w = w, .what = what, .prefix = "", .stay = too_large_to_copy(w) };
 }
 
+/* A CLIP encoder's tokenizer; those for other languages than English bring a SentencePiece model. */
+static bool load_words(struct pipeline *p, int which, const char *dir, struct err *e)
+{
+    json_t *config;
+    if (!config_read(dir, "tokenizer_config.json", &config, e)) return false;
+    const char *class = json_string_value(json_object_get(config, "tokenizer_class"));
+    bool ok;
+    if (!class || strcmp(class, "CLIPTokenizer") == 0 || strcmp(class, "CLIPTokenizerFast") == 0) {
+        ok = clip_tokenizer_load(&p->clip_tokenizer[which], dir, e);
+    } else if (p->kind == &pipeline_sdxl &&
+               (strcmp(class, "T5Tokenizer") == 0 || strcmp(class, "T5TokenizerFast") == 0)) {
+        ok = t5_tokenizer_load(&p->spm_tokenizer[which], dir, e);
+    } else {
+        ok = err_set(
+            e, ERR_UNSUPPORTED,
+            "%s: tokenizer class \"%.40s\" is not supported for a CLIP encoder (CLIPTokenizer is, and "
+            "for SDXL T5Tokenizer)",
+            dir, class);
+    }
+    json_decref(config);
+    return ok;
+}
+
 static bool load_clip_folder(struct pipeline *p, const char *dir, int which, struct err *e)
 {
     const char *name = which ? "text_encoder_2" : "text_encoder",
@@ -108,7 +156,7 @@ static bool load_clip_folder(struct pipeline *p, const char *dir, int which, str
     if (!open_component(p, dir, name, &w, &config, e)) return false;
     struct nn_source s = source(p, w, "CLIP text encoder");
     bool ok = clip_config_from_json(&k, config, e) && clip_load(&p->clip[which], &k, &s, e) &&
-              clip_tokenizer_load(&p->clip_tokenizer[which], path_of("%s/%s", dir, words).s, e);
+              load_words(p, which, path_of("%s/%s", dir, words).s, e);
     nn_source_free(&s);
     json_decref(config);
     return ok || err_wrap(e, "%s/%s", dir, name);
@@ -161,18 +209,52 @@ static bool load_vae_folder(struct pipeline *p, const char *dir, struct err *e)
     return ok || err_wrap(e, "%s/vae", dir);
 }
 
+/* Class names are strings, or [file, class] of a pipeline that brings code of its own. */
+static const char *class_name(const json_t *index)
+{
+    const json_t *v = json_object_get(index, "_class_name");
+    return json_string_value(json_is_array(v) ? json_array_get(v, 1) : v);
+}
+
+/* Components that are left out are there as [null, null]. */
+static bool has_component(const json_t *index, const char *name)
+{
+    return json_is_string(json_array_get(json_object_get(index, name), 1));
+}
+
+/* What the folder is: a pipeline that would load as one of the two but draws otherwise is refused by name. */
+static bool recognise_folder(struct pipeline *p, const char *dir, const json_t *index, struct err *e)
+{
+    static const char *const flux[] = { "FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline" };
+    const char *class = class_name(index);
+    for (size_t i = 0; class && i < sizeof flux / sizeof *flux; i++) {
+        if (strcmp(class, flux[i]) == 0) p->kind = &pipeline_flux;
+    }
+    if (p->kind) return true;
+    bool unet = has_component(index, "unet"), first = has_component(index, "text_encoder");
+    if (unet && !first && has_component(index, "text_encoder_2")) {
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: an SDXL refiner finishes another model's pictures and is not supported; the base "
+                       "model is",
+                       dir);
+    }
+    /* Japanese SDXL has one encoder, and a pipeline class of its own that puts zeros where the second one's output goes. */
+    p->one_encoder = first && has_component(index, "null_encoder");
+    p->one_encoder |= first && class && strcmp(class, "JapaneseStableDiffusionXLPipeline") == 0;
+    if (unet && first && (p->one_encoder || has_component(index, "text_encoder_2"))) {
+        p->kind = &pipeline_sdxl;
+        return true;
+    }
+    return err_set(e, ERR_UNSUPPORTED,
+                   "%s: pipeline class \"%.60s\" is not supported: FluxPipeline (FLUX.1 dev and schnell) and "
+                   "StableDiffusionXLPipeline are",
+                   dir, class ? class : "(absent)");
+}
+
 static bool load_folder(struct pipeline *p, const char *dir, const json_t *index, struct err *e)
 {
-    const char *class = json_string_value(json_object_get(index, "_class_name"));
-    bool flux = class && strncmp(class, "Flux", 4) == 0;
-    /* Japanese SDXL comes with a pipeline class of its own: what counts is that it has a UNet and two CLIP encoders. */
-    bool sdxl = !flux && json_is_array(json_object_get(index, "unet")) &&
-                json_is_array(json_object_get(index, "text_encoder_2"));
-    if (!flux && !sdxl) {
-        return err_set(e, ERR_UNSUPPORTED, "%s: pipeline class \"%s\" is neither a FLUX nor an SDXL pipeline",
-                       dir, class ? class : "(absent)");
-    }
-    p->kind = flux ? &pipeline_flux : &pipeline_sdxl;
+    if (!recognise_folder(p, dir, index, e)) return false;
+    bool flux = p->kind == &pipeline_flux;
     json_error_t je;
     struct path file = path_of("%s/scheduler/scheduler_config.json", dir);
     json_t *config = json_load_file(file.s, JSON_REJECT_DUPLICATES, &je);
@@ -180,9 +262,9 @@ static bool load_folder(struct pipeline *p, const char *dir, const json_t *index
     bool ok = schedule_config_from_json(&p->schedule, config, e) || err_wrap(e, "%s", file.s);
     json_decref(config);
     p->zero_empty_negative = !json_is_false(json_object_get(index, "force_zeros_for_empty_prompt"));
-    return ok && load_denoiser_folder(p, dir, flux, e) && load_vae_folder(p, dir, e) &&
-           load_clip_folder(p, dir, 0, e) &&
-           (flux ? load_t5_folder(p, dir, e) : load_clip_folder(p, dir, 1, e));
+    ok = ok && load_denoiser_folder(p, dir, flux, e) && load_vae_folder(p, dir, e) &&
+         load_clip_folder(p, dir, 0, e);
+    return ok && (flux ? load_t5_folder(p, dir, e) : p->one_encoder ? true : load_clip_folder(p, dir, 1, e));
 }
 
 /* ---- single files ------------------------------------------------------------------------------------------ */
@@ -253,8 +335,6 @@ static bool inside_or_beside(struct pipeline *p, struct weights *main, const cha
     return true;
 }
 
-static const char *const none[] = { NULL };
-
 static bool load_vae_file(struct pipeline *p, struct weights *main, const char *dir, struct err *e)
 {
     static const char *const prefixes[] = { "first_stage_model.", "vae.", NULL };
@@ -287,13 +367,16 @@ static bool load_clip_file(struct pipeline *p, struct weights *main, const char 
                                               "text_encoders.clip_l.transformer.", NULL };
     static const char *const l_names[] = { "clip_l", "text_encoder", NULL };
     static const char *const g_prefixes[] = { "conditioner.embedders.1.model.", NULL };
+    static const char *const g_names[] = { "clip_g", "text_encoder_2", NULL };
     struct nn_source s = source(p, main, which ? "OpenCLIP text encoder" : "CLIP text encoder");
     struct clip_config k = { 0 };
     bool ok;
     if (which) {
-        ok = inside_or_beside(p, main, "ln_final.weight", g_prefixes, dir, none, &s, e);
-        s.locate = clip_locate_openclip;
-        s.locate_arg = &k;
+        ok = inside_or_beside(p, main, "ln_final.weight", g_prefixes, dir, g_names, &s, e);
+        if (ok && weights_find(s.w, NN("%sln_final.weight", s.prefix))) {
+            s.locate = clip_locate_openclip;
+            s.locate_arg = &k;
+        }
         /* The renaming needs the width before the widths can be read. */
         const struct tensor *t = ok ? weights_find(s.w, NN("%stoken_embedding.weight", s.prefix)) : NULL;
         k.n_embd = t && t->n_dims == 2 && t->dim[1] < 65536 ? (int)t->dim[1] : 0;
@@ -374,12 +457,39 @@ static bool find_single(const char *dir, struct path *out)
     return best[0] != '\0';
 }
 
+/* What a GGUF file says of itself, without reading all of a language model's vocabulary: its first key by custom.
+ * 1: an image model, -1: something else, 0: nothing. */
+static int gguf_says(const char *path)
+{
+    static const char key[] = "general.architecture";
+    static const char *const image[] = { "flux", "sdxl",    "sd1",   "sd3", "aura",   "hidream",   "cosmos",
+                                         "ltxv", "lumina2", "hyvid", "wan", "pixart", "qwen_image" };
+    char head[4096];
+    FILE *f = fopen(path, "rb");
+    size_t n = f ? fread(head, 1, sizeof head, f) : 0;
+    if (f) fclose(f);
+    const char *at = memmem(head, n, key, sizeof key - 1), *end = head + n;
+    if (n < 4 || memcmp(head, "GGUF", 4) != 0) return -1;
+    if (!at) return 0;
+    const char *value = at + sizeof key - 1 + 12; /* its type, a length of 8 bytes, the word */
+    for (size_t i = 0; i < sizeof image / sizeof *image; i++) {
+        size_t len = strlen(image[i]);
+        if (value + len <= end && (size_t)(unsigned char)value[-8] == len &&
+            memcmp(value, image[i], len) == 0)
+            return 1;
+    }
+    return -1;
+}
+
 bool image_is_checkpoint(const char *path)
 {
     struct path file;
     struct weights *w;
     const char *prefix;
     if (is_dir(path)) return find_single(path, &file);
+    size_t n = strlen(path);
+    int says = n > 5 && strcmp(path + n - 5, ".gguf") == 0 ? gguf_says(path) : 0;
+    if (says) return says > 0;
     if (!is_file(path) || !weights_open(&w, path, NULL)) return false;
     const bool is = recognise(w, &prefix) != SINGLE_NONE;
     weights_close(w);
@@ -404,6 +514,13 @@ static bool widths_agree(const struct pipeline *p, struct err *e)
                        clip_config(p->clip[0])->n_embd);
     }
     const struct unet_config *k = unet_config(p->unet);
+    if (p->one_encoder) {
+        if (k->n_in == v->n_latent && k->n_context > clip_config(p->clip[0])->n_embd) return true;
+        return err_set(e, ERR_FORMAT,
+                       "the networks do not fit each other: the UNet wants %d channels and context %d; they "
+                       "give %d and %d",
+                       k->n_in, k->n_context, v->n_latent, clip_config(p->clip[0])->n_embd);
+    }
     int context = clip_config(p->clip[0])->n_embd + clip_config(p->clip[1])->n_embd,
         pooled = clip_config(p->clip[1])->n_proj;
     if (k->n_in == v->n_latent && k->n_out == v->n_latent && k->n_context == context &&
@@ -420,7 +537,8 @@ static void describe(struct pipeline *p)
 {
     struct image_info *i = &p->info;
     bool flux = p->kind == &pipeline_flux, guided = flux && p->flux_names.guidance;
-    bool edm = p->schedule.sampler == SAMPLER_EDM_DPMPP_2M, pruned = !flux && p->unet_names.mid_res == 1;
+    bool edm = p->schedule.sampler == SAMPLER_EDM_DPMPP_2M || p->schedule.sampler == SAMPLER_EDM_EULER,
+         pruned = !flux && p->unet_names.mid_res == 1;
     snprintf(p->family, sizeof p->family, "%s",
              flux     ? guided ? "flux-dev" : "flux-schnell"
              : edm    ? "playground-v2.5"
@@ -475,7 +593,9 @@ bool pipeline_load(struct pipeline *p, const char *path, struct device *dev, str
         ok = ok && open_file(p, file.s, &w, e);
         if (ok) kind = recognise(w, &prefix);
         if (ok && kind == SINGLE_NONE) {
-            ok = err_set(e, ERR_FORMAT, "%s: its tensor names are of no image model that is known here",
+            ok = err_set(e, ERR_FORMAT,
+                         "%s: its tensor names are of no image model that is known here (FLUX.1 dev and "
+                         "schnell and the SDXL family are)",
                          file.s);
         }
         ok = ok && load_single(p, w, kind, prefix, dir.s, e);
@@ -495,6 +615,7 @@ void pipeline_close(struct pipeline *p)
     for (int i = 0; i < 2; i++) {
         clip_free(p->clip[i]);
         clip_tokenizer_free(p->clip_tokenizer[i]);
+        t5_tokenizer_free(p->spm_tokenizer[i]);
     }
     t5_free(p->t5);
     t5_tokenizer_free(p->t5_tokenizer);

@@ -40,9 +40,13 @@ static bool encode(const struct pipeline *p, struct nn_ctx *c, const struct imag
     int32_t *ids = arena_new(c->scratch, int32_t, (size_t)(n_clip > p->n_t5 ? n_clip : p->n_t5));
     if (!ids) return err_set(e, ERR_NOMEM, "no memory for the prompt's tokens");
     size_t len = strlen(r->prompt);
-    if (!clip_tokenizer_encode(p->clip_tokenizer[0], r->prompt, len, ids, n_clip, NULL, e)) return false;
+    if (!clip_tokenizer_encode(p->clip_tokenizer[0], r->prompt, len, ids, n_clip, NULL, e) ||
+        !pipeline_ids_fit(ids, n_clip, k->n_vocab, e))
+        return false;
     clip_encode(p->clip[0], c, ids, n_clip, 0, NULL, positive->pooled);
-    if (!t5_tokenizer_encode(p->t5_tokenizer, r->prompt, len, ids, p->n_t5, NULL, e)) return false;
+    if (!t5_tokenizer_encode(p->t5_tokenizer, r->prompt, len, ids, p->n_t5, NULL, e) ||
+        !pipeline_ids_fit(ids, p->n_t5, t5_config(p->t5)->n_vocab, e))
+        return false;
     t5_encode(p->t5, c, ids, p->n_t5, positive->context);
     nn_owner_rest(t5_owner(p->t5));
     return true;

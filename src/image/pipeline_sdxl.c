@@ -1,27 +1,53 @@
 #include "image/pipeline.h"
 
+#include <limits.h>
 #include <string.h>
 
-static int n_tokens(const struct pipeline *p, int which)
+static int n_encoders(const struct pipeline *p) { return p->one_encoder ? 1 : 2; }
+
+static int n_tokens(const struct pipeline *p)
 {
-    int n = clip_tokenizer_max(p->clip_tokenizer[which]), most = clip_config(p->clip[which])->n_pos;
-    return n < most ? n : most;
+    int least = INT_MAX;
+    for (int i = 0; i < n_encoders(p); i++) {
+        int n = p->clip_tokenizer[i] ? clip_tokenizer_max(p->clip_tokenizer[i])
+                                     : t5_tokenizer_max(p->spm_tokenizer[i]),
+            most = clip_config(p->clip[i])->n_pos;
+        if (n > most) n = most;
+        if (n < least) least = n;
+    }
+    return least;
 }
 
-/* Context: penultimate layers of both encoders side by side; pooled: the second's projection. */
+static int n_pooled(const struct pipeline *p)
+{
+    const struct unet_config *k = unet_config(p->unet);
+    return k->n_added - 6 * k->n_time_id;
+}
+
+static bool tokens(const struct pipeline *p, int which, const char *prompt, int32_t *ids, int n,
+                   struct err *e)
+{
+    size_t len = strlen(prompt);
+    bool ok = p->clip_tokenizer[which]
+                  ? clip_tokenizer_encode(p->clip_tokenizer[which], prompt, len, ids, n, NULL, e)
+                  : t5_tokenizer_encode(p->spm_tokenizer[which], prompt, len, ids, n, NULL, e);
+    return ok && pipeline_ids_fit(ids, n, clip_config(p->clip[which])->n_vocab, e);
+}
+
+/* Context: penultimate layers of both encoders side by side; pooled: the second's projection. Without a second one, zeros. */
 static bool encode_prompt(const struct pipeline *p, struct nn_ctx *c, const char *prompt, int clip_skip,
                           struct conditioning *out, struct err *e)
 {
-    int n = n_tokens(p, 0), wide = 0, at = 0;
-    for (int i = 0; i < 2; i++) wide += clip_config(p->clip[i])->n_embd;
+    int n = n_tokens(p), wide = unet_config(p->unet)->n_context, at = 0;
     size_t mark = c->scratch->used;
     int32_t *ids = arena_new(c->scratch, int32_t, (size_t)n);
     if (!ids) return err_set(e, ERR_NOMEM, "no memory for the prompt's tokens");
-    for (int i = 0; i < 2; i++) {
+    memset(out->context, 0, (size_t)n * (size_t)wide * sizeof *out->context);
+    memset(out->pooled, 0, (size_t)n_pooled(p) * sizeof *out->pooled);
+    for (int i = 0; i < n_encoders(p); i++) {
         int d = clip_config(p->clip[i])->n_embd;
         float *hidden = nn_alloc(c, (int64_t)n * d);
-        if (!clip_tokenizer_encode(p->clip_tokenizer[i], prompt, strlen(prompt), ids, n, NULL, e))
-            return false;
+        if (!tokens(p, i, prompt, ids, n, e)) return false;
         clip_encode(p->clip[i], c, ids, n, clip_skip + 1, hidden, i == 1 ? out->pooled : NULL);
         for (int r = 0; r < n; r++) {
             memcpy(out->context + (int64_t)r * wide + at, hidden + (int64_t)r * d,
@@ -36,22 +62,22 @@ static bool encode_prompt(const struct pipeline *p, struct nn_ctx *c, const char
 static bool encode(const struct pipeline *p, struct nn_ctx *c, const struct image_request *r,
                    struct conditioning *positive, struct conditioning *negative, struct err *e)
 {
-    int n = n_tokens(p, 0), n_pooled = clip_config(p->clip[1])->n_proj,
-        wide = unet_config(p->unet)->n_context;
+    int n = n_tokens(p), wide = unet_config(p->unet)->n_context;
     struct conditioning *both[] = { positive, negative };
     for (int i = 0; i < 2; i++) {
         *both[i] = (struct conditioning){ .n_text = n,
                                           .context = nn_alloc(c, (int64_t)n * wide),
-                                          .pooled = nn_alloc(c, n_pooled) };
+                                          .pooled = nn_alloc(c, n_pooled(p)) };
     }
     if (!encode_prompt(p, c, r->prompt, r->clip_skip, positive, e)) return false;
     if (r->guidance <= 1) return true; /* no second pass */
     if (!r->negative_prompt && p->zero_empty_negative) {
         memset(negative->context, 0, (size_t)n * (size_t)wide * sizeof *negative->context);
-        memset(negative->pooled, 0, (size_t)n_pooled * sizeof *negative->pooled);
+        memset(negative->pooled, 0, (size_t)n_pooled(p) * sizeof *negative->pooled);
         return true;
     }
-    return encode_prompt(p, c, r->negative_prompt ? r->negative_prompt : "", r->clip_skip, negative, e);
+    /* The reference skips layers for what is wanted only. */
+    return encode_prompt(p, c, r->negative_prompt ? r->negative_prompt : "", 0, negative, e);
 }
 
 static bool predict(const struct pipeline *p, struct nn_ctx *c, const struct schedule *s, int i,
@@ -92,16 +118,16 @@ static bool predict(const struct pipeline *p, struct nn_ctx *c, const struct sch
 static size_t scratch(const struct pipeline *p, int h, int w, bool negative)
 {
     (void)negative;
-    size_t n = (size_t)n_tokens(p, 0), wide = (size_t)unet_config(p->unet)->n_context;
+    size_t n = (size_t)n_tokens(p), wide = (size_t)unet_config(p->unet)->n_context;
     size_t values = (size_t)vae_config(p->vae)->n_latent * (size_t)h * (size_t)w;
     size_t run = unet_scratch(p->unet, h, w, (int)n), text = 0;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < n_encoders(p); i++) {
         size_t clip = clip_scratch(p->clip[i], (int)n);
         if (clip > text) text = clip;
     }
     text += arena_cost(n * wide, 4) * 2 + arena_cost(n, 4);
     if (text > run) run = text;
-    return run + 2 * (arena_cost(n * wide, 4) + arena_cost((size_t)clip_config(p->clip[1])->n_proj, 4)) +
+    return run + 2 * (arena_cost(n * wide, 4) + arena_cost((size_t)n_pooled(p), 4)) +
            3 * arena_cost(values, 4);
 }
 
@@ -114,10 +140,10 @@ static int lora_targets(const struct pipeline *p, struct nn_lora_target *out)
     static const char *const te_flat[][3] = { { "lora_te1_", "lora_te1_text_model_", NULL },
                                               { "lora_te2_", "lora_te2_text_model_", NULL } };
     out[0] = (struct nn_lora_target){ unet_owner(p->unet), dot, flat, unet_locate_ldm, &p->unet_names };
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < n_encoders(p); i++) {
         out[1 + i] = (struct nn_lora_target){ clip_owner(p->clip[i]), te_dot[i], te_flat[i], NULL, NULL };
     }
-    return 3;
+    return 1 + n_encoders(p);
 }
 
 const struct pipeline_kind pipeline_sdxl = { .name = "sdxl",

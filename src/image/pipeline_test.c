@@ -267,6 +267,8 @@ static void test_sdxl(void **state)
     sdxl_case(m, ref, "negative", (struct image_request){ .guidance = 5, .negative_prompt = negative });
     sdxl_case(m, ref, "unguided", (struct image_request){ .guidance = 1 });
     sdxl_case(m, ref, "skip", (struct image_request){ .guidance = 5, .clip_skip = 1 });
+    sdxl_case(m, ref, "skip_negative",
+              (struct image_request){ .guidance = 5, .clip_skip = 1, .negative_prompt = negative });
     sdxl_case(m, ref, "dpmpp_2m", (struct image_request){ .guidance = 5, .sampler = "dpmpp_2m" });
     sdxl_case(m, ref, "dpmpp_2m_karras",
               (struct image_request){ .guidance = 5, .sampler = "dpmpp_2m_karras" });
@@ -294,6 +296,17 @@ static void test_playground(void **state)
     sdxl_case(m, ref, "plain", (struct image_request){ .guidance = 5 });
     sdxl_case(m, ref, "negative", (struct image_request){ .guidance = 5, .negative_prompt = negative });
     sdxl_case(m, ref, "unguided", (struct image_request){ .guidance = 1 });
+    image_free(m);
+    weights_close(ref);
+}
+
+static void test_japanese(void **state)
+{
+    (void)state;
+    struct weights *ref = golden_weights(PIPELINES "japanese/golden.safetensors");
+    struct image_model *m = open_model(PIPELINES "japanese");
+    sdxl_case(m, ref, "plain", (struct image_request){ .guidance = 5 });
+    sdxl_case(m, ref, "negative", (struct image_request){ .guidance = 5, .negative_prompt = negative });
     image_free(m);
     weights_close(ref);
 }
@@ -357,13 +370,10 @@ static void test_cancel(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flux),
-        cmocka_unit_test(test_flux_seed_and_image),
-        cmocka_unit_test(test_sdxl),
-        cmocka_unit_test(test_playground),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_drawn_at_another_size),
+        cmocka_unit_test(test_flux),     cmocka_unit_test(test_flux_seed_and_image),
+        cmocka_unit_test(test_sdxl),     cmocka_unit_test(test_playground),
+        cmocka_unit_test(test_japanese), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_cancel),   cmocka_unit_test(test_drawn_at_another_size),
     };
     golden_open(&g);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

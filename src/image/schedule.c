@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+
 struct schedule {
     struct schedule_config c;
     enum sampler sampler;
@@ -24,7 +26,10 @@ static const char *const names[] = {
     [SAMPLER_DPMPP_2M_KARRAS] = "dpmpp_2m_karras",
     [SAMPLER_DDIM] = "ddim",
     [SAMPLER_EDM_DPMPP_2M] = "edm_dpmpp_2m",
+    [SAMPLER_EDM_EULER] = "edm_euler",
 };
+
+static bool is_edm(enum sampler s) { return s == SAMPLER_EDM_DPMPP_2M || s == SAMPLER_EDM_EULER; }
 
 int sampler_by_name(const char *name)
 {
@@ -77,53 +82,111 @@ static int integer_or(const json_t *o, const char *key, int fallback)
     return v >= 0 && v <= 1e9 ? (int)v : fallback;
 }
 
+/* What the process itself depends on, and is not computed here: another value would draw something else in silence. */
+static bool check_process(const json_t *config, bool vp, struct err *e)
+{
+    static const struct {
+        const char *key, *only;
+    } keys[] = { { "timestep_type", "discrete" }, { "beta_schedule", "scaled_linear" } };
+    for (size_t i = 0; vp && i < sizeof keys / sizeof *keys; i++) {
+        const char *v = json_string_value(json_object_get(config, keys[i].key));
+        if (!v && i == 1) v = "linear"; /* the classes' own default */
+        if (v && strcmp(v, keys[i].only) != 0)
+            return err_set(e, ERR_UNSUPPORTED, "scheduler: %s \"%.40s\" is not supported (only %s)",
+                           keys[i].key, v, keys[i].only);
+    }
+    const json_t *trained = json_object_get(config, "trained_betas");
+    if (trained && !json_is_null(trained))
+        return err_set(e, ERR_UNSUPPORTED, "scheduler: trained_betas are not supported");
+    const char *p = json_string_value(json_object_get(config, "prediction_type"));
+    if (p && strcmp(p, "epsilon") != 0 && strcmp(p, "v_prediction") != 0)
+        return err_set(e, ERR_UNSUPPORTED, "scheduler: prediction_type \"%.40s\" is not supported", p);
+    return true;
+}
+
+/* How the process is solved, where this is not done as the file asks: the picture is another one of the same model. */
+static void say_what_differs(const json_t *config, const char *class, enum sampler s, bool stands_in)
+{
+    static const struct {
+        const char *key, *as; /* as: "" for false */
+    } keys[] = { { "use_exponential_sigmas", "" },
+                 { "use_beta_sigmas", "" },
+                 { "use_lu_lambdas", "" },
+                 { "invert_sigmas", "" },
+                 { "stochastic_sampling", "" },
+                 { "thresholding", "" },
+                 { "interpolation_type", "linear" },
+                 { "final_sigmas_type", "zero" },
+                 { "algorithm_type", "dpmsolver++" },
+                 { "solver_type", "midpoint" },
+                 { "time_shift_type", "exponential" },
+                 { "sigma_schedule", "karras" } };
+    if (stands_in) log_warn("scheduler %s is not known here; %s draws in its place", class, sampler_name(s));
+    for (size_t i = 0; !stands_in && i < sizeof keys / sizeof *keys; i++) {
+        const json_t *v = json_object_get(config, keys[i].key);
+        const char *text = json_string_value(v);
+        if (json_is_true(v) || (text && *keys[i].as && strcmp(text, keys[i].as) != 0))
+            log_warn("scheduler: %s %s is not followed", keys[i].key, text ? text : "true");
+    }
+}
+
 bool schedule_config_from_json(struct schedule_config *c, const json_t *config, struct err *e)
 {
     static const struct {
         const char *name;
         enum sampler sampler;
+        bool stands_in; /* another solver of the same process, for one that is not here */
     } classes[] = {
-        { "FlowMatchEulerDiscreteScheduler", SAMPLER_FLOW_EULER },
-        { "EulerDiscreteScheduler", SAMPLER_EULER },
-        { "EulerAncestralDiscreteScheduler", SAMPLER_EULER_A },
-        { "DPMSolverMultistepScheduler", SAMPLER_DPMPP_2M },
-        { "DDIMScheduler", SAMPLER_DDIM },
-        { "EDMDPMSolverMultistepScheduler", SAMPLER_EDM_DPMPP_2M },
-        { "PNDMScheduler", SAMPLER_EULER },
-        { "EDMEulerScheduler", SAMPLER_EDM_DPMPP_2M },
+        { "FlowMatchEulerDiscreteScheduler", SAMPLER_FLOW_EULER, false },
+        { "EulerDiscreteScheduler", SAMPLER_EULER, false },
+        { "EulerAncestralDiscreteScheduler", SAMPLER_EULER_A, false },
+        { "DPMSolverMultistepScheduler", SAMPLER_DPMPP_2M, false },
+        { "DDIMScheduler", SAMPLER_DDIM, false },
+        { "EDMDPMSolverMultistepScheduler", SAMPLER_EDM_DPMPP_2M, false },
+        { "EDMEulerScheduler", SAMPLER_EDM_EULER, false },
+        { "PNDMScheduler", SAMPLER_EULER, true },
+        { "LMSDiscreteScheduler", SAMPLER_EULER, true },
+        { "HeunDiscreteScheduler", SAMPLER_EULER, true },
+        { "KDPM2DiscreteScheduler", SAMPLER_EULER, true },
+        { "KDPM2AncestralDiscreteScheduler", SAMPLER_EULER_A, true },
+        { "DDPMScheduler", SAMPLER_EULER_A, true },
+        { "DPMSolverSDEScheduler", SAMPLER_DPMPP_2M, true },
+        { "DPMSolverSinglestepScheduler", SAMPLER_DPMPP_2M, true },
+        { "DEISMultistepScheduler", SAMPLER_DPMPP_2M, true },
+        { "UniPCMultistepScheduler", SAMPLER_DPMPP_2M, true },
     };
     const char *name = json_string_value(json_object_get(config, "_class_name"));
     size_t k = 0, n = sizeof classes / sizeof *classes;
     while (k < n && (!name || strcmp(classes[k].name, name) != 0)) k++;
     if (k == n)
-        return err_set(e, ERR_UNSUPPORTED, "scheduler \"%s\" is not supported",
+        return err_set(e, ERR_UNSUPPORTED, "scheduler \"%.60s\" is not supported",
                        name ? name : "(no _class_name)");
+    bool vp = classes[k].sampler != SAMPLER_FLOW_EULER && !is_edm(classes[k].sampler);
+    if (!check_process(config, vp, e)) return false;
+    say_what_differs(config, name, classes[k].sampler, classes[k].stands_in);
 
     *c = classes[k].sampler == SAMPLER_FLOW_EULER ? schedule_config_flux(false) : schedule_config_sdxl();
     c->sampler = classes[k].sampler;
     const char *spacing = json_string_value(json_object_get(config, "timestep_spacing"));
     const char *prediction = json_string_value(json_object_get(config, "prediction_type"));
-    const char *betas = json_string_value(json_object_get(config, "beta_schedule"));
-    bool vp = c->sampler != SAMPLER_FLOW_EULER && c->sampler != SAMPLER_EDM_DPMPP_2M;
-    if (vp && (!betas || strcmp(betas, "scaled_linear") != 0)) {
-        return err_set(e, ERR_UNSUPPORTED,
-                       "scheduler: beta_schedule \"%s\" is not supported (only scaled_linear)",
-                       betas ? betas : "linear");
-    }
-    if (prediction && strcmp(prediction, "epsilon") != 0 && strcmp(prediction, "v_prediction") != 0) {
-        return err_set(e, ERR_UNSUPPORTED, "scheduler: prediction_type \"%s\" is not supported", prediction);
-    }
     c->v_prediction = prediction && strcmp(prediction, "v_prediction") == 0;
     c->n_train = integer_or(config, "num_train_timesteps", 1000);
     c->beta_start = number_or(config, "beta_start", 0.0001);
     c->beta_end = number_or(config, "beta_end", 0.02);
     /* The classes' own defaults where the file is silent. */
     c->spacing = c->sampler == SAMPLER_DDIM ? SPACING_LEADING : SPACING_LINSPACE;
-    if (spacing) {
-        c->spacing = strcmp(spacing, "leading") == 0    ? SPACING_LEADING
-                     : strcmp(spacing, "trailing") == 0 ? SPACING_TRAILING
-                                                        : SPACING_LINSPACE;
+    static const char *const spacings[] = {
+        [SPACING_LEADING] = "leading", [SPACING_LINSPACE] = "linspace", [SPACING_TRAILING] = "trailing"
+    };
+    for (int i = 0; spacing && i < 3; i++) {
+        if (strcmp(spacing, spacings[i]) == 0) {
+            c->spacing = (enum spacing)i;
+            spacing = NULL;
+        }
     }
+    if (spacing)
+        return err_set(e, ERR_UNSUPPORTED, "scheduler: timestep_spacing \"%.40s\" is not supported", spacing);
+    c->zero_snr = json_is_true(json_object_get(config, "rescale_betas_zero_snr"));
     c->steps_offset = integer_or(config, "steps_offset", 0);
     /* Only DDIM has this key; the published SDXL configurations of other classes mean false by its absence. */
     const json_t *one = json_object_get(config, "set_alpha_to_one");
@@ -138,9 +201,9 @@ bool schedule_config_from_json(struct schedule_config *c, const json_t *config, 
     c->max_shift = number_or(config, "max_shift", 1.15);
     c->base_tokens = integer_or(config, "base_image_seq_len", 256);
     c->max_tokens = integer_or(config, "max_image_seq_len", 4096);
-    if (c->sampler == SAMPLER_DPMPP_2M && json_is_true(json_object_get(config, "use_karras_sigmas"))) {
-        c->sampler = SAMPLER_DPMPP_2M_KARRAS;
-    }
+    bool karras = json_is_true(json_object_get(config, "use_karras_sigmas"));
+    if (karras && c->sampler == SAMPLER_DPMPP_2M) c->sampler = SAMPLER_DPMPP_2M_KARRAS;
+    c->euler_karras = karras && c->sampler == SAMPLER_EULER;
     if (c->n_train < 2 || c->n_train > 100000 || !(c->sigma_min > 0) || !(c->sigma_max > c->sigma_min) ||
         !(c->rho > 0) || c->max_tokens == c->base_tokens || !(c->shift > 0)) {
         return err_set(e, ERR_FORMAT, "scheduler: impossible numbers (training steps %d, sigma %g to %g)",
@@ -218,13 +281,38 @@ static void flow_sigmas(struct schedule *s, int n_tokens)
     }
 }
 
+/* The betas are single precision in the references, and what is left at the last steps is small enough to show it. */
+static void fill_alphas(struct schedule *s)
+{
+    const struct schedule_config *c = &s->c;
+    int last = c->n_train - 1;
+    double product = 1;
+    float lo = (float)sqrt(c->beta_start), hi = (float)sqrt(c->beta_end), step = (hi - lo) / (float)last;
+    for (int i = 0; i <= last; i++) {
+        float root = i < c->n_train / 2 ? lo + step * (float)i : hi - step * (float)(last - i);
+        product *= (double)(1.0f - root * root);
+        s->abar[i] = (double)(float)product;
+    }
+    if (!c->zero_snr) return;
+    /* Moved and stretched so that the last step has no signal left: "Common Diffusion Noise Schedules and Sample Steps are Flawed". */
+    float top = sqrtf((float)s->abar[0]), end = sqrtf((float)s->abar[last]), before = 1;
+    product = 1;
+    for (int i = 0; i <= last; i++) {
+        float root = (sqrtf((float)s->abar[i]) - end) * (top / (top - end)), bar = root * root;
+        product *= (double)(1.0f - (1.0f - bar / before));
+        before = bar;
+        s->abar[i] = (double)(float)product;
+    }
+    s->abar[last] = 0x1p-24; /* not 0, so that its sigma is a number */
+}
+
 bool schedule_new(struct schedule **out, const struct schedule_config *c, enum sampler sampler, int n_steps,
                   int n_tokens, size_t values, struct err *e)
 {
     if (n_steps < 1 || n_steps > c->n_train) {
         return err_set(e, ERR_REQUEST, "steps must be between 1 and %d, got %d", c->n_train, n_steps);
     }
-    bool flow = sampler == SAMPLER_FLOW_EULER, edm = sampler == SAMPLER_EDM_DPMPP_2M;
+    bool flow = sampler == SAMPLER_FLOW_EULER, edm = is_edm(sampler);
     struct schedule *s = calloc(1, sizeof *s);
     if (s) {
         *s = (struct schedule){ .c = *c, .sampler = sampler, .n_steps = n_steps, .values = values };
@@ -237,15 +325,7 @@ bool schedule_new(struct schedule **out, const struct schedule_config *c, enum s
         schedule_free(s);
         return err_set(e, ERR_NOMEM, "no memory for a schedule of %d steps", n_steps);
     }
-    /* The betas are single precision in the references, and what is left at the last steps is small enough to show it. */
-    double product = 1;
-    float lo = (float)sqrt(c->beta_start), hi = (float)sqrt(c->beta_end),
-          step = (hi - lo) / (float)(c->n_train - 1);
-    for (int i = 0; i < c->n_train; i++) {
-        float root = i < c->n_train / 2 ? lo + step * (float)i : hi - step * (float)(c->n_train - 1 - i);
-        product *= (double)(1.0f - root * root);
-        s->abar[i] = (double)(float)product;
-    }
+    fill_alphas(s);
     if (flow) {
         flow_sigmas(s, n_tokens);
     } else if (edm) {
@@ -258,6 +338,10 @@ bool schedule_new(struct schedule **out, const struct schedule_config *c, enum s
             for (int i = 0; i < n_steps; i++) s->time[i] = nearbyint(time_of(s, s->sigma[i]));
         } else {
             for (int i = 0; i < n_steps; i++) s->sigma[i] = sigma_at(s, s->time[i]);
+        }
+        if (sampler == SAMPLER_EULER && c->euler_karras) {
+            karras(s->sigma, n_steps, s->sigma[n_steps - 1], s->sigma[0], 7);
+            for (int i = 0; i < n_steps; i++) s->time[i] = time_of(s, s->sigma[i]);
         }
     }
     s->sigma[n_steps] = 0;
@@ -283,20 +367,20 @@ double schedule_time(const struct schedule *s, int i) { return s->time[i]; }
 
 static bool in_ve_space(const struct schedule *s)
 {
-    return s->sampler == SAMPLER_EULER || s->sampler == SAMPLER_EULER_A || s->sampler == SAMPLER_EDM_DPMPP_2M;
+    return s->sampler == SAMPLER_EULER || s->sampler == SAMPLER_EULER_A || is_edm(s->sampler);
 }
 
 double schedule_start(const struct schedule *s)
 {
     if (!in_ve_space(s)) return 1;
-    if (s->sampler == SAMPLER_EDM_DPMPP_2M) return sqrt(s->c.sigma_max * s->c.sigma_max + 1);
+    if (is_edm(s->sampler)) return sqrt(s->c.sigma_max * s->c.sigma_max + 1);
     double top = s->sigma[0];
     return s->c.spacing == SPACING_LEADING ? sqrt(top * top + 1) : top;
 }
 
 double schedule_input_scale(const struct schedule *s, int i)
 {
-    double sigma = s->sigma[i], data = s->sampler == SAMPLER_EDM_DPMPP_2M ? s->c.sigma_data : 1;
+    double sigma = s->sigma[i], data = is_edm(s->sampler) ? s->c.sigma_data : 1;
     return in_ve_space(s) ? 1 / sqrt(sigma * sigma + data * data) : 1;
 }
 
@@ -316,7 +400,7 @@ int schedule_begin(const struct schedule *s, double strength)
 static void clean_estimate(const struct schedule *s, int i, double *p, double *q)
 {
     double sigma = s->sigma[i];
-    if (s->sampler == SAMPLER_EDM_DPMPP_2M) {
+    if (is_edm(s->sampler)) {
         double d2 = s->c.sigma_data * s->c.sigma_data, sum = sigma * sigma + d2;
         *p = d2 / sum;
         *q = (s->c.v_prediction ? -1 : 1) * sigma * s->c.sigma_data / sqrt(sum);
@@ -393,6 +477,7 @@ void schedule_step(struct schedule *s, int i, float *x, const float *output, con
         return;
     }
     case SAMPLER_EULER:
+    case SAMPLER_EDM_EULER:
     case SAMPLER_EULER_A: euler(s, i, x, output, noise); return;
     case SAMPLER_DDIM: ddim(s, i, x, output); return;
     case SAMPLER_DPMPP_2M:

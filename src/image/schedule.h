@@ -1,7 +1,7 @@
 /* schedule.h - noise schedules and samplers: which noise level each step has, and how a step moves the latent.
  *
  * Formulas  the diffusers schedulers of the same names (FlowMatchEulerDiscrete, EulerDiscrete, EulerAncestralDiscrete,
- *           DPMSolverMultistep 2M, DDIM, EDMDPMSolverMultistep), whose numbers these equal to rounding.
+ *           DPMSolverMultistep 2M, DDIM, EDMDPMSolverMultistep, EDMEuler), whose numbers these equal to rounding.
  * Threads   one owner; a schedule belongs to one picture. */
 #ifndef HEARTH_IMAGE_SCHEDULE_H
 #define HEARTH_IMAGE_SCHEDULE_H
@@ -19,7 +19,8 @@ enum sampler {
     SAMPLER_DPMPP_2M,
     SAMPLER_DPMPP_2M_KARRAS,
     SAMPLER_DDIM,
-    SAMPLER_EDM_DPMPP_2M
+    SAMPLER_EDM_DPMPP_2M,
+    SAMPLER_EDM_EULER
 };
 
 enum spacing { SPACING_LEADING, SPACING_LINSPACE, SPACING_TRAILING };
@@ -31,6 +32,8 @@ struct schedule_config {
     enum spacing spacing;
     int steps_offset;
     bool v_prediction, alpha_to_one;
+    bool zero_snr;     /* betas rescaled to end without signal */
+    bool euler_karras; /* noise levels of SAMPLER_EULER; DPM++ has a sampler of its own */
     double sigma_min, sigma_max, sigma_data, rho; /* EDM */
     /* Flow: static shift, or mu from the number of image tokens */
     bool dynamic_shift;
@@ -44,7 +47,7 @@ bool schedule_config_from_json(struct schedule_config *c, const json_t *config, 
 struct schedule_config schedule_config_flux(bool schnell);
 struct schedule_config schedule_config_sdxl(void);
 
-/* "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "flow_euler", "edm_dpmpp_2m"; -1: no such name */
+/* "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "flow_euler", "edm_dpmpp_2m", "edm_euler"; -1: no such name */
 int sampler_by_name(const char *name);
 const char *sampler_name(enum sampler s);
 

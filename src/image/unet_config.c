@@ -1,8 +1,26 @@
 /* unet_config.c - what a UNet looks like, from its config.json or from the shapes of an LDM checkpoint, and the names of the latter. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "image/unet.h"
+
+/* Relatives of SDXL that would load: what else they are fed is not known here. */
+static bool is_base(const struct unet_config *c, struct err *e)
+{
+    if (c->n_in != c->n_out) {
+        return err_set(e, ERR_UNSUPPORTED,
+                       "UNet: takes %d channels and gives %d: an inpainting or editing model, which is not "
+                       "supported (masks and input pictures work with the base model)",
+                       c->n_in, c->n_out);
+    }
+    if (c->n_level == 4 && c->n_context == 1280 && c->n_added == 2560) {
+        return err_set(e, ERR_UNSUPPORTED,
+                       "UNet: an SDXL refiner finishes another model's pictures and is not supported; the "
+                       "base model is");
+    }
+    return true;
+}
 
 static bool plausible(const struct unet_config *c, struct err *e)
 {
@@ -17,7 +35,7 @@ static bool plausible(const struct unet_config *c, struct err *e)
                  c->up_depth[i][j] < 100;
         }
     }
-    if (ok) return true;
+    if (ok) return is_base(c, e);
     return err_set(e, ERR_FORMAT,
                    "UNet: impossible sizes (%d levels from %d channels, %d res blocks, context %d, added %d)",
                    c->n_level, c->channels[0], c->n_res, c->n_context, c->n_added);
@@ -50,6 +68,40 @@ static bool only(const json_t *config, const char *key, const char *want, struct
                    want);
 }
 
+/* Parts that SDXL does without: a UNet that has one is another network, though its other tensors are all there. */
+static bool is_plain(const json_t *config, struct err *e)
+{
+    static const char *const absent[] = { "time_cond_proj_dim",    "class_embed_type",
+                                          "num_class_embeds",      "encoder_hid_dim_type",
+                                          "time_embedding_act_fn", "cross_attention_norm",
+                                          "timestep_post_act" };
+    static const char *const off[] = { "dual_cross_attention", "only_cross_attention", "center_input_sample",
+                                       "class_embeddings_concat", "resnet_skip_time_act" };
+    static const char *const words[][2] = { { "resnet_time_scale_shift", "default" },
+                                            { "time_embedding_type", "positional" },
+                                            { "attention_type", "default" },
+                                            { "act_fn", "silu" } };
+    const char *key = NULL;
+    for (size_t i = 0; i < sizeof absent / sizeof *absent; i++) {
+        const json_t *v = json_object_get(config, absent[i]);
+        if (v && !json_is_null(v)) key = absent[i];
+    }
+    for (size_t i = 0; i < sizeof off / sizeof *off; i++) {
+        if (json_is_true(json_object_get(config, off[i]))) key = off[i];
+    }
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        const char *v = json_string_value(json_object_get(config, words[i][0]));
+        if (v && strcmp(v, words[i][1]) != 0) key = words[i][0];
+    }
+    if (json_is_false(json_object_get(config, "flip_sin_to_cos"))) key = "flip_sin_to_cos";
+    if (json_number_value(json_object_get(config, "freq_shift")) != 0) key = "freq_shift";
+    if (!key) return true;
+    char *v = json_dumps(json_object_get(config, key), JSON_ENCODE_ANY);
+    err_set(e, ERR_UNSUPPORTED, "UNet: %s %.60s is not supported", key, v ? v : "");
+    free(v);
+    return false;
+}
+
 bool unet_config_from_json(struct unet_config *c, const json_t *config, struct err *e)
 {
     const json_t *widths = json_object_get(config, "block_out_channels");
@@ -61,7 +113,7 @@ bool unet_config_from_json(struct unet_config *c, const json_t *config, struct e
     const json_t *down = json_object_get(config, "down_block_types"),
                  *up = json_object_get(config, "up_block_types");
     const json_t *mid = json_object_get(config, "mid_block_type"), *eps = json_object_get(config, "norm_eps");
-    if (!only(config, "addition_embed_type", "text_time", e)) return false;
+    if (!only(config, "addition_embed_type", "text_time", e) || !is_plain(config, e)) return false;
     if (!json_is_true(json_object_get(config, "use_linear_projection"))) {
         return err_set(e, ERR_UNSUPPORTED, "UNet: use_linear_projection false is not supported");
     }

@@ -115,6 +115,7 @@ static struct installed gguf_at(const char *dir, const char *file)
     int part;
     size_t n = stem(file, &part);
     struct installed m = { .name = strndup(file, n), .path = join(dir, file) };
+    m.image = m.path && image_is_checkpoint(m.path);
     if (m.path) m.bytes = part ? folder_bytes(dir, file, n, ".gguf") : file_bytes(m.path);
     return m;
 }

@@ -1,6 +1,6 @@
 /* model_folder.h - what lies in the folder of installed models.
  *
- * NAME.gguf                       a model called NAME
+ * NAME.gguf                       a model called NAME; an image model when it says so, or when its tensors do
  * NAME/ with one *.gguf           a model called NAME (of a split file the first part counts); with several, each by its own name
  * NAME/ with config.json and *.safetensors    a Hugging Face folder called NAME
  * NAME/ with model_index.json     an image pipeline called NAME

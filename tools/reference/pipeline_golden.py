@@ -47,7 +47,7 @@ def clip_tokenizer(path, pad):
     return CLIPTokenizer.from_pretrained(str(path))
 
 
-def t5_tokenizer(path):
+def t5_tokenizer(path, length=24):
     tok = Tokenizer(models.Unigram())
     tok.normalizer = normalizers.NFKC()
     tok.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
@@ -57,7 +57,7 @@ def t5_tokenizer(path):
     tok.train_from_iterator(WORDS * 4, trainer)
     tok.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     fast = PreTrainedTokenizerFast(tokenizer_object=tok, pad_token="<pad>", eos_token="</s>", unk_token="<unk>",
-                                   model_max_length=24)
+                                   model_max_length=length)
     fast.save_pretrained(str(path))
     return fast
 
@@ -149,6 +149,8 @@ def sdxl(path, edm):
     golden["unguided"] = torch.tensor(pipe(PROMPT, guidance_scale=1.0, latents=noise.clone(), **size).images[0])
     if not edm:
         golden["skip"] = torch.tensor(pipe(PROMPT, guidance_scale=5.0, latents=noise.clone(), clip_skip=1, **size).images[0])
+        golden["skip_negative"] = torch.tensor(pipe(PROMPT, negative_prompt=NEGATIVE, guidance_scale=5.0, clip_skip=1,
+                                                    latents=noise.clone(), **size).images[0])
         for name, cls, extra in (("dpmpp_2m", DPMSolverMultistepScheduler, {}),
                                  ("dpmpp_2m_karras", DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
                                  ("ddim", DDIMScheduler, {"clip_sample": False, "set_alpha_to_one": False})):
@@ -164,9 +166,48 @@ def sdxl(path, edm):
     save_file({k: v.contiguous() for k, v in golden.items()}, str(path / "golden.safetensors"))
 
 
+def japanese(path, base):
+    """Japanese SDXL's form: one text encoder with a SentencePiece tokenizer; where the second one's output would go are zeros."""
+    shutil.rmtree(path, ignore_errors=True)
+    words = t5_tokenizer(path / "tokenizer", 20)
+    config = json.loads((path / "tokenizer/tokenizer_config.json").read_text())
+    (path / "tokenizer/tokenizer_config.json").write_text(json.dumps({**config, "tokenizer_class": "T5Tokenizer"}, indent=2))
+    encoder = clip(words, 16, 16, 28)
+    encoder.save_pretrained(str(path / "text_encoder"))
+    for part in ("unet", "vae", "scheduler"):
+        (path / part).symlink_to(f"../{base.name}/{part}")
+    (path / "model_index.json").write_text(json.dumps({
+        "_class_name": ["pipeline_japanese_stable_diffusion_xl", "JapaneseStableDiffusionXLPipeline"],
+        "force_zeros_for_empty_prompt": True, "null_encoder": ["modeling_clipnull", "CLIPNullTextModel"],
+        "scheduler": ["diffusers", "EulerDiscreteScheduler"], "text_encoder": ["transformers", "CLIPTextModelWithProjection"],
+        "tokenizer": ["transformers", "T5Tokenizer"], "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"]}, indent=2) + "\n")
+    pipe = StableDiffusionXLPipeline(vae=AutoencoderKL.from_pretrained(path / "vae"),
+                                     unet=UNet2DConditionModel.from_pretrained(path / "unet"),
+                                     scheduler=EulerDiscreteScheduler.from_pretrained(path / "scheduler"), text_encoder=None,
+                                     text_encoder_2=None, tokenizer=None, tokenizer_2=None, add_watermarker=False)
+    pipe.set_progress_bar_config(disable=True)
+
+    def context(text):
+        ids = words(text, padding="max_length", max_length=20, truncation=True, return_tensors="pt").input_ids
+        hidden = encoder(ids, output_hidden_states=True).hidden_states[-2]
+        return torch.cat([hidden, torch.zeros(1, 20, 24)], -1).detach()
+
+    golden, h, w = {}, 24, 40
+    golden["noise"] = randn(32, 1, 4, h // 2, w // 2)
+    for name, negative in (("plain", None), ("negative", NEGATIVE)):
+        positive, zeros = context(PROMPT), torch.zeros(1, 10)
+        against = context(negative) if negative else torch.zeros_like(positive)
+        golden[name] = torch.tensor(pipe(prompt_embeds=positive, negative_prompt_embeds=against, pooled_prompt_embeds=zeros,
+                                         negative_pooled_prompt_embeds=zeros, guidance_scale=5.0, height=h, width=w,
+                                         num_inference_steps=6, latents=golden["noise"].clone(), output_type="np").images[0])
+    save_file({k: v.contiguous() for k, v in golden.items()}, str(path / "golden.safetensors"))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     flux(OUT / "flux_dev", True)
     flux(OUT / "flux_schnell", False)
     sdxl(OUT / "sdxl", False)
     sdxl(OUT / "playground", True)
+    japanese(OUT / "japanese", OUT / "sdxl")

@@ -10,7 +10,7 @@ import pathlib
 
 import numpy as np
 import torch
-from diffusers import (DDIMScheduler, DPMSolverMultistepScheduler, EDMDPMSolverMultistepScheduler,
+from diffusers import (DDIMScheduler, DPMSolverMultistepScheduler, EDMDPMSolverMultistepScheduler, EDMEulerScheduler,
                        EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler)
 
 SDXL = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000, steps_offset=1)
@@ -19,7 +19,7 @@ START = torch.tensor([[[[0.5, -1.25, 2.0, 0.1]]]])
 
 def config_of(scheduler, **own):
     keep = ("beta_start", "beta_end", "beta_schedule", "num_train_timesteps", "steps_offset", "timestep_spacing",
-            "prediction_type", "set_alpha_to_one", "use_karras_sigmas", "sigma_min", "sigma_max", "sigma_data", "rho",
+            "prediction_type", "set_alpha_to_one", "use_karras_sigmas", "rescale_betas_zero_snr", "sigma_min", "sigma_max", "sigma_data", "rho",
             "use_dynamic_shifting", "shift", "base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len")
     return {"_class_name": type(scheduler).__name__,
             **{k: scheduler.config[k] for k in keep if k in scheduler.config and scheduler.config[k] is not None}, **own}
@@ -76,6 +76,19 @@ def schedules():
         for one in (False, True):
             s = DDIMScheduler(**SDXL, timestep_spacing="leading", clip_sample=False, set_alpha_to_one=one)
             cases.append({"sampler": "ddim", "config": config_of(s), **trajectory(s, steps)})
+        if steps in (4, 30):
+            for spacing in ("leading", "trailing"):
+                zero = dict(timestep_spacing=spacing, prediction_type="v_prediction", rescale_betas_zero_snr=True)
+                for name, cls in (("euler", EulerDiscreteScheduler), ("euler_a", EulerAncestralDiscreteScheduler),
+                                  ("dpmpp_2m", DPMSolverMultistepScheduler)):
+                    s = cls(**SDXL, **zero)
+                    cases.append({"sampler": name, "config": config_of(s), **trajectory(s, steps)})
+                s = DDIMScheduler(**SDXL, **zero, clip_sample=False)
+                cases.append({"sampler": "ddim", "config": config_of(s), **trajectory(s, steps)})
+                s = EulerDiscreteScheduler(**SDXL, timestep_spacing=spacing, use_karras_sigmas=True)
+                cases.append({"sampler": "euler", "config": config_of(s), **trajectory(s, steps)})
+            s = EDMEulerScheduler(sigma_min=0.002, sigma_max=80.0, sigma_data=0.5, rho=7.0)
+            cases.append({"sampler": "edm_euler", "config": config_of(s), **trajectory(s, steps)})
         if steps > 1:
             s = EDMDPMSolverMultistepScheduler(sigma_min=0.002, sigma_max=80.0, sigma_data=0.5, rho=7.0)
             cases.append({"sampler": "edm_dpmpp_2m", "config": config_of(s), **trajectory(s, steps)})
