@@ -51,6 +51,11 @@ bool json_in_parse(const char *s, size_t len, const struct json_limits *l, json_
                 &f->err, ERR_REQUEST,
                 "the body holds the character \\u0000 (line %d, column %d), which no text may hold", je.line,
                 je.column);
+        if (json_error_code(&je) == json_error_numeric_overflow)
+            return err_set(&f->err, ERR_REQUEST,
+                           "the body holds a number that is too large (line %d, column %d); whole numbers go "
+                           "from -2^63 to 2^63-1",
+                           je.line, je.column);
         return err_set(&f->err, ERR_REQUEST, "the body is not valid JSON: %s (line %d, column %d)", je.text,
                        je.line, je.column);
     }

@@ -15,9 +15,38 @@ static const char *header(struct exchange *x, const char *name)
     return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
 }
 
-/* One slash between parts and none at the end, so that a base URL with a slash too many works. */
+struct headers {
+    int host, length, coding;
+};
+
+static enum MHD_Result count_header(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    struct headers *h = arg;
+    (void)kind;
+    (void)value;
+    h->host += !strcasecmp(name, "Host");
+    h->length += !strcasecmp(name, "Content-Length");
+    h->coding += !strcasecmp(name, "Transfer-Encoding");
+    return MHD_YES;
+}
+
+/* What a proxy in front may read another way than we do is how a second request is smuggled in the first one's body. */
+static const char *ambiguous(struct exchange *x, const char *version)
+{
+    struct headers n = { 0, 0, 0 };
+    MHD_get_connection_values(x->connection, MHD_HEADER_KIND, count_header, &n);
+    if (n.host > 1 || (!n.host && !strcmp(version, "HTTP/1.1"))) return "exactly one Host header is needed";
+    if (n.length > 1) return "there is more than one Content-Length header";
+    if (n.length && n.coding) return "Content-Length and Transfer-Encoding exclude each other";
+    return NULL;
+}
+
+/* One slash between parts and none at the end, so that a base URL with a slash too many works. A whole URL, as programs that
+ * take us for a proxy send it, stands for its path. */
 static char *normalise(const char *url)
 {
+    const char *host = !strncasecmp(url, "http://", 7) ? url + 7 : NULL;
+    if (host) url = strchr(host, '/') ? strchr(host, '/') : "/";
     char *out = malloc(strlen(url) + 2), *p = out;
     if (!out) return NULL;
     for (const char *s = url; *s; s++)
@@ -79,7 +108,7 @@ bool preflight_expects_continue(struct exchange *x)
     return v && !strcasecmp(v, "100-continue");
 }
 
-static void check(struct exchange *x, const char *method)
+static void check(struct exchange *x, const char *method, const char *version)
 {
     struct server *s = x->server;
     const char *origin = header(x, "Origin"), *host = header(x, "Host"),
@@ -90,6 +119,12 @@ static void check(struct exchange *x, const char *method)
     x->announced = length ? (size_t)strtoull(length, NULL, 10) : 0;
     x->route = routes_find(m, x->path, &x->tail, &allowed);
 
+    const char *fault = ambiguous(x, version);
+    if (fault) {
+        exchange_header(x, "Connection", "close");
+        exchange_fault(x, FAULT_INVALID, NULL, "%s", fault);
+        return;
+    }
     if (!auth_host_ok(&s->auth, host)) {
         exchange_fault(x, FAULT_FORBIDDEN, NULL,
                        "this server has no key and answers to loopback names only, not to \"%.100s\"; "
@@ -148,12 +183,11 @@ static void check(struct exchange *x, const char *method)
 
 bool preflight(struct exchange *x, const char *url, const char *method, const char *version)
 {
-    (void)version;
     x->path = normalise(url);
     if (!x->path) return false;
     set_id(x);
     x->dialect = routes_dialect(x->path);
-    check(x, method);
+    check(x, method, version);
     x->discard = x->status != 0 || x->route->limit == BODY_NONE;
     return true;
 }

@@ -34,6 +34,7 @@ CHAT, FIREWORKS = "/v1/chat/completions", "/inference/v1/chat/completions"
     ({"thinking": {"type": "enabled"}}, "thinking is not supported"),
     ({"modalities": ["text", "audio"]}, "modalities are not supported"),
     ({"web_search_options": {"a": 1}}, "web_search_options are not supported"),
+    ({"web_search_options": {}}, "web_search_options are not supported"),
     ({"service_tier": "gold"}, "service_tier must be"),
     ({"metadata": {"a": 1}}, "metadata must be an object of strings"),
     ({"colour": {"a": [1, 2]}}, "Extra inputs are not permitted, field: 'colour', value: {\"a\":[1,2]}"),
@@ -100,6 +101,28 @@ def test_envelopes_by_path(server):
     assert server.post("/health", {}).status_code == 405
     for path in ("/v1/models/", "//v1//models", "/inference/v1/v1/models"):
         assert server.get(path).json()["object"] == "list"
+
+
+@pytest.mark.parametrize("lines, why", [
+    (["Host: localhost", "Content-Length: 5", "Content-Length: 6"], b"more than one Content-Length"),
+    (["Host: localhost", "Content-Length: 5", "Transfer-Encoding: chunked"], b"exclude each other"),
+    (["Host: localhost", "Host: example.org"], b"one Host header"),
+    ([], b"one Host header"),
+], ids=["lengths", "chunked", "hosts", "no-host"])
+def test_ambiguous_requests(server, lines, why):
+    head = "\r\n".join([f"POST {CHAT} HTTP/1.1", *lines]) + "\r\n\r\n"
+    second = http("GET", "/health")
+    r = server.raw(head.encode() + b"0\r\n\r\n" + second)
+    assert r.startswith(b"HTTP/1.1 400") and why in r, r[:300]
+    assert b'"status":"ok"' not in r  # what follows is no request
+
+
+def test_paths(server):
+    assert server.raw(http("GET", f"{server.url}/health")).startswith(b"HTTP/1.1 200")
+    assert server.raw(b"GET /health HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200")
+    assert server.raw(http("GET", f"/v1/models/{MODEL.replace('/', '%2F')}")).startswith(b"HTTP/1.1 200")
+    for path in (f"/v1/models/{MODEL}%00x", "/health%00x", "/v1/models/%zz"):
+        assert server.raw(http("GET", path)).startswith(b"HTTP/1.1 404"), path
 
 
 def test_too_large(server):

@@ -353,11 +353,11 @@ static bool is_word_of(const char *words, const char *s)
     return false;
 }
 
+/* An empty object asks for something: web_search_options {} is a search with the settings that it comes with. */
 static bool asks_for_nothing(const json_t *v, const char *harmless)
 {
     if (json_is_false(v)) return true;
     if (json_is_string(v)) return !json_string_length(v) || is_word_of(harmless, json_string_value(v));
-    if (json_is_object(v)) return !json_object_size(v);
     if (!json_is_array(v)) return false;
     for (size_t i = 0; i < json_array_size(v); i++)
         if (!json_is_string(json_array_get(v, i)) ||
