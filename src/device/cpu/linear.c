@@ -8,9 +8,9 @@
 #include "device/cpu/quant.h"
 #include "device/cpu/split.h"
 
-/* Rows whose int8 panels are held at once. The weights are streamed once for so many rows; more would push the panels
- * out of the second-level cache. */
-#define ROWS_AT_ONCE 192
+/* Rows whose int8 panels are held at once: the weights are streamed once for so many. As many as the engine takes of a prompt
+ * in one step; more would push the panels out of the second-level cache. */
+#define ROWS_AT_ONCE 256
 /* Up to here each thread rounds all rows for itself: cheaper than meeting at a barrier. */
 #define ROWS_TWICE 2
 

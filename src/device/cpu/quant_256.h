@@ -181,10 +181,10 @@ static void dot_group(const struct quant_format *f, const unsigned char *group, 
 }
 
 static void dot(const struct quant_format *f, const unsigned char *const *group, int n_groups,
-                int64_t n_blocks, const unsigned char *panel, int cols, struct quant_next next,
-                quant_sums *out)
+                int64_t n_blocks, const unsigned char *panel, int cols, const unsigned char *next,
+                size_t next_lines, quant_sums *out)
 {
-    (void)next;
+    (void)next, (void)next_lines;
     for (int g = 0; g < n_groups; g++) dot_group(f, group[g], n_blocks, panel, cols, out[g]);
 }
 

@@ -53,7 +53,8 @@ INLINE void integer_dots(const int bits, const bool iq4, const int offset, const
 /* Rows c0 .. c0 + P of a panel of `cols` with all 16 rows of G groups. */
 INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const enum quant_scales scales,
                       const int G, const int P, const unsigned char *const *group, int64_t n_blocks,
-                      const unsigned char *panel, int cols, int c0, struct quant_next next, quant_sums *out)
+                      const unsigned char *panel, int cols, int c0, const unsigned char *next,
+                      size_t next_lines, quant_sums *out)
 {
     const size_t plane_bytes = (size_t)bits * 64;
     const bool by_256 = scales != QS_F16 && scales != QS_F16_MIN;
@@ -81,9 +82,8 @@ INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const en
         for (int i = 0; i < (by_256 ? 8 : 1); i++) {
             const unsigned char *q = panel + 32 * c0, *side = panel + 32 * cols + 4 * c0;
             const size_t ahead = AHEAD + (b0 + i < last_near ? 0 : skip);
-            for (size_t l = 0; l < next.lines; l++, next.at += 64)
-                _mm_prefetch((const char *)next.at, _MM_HINT_T1);
-            if (!next.lines)
+            for (size_t l = 0; l < next_lines; l++, next += 64) _mm_prefetch((const char *)next, _MM_HINT_T1);
+            if (!next_lines)
                 UNROLL for (int g = 0; g < G; g++) UNROLL for (int l = 0; l < bits; l++)
                     _mm_prefetch((const char *)planes[g] + ahead + 64 * l, _MM_HINT_T0);
             __m512i acc[2 * COLS];
@@ -147,14 +147,15 @@ INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const en
 /* Row counts that have code of their own; those between are done in two goes (a build of all takes minutes with checks). */
 #define CASE(G, P, ...)                                                                                      \
     if (cols - c >= P) {                                                                                     \
-        dot_fixed(__VA_ARGS__, G, P, group, n_blocks, panel, cols, c, next, out);                            \
+        dot_fixed(__VA_ARGS__, G, P, group, n_blocks, panel, cols, c, next, next_lines, out);                \
         c += P;                                                                                              \
-        next.at += 64 * next.lines * (size_t)n_blocks;                                                       \
+        next += 64 * next_lines * (size_t)n_blocks;                                                          \
         continue;                                                                                            \
     }
 #define DOT(name, ...)                                                                                       \
     static void dot_##name(const unsigned char *const *group, int n_groups, int64_t n_blocks,                \
-                           const unsigned char *panel, int cols, struct quant_next next, quant_sums *out)    \
+                           const unsigned char *panel, int cols, const unsigned char *next,                  \
+                           size_t next_lines, quant_sums *out)                                               \
     {                                                                                                        \
         for (int c = 0; c < cols && n_groups == 1;) {                                                        \
             CASE(1, 12, __VA_ARGS__)                                                                         \
@@ -174,10 +175,10 @@ INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const en
 QUANT_FORMATS(DOT)
 
 static void dot(const struct quant_format *f, const unsigned char *const *group, int n_groups,
-                int64_t n_blocks, const unsigned char *panel, int cols, struct quant_next next,
-                quant_sums *out)
+                int64_t n_blocks, const unsigned char *panel, int cols, const unsigned char *next,
+                size_t next_lines, quant_sums *out)
 {
-    QUANT_CHOOSE(f, dot, group, n_groups, n_blocks, panel, cols, next, out);
+    QUANT_CHOOSE(f, dot, group, n_groups, n_blocks, panel, cols, next, next_lines, out);
 }
 
 /* quant_round_block() in vectors. */

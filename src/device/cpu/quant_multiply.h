@@ -1,6 +1,6 @@
 /* quant_multiply.h - the walk of one thread over its groups: every instruction set's file includes it and supplies
  *
- *     dot(format, group, n_groups, n_blocks, panel, cols, next, out)
+ *     dot(format, group, n_groups, n_blocks, panel, cols, next, next_lines, out)
  *
  *         out[g][c][16]: all 16 rows of one or two groups of a format with `cols` activation rows
  *
@@ -13,15 +13,16 @@
 #include "device/cpu/epilogue.h"
 #include "device/cpu/quant.h"
 
-/* Weights to ask the memory for: `lines` cache lines from `at` with every block. lines 0: those that follow the present ones. */
+/* Weights to ask the memory for: `lines` cache lines from `at` with every block. lines 0: those that follow the present ones.
+ * dot() takes both apart: a struct on the stack is read in one piece, which waits for all stores before it. */
 struct quant_next {
     const unsigned char *at;
     size_t lines;
 };
 typedef float quant_sums[QUANT_COLS][QUANT_GROUP];
 typedef void quant_dot(const struct quant_format *f, const unsigned char *const *group, int n_groups,
-                       int64_t n_blocks, const unsigned char *panel, int cols, struct quant_next next,
-                       quant_sums *out);
+                       int64_t n_blocks, const unsigned char *panel, int cols, const unsigned char *next,
+                       size_t next_lines, quant_sums *out);
 
 /* F(name, bits, iq4, offset, scales) for each format: their functions are made from one that is inlined with these
  * constants. */
@@ -140,11 +141,13 @@ static inline void quant_multiply_direct(const struct quant_job *j, int64_t g0, 
             const unsigned char *panel = x->data + (size_t)r * row_bytes;
             const struct quant_next next = quant_share(j, group, n, p->group_bytes, r / x->width, n_panels);
             _Alignas(64) quant_sums v[2];
+            for (int c = 0; c < cols && j->a->n > 1; c++) /* where the sums will go: a row each, far apart */
+                __builtin_prefetch(&j->a->y[(j->row0 + r + c) * j->a->ldy + first_out], 1);
             if (paired && up->format != p->format) {
-                dot(p->format, group, 1, x->n_blocks, panel, cols, next, v);
-                dot(up->format, group + 1, 1, x->n_blocks, panel, cols, next, v + 1);
+                dot(p->format, group, 1, x->n_blocks, panel, cols, next.at, next.lines, v);
+                dot(up->format, group + 1, 1, x->n_blocks, panel, cols, next.at, next.lines, v + 1);
             } else {
-                dot(p->format, group, paired ? 2 : n, x->n_blocks, panel, cols, next, v);
+                dot(p->format, group, paired ? 2 : n, x->n_blocks, panel, cols, next.at, next.lines, v);
             }
             for (int i = 0; i < n; i++)
                 quant_store(j, j->row0 + r, cols, first_out + i * QUANT_GROUP,
