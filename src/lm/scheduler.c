@@ -8,8 +8,9 @@
 #include "base/mem.h"
 #include "lm/radix.h"
 
-/* How long a step with decoding sequences in it may get by prompts: 50 ms is a gap that a reader does not see. */
-#define STEP_TARGET_S 0.05
+/* What a chunk of a prompt may add to a step in which others decode: 50 ms is a gap that a reader does not see. A step that
+ * takes longer than that by itself, reading a large model's weights, may take twice its time. */
+#define CHUNK_TARGET_S 0.05
 #define MIN_CHUNK 16
 
 struct piece { /* one sequence's part of the present step */
@@ -40,7 +41,8 @@ struct scheduler {
     struct seq **running; /* ascending tickets */
     int n_running;
     struct lm_stats count; /* the thread's own; copied to stats once a step */
-    double row_cost_s;     /* of a prompt row, smoothed */
+    double decode_s;       /* a step without prompts, smoothed */
+    double row_cost_s;     /* what a prompt row adds to it, smoothed */
 
     int max_rows, max_draws;
     int32_t *ids, *pos, *out_row;
@@ -271,7 +273,7 @@ static void plan_rows(struct scheduler *s)
     }
     if (oldest < 0) return;
     if (n_decode && s->row_cost_s > 0) {
-        double rows = STEP_TARGET_S / s->row_cost_s;
+        double rows = (s->decode_s > CHUNK_TARGET_S ? s->decode_s : CHUNK_TARGET_S) / s->row_cost_s;
         if (rows < budget) budget = rows < MIN_CHUNK ? MIN_CHUNK : (int)rows;
         if (budget > s->c.prefill_chunk) budget = s->c.prefill_chunk;
     }
@@ -413,6 +415,21 @@ static void take_token(struct scheduler *s, struct seq *q)
         job_end_choice(q, LM_FINISH_LENGTH, NULL);
 }
 
+static void smooth(double *mean, double v) { *mean = *mean > 0 ? 0.7 * *mean + 0.3 * v : v; }
+
+/* Learns from a step what the next ones will cost. Rows of a prompt hide behind the reading of the weights as long as they are
+ * few, so a row's cost is never taken for less than an eighth of its share. */
+static void measure(struct scheduler *s, double took, int decode_rows, int prompt_rows)
+{
+    if (prompt_rows == 0) {
+        smooth(&s->decode_s, took);
+    } else if (prompt_rows >= MIN_CHUNK && (!decode_rows || s->decode_s > 0 || s->row_cost_s == 0)) {
+        const double share = took / (decode_rows + prompt_rows);
+        const double cost = decode_rows ? (took - s->decode_s) / prompt_rows : share;
+        smooth(&s->row_cost_s, cost > share / 8 ? cost : share / 8);
+    }
+}
+
 static void step(struct scheduler *s)
 {
     struct lm_batch b;
@@ -445,10 +462,7 @@ static void step(struct scheduler *s)
             prompt_complete(s, q);
     }
     for (int i = 0; i < n_draws; i++) take_token(s, s->draw[i].seq);
-    if (prompt_rows >= MIN_CHUNK) {
-        double cost = (now - t1) / rows;
-        s->row_cost_s = s->row_cost_s > 0 ? 0.7 * s->row_cost_s + 0.3 * cost : cost;
-    }
+    measure(s, now - t1, rows - prompt_rows, prompt_rows);
     s->count.steps++;
     s->count.step_rows += (uint64_t)rows;
     s->count.step_seconds += now - t0;

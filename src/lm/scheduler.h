@@ -1,8 +1,8 @@
 /* scheduler.h - the thread that runs a model: which sequences go into each step, and whose pages make room.
  *
  * Step       every sequence that decodes brings one row; what is left of the step's rows goes to prompts, in chunks. Short
- *            prompts go first, but the oldest always gets half. While others decode, chunks shrink so that a step stays
- *            near STEP_TARGET_S, by the measured cost of a row.
+ *            prompts go first, but the oldest always gets half. While others decode, chunks are such that they
+ *            add CHUNK_TARGET_S to a step, or as much as the step takes without them, by the measured costs.
  * Admission  in order of arrival, when the pages the whole prompt needs are free or idle beyond what is promised already.
  * Preemption when pages run out the youngest sequence gives its pages up and waits again; its tokens so far are
  *            processed again later. Nothing of that shows in its output.
