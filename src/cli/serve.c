@@ -117,13 +117,10 @@ static bool preload(struct service *s, struct err *e)
 {
     struct model_row *rows;
     struct model *m;
-    struct lm *lm;
     int n, n_text = 0;
     for (int i = 0; i < s->o->args.n; i++) {
         if (!registry_add(s->registry, s->o->args.v[i], &m, e)) return false;
-        if (!s->o->preload) continue;
-        if (!registry_acquire(s->registry, m, &lm, e)) return false;
-        registry_release(s->registry, m);
+        if (s->o->preload && !registry_preload(s->registry, m, e)) return false;
     }
     if (!registry_list(s->registry, &rows, &n, e)) return false;
     const char *only = NULL;
@@ -131,8 +128,7 @@ static bool preload(struct service *s, struct err *e)
         if (!rows[i].image) n_text++, only = rows[i].id;
     bool ok = true;
     if (!s->o->args.n && n_text == 1 && s->o->preload) {
-        ok = registry_find(s->registry, only, &m, e) && registry_acquire(s->registry, m, &lm, e);
-        if (ok) registry_release(s->registry, m);
+        ok = registry_find(s->registry, only, &m, e) && registry_preload(s->registry, m, e);
     }
     free(rows);
     return ok;

@@ -195,17 +195,22 @@ static struct model *lookup(struct registry *r, const char *name)
     return NULL;
 }
 
+static bool check_kind(const struct model *m, bool image, struct err *e)
+{
+    if (m->where.image == image) return true;
+    return err_set(e, ERR_REQUEST,
+                   image ? "%s is a text model; it draws no pictures"
+                         : "%s is an image model; it does not answer text requests",
+                   m->id);
+}
+
 static bool find(struct registry *r, const char *name, bool image, struct model **out, struct err *e)
 {
     pthread_mutex_lock(&r->lock);
     struct model *m = lookup(r, name);
     if (!m && rescan(r, e)) m = lookup(r, name);
     pthread_mutex_unlock(&r->lock);
-    if (m && m->where.image != image)
-        return err_set(e, ERR_REQUEST,
-                       image ? "%s is a text model; it draws no pictures"
-                             : "%s is an image model; it does not answer text requests",
-                       m->id);
+    if (m && !check_kind(m, image, e)) return false;
     if (m) {
         *out = m;
         return true;
@@ -363,15 +368,22 @@ static bool acquire(struct registry *r, struct model *m, struct err *e)
 
 bool registry_acquire(struct registry *r, struct model *m, struct lm **out, struct err *e)
 {
-    if (!acquire(r, m, e)) return false;
+    if (!check_kind(m, false, e) || !acquire(r, m, e)) return false;
     *out = m->lm;
     return true;
 }
 
 bool registry_acquire_image(struct registry *r, struct model *m, struct image_model **out, struct err *e)
 {
-    if (!acquire(r, m, e)) return false;
+    if (!check_kind(m, true, e) || !acquire(r, m, e)) return false;
     *out = m->image;
+    return true;
+}
+
+bool registry_preload(struct registry *r, struct model *m, struct err *e)
+{
+    if (!acquire(r, m, e)) return false;
+    registry_release(r, m);
     return true;
 }
 

@@ -40,9 +40,11 @@ bool registry_find(struct registry *r, const char *name, struct model **out, str
 /* The same for an image model. name NULL: the first installed one. */
 bool registry_find_image(struct registry *r, const char *name, struct model **out, struct err *e);
 
-/* Loads if need be and takes a reference. ERR_BUSY: no memory until other requests end. */
+/* Loads if need be and takes a reference. ERR_BUSY: no memory until other requests end. ERR_REQUEST: a model of the other kind. */
 bool registry_acquire(struct registry *r, struct model *m, struct lm **out, struct err *e);
 bool registry_acquire_image(struct registry *r, struct model *m, struct image_model **out, struct err *e);
+/* Loads a model of either kind; it may be unloaded again when room is needed. */
+bool registry_preload(struct registry *r, struct model *m, struct err *e);
 void registry_release(struct registry *r, struct model *m);
 bool registry_is_loaded(struct registry *r, const struct model *m);
 
