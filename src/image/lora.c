@@ -95,13 +95,20 @@ static void spellings_free(struct spellings *all)
 
 /* ---- the adapter's file ------------------------------------------------------------------------------------ */
 
-static const char *const down_suffix[] = { ".lora_down.weight", ".lora_A.weight", ".lora.down.weight",
-                                           ".lora_A.default.weight" };
-static const char *const up_suffix[] = { ".lora_up.weight", ".lora_B.weight", ".lora.up.weight",
-                                         ".lora_B.default.weight" };
+/* The two matrices of a module; the later pairs are ends of the earlier ones, so the first that fits counts. */
+static const char *const ends[][2] = {
+    { ".lora_down.weight", ".lora_up.weight" },
+    { ".lora_A.weight", ".lora_B.weight" },
+    { ".lora_A.default.weight", ".lora_B.default.weight" },
+    { ".lora.down.weight", ".lora.up.weight" },
+    { ".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight" },
+    { "_lora.down.weight", "_lora.up.weight" }, /* attention processors: attn1.processor.to_q_lora */
+    { ".down.weight", ".up.weight" },           /* XLabs: double_blocks.0.processor.qkv_lora1 */
+};
+enum { N_FORMS = sizeof ends / sizeof *ends };
 /* What these add is more than B A: applying only the part we know would draw another picture in silence. */
-static const char *const refused[] = { "dora_scale", "lora_magnitude_vector", "hada_w", "lokr_w", "lora_mid",
-                                       ".diff",      "lora_B.bias",           "oft_",   "glora" };
+static const char *const refused[] = { "dora_scale", "lora_magnitude_vector", "hada_w", "lokr_w",
+                                       "lora_mid",   "lora_B.bias",           "oft_",   "glora" };
 
 static bool ends_with(const char *s, const char *suffix, size_t *stem)
 {
@@ -162,9 +169,34 @@ static struct linear *make_linear(struct device *dev, const struct tensor *t, in
 struct file {
     const char *path;
     struct weights *w;
-    float default_alpha; /* 0: the rank */
-    bool rank_stabilised;
+    json_t *peft; /* what PEFT says of it beside or inside the file; NULL: nothing */
 };
+
+/* A value for a module: the notes that diffusers writes have the network's name in front of the key. */
+static const json_t *setting(const struct file *f, const char *module, const char *key)
+{
+    const char *dot = strchr(module, '.');
+    int n = dot ? (int)(dot - module) : 0;
+    const json_t *v = json_object_get(f->peft, NN("%.*s.%s", n, module, key));
+    return v ? v : json_object_get(f->peft, key);
+}
+
+/* The module's alpha: its tensor, its own entry among PEFT's patterns, PEFT's for all, or the rank. */
+static float alpha_of(const struct file *f, const char *module, int64_t rank)
+{
+    const json_t *all = setting(f, module, "lora_alpha"), *v;
+    float alpha = json_is_number(all) ? (float)json_number_value(all) : (float)rank;
+    const char *end;
+    size_t len = strlen(module);
+    json_object_foreach((json_t *)setting(f, module, "alpha_pattern"), end, v)
+    {
+        size_t n = strlen(end);
+        if (n <= len && strcmp(module + len - n, end) == 0 && (n == len || module[len - n - 1] == '.') &&
+            json_is_number(v))
+            alpha = (float)json_number_value(v);
+    }
+    return scalar(weights_find(f->w, NN("%s.alpha", module)), alpha);
+}
 
 static bool apply(struct nn_lora *out, struct device *dev, const struct file *f, const struct spelling *s,
                   const char *module, const struct tensor *a, const struct tensor *b, struct err *e)
@@ -191,9 +223,9 @@ static bool apply(struct nn_lora *out, struct device *dev, const struct file *f,
         free(br);
         return false;
     }
-    float fallback = f->default_alpha > 0 ? f->default_alpha : (float)rank;
-    float alpha = scalar(weights_find(f->w, NN("%s.alpha", module)), fallback);
-    br->scale = f->rank_stabilised ? alpha / __builtin_sqrtf((float)rank) : alpha / (float)rank;
+    float alpha = alpha_of(f, module, rank);
+    bool stabilised = json_is_true(setting(f, module, "use_rslora"));
+    br->scale = alpha / (stabilised ? __builtin_sqrtf((float)rank) : (float)rank);
     br->rank = (int)rank;
     br->row0 = s->layer->row0[s->part];
     br->rows = rows;
@@ -203,67 +235,117 @@ static bool apply(struct nn_lora *out, struct device *dev, const struct file *f,
     return true;
 }
 
-/* "base_model.model." is what a bare PEFT export puts in front of everything. */
-static const char *strip_peft(const char *module)
+/* A module's name as the networks spell it. *qkv_only: of a single block's first layer it has the rows of q, k and v alone. */
+static struct nn_name plain_name(const char *module, bool *qkv_only)
 {
     static const char peft[] = "base_model.model.";
-    return strncmp(module, peft, sizeof peft - 1) == 0 ? module + sizeof peft - 1 : module;
+    static const char *const xlabs[][3] = {
+        { "double_blocks", "qkv_lora1", "img_attn.qkv" },
+        { "double_blocks", "qkv_lora2", "txt_attn.qkv" },
+        { "double_blocks", "proj_lora1", "img_attn.proj" },
+        { "double_blocks", "proj_lora2", "txt_attn.proj" },
+        { "single_blocks", "qkv_lora", "linear1" },
+        { "single_blocks", "proj_lora", "linear2" },
+        { "single_blocks", "qkv", "linear1" },
+        { "single_blocks", "proj", "linear2" },
+    };
+    *qkv_only = false;
+    if (strncmp(module, peft, sizeof peft - 1) == 0) module += sizeof peft - 1;
+    const char *at = strstr(module, ".processor.");
+    if (!at) return nn_name("%s", module);
+    const char *leaf = at + strlen(".processor.");
+    int head = (int)(at - module);
+    for (size_t i = 0; i < sizeof xlabs / sizeof *xlabs; i++) {
+        if (strcmp(leaf, xlabs[i][1]) != 0 || !strstr(module, xlabs[i][0])) continue;
+        *qkv_only = strcmp(xlabs[i][2], "linear1") == 0;
+        return nn_name("%.*s.%s", head, module, xlabs[i][2]);
+    }
+    return nn_name("%.*s.%s%s", head, module, leaf, strcmp(leaf, "to_out") == 0 ? ".0" : "");
+}
+
+/* Which pair of suffixes a name ends in on the given side, and where; N_FORMS: none. */
+static size_t form_of(const char *name, int side, size_t *stem)
+{
+    size_t form = 0;
+    while (form < N_FORMS && !ends_with(name, ends[form][side], stem)) form++;
+    return form;
+}
+
+/* Everything that is not a first matrix must belong to one: what is passed over would be missed in the picture. */
+static bool belongs(const struct file *f, const struct tensor *t, struct err *e)
+{
+    size_t stem = 0, form = form_of(t->name, 1, &stem);
+    if (form < N_FORMS && weights_find(f->w, NN("%.*s%s", (int)stem, t->name, ends[form][0]))) return true;
+    if (ends_with(t->name, ".alpha", &stem)) return true;
+    return err_set(e, ERR_UNSUPPORTED,
+                   "%s: %s is no part of a plain LoRA adapter, and only those are supported", f->path,
+                   t->name);
+}
+
+static bool apply_module(struct nn_lora *out, struct device *dev, const struct file *f,
+                         const struct spellings *all, const struct tensor *a, size_t form, size_t stem,
+                         struct err *e)
+{
+    struct nn_name module = nn_name("%.*s", (int)stem, a->name);
+    const struct tensor *b = weights_find(f->w, NN("%s%s", module.s, ends[form][1]));
+    if (!b) return err_set(e, ERR_FORMAT, "%s: %s has no counterpart %s", f->path, a->name, ends[form][1]);
+    if (!as_matrix(a, f->path, e) || !as_matrix(b, f->path, e)) return false;
+
+    bool qkv_only, found = false;
+    struct nn_name name = plain_name(module.s, &qkv_only);
+    size_t lo = 0, hi = all->n;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (strcmp(all->item[mid].name, name.s) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    for (; lo < all->n && strcmp(all->item[lo].name, name.s) == 0; lo++) {
+        const struct spelling *s = &all->item[lo];
+        if (qkv_only && s->row0 >= b->dim[0]) continue;
+        if (!apply(out, dev, f, s, module.s, a, b, e)) return false;
+        found = true;
+    }
+    out->applied += found;
+    out->unmatched += !found;
+    return true;
 }
 
 static bool apply_file(struct nn_lora *out, struct device *dev, const struct file *f,
                        const struct spellings *all, struct err *e)
 {
     for (size_t i = 0; i < weights_count(f->w); i++) {
-        const struct tensor *a = weights_at(f->w, i), *b = NULL;
-        size_t stem = 0, form = 0, forms = sizeof down_suffix / sizeof *down_suffix;
+        const struct tensor *t = weights_at(f->w, i);
+        size_t stem = 0, form = form_of(t->name, 0, &stem);
         for (size_t k = 0; k < sizeof refused / sizeof *refused; k++) {
-            if (strstr(a->name, refused[k])) {
+            if (strstr(t->name, refused[k])) {
                 return err_set(e, ERR_UNSUPPORTED,
                                "%s: %s: this kind of adapter (%s) is not supported; plain LoRA is", f->path,
-                               a->name, refused[k]);
+                               t->name, refused[k]);
             }
         }
-        while (form < forms && !ends_with(a->name, down_suffix[form], &stem)) form++;
-        if (form == forms) continue; /* an up matrix or an alpha: taken with its down matrix */
-        struct nn_name module = nn_name("%.*s", (int)stem, a->name);
-        b = weights_find(f->w, NN("%s%s", module.s, up_suffix[form]));
-        if (!b)
-            return err_set(e, ERR_FORMAT, "%s: %s has no counterpart %s", f->path, a->name, up_suffix[form]);
-        if (!as_matrix(a, f->path, e) || !as_matrix(b, f->path, e)) return false;
-
-        const char *name = strip_peft(module.s);
-        size_t lo = 0, hi = all->n;
-        while (lo < hi) {
-            size_t mid = (lo + hi) / 2;
-            if (strcmp(all->item[mid].name, name) < 0)
-                lo = mid + 1;
-            else
-                hi = mid;
-        }
-        bool found = false;
-        for (; lo < all->n && strcmp(all->item[lo].name, name) == 0; lo++, found = true) {
-            if (!apply(out, dev, f, &all->item[lo], module.s, a, b, e)) return false;
-        }
-        out->applied += found;
-        out->unmatched += !found;
+        if (form < N_FORMS ? !apply_module(out, dev, f, all, t, form, stem, e) : !belongs(f, t, e))
+            return false;
     }
     if (out->applied > 0) return true;
     return err_set(e, ERR_FORMAT, "%s: none of its %d adapter modules belongs to this model", f->path,
                    out->unmatched);
 }
 
-/* A PEFT folder's adapter_config.json beside the file, where there is one. */
+/* diffusers' note in the file, or a PEFT folder's adapter_config.json beside it. */
 static void read_peft_config(struct file *f)
 {
-    json_t *config = json_load_file(NN("%s/adapter_config.json", weights_dir(f->w)), 0, NULL);
-    const json_t *alpha = json_object_get(config, "lora_alpha");
-    bool peft = false;
-    for (size_t i = 0; i < weights_count(f->w) && !peft; i++) {
-        peft = strstr(weights_at(f->w, i)->name, "lora_A") != NULL;
+    const char *note = weights_note(f->w, "lora_adapter_metadata");
+    if (note) {
+        f->peft = json_loads(note, 0, NULL);
+        return;
     }
-    if (peft && json_is_number(alpha)) f->default_alpha = (float)json_number_value(alpha);
-    f->rank_stabilised = peft && json_is_true(json_object_get(config, "use_rslora"));
-    json_decref(config);
+    for (size_t i = 0; i < weights_count(f->w); i++) {
+        if (!strstr(weights_at(f->w, i)->name, "lora_A")) continue;
+        f->peft = json_load_file(NN("%s/adapter_config.json", weights_dir(f->w)), 0, NULL);
+        return;
+    }
 }
 
 bool nn_lora_load(struct nn_lora **out, struct device *dev, const char *path,
@@ -291,6 +373,7 @@ bool nn_lora_load(struct nn_lora **out, struct device *dev, const char *path,
     }
     spellings_free(&all);
     weights_close(f.w);
+    json_decref(f.peft);
     if (!ok) {
         nn_lora_free(l);
         return false;

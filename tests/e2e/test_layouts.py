@@ -40,6 +40,13 @@ def refused(model, *words):
     return r.stderr
 
 
+def refused_lora(model, lora, *words):
+    r = run("image", "--model", model, "--size", "32x32", "--steps", "1", "--lora", lora, "-o", pathlib.Path(lora).parent / "drawn.png", "a red apple")
+    assert r.returncode == 1 and r.stderr.count("\n") == 1, r.stderr
+    for word in words:
+        assert word in r.stderr
+
+
 def load(path):
     """{name: (type, shape, bytes)} of a safetensors file."""
     data = path.read_bytes()
