@@ -88,10 +88,11 @@ static void test_numbers(void **state)
     (void)state;
     refused("hidden_size", NULL, ERR_FORMAT, "hidden_size is missing");
     refused("num_hidden_layers", json_integer(-1), ERR_FORMAT, "num_hidden_layers is -1");
-    refused("num_hidden_layers", json_integer(1 << 30), ERR_FORMAT, "expected 1 to 1000");
+    refused("num_hidden_layers", json_integer(1 << 30), ERR_FORMAT, "a whole number from 1 to 1000");
     refused("num_attention_heads", json_real(6.5), ERR_FORMAT, "num_attention_heads is 6.5");
     refused("num_key_value_heads", json_integer(4), ERR_FORMAT, "6 heads over 4 key/value heads");
-    refused("head_dim", json_string("eight"), ERR_FORMAT, "head_dim");
+    refused("head_dim", json_string("eight"), ERR_FORMAT, "head_dim is not one number");
+    refused("intermediate_size", NULL, ERR_FORMAT, "configuration: intermediate_size is missing");
     refused("rms_norm_eps", json_real(-1), ERR_FORMAT, "norm epsilon");
 }
 

@@ -1,6 +1,7 @@
 #include "lm/hparams.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -80,18 +81,32 @@ static double number(const struct source *s, const char *gguf, const char *hf, d
     return read_number(s, gguf, hf, &v) ? v : fallback;
 }
 
+/* Adds "TEXT; " once: two rows of a table may read the same key. */
+static void complain(struct buf *bad, const char *fmt, ...)
+{
+    char line[200];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    if (!bad->data || !strstr(bad->data, line)) buf_printf(bad, "%s; ", line);
+}
+
 static void read_ints(struct lm_shape *out, const struct source *s, const struct hparam_spec *t, int n,
                       struct buf *bad)
 {
     for (int i = 0; i < n; i++) {
         double v;
         if (!read_number(s, t[i].gguf, t[i].hf, &v)) {
-            if (t[i].fallback == HPARAM_NEEDED)
-                buf_printf(bad, "%s is missing; ", s->g ? t[i].gguf : t[i].hf);
+            if (t[i].fallback == HPARAM_NEEDED) complain(bad, "%s is missing", s->g ? t[i].gguf : t[i].hf);
             v = t[i].fallback == HPARAM_NEEDED ? (double)t[i].min : (double)t[i].fallback;
         } else if (!(v >= (double)t[i].min && v <= (double)t[i].max) || v != floor(v)) {
-            buf_printf(bad, "%s is %g, expected %lld to %lld; ", s->g ? t[i].gguf : t[i].hf, v,
-                       (long long)t[i].min, (long long)t[i].max);
+            const char *key = s->g ? t[i].gguf : t[i].hf;
+            if (isnan(v))
+                complain(bad, "%s is not one number", key);
+            else
+                complain(bad, "%s is %g, expected a whole number from %lld to %lld", key, v,
+                         (long long)t[i].min, (long long)t[i].max);
             v = (double)t[i].min;
         }
         int value = (int)v;
