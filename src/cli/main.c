@@ -1,8 +1,10 @@
 /* main.c - which commands there are. */
 #include <jansson.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/options.h"
@@ -80,6 +82,17 @@ static int cmd_help(int argc, char **argv)
     return 0;
 }
 
+/* What did not get written must not look like success; a reader that went away had what it wanted. */
+static int finish(const char *name, int rc)
+{
+    bool failed = fflush(stdout) || ferror(stdout);
+    struct pollfd out = { .fd = STDOUT_FILENO };
+    bool nobody_reads = poll(&out, 1, 0) > 0 && (out.revents & POLLERR);
+    if (!failed || nobody_reads || rc) return rc;
+    fprintf(stderr, "hearth %s: not everything could be written to standard output\n", name);
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE,
@@ -91,10 +104,10 @@ int main(int argc, char **argv)
     }
     const char *name = argv[1];
     if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h"))
-        return cmd_help(argc - 1, argv + 1);
+        return finish(name, cmd_help(argc - 1, argv + 1));
     if (!strcmp(name, "--version")) name = "version";
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        if (!strcmp(commands[i].name, name)) return commands[i].run(argc - 1, argv + 1);
+        if (!strcmp(commands[i].name, name)) return finish(name, commands[i].run(argc - 1, argv + 1));
     fprintf(stderr, "hearth: there is no command \"%s\"; `hearth help` lists them\n", name);
     return 2;
 }

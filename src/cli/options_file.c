@@ -4,18 +4,31 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <yaml.h>
+
+#include "base/buf.h"
 
 typedef bool set_fn(void *arg, const char *file, const char *key, const char *value, int index,
                     struct err *e);
 
 enum place { OUTSIDE, KEY, VALUE, IN_LIST };
 
-static bool walk(yaml_parser_t *p, const char *path, set_fn *set, void *arg, struct err *e)
+/* Names each at most once: of two lines that disagree one would be lost. */
+static bool note_key(struct buf *seen, const char *key)
+{
+    char entry[160];
+    int n = snprintf(entry, sizeof entry, "\n%s\n", key);
+    for (int i = 0; i < n; i++)
+        if (entry[i] == '_') entry[i] = '-';
+    return !(seen->data && strstr(seen->data, entry)) && buf_puts(seen, entry);
+}
+
+static bool walk(yaml_parser_t *p, const char *path, struct buf *seen, set_fn *set, void *arg, struct err *e)
 {
     enum place place = OUTSIDE;
     char key[128] = "";
-    int index = 0;
+    int index = 0, documents = 0;
     for (;;) {
         yaml_event_t ev;
         bool ok = true;
@@ -31,6 +44,8 @@ static bool walk(yaml_parser_t *p, const char *path, set_fn *set, void *arg, str
                 snprintf(key, sizeof key, "%s", text);
                 index = 0;
                 place = VALUE;
+                if (!note_key(seen, key))
+                    ok = err_set(e, ERR_FORMAT, "%s:%zu: \"%s\" stands there twice", path, line, key);
             } else if (place == VALUE || place == IN_LIST) {
                 ok = set(arg, path, key, text, index++, e);
                 if (place == VALUE) place = KEY;
@@ -57,6 +72,9 @@ static bool walk(yaml_parser_t *p, const char *path, set_fn *set, void *arg, str
         case YAML_ALIAS_EVENT:
             ok = err_set(e, ERR_FORMAT, "%s:%zu: aliases are not supported here", path, line);
             break;
+        case YAML_DOCUMENT_START_EVENT:
+            if (documents++) ok = err_set(e, ERR_FORMAT, "%s:%zu: a second document", path, line);
+            break;
         default: break;
         }
         yaml_event_delete(&ev);
@@ -68,14 +86,21 @@ static bool walk(yaml_parser_t *p, const char *path, set_fn *set, void *arg, str
 bool options_file_read(const char *path, set_fn *set, void *arg, struct err *e)
 {
     yaml_parser_t p;
+    struct stat st;
     FILE *f = fopen(path, "r");
     if (!f) return err_set(e, ERR_IO, "%s: %s", path, strerror(errno));
+    if (!fstat(fileno(f), &st) && S_ISDIR(st.st_mode)) {
+        fclose(f);
+        return err_set(e, ERR_IO, "%s: a folder, not a configuration file", path);
+    }
     if (!yaml_parser_initialize(&p)) {
         fclose(f);
         return err_set(e, ERR_NOMEM, "out of memory");
     }
     yaml_parser_set_input_file(&p, f);
-    bool ok = walk(&p, path, set, arg, e);
+    struct buf seen = BUF_INIT(1 << 20);
+    bool ok = walk(&p, path, &seen, set, arg, e);
+    buf_free(&seen);
     yaml_parser_delete(&p);
     fclose(f);
     return ok;

@@ -131,6 +131,34 @@ def test_options():
     assert "| `--listen ADDRESS:PORT` | `HEARTH_LISTEN` | 127.0.0.1:8080 |" in r.stdout
 
 
+@pytest.mark.parametrize("text, why", [
+    ("threads: 1\nlog-level: info\nthreads: 2\n", ':3: "threads" stands there twice'),
+    ("max-body: 1M\nmax_body: 2M\n", '"max_body" stands there twice'),
+    ("threads: 1\n---\nthreads: 2\n", ":2: a second document"),
+    ("- threads\n", "a list is only possible"),
+    ("threads: {a: 1}\n", "not a mapping"),
+    ("threads: [1, 2]\n", "takes one value, not a list"),
+    ("keys: [a, b\n", "did not find expected"),
+    ("just words\n", "expected `name: value` lines"),
+    (None, "a folder, not a configuration file"),
+])
+def test_configuration_faults(tmp_path, text, why):
+    config = tmp_path / "config.yaml"
+    config.mkdir() if text is None else config.write_text(text)
+    r = subprocess.run([BIN, "version", "--config", str(config)], capture_output=True, text=True, timeout=60)
+    assert r.returncode == 2 and why in r.stderr
+
+
+def test_output_that_cannot_be_written():
+    with open("/dev/full", "w") as full:
+        r = subprocess.run([BIN, "help", "--markdown"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        assert r.returncode == 1 and "standard output" in r.stderr
+        r = subprocess.run([BIN, "version"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        assert r.returncode == 1 and "standard output" in r.stderr
+    r = subprocess.run(f"{BIN} help --markdown | head -c 5; exit ${{PIPESTATUS[0]}}", shell=True, executable="/bin/bash", capture_output=True, text=True, timeout=60)
+    assert r.returncode == 0 and r.stderr == ""
+
+
 def test_precedence(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text("log_level: debug\nkeys: [config-key-1, config-key-2]\nmax-body: 2K\n")
