@@ -36,6 +36,7 @@ struct registry {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct model *models; /* entries are never removed: pointers stay good */
+    bool scanned;         /* once at least: what there is to say of files has been said */
     double last_scan;
 };
 
@@ -140,6 +141,18 @@ static bool add_model(struct registry *r, const struct installed *w, const struc
     return true;
 }
 
+/* Under their own name; where another file has it already, the first one is served. */
+static bool add_local(struct registry *r, const struct installed *w, struct model **out, struct err *e)
+{
+    for (struct model *m = r->models; m; m = m->next) {
+        if (m->catalog || strcmp(m->where.name, w->name)) continue;
+        if (!r->scanned) log_warn("%s is not served: %s has the same name", w->path, m->where.path);
+        *out = m;
+        return true;
+    }
+    return add_model(r, w, NULL, out, e);
+}
+
 /* Registers weights under the catalog ids they belong to, or under their own name. Under the lock. */
 static bool add_installed(struct registry *r, const struct installed *w, struct model **out, struct err *e)
 {
@@ -155,7 +168,7 @@ static bool add_installed(struct registry *r, const struct installed *w, struct 
         owned = true;
         if (!first) first = m;
     }
-    if (!owned && !(first = by_path(r, w->path)) && !add_model(r, w, NULL, &first, e)) return false;
+    if (!owned && !(first = by_path(r, w->path)) && !add_local(r, w, &first, e)) return false;
     if (out) *out = first;
     return true;
 }
@@ -170,6 +183,7 @@ static bool rescan(struct registry *r, struct err *e)
     if (!model_folder_scan(r->models_dir, &l, e)) return false;
     bool ok = true;
     for (int i = 0; ok && i < l.n; i++) ok = by_path(r, l.v[i].path) || add_installed(r, &l.v[i], NULL, e);
+    r->scanned = true;
     installed_list_free(&l);
     return ok;
 }
@@ -268,6 +282,9 @@ bool registry_add(struct registry *r, const char *path_or_name, struct model **o
     }
     pthread_mutex_lock(&r->lock);
     bool ok = add_installed(r, &w, out, e);
+    if (ok && strcmp((*out)->where.path, w.path))
+        ok = err_set(e, ERR_REQUEST, "%s: %s is served under that name already; rename one of them", w.path,
+                     (*out)->where.path);
     pthread_mutex_unlock(&r->lock);
     installed_free(&w);
     return ok;

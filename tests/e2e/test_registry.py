@@ -44,6 +44,19 @@ def test_both_stay_when_there_is_room(folder):
     assert "".join(s.log).count(" loaded ") == 2 and "unloading" not in "".join(s.log)
 
 
+def test_one_model_a_name(folder):
+    for owner in ("one", "two"):
+        shutil.copytree(TINY, folder / owner / "same")
+    s = Server(models=str(folder))
+    ids = [m["id"] for m in s.get("/v1/models").json()["data"]]
+    assert sorted(ids) == [f"accounts/local/models/{n}" for n in ("same", "tiny-a", "tiny-b")]
+    assert ask(s, "same").status_code == 200
+    s.stop()
+    assert "".join(s.log).count("has the same name") == 1
+    with pytest.raises(RuntimeError, match="rename one of them"):
+        Server(str(folder / "one/same"), str(folder / "two/same"))
+
+
 def test_models_that_come_later(folder):
     s = Server(models=str(folder))
     assert ask(s, "tiny-c").status_code == 404
