@@ -80,6 +80,21 @@ static void put_number(struct buf *b, double v, int first, int last, bool is_flo
 void json_out_num(struct buf *b, double v) { put_number(b, v, 6, 17, false); }
 void json_out_float(struct buf *b, float v) { put_number(b, (double)v, 6, 9, true); }
 
+struct excerpt {
+    char *s;
+    size_t n, max;
+};
+
+/* Takes what fits of a piece, and ends the dump at the first that does not. */
+static int keep_piece(const char *piece, size_t n, void *arg)
+{
+    struct excerpt *x = arg;
+    size_t room = x->max - x->n, take = n < room ? n : room;
+    memcpy(x->s + x->n, piece, take);
+    x->n += take;
+    return take < n ? -1 : 0;
+}
+
 void json_out_excerpt(struct buf *b, const json_t *v, size_t max)
 {
     if (json_is_real(v)) {
@@ -92,16 +107,16 @@ void json_out_excerpt(struct buf *b, const json_t *v, size_t max)
         return;
     }
     /* A huge value is not printed whole just to be cut. */
-    char *small = malloc(max + 1);
-    size_t n = small ? json_dumpb(v, small, max, JSON_ENCODE_ANY | JSON_COMPACT) : 0;
-    if (small && n <= max) {
-        buf_append(b, small, n);
-    } else if (small) {
-        while (max && ((unsigned char)small[max - 1] & 0xC0) == 0x80)
-            max--; /* not in the middle of a character */
-        if (max && (unsigned char)small[max - 1] >= 0xC0) max--;
-        buf_append(b, small, max);
+    struct excerpt x = { malloc(max + 1), 0, max };
+    if (!x.s) return;
+    if (json_dump_callback(v, keep_piece, &x, JSON_ENCODE_ANY | JSON_COMPACT) == 0) {
+        buf_append(b, x.s, x.n);
+    } else {
+        while (x.n && ((unsigned char)x.s[x.n - 1] & 0xC0) == 0x80)
+            x.n--; /* not in the middle of a character */
+        if (x.n && (unsigned char)x.s[x.n - 1] >= 0xC0) x.n--;
+        buf_append(b, x.s, x.n);
         buf_puts(b, "...");
     }
-    free(small);
+    free(x.s);
 }

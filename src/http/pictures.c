@@ -351,13 +351,14 @@ static const struct work_ops picture_ops = { collect, produce, work_cancel, work
 
 static void refuse(struct exchange *x, struct picture_work *t, const struct fault *f)
 {
-    if (t->wire.style == PICTURES_FIREMOON && t->wire.n_faults) {
+    if (t->wire.style == PICTURES_FIREMOON && fault_status(fault_of(f->err.code)) == 400) {
         struct buf b = BUF_INIT(65536);
+        const char *message = t->wire.n_faults ? "Input validation failed" : f->err.msg;
+        if (!t->wire.n_faults) json_out_cstr(&t->wire.faults, message);
         const char *list = t->wire.faults.data ? t->wire.faults.data : "";
-        buf_printf(&b,
-                   "{\"error\":\"Invalid input\",\"message\":\"Input validation "
-                   "failed\",\"errors\":[%s],\"details\":{\"errors\":[%s]}}",
-                   list, list);
+        buf_puts(&b, "{\"error\":\"Invalid input\",\"message\":");
+        json_out_cstr(&b, message);
+        buf_printf(&b, ",\"errors\":[%s],\"details\":{\"errors\":[%s]}}", list, list);
         work_free(t);
         exchange_reply(x, 400, "application/json", &b);
         return;
@@ -432,7 +433,10 @@ static void picture_post(struct exchange *x, enum picture_style style, const cha
         return;
     }
     buf_free(&x->body);
-    if (!registry_find_image(x->server->registry, model ? model : t->wire.q.model, &t->model, &f.err)) {
+    const char *wanted = model ? model : t->wire.q.model;
+    if (wanted && (!strncmp(wanted, "dall-e-", 7) || !strncmp(wanted, "gpt-image-", 10)))
+        wanted = NULL; /* OpenAI's models are elsewhere: the first of ours stands for them */
+    if (!registry_find_image(x->server->registry, wanted, &t->model, &f.err)) {
         f.param = "model";
         refuse(x, t, &f);
         return;
@@ -458,7 +462,11 @@ static void model_path(struct exchange *x, enum picture_style style)
     char *verb = strrchr(path, '/');
     bool image = verb && !strcmp(verb, "/image_to_image"), text = verb && !strcmp(verb, "/text_to_image");
     if (image || text) *verb = '\0';
-    if ((style == PICTURES_WORKFLOW) != text || strncmp(path, "accounts/", 9) != 0) {
+    /* After the last "models/" (the prefix may come twice) there is a name and nothing else: control_net and the like are not here. */
+    const char *name = NULL;
+    for (const char *at = path; (at = strstr(at, "/models/")); name = at) at += strlen("/models/");
+    if ((style == PICTURES_WORKFLOW) != text || strncmp(path, "accounts/", 9) != 0 ||
+        (style == PICTURES_SDXL && name && strchr(name, '/'))) {
         exchange_fault(x, FAULT_URL, NULL, "there is nothing at POST %.200s", x->path);
         return;
     }
@@ -487,9 +495,9 @@ void files_get(struct exchange *x)
     bool part = false;
     if (range && !strncmp(range, "bytes=", 6) && !strchr(range, ',')) {
         long long a = -1, b = -1;
-        if (range[6] == '-' && sscanf(range + 7, "%lld", &b) == 1 && b > 0) {
-            from = b < size ? size - b : 0;
-            part = true;
+        if (range[6] == '-') {
+            part = sscanf(range + 7, "%lld", &b) == 1 && b >= 0;
+            if (part) from = b < size ? size - b : 0;
         } else if (sscanf(range + 6, "%lld-%lld", &a, &b) >= 1 && a >= 0) {
             from = a;
             if (b >= 0 && b < to) to = b;

@@ -68,10 +68,17 @@ bool pipeline_check(const struct pipeline *p, struct image_request *r, struct er
     }
     if (!r->sampler) return true;
     const char *const *names = image_samplers_of(p->kind == &pipeline_flux, p->schedule.sampler);
-    for (; *names; names++) {
-        if (strcmp(*names, r->sampler) == 0) return true;
+    struct buf list = BUF_INIT(160);
+    for (int i = 0; names[i]; i++) {
+        if (strcmp(names[i], r->sampler) == 0) {
+            buf_free(&list);
+            return true;
+        }
+        buf_printf(&list, "%s%s", i ? ", " : "", names[i]);
     }
-    return err_set(e, ERR_REQUEST, "sampler \"%s\" is not one of this model's", r->sampler);
+    err_set(e, ERR_REQUEST, "sampler must be one of %s for this model, got \"%.40s\"", list.data, r->sampler);
+    buf_free(&list);
+    return false;
 }
 
 const char *const *image_samplers_of(bool flow, enum sampler own)

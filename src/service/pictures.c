@@ -290,6 +290,22 @@ static bool copy_facts(struct pictures *p, const struct picture_request *q, stru
     return p->prompt != NULL;
 }
 
+/* The engine's refusals begin with what they are about. */
+static const char *field_named(const char *message)
+{
+    static const char *const about[][2] = {
+        { "negative_prompt", NULL },    { "steps", NULL },
+        { "guidance_scale", NULL },     { "sampler", NULL },
+        { "strength", NULL },           { "clip_skip", NULL },
+        { "width and height", "size" }, { "a picture may have", "size" }
+    };
+    for (size_t i = 0; i < sizeof about / sizeof *about; i++) {
+        if (strncmp(message, about[i][0], strlen(about[i][0])) == 0)
+            return about[i][1] ? about[i][1] : about[i][0];
+    }
+    return NULL;
+}
+
 bool pictures_start(struct registry *r, struct model *m, struct safety *s, const struct picture_request *q,
                     void (*notify)(void *arg), void *arg, struct pictures **out, struct fault *f)
 {
@@ -336,7 +352,10 @@ bool pictures_start(struct registry *r, struct model *m, struct safety *s, const
     };
     /* The engine's notify is not used: the thread waits. */
     bool ok = copy_facts(p, q, &ir) || err_set(&f->err, ERR_NOMEM, "out of memory");
-    ok = ok && image_submit(p->image, &ir, NULL, NULL, &p->job, &f->err);
+    if (ok && !image_submit(p->image, &ir, NULL, NULL, &p->job, &f->err)) {
+        f->param = field_named(f->err.msg);
+        ok = false;
+    }
     pthread_t thread;
     p->has_thread = ok;
     *out = ok ? p : NULL;

@@ -88,6 +88,7 @@ def test_sizes(firemoon, name):
 def test_other_size(firemoon):
     r = firemoon.post(DEV, {"prompt": "a cat face", "image_size": "640x640"}, headers=BEARER)
     assert r.status_code == 400 and "512x512" in r.json()["message"] and r.json()["error"] == "Invalid input"
+    assert r.json()["errors"] == r.json()["details"]["errors"] == [r.json()["message"]]
 
 
 def test_png(firemoon):

@@ -280,6 +280,12 @@ def test_firemoon_prompt_length(images):
 # ---- files ---------------------------------------------------------------------------------------------------------
 
 
+def test_last_bytes_of_none(images):
+    url = images.post("/v1/images/generations", {**DRAW, "response_format": "url"}).json()["data"][0]["url"]
+    r = requests.get(url, headers={"Range": "bytes=-0"}, timeout=60)
+    assert r.status_code == 416 and r.headers["Content-Range"].startswith("bytes */")
+
+
 def test_files(images):
     url = images.post("/v1/images/generations", {**DRAW, "response_format": "url"}).json()["data"][0]["url"]
     whole = requests.get(url, timeout=60)
@@ -318,6 +324,81 @@ def test_refusals(images):
     refused(images.post("/v1/chat/completions", chat(model="tiny-sdxl")), "image model")
     text = images.post("/v1/images/generations", {**DRAW, "model": "accounts/hearth/models/smollm2-135m-instruct"})
     assert text.status_code in (400, 404)
+
+
+def test_excerpt_of_a_long_value(images):
+    """A value is cut where it was sent, and nothing else of the server's memory is shown."""
+    sent = "0123456789" * 500
+    message = refused(images.post("/v1/images/generations", {**DRAW, "odd": sent}), "'odd'")["message"]
+    assert message.endswith('value: "' + sent[:59] + "...")
+    message = refused(images.post("/v1/images/generations", {**DRAW, "odd": [{"a": "é" * 500}]}), "'odd'")["message"]
+    assert message.endswith('value: [{"a":"' + "é" * 26 + "...")
+
+
+@pytest.mark.parametrize("fields,param,words", [
+    ({"negative_prompt": "dark"}, "negative_prompt", ["negative_prompt", "tiny-flux-dev"]),
+    ({"size": "33x32"}, "size", ["33x32"]),
+    ({"strength": 0.5}, "strength", ["input picture"]),
+    ({"sampler": "odd"}, "sampler", ["flow_euler", "odd"]),
+    ({"seed": -2}, "seed", ["-1"]),
+    ({"image": "data:image/png;base64,AAAA"}, "image", ["/v1/images/edits"]),
+])
+def test_refusals_name_the_field(images, fields, param, words):
+    assert refused(images.post("/v1/images/generations", {**DRAW, **fields}), *words)["param"] == param
+
+
+def test_seed_of_minus_one_is_any(images):
+    first, second = (images.post("/v1/images/generations", {**DRAW, "seed": -1}).json()["data"][0]["seed"] for _ in range(2))
+    assert first != second and max(first, second) < 2**32
+
+
+@pytest.mark.parametrize("model", ["dall-e-3", "gpt-image-1"])
+def test_names_of_openais_models(client, model):
+    """A client of OpenAI's gets the first image model that is installed."""
+    r = client.images.generate(model=model, prompt="a red apple", response_format="b64_json", extra_body={"steps": 1})
+    assert picture(base64.b64decode(r.data[0].b64_json)).info["model"] == "accounts/hearth/models/starter-image"
+
+
+def test_picture_as_data_url(images):
+    file = png((32, 32), (200, 30, 30))
+    url = "data:image/png;base64," + base64.b64encode(file).decode()
+    fields = {"model": "tiny-sdxl", "prompt": "x", "steps": "1", "strength": "0.5", "response_format": "b64_json", "seed": "1"}
+    answers = [requests.post(images.url + "/v1/images/edits", data=fields, files={"image": ("a.png", file)}, timeout=60),
+               requests.post(images.url + "/v1/images/edits", files={**{k: (None, v) for k, v in fields.items()}, "image": (None, url)}, timeout=60),
+               images.post("/v1/images/edits", {**fields, "image": url}), images.post("/v1/images/edits", {**fields, "image": [url]})]
+    for r in answers:
+        assert r.status_code == 200 and r.json()["data"] == answers[0].json()["data"], r.text[:200]
+    for broken in ("data:image/png;base64,!!!!" + "A" * 80, "data:image/png;base64," + "A" * 80, "http://example.com/a.png"):
+        assert refused(images.post("/v1/images/edits", {**fields, "image": broken}), "image")["param"] == "image"
+
+
+@pytest.mark.parametrize("fields,strength", [
+    ({"image_strength": "0.75", "step_schedule_start": "0.9"}, 0.25),
+    ({"init_image_mode": "STEP_SCHEDULE", "image_strength": "0.1", "step_schedule_start": "0.25"}, 0.25),
+    ({"init_image_mode": "STEP_SCHEDULE"}, 0.65),
+    ({"step_schedule_start": "0.25"}, 0.25),
+])
+def test_sdxl_image_to_image_modes(images, fields, strength):
+    def send(**more):
+        r = requests.post(images.url + SDXL + "/image_to_image", files={"init_image": ("a.png", png((32, 32), (200, 30, 30)))},
+                          data={"prompt": "x", "steps": "20", "seed": "1", **more}, timeout=60)
+        assert r.status_code == 200, r.text
+        return picture(r.content).tobytes()
+
+    assert send(**fields) == send(image_strength=str(1 - strength))
+
+
+def test_sdxl_refusals(images):
+    for fields, param in (({"style_preset": "anime"}, "style_preset"), ({"init_image_mode": "ODD"}, "init_image_mode"), ({"step_schedule_end": 0.5}, "step_schedule_end")):
+        assert refused(images.post(SDXL, {"prompt": "x", "steps": 1, **fields}), param)["param"] == param
+    for verb in ("control_net", "canny_edge_detection"):
+        r = requests.post(f"{images.url}{SDXL}/{verb}", files={"image": ("a.png", png((8, 8), 0))}, data={"prompt": "x"}, timeout=60)
+        refused(r, verb, status=404)
+
+
+def test_accept_of_any_application_type(images):
+    r = images.post(WORKFLOW, {"prompt": "x", "width": 32, "height": 32, "steps": 1}, {"Accept": "application/*"})
+    assert r.headers["Content-Type"] == "application/json" and r.json()["finishReason"] == "SUCCESS"
 
 
 def test_disconnect_frees_the_worker(images):

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sodium.h>
 #include <strings.h>
 
 #include "http/dialects/picture_wire.h"
@@ -13,9 +14,12 @@ enum { MAX_PROMPT = 32000, FIREMOON_PROMPT = 1000 };
 
 void picture_wire_init(struct picture_wire *w, enum picture_style style, bool fireworks)
 {
-    *w = (struct picture_wire){
-        .style = style, .fireworks = fireworks, .partial = -1, .faults = BUF_INIT(16384)
-    };
+    *w = (struct picture_wire){ .style = style,
+                                .fireworks = fireworks,
+                                .partial = -1,
+                                .image_strength = -1,
+                                .schedule_start = -1,
+                                .faults = BUF_INIT(16384) };
     picture_request_init(&w->q);
     w->answer = style == PICTURES_OPENAI || style == PICTURES_FIREMOON ? ANSWER_URL : ANSWER_BYTES;
     if (style == PICTURES_FIREMOON) w->q.format = IMAGE_JPEG;
@@ -182,6 +186,8 @@ static bool f_seed(struct field_value *a)
     } else {
         return bad(a, "must be a whole number");
     }
+    if (d == -1) return true; /* as many tools say "any" */
+    if (d < 0) return bad(a, "must be a whole number from 0 to 2^63-1, or -1 for any");
     /* Under /inference and in the workflows 0 stands for "any". */
     a->w->q.has_seed = d != 0 || !(a->w->fireworks || a->w->style & (PICTURES_WORKFLOW | PICTURES_SDXL));
     return true;
@@ -304,15 +310,21 @@ static bool f_image_strength(struct field_value *a)
 {
     double d = 0; /* high: stay near the picture; above 1: percent */
     if (!take_num(a, 0, 100, &d)) return false;
-    if (d > 1) d /= 100;
-    a->w->q.strength = d < 0.999 ? 1 - d : 0.001;
+    a->w->image_strength = d > 1 ? d / 100 : d;
     return true;
 }
-static bool f_schedule_start(struct field_value *a)
+static bool f_schedule_start(struct field_value *a) { return take_num(a, 0, 1, &a->w->schedule_start); }
+static bool f_schedule_end(struct field_value *a)
 {
     double d = 0;
-    if (!take_num(a, 0, 1, &d)) return false;
-    a->w->q.strength = d > 0.001 ? d : 0.001;
+    return take_num(a, 0, 1, &d) && (d == 1 || bad(a, "other than 1 is not offered by this server"));
+}
+static bool f_init_mode(struct field_value *a)
+{
+    static const char *const words[] = { "IMAGE_STRENGTH", "STEP_SCHEDULE", NULL };
+    int i;
+    if (!one_of(a, words, &i)) return false;
+    a->w->by_schedule = i == 1;
     return true;
 }
 static bool f_expand_left(struct field_value *a) { return take_int(a, 0, 8192, &a->w->q.expand_left); }
@@ -331,7 +343,27 @@ static bool f_only_false(struct field_value *a)
     if (!take_bool(a, &b)) return false;
     return !b || bad(a, "is not offered by this server");
 }
+static bool f_only_empty(struct field_value *a)
+{
+    const char *s = json_string_value(a->v);
+    return (s && !*s) || bad(a, "is not offered by this server");
+}
 static bool f_refuse(struct field_value *a) { return bad(a, "is not offered by this server"); }
+
+static bool take_picture(struct picture_wire *w, const char *data, size_t len, const char *name,
+                         struct fault *f);
+
+/* In a JSON body: a data URL, alone or in a list of one. */
+static bool f_image(struct field_value *a)
+{
+    const json_t *v = json_array_size(a->v) == 1 ? json_array_get(a->v, 0) : a->v;
+    const char *s = json_string_value(v);
+    if (a->w->task == PICTURE_GENERATE)
+        return bad(a, "is not taken here; /v1/images/edits and /v1/images/variations start from a picture");
+    if (!s || strncmp(s, "data:image/", 11) != 0)
+        return bad(a, "must be a data URL, as data:image/png;base64,..., or a file in a form");
+    return take_picture(a->w, s, json_string_length(v), a->name, a->f);
+}
 
 static bool f_text_prompts(struct field_value *a)
 {
@@ -394,8 +426,8 @@ static const struct {
     { "strength", O | W, f_strength },
     { "image_strength", O | S, f_image_strength },
     { "step_schedule_start", S, f_schedule_start },
-    { "step_schedule_end", S, f_accept },
-    { "init_image_mode", S, f_accept },
+    { "step_schedule_end", S, f_schedule_end },
+    { "init_image_mode", S, f_init_mode },
     { "crop_padding", S, f_accept },
     { "expand_left", O, f_expand_left },
     { "expand_right", O, f_expand_right },
@@ -405,13 +437,14 @@ static const struct {
     { "safety_check", O | W | S, f_safety },
     { "enable_safety_checker", O | M, f_safety },
     { "lora_scale", M, f_accept },
-    { "style_preset", S, f_accept },
+    { "style_preset", S, f_only_empty },
     { "clip_guidance_preset", S, f_accept },
     { "apply_invisible_watermark", S, f_accept },
     { "text_prompts", S, f_text_prompts },
     { "return_latents", S, f_only_false },
     { "lora_adapter_name", S, f_refuse },
     { "lora_weight_filename", S, f_refuse },
+    { "image", O, f_image },
     { "input_image", W, f_refuse },
 };
 #undef O
@@ -442,6 +475,16 @@ static bool take_field(struct picture_wire *w, const char *key, const json_t *v,
 
 static bool check_whole(struct picture_wire *w, struct fault *f)
 {
+    /* The old SDK always sends the schedule's start; the mode says which of the two counts. */
+    if (w->by_schedule || (w->image_strength < 0 && w->schedule_start >= 0))
+        w->q.strength = w->schedule_start >= 0 ? fmax(w->schedule_start, 0.001) : 0.65;
+    else if (w->image_strength >= 0)
+        w->q.strength = fmax(1 - w->image_strength, 0.001);
+    if (w->task == PICTURE_GENERATE && w->q.strength >= 0) {
+        f->param = "strength";
+        return err_set(&f->err, ERR_REQUEST,
+                       "strength is for an input picture, which this endpoint does not take");
+    }
     if (w->task != PICTURE_GENERATE && !w->q.init.pixels) {
         f->param = "image";
         return err_set(&f->err, ERR_REQUEST,
@@ -513,14 +556,35 @@ static bool bad_picture(const char *name, struct fault *f)
     return err_wrap(&f->err, "%s", name);
 }
 
-static bool take_picture(struct picture_wire *w, const struct multipart_part *p, const char *name,
+/* A file's bytes, or "data:image/png;base64,..." in their place. */
+static bool decode_picture(const char *data, size_t len, int channels, const struct image_limits *limits,
+                           struct image_pixels *px, struct err *e)
+{
+    static const char scheme[] = "data:image/", base64[] = ";base64,";
+    const char *at = len > 64 && !memcmp(data, scheme, sizeof scheme - 1)
+                         ? memmem(data, 64, base64, sizeof base64 - 1)
+                         : NULL;
+    if (!at) return image_file_decode(data, len, channels, limits, px, e);
+    at += sizeof base64 - 1;
+    size_t n = len - (size_t)(at - data), got = 0;
+    unsigned char *bytes = malloc(n / 4 * 3 + 3);
+    if (!bytes) return err_set(e, ERR_NOMEM, "out of memory");
+    bool ok = sodium_base642bin(bytes, n / 4 * 3 + 3, at, n, "\r\n ", &got, NULL,
+                                sodium_base64_VARIANT_ORIGINAL) == 0 ||
+              err_set(e, ERR_REQUEST, "the data URL is not base64");
+    ok = ok && image_file_decode(bytes, got, channels, limits, px, e);
+    free(bytes);
+    return ok;
+}
+
+static bool take_picture(struct picture_wire *w, const char *data, size_t len, const char *name,
                          struct fault *f)
 {
     struct image_pixels px;
     struct image_limits limits = IMAGE_LIMITS_DEFAULT;
     limits.max_pixels = INT64_C(32) << 20;
     f->param = name;
-    if (!image_file_decode(p->data, p->len, 3, &limits, &px, &f->err)) return bad_picture(name, f);
+    if (!decode_picture(data, len, 3, &limits, &px, &f->err)) return bad_picture(name, f);
     free(w->q.init.pixels);
     w->q.init = (struct image_rgb){ px.width, px.height, px.data };
     f->param = NULL;
@@ -533,7 +597,7 @@ static bool take_mask(struct picture_wire *w, const struct multipart_part *p, st
     struct image_pixels px;
     struct image_limits limits = IMAGE_LIMITS_DEFAULT;
     f->param = "mask";
-    if (!image_file_decode(p->data, p->len, 4, &limits, &px, &f->err)) return bad_picture("mask", f);
+    if (!decode_picture(p->data, p->len, 4, &limits, &px, &f->err)) return bad_picture("mask", f);
     bool ok = px.width == w->q.init.width && px.height == w->q.init.height;
     if (!ok) {
         err_set(&f->err, ERR_REQUEST, "mask must be as large as the image (%dx%d), got %dx%d",
@@ -570,7 +634,7 @@ bool picture_wire_form(struct picture_wire *w, const struct multipart *m, bool s
             return err_set(&f->err, ERR_UNSUPPORTED, "more than one input image is not supported");
         }
         if (image) {
-            if (!take_picture(w, p, "image", f)) return false;
+            if (!take_picture(w, p->data, p->len, "image", f)) return false;
             have = true;
         } else if (is_name(p, "mask")) {
             mask = p;
@@ -579,7 +643,9 @@ bool picture_wire_form(struct picture_wire *w, const struct multipart *m, bool s
             snprintf(key, sizeof key, "%.*s", (int)(p->name_len < 79 ? p->name_len : 79), p->name);
             json_t *v = json_stringn(p->data, p->len);
             if (!v) {
-                return err_set(&f->err, ERR_REQUEST, "the part \"%s\" is not valid UTF-8", key);
+                return err_set(&f->err, ERR_REQUEST,
+                               "the part \"%s\" is not text in UTF-8; files are taken as image and mask",
+                               key);
             }
             bool ok = take_field(w, key, v, strict, f);
             json_decref(v);
@@ -646,13 +712,12 @@ bool picture_wire_accept(struct picture_wire *w, const char *accept, const char 
         const char *type;
         enum picture_answer answer;
         enum image_format format;
-    } offers[] = { { "image/png", ANSWER_BYTES, IMAGE_PNG },
-                   { "image/jpeg", ANSWER_BYTES, IMAGE_JPEG },
-                   { "image/jpg", ANSWER_BYTES, IMAGE_JPEG },
-                   { "image/webp", ANSWER_BYTES, IMAGE_WEBP },
-                   { "application/json", ANSWER_JSON, IMAGE_PNG },
-                   { "image/*", ANSWER_BYTES, IMAGE_PNG },
-                   { "*/*", ANSWER_BYTES, IMAGE_PNG } };
+    } offers[] = {
+        { "image/png", ANSWER_BYTES, IMAGE_PNG },       { "image/jpeg", ANSWER_BYTES, IMAGE_JPEG },
+        { "image/jpg", ANSWER_BYTES, IMAGE_JPEG },      { "image/webp", ANSWER_BYTES, IMAGE_WEBP },
+        { "application/json", ANSWER_JSON, IMAGE_PNG }, { "application/*", ANSWER_JSON, IMAGE_PNG },
+        { "image/*", ANSWER_BYTES, IMAGE_PNG },         { "*/*", ANSWER_BYTES, IMAGE_PNG }
+    };
     double best = 0;
     bool found = false;
     if (!accept || !*accept) return true;

@@ -29,6 +29,9 @@ struct picture_wire {
     char ratio[8];       /* aspect_ratio, resolved once the model is known; "" */
     char asked_size[32]; /* size as text, for mapping DALL-E's */
     char quality[16];
+    /* Of the SDXL endpoints' image to image, -1 where not given: how near to stay, and which share of the steps to leave out */
+    double image_strength, schedule_start;
+    bool by_schedule;  /* init_image_mode */
     struct buf faults; /* Firemoon lists every fault: JSON strings joined by commas */
     int n_faults;
 };
