@@ -46,7 +46,7 @@ struct options {
     int64_t max_json_depth, max_json_values;
     double request_s, idle_s, run_s, keepalive_s, drain_s; /* seconds */
     bool strict_fields, include_stop;
-    char *files_dir, *safety_policy; /* "": beside the models; the built-in policy */
+    char *files_dir, *loras_dir, *safety_policy; /* "": beside the models, twice; the built-in policy */
     double files_s;
     int64_t files_bytes;
 

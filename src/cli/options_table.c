@@ -90,6 +90,8 @@ const struct option_spec options_table[] = {
       "how long such a picture can be fetched" },
     { "files-limit", OPT_BYTES, F(files_bytes), "1G", 1 << 20, 1e15, CMD_SERVE, "BYTES",
       "size of that folder; above it the oldest pictures go" },
+    { "loras", OPT_STR, F(loras_dir), "", 0, 0, CMD_SERVE, "DIR",
+      "folder of adapters that image requests may name; default: loras beside the folder of models" },
     { "safety", OPT_STR, F(safety_policy), "", 0, 0, CMD_SERVE | CMD_IMAGE, "FILE",
       "what happens to unsafe pictures, a file like catalog/safety.yaml in place of the built-in one" },
 

@@ -31,6 +31,7 @@ struct service {
     struct registry *registry;
     struct safety *safety;
     struct files *files;
+    char loras[4096]; /* the folder of adapters */
     struct server *server;
 };
 
@@ -142,6 +143,10 @@ static bool open_pictures(struct service *s, struct err *e)
         snprintf(dir, sizeof dir, "%s", s->o->files_dir);
     else
         snprintf(dir, sizeof dir, "%s/../files", s->o->models_dir);
+    if (*s->o->loras_dir)
+        snprintf(s->loras, sizeof s->loras, "%s", s->o->loras_dir);
+    else
+        snprintf(s->loras, sizeof s->loras, "%s/../loras", s->o->models_dir);
     return safety_load(&s->safety, s->o->safety_policy, s->image_device, e) &&
            files_new(&s->files, dir, s->o->files_s, s->o->files_bytes, e);
 }
@@ -175,6 +180,7 @@ static bool open_server(struct service *s, struct err *e)
         .include_stop = o->include_stop,
         .safety = s->safety,
         .files = s->files,
+        .loras = s->loras,
     };
     return server_start(&s->server, &h, s->registry, s->catalog, e);
 }

@@ -13,6 +13,7 @@
 #include "http/json_out.h"
 #include "http/routes.h"
 #include "service/files.h"
+#include "service/lora_folder.h"
 
 enum { MOST = 10 };
 
@@ -400,6 +401,22 @@ static bool read_body(struct exchange *x, struct picture_work *t, struct fault *
     return ok;
 }
 
+/* From the names of adapters to their files. */
+static bool find_loras(struct exchange *x, struct picture_work *t, struct fault *f)
+{
+    for (int i = 0; i < t->wire.q.n_lora; i++) {
+        const char *name = t->wire.q.lora[i].path;
+        char *path;
+        if (!lora_folder_find(x->server->o.loras, name, &path, &f->err)) {
+            f->param = "loras";
+            return false;
+        }
+        free((char *)name);
+        t->wire.q.lora[i].path = path;
+    }
+    return true;
+}
+
 /* model: from the path, or NULL to take it from the body. */
 static void picture_post(struct exchange *x, enum picture_style style, const char *model,
                          enum picture_task task)
@@ -442,6 +459,10 @@ static void picture_post(struct exchange *x, enum picture_style style, const cha
         return;
     }
     if (!picture_wire_resolve(&t->wire, t->model, &f)) {
+        refuse(x, t, &f);
+        return;
+    }
+    if (!find_loras(x, t, &f)) {
         refuse(x, t, &f);
         return;
     }

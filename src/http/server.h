@@ -35,6 +35,7 @@ struct server_options {
     bool strict_fields, include_stop;
     struct safety *safety; /* borrowed */
     struct files *files;   /* pictures given out by URL; borrowed */
+    const char *loras;     /* folder of adapters that requests may name; borrowed */
 };
 
 /* The registry and the catalog are borrowed. ERR_REQUEST when `listen` is not loopback and there are no keys. */

@@ -206,7 +206,10 @@ static const struct nn_lora *get_lora(struct image_model *m, const char *path, s
     struct nn_lora_target target[4];
     struct nn_lora *l;
     int n = m->p.kind->lora_targets(&m->p, target);
-    if (!nn_lora_load(&l, m->p.dev, path, target, n, e)) return NULL;
+    if (!nn_lora_load(&l, m->p.dev, path, target, n, e)) {
+        if (e->code == ERR_FORMAT) e->code = ERR_REQUEST; /* the request chose it */
+        return NULL;
+    }
     char *name = strdup(path);
     if (!name) {
         nn_lora_free(l);

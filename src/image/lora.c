@@ -14,6 +14,7 @@ struct reach { /* branches on one network */
 struct nn_lora {
     struct reach reach[MAX_TARGETS];
     int n_reach, applied, unmatched;
+    bool first; /* something applies to the first network, the denoiser */
 };
 
 /* One spelling of one part of one layer. The rows are those of the adapter's B that belong to the part. */
@@ -306,6 +307,7 @@ static bool apply_module(struct nn_lora *out, struct device *dev, const struct f
         if (qkv_only && s->row0 >= b->dim[0]) continue;
         if (!apply(out, dev, f, s, module.s, a, b, e)) return false;
         found = true;
+        out->first |= s->target == 0;
     }
     out->applied += found;
     out->unmatched += !found;
@@ -328,7 +330,8 @@ static bool apply_file(struct nn_lora *out, struct device *dev, const struct fil
         if (form < N_FORMS ? !apply_module(out, dev, f, all, t, form, stem, e) : !belongs(f, t, e))
             return false;
     }
-    if (out->applied > 0) return true;
+    /* SDXL and FLUX have a text encoder in common: that alone makes no adapter of one fit the other. */
+    if (out->applied > 0 && (out->first || out->unmatched == 0)) return true;
     return err_set(e, ERR_FORMAT, "%s: none of its %d adapter modules belongs to this model", f->path,
                    out->unmatched);
 }
@@ -351,7 +354,8 @@ static void read_peft_config(struct file *f)
 bool nn_lora_load(struct nn_lora **out, struct device *dev, const char *path,
                   const struct nn_lora_target *target, int n_target, struct err *e)
 {
-    struct file f = { .path = path };
+    const char *slash = strrchr(path, '/');
+    struct file f = { .path = slash ? slash + 1 : path }; /* a client may read it */
     if (n_target > MAX_TARGETS)
         return err_set(e, ERR_LIMIT, "an adapter may address at most %d networks", MAX_TARGETS);
     if (!weights_open(&f.w, path, e)) return false;

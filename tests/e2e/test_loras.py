@@ -1,10 +1,14 @@
 """One adapter in every spelling that trainers and libraries write: the picture is the same; what is more than plain LoRA is refused."""
+import base64
+import io
 import json
 import struct
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from conftest import Server
 from test_layouts import bfl, draw, refused_lora as refused, single, tool  # noqa: F401 (fixtures)
 
 RANK = 2
@@ -142,3 +146,59 @@ def test_sdxl_spellings(single, sdxl_pictures, tmp_path, form):
 ])
 def test_what_is_refused(bfl, tmp_path, extra, words):
     refused(bfl, save(tmp_path / "a.safetensors", FLUX["peft"] | extra), *words)
+
+
+# ---- requests ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server(bfl, tmp_path_factory):
+    root = tmp_path_factory.mktemp("served")
+    (root / "models").mkdir()
+    (root / "models/tiny").symlink_to(bfl)
+    (root / "loras/folder").mkdir(parents=True)
+    save(root / "loras/one.safetensors", FLUX["peft"])
+    save(root / "loras/folder/pytorch_lora_weights.safetensors", FLUX["kohya"])
+    save(root / "loras/unet.safetensors", SDXL["kohya"])
+    save(root / "outside.safetensors", FLUX["peft"])
+    s = Server("--files", str(root / "files"), models=str(root / "models"))
+    yield s
+    s.stop()
+
+
+def ask(s, **fields):
+    return s.post("/v1/images/generations", {"model": "tiny", "prompt": "a red apple", "size": "32x32", "steps": 2, "seed": 1,
+                                             "response_format": "b64_json", **fields})
+
+
+def drawn(s, **fields):
+    r = ask(s, **fields)
+    assert r.status_code == 200, r.text
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(r.json()["data"][0]["b64_json"]))), "i4")
+
+
+def test_adapters_of_a_request(server, flux_pictures):
+    plain, want = flux_pictures
+    assert (drawn(server) == plain).all()
+    assert (drawn(server, loras="one") == want).all() and (drawn(server, loras=["one.safetensors"]) == want).all()
+    half = drawn(server, loras=[{"name": "one", "weight": 0.5}])
+    assert (half == drawn(server, loras="one:0.5")).all() and not (half == want).all()
+    assert np.abs(drawn(server, loras=["folder"]) - want).max() <= 1
+    # Two halves of the same are the whole, and a request without any is as before.
+    assert np.abs(drawn(server, loras="one:0.5,folder:0.5") - want).max() <= 1
+    assert (drawn(server) == plain).all()
+    r = server.post("/inference/v1/image_generation/accounts/local/models/tiny",
+                    {"prompt": "a red apple", "width": 32, "height": 32, "steps": 2, "seed": 1, "lora_adapter_name": "one"}, {"Accept": "image/png"})
+    assert (np.asarray(Image.open(io.BytesIO(r.content)), "i4") == want).all()
+
+
+@pytest.mark.parametrize("loras,words", [
+    ("none", ["none"]), ("../outside", ["../outside"]), (".", ["adapter"]), (["one"] * 5, ["at most 4"]), (["one"] * 17, ["at most 16"]),
+    ("one:x", ["NAME:WEIGHT"]), (5, ["list"]), ([{"weight": 1}], ["name"]), ([{"name": "one", "weight": "x"}], ["weight"]), ("one:1000", ["WEIGHT"]),
+    ("unet", ["unet.safetensors", "belongs to this model"]),
+])
+def test_adapters_that_are_refused(server, loras, words):
+    r = ask(server, loras=loras)
+    assert r.status_code == 400, r.text
+    for word in words:
+        assert word in r.json()["error"]["message"]

@@ -365,6 +365,53 @@ static bool f_image(struct field_value *a)
     return take_picture(a->w, s, json_string_length(v), a->name, a->f);
 }
 
+static bool add_lora(struct field_value *a, const char *name, size_t len, double weight)
+{
+    struct picture_request *q = &a->w->q;
+    struct image_lora_spec *v = realloc(q->lora, ((size_t)q->n_lora + 1) * sizeof *v);
+    if (v) q->lora = v;
+    char *copy = v ? strndup(name, len) : NULL;
+    if (!copy) return err_set(&a->f->err, ERR_NOMEM, "out of memory");
+    q->lora[q->n_lora++] = (struct image_lora_spec){ copy, (float)weight };
+    return true;
+}
+
+/* Adapters by name: "NAME", "NAME:0.8,OTHER", or a list of names and of {name, weight}. */
+static bool f_loras(struct field_value *a)
+{
+    const json_t *one;
+    size_t i;
+    if (json_array_size(a->v) > 16) return bad(a, "may name at most 16 adapters");
+    for (const char *s = json_string_value(a->v); s && *s;) {
+        size_t n = strcspn(s, ","), name = strcspn(s, ",:");
+        char *end = NULL;
+        double weight = name < n ? strtod(s + name + 1, &end) : 1;
+        if (!name || (end && end != s + n) || !(fabs(weight) <= 100))
+            return bad(a, "must be NAME or NAME:WEIGHT, several joined by commas");
+        if (!add_lora(a, s, name, weight)) return false;
+        s += n + (s[n] == ',');
+    }
+    if (json_is_string(a->v)) return true;
+    if (!json_is_array(a->v)) return bad(a, "must be a list of {name, weight}");
+    json_array_foreach(a->v, i, one)
+    {
+        const json_t *name = json_is_string(one) ? one : json_object_get(one, "name");
+        const json_t *weight = json_object_get(one, "weight");
+        double w = json_is_number(weight) ? json_number_value(weight) : 1;
+        if (!json_is_string(name) || (weight && !json_is_number(weight)) || fabs(w) > 100)
+            return bad(a, "must be a list of {name, weight}");
+        if (!add_lora(a, json_string_value(name), json_string_length(name), w)) return false;
+    }
+    return true;
+}
+
+static bool f_lora_name(struct field_value *a)
+{
+    const char *s = json_string_value(a->v);
+    if (!s) return bad(a, "must be a string");
+    return !*s || add_lora(a, s, strlen(s), 1);
+}
+
 static bool f_text_prompts(struct field_value *a)
 {
     struct buf yes = BUF_INIT(65536), no = BUF_INIT(65536);
@@ -442,7 +489,8 @@ static const struct {
     { "apply_invisible_watermark", S, f_accept },
     { "text_prompts", S, f_text_prompts },
     { "return_latents", S, f_only_false },
-    { "lora_adapter_name", S, f_refuse },
+    { "loras", O | W | S, f_loras },
+    { "lora_adapter_name", S, f_lora_name },
     { "lora_weight_filename", S, f_refuse },
     { "image", O, f_image },
     { "input_image", W, f_refuse },
