@@ -284,9 +284,11 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
         memcpy(b->noise, r->noise + (size_t)index * values, values * sizeof *b->noise);
     else
         noise_fill(g, b->noise, values);
-    if (r->init && first < r->steps) {
+    /* What is painted anew altogether starts from noise alone, as in the references' inpainting. */
+    bool whole = !r->init || (k->mask_latent && r->strength >= 1);
+    if (!whole && first < r->steps) {
         schedule_add_noise(s, first, b->x, b->clean, b->noise);
-    } else if (r->init) {
+    } else if (!whole) {
         memcpy(b->x, b->clean, values * sizeof *b->x);
     } else {
         for (size_t i = 0; i < values; i++) b->x[i] = b->noise[i] * (float)schedule_start(s);

@@ -115,6 +115,47 @@ static void test_flux(void **state)
     flux_case(PIPELINES "flux_schnell", 3);
 }
 
+/* The right half painted anew, as diffusers' inpainting pipelines do it; they draw the kept half too, which here stays as it was. */
+static void inpaint_case(struct image_model *m, const struct weights *ref, const char *name, double strength,
+                         struct image_request r)
+{
+    static unsigned char mask[64 * 64];
+    int w = r.init->width, h = r.init->height;
+    struct result out;
+    memset(mask, 0, sizeof mask);
+    for (int y = 0; y < h; y++) memset(mask + y * w + w / 2, 255, (size_t)(w - w / 2));
+    r.mask = mask;
+    r.strength = strength;
+    draw(m, &r, &out);
+    if (!out.done) fail_msg("%s: %s", name, out.error.msg);
+    float *want = golden_floats(ref, name, (int64_t)w * h * 3);
+    double worst = 0;
+    for (int y = 0; y < h; y++) {
+        assert_memory_equal(out.picture[0].pixels + y * w * 3, r.init->pixels + y * w * 3, (size_t)w / 2 * 3);
+        for (int i = (y * w + w / 2) * 3; i < (y + 1) * w * 3; i++)
+            worst = fmax(worst, fabs((double)want[i] * 255 - out.picture[0].pixels[i]));
+    }
+    if (worst > 0.55) fail_msg("%s: a pixel is off by %.2f", name, worst);
+    printf("  %-36s within rounding (%.2f)\n", name, worst);
+    free(want);
+    free_result(&out);
+}
+
+static void test_flux_inpainting(void **state)
+{
+    (void)state;
+    struct weights *ref = golden_weights(PIPELINES "flux_dev/golden.safetensors");
+    struct image_model *m = open_model(PIPELINES "flux_dev");
+    struct image_rgb init = { 32, 24, (unsigned char *)weights_find(ref, "init")->data };
+    struct image_request r = {
+        .prompt = prompt, .n = 1, .steps = 5, .guidance = 3.5f, .seed = 79, .init = &init
+    };
+    inpaint_case(m, ref, "inpaint", 0.6, r);
+    inpaint_case(m, ref, "inpaint_whole", 1, r);
+    image_free(m);
+    weights_close(ref);
+}
+
 static void test_flux_seed_and_image(void **state)
 {
     (void)state;
@@ -283,6 +324,11 @@ static void test_sdxl(void **state)
         &out);
     equal_picture("sdxl, image to image", &out.picture[0], ref, "img2img");
     free_result(&out);
+    struct image_request again = {
+        .prompt = prompt, .n = 1, .steps = 6, .guidance = 5, .seed = 79, .init = &init
+    };
+    inpaint_case(m, ref, "inpaint", 0.6, again);
+    inpaint_case(m, ref, "inpaint_whole", 1, again);
     image_free(m);
     weights_close(ref);
 }
@@ -370,10 +416,15 @@ static void test_cancel(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flux),     cmocka_unit_test(test_flux_seed_and_image),
-        cmocka_unit_test(test_sdxl),     cmocka_unit_test(test_playground),
-        cmocka_unit_test(test_japanese), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_cancel),   cmocka_unit_test(test_drawn_at_another_size),
+        cmocka_unit_test(test_flux),
+        cmocka_unit_test(test_flux_seed_and_image),
+        cmocka_unit_test(test_flux_inpainting),
+        cmocka_unit_test(test_sdxl),
+        cmocka_unit_test(test_playground),
+        cmocka_unit_test(test_japanese),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_drawn_at_another_size),
     };
     golden_open(&g);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,8 +15,9 @@ import shutil
 import torch
 from PIL import Image
 from diffusers import (AutoencoderKL, DDIMScheduler, DPMSolverMultistepScheduler, EDMDPMSolverMultistepScheduler,
-                       EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler, FluxImg2ImgPipeline, FluxPipeline,
-                       FluxTransformer2DModel, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline,
+                       EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler, FluxImg2ImgPipeline, FluxInpaintPipeline, FluxPipeline,
+                       FluxTransformer2DModel, StableDiffusionXLImg2ImgPipeline,
+                       StableDiffusionXLInpaintPipeline, StableDiffusionXLPipeline,
                        UNet2DConditionModel)
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -77,6 +78,13 @@ def vae(latent, flux, **extra):
                                    use_quant_conv=not flux, use_post_quant_conv=not flux, sample_size=32, **extra), 21, 0.1)
 
 
+def right_half(h, w):
+    """A mask of whole latent cells: what it covers is painted anew."""
+    mask = Image.new("L", (w, h), 0)
+    mask.paste(255, (w // 2, 0, w, h))
+    return mask
+
+
 def flux(path, guidance):
     shutil.rmtree(path, ignore_errors=True)
     words, words2 = clip_tokenizer(path / "tokenizer", "<|endoftext|>"), t5_tokenizer(path / "tokenizer_2")
@@ -110,6 +118,13 @@ def flux(path, guidance):
                       guidance_scale=3.5, generator=torch.Generator().manual_seed(77), max_sequence_length=length,
                       output_type="np").images[0]
         golden["init"], golden["img2img"] = start, torch.tensor(picture)
+        img = FluxInpaintPipeline(**pipe.components)
+        img.set_progress_bar_config(disable=True)
+        for name, strength in (("inpaint", 0.6), ("inpaint_whole", 1.0)):
+            picture = img(PROMPT, image=Image.fromarray(start.numpy()), mask_image=right_half(h, w), strength=strength, height=h,
+                          width=w, num_inference_steps=5, guidance_scale=3.5, generator=torch.Generator().manual_seed(79),
+                          max_sequence_length=length, output_type="np").images[0]
+            golden[name] = torch.tensor(picture)
         seeded = pipe(PROMPT, height=h, width=w, num_inference_steps=steps, guidance_scale=3.5,
                       generator=torch.Generator().manual_seed(4242), max_sequence_length=length, output_type="np").images[0]
         golden["seed4242"] = torch.tensor(seeded)
@@ -163,6 +178,13 @@ def sdxl(path, edm):
         picture = img(PROMPT, image=Image.fromarray(start.numpy()), strength=0.6, num_inference_steps=6, guidance_scale=5.0,
                       generator=torch.Generator().manual_seed(78), output_type="np").images[0]
         golden["init"], golden["img2img"] = start, torch.tensor(picture)
+        img = StableDiffusionXLInpaintPipeline(**pipe.components, add_watermarker=False)
+        img.set_progress_bar_config(disable=True)
+        for name, strength in (("inpaint", 0.6), ("inpaint_whole", 1.0)):
+            picture = img(PROMPT, image=Image.fromarray(start.numpy()), mask_image=right_half(h, w), strength=strength, height=h,
+                          width=w, num_inference_steps=6, guidance_scale=5.0, generator=torch.Generator().manual_seed(79),
+                          output_type="np").images[0]
+            golden[name] = torch.tensor(picture)
     save_file({k: v.contiguous() for k, v in golden.items()}, str(path / "golden.safetensors"))
 
 
