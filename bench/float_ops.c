@@ -116,13 +116,13 @@ static void bench_linear(const struct bench *b, const char *name, enum dtype typ
 static void run_conv(const struct bench *b, void *arg) { op_conv2d(b->d, arg); }
 
 static void bench_conv(const struct bench *b, const char *name, enum dtype type, int side, int n_in,
-                       int n_out, int k, int stride, int upsample, bool winograd)
+                       int n_out, int k, int stride, int upsample, enum conv_use use)
 {
     if (b->only && !strstr(name, b->only)) return;
     void *w = weights(type, (size_t)n_in * (size_t)n_out * (size_t)(k * k));
     struct conv *c;
     struct err e;
-    check(conv_new(b->d, &c, type, w, n_out, n_in, k, k, 1, winograd, NULL, &e), &e);
+    check(conv_new(b->d, &c, type, w, n_out, n_in, k, k, 1, use, NULL, &e), &e);
     float *x = floats((size_t)side * (size_t)side * (size_t)n_in), *ones = floats((size_t)n_in);
     const int pad = stride == 2 ? 0 : k / 2, pad_end = k / 2;
     struct conv_args a = { .w = c,
@@ -213,16 +213,16 @@ int main(int argc, char **argv)
     bench_linear(&b, "unet feed-forward, f16, 1024 rows", DT_F16, 1024, 1280, 10240);
     bench_linear(&b, "unet cross keys, f16, 77 rows", DT_F16, 77, 2048, 1280);
     bench_linear(&b, "clip feed-forward, f32, 77 rows", DT_F32, 77, 768, 3072);
-    bench_conv(&b, "unet 3x3 320, 128x128", DT_F16, 128, 320, 320, 3, 1, 1, false);
-    bench_conv(&b, "unet 3x3 1280, 32x32", DT_F16, 32, 1280, 1280, 3, 1, 1, false);
-    bench_conv(&b, "unet down 320, 128x128", DT_F16, 128, 320, 320, 3, 2, 1, false);
-    bench_conv(&b, "vae 3x3 512, 128x128", DT_BF16, 128, 512, 512, 3, 1, 1, true);
-    bench_conv(&b, "vae up 256, 256x256", DT_BF16, 256, 256, 256, 3, 1, 2, true);
-    bench_conv(&b, "vae 3x3 256, 512x512", DT_BF16, 512, 256, 256, 3, 1, 1, true);
-    bench_conv(&b, "vae 3x3 128, 512x512", DT_BF16, 512, 128, 128, 3, 1, 1, true);
-    bench_conv(&b, "vae 1x1 256, 512x512", DT_BF16, 512, 256, 128, 1, 1, 1, true);
-    bench_conv(&b, "vae out 128, 512x512", DT_BF16, 512, 128, 3, 3, 1, 1, true);
-    bench_conv(&b, "vae 3x3 256 f32, 64x64", DT_F32, 64, 256, 256, 3, 1, 1, true);
+    bench_conv(&b, "unet 3x3 320, 128x128", DT_F16, 128, 320, 320, 3, 1, 1, CONV_ANY);
+    bench_conv(&b, "unet 3x3 1280, 32x32", DT_F16, 32, 1280, 1280, 3, 1, 1, CONV_ANY);
+    bench_conv(&b, "unet down 320, 128x128", DT_F16, 128, 320, 320, 3, 2, 1, CONV_ANY);
+    bench_conv(&b, "vae 3x3 512, 128x128", DT_BF16, 128, 512, 512, 3, 1, 1, CONV_WINOGRAD);
+    bench_conv(&b, "vae up 256, 256x256", DT_BF16, 256, 256, 256, 3, 1, 2, CONV_DOUBLED);
+    bench_conv(&b, "vae 3x3 256, 512x512", DT_BF16, 512, 256, 256, 3, 1, 1, CONV_ANY);
+    bench_conv(&b, "vae 3x3 128, 512x512", DT_BF16, 512, 128, 128, 3, 1, 1, CONV_ANY);
+    bench_conv(&b, "vae 1x1 256, 512x512", DT_BF16, 512, 256, 128, 1, 1, 1, CONV_ANY);
+    bench_conv(&b, "vae out 128, 512x512", DT_BF16, 512, 128, 3, 3, 1, 1, CONV_ANY);
+    bench_conv(&b, "vae 3x3 256 f32, 64x64", DT_F32, 64, 256, 256, 3, 1, 1, CONV_ANY);
     bench_attention(&b, "flux 1536 tokens, 24 x 128", 1536, 1536, 24, 128, false);
     bench_attention(&b, "unet 4096 tokens, 10 x 64", 4096, 4096, 10, 64, false);
     bench_attention(&b, "unet cross 4096 x 77, 10 x 64", 4096, 77, 10, 64, false);

@@ -354,7 +354,7 @@ struct nn_linear *nn_linear1(struct nn_owner *o, struct nn_source *s, const char
 }
 
 struct conv *nn_conv(struct nn_owner *o, struct nn_source *s, const char *module, int n_out, int n_in, int k,
-                     enum nn_bias bias)
+                     enum conv_use use, enum nn_bias bias)
 {
     const struct tensor *t;
     struct nn_place p;
@@ -379,7 +379,7 @@ struct conv *nn_conv(struct nn_owner *o, struct nn_source *s, const char *module
     if (t->type == DT_F32) s->f32 = true;
     struct conv *c = NULL;
     struct err e = { 0 };
-    if (!conv_new(s->dev, &c, t->type, t->data, n_out, n_in, k, k, 1, s->winograd, b, &e)) {
+    if (!conv_new(s->dev, &c, t->type, t->data, n_out, n_in, k, k, 1, use, b, &e)) {
         problem(s, "%s: %s", module, e.msg);
         return NULL;
     }

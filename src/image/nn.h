@@ -43,9 +43,7 @@ struct nn_source {
     bool stay;        /* 16-bit matrices are read from the file at every use: for what a request uses once */
     struct buf problems; /* one line per tensor that is missing or does not match */
     int n_problems;
-    bool
-        winograd; /* 3x3 convolutions in fewer products (device.h): all have stride 1 and bear its rounding */
-    bool f32;     /* set while loading: some matrix is F32, so products must stay exact to 1e-4 */
+    bool f32; /* set while loading: some matrix is F32, so products must stay exact to 1e-4 */
 };
 void nn_source_free(struct nn_source *s);
 
@@ -99,7 +97,7 @@ float *nn_vector(struct nn_owner *o, struct nn_source *s, const char *name,
 /* A matrix as an f32 copy [rows, cols], for small tables (position embeddings, T5's bias). */
 float *nn_table(struct nn_owner *o, struct nn_source *s, const char *name, int64_t rows, int64_t cols);
 struct conv *nn_conv(struct nn_owner *o, struct nn_source *s, const char *module, int n_out, int n_in, int k,
-                     enum nn_bias bias);
+                     enum conv_use use, enum nn_bias bias);
 
 /* Builds a canonical name: NN("down_blocks.%d.resnets.%d", i, j) is valid until the end of the full expression. */
 struct nn_name {

@@ -71,7 +71,8 @@ static struct conv *read_conv(struct device *dev, const struct weights *w, const
             turned[(size_t)o * (size_t)per_out + (size_t)i] = kernel[from] * g;
         }
     }
-    if (ok && !conv_new(dev, &c, DT_F32, turned, n_out, n_in, k, k, depthwise ? n_in : 1, false, bias, e)) c = NULL;
+    if (ok && !conv_new(dev, &c, DT_F32, turned, n_out, n_in, k, k, depthwise ? n_in : 1, CONV_ANY, bias, e))
+        c = NULL;
     free(kernel);
     free(turned);
     free(bias);

@@ -54,11 +54,12 @@ static void load_res(struct unet *m, struct nn_source *s, struct unet_res *r, co
         .norm1_b = nn_vector(o, s, NN("%s.norm1.bias", at), n_in),
         .norm2_w = nn_vector(o, s, NN("%s.norm2.weight", at), n_out),
         .norm2_b = nn_vector(o, s, NN("%s.norm2.bias", at), n_out),
-        .conv1 = nn_conv(o, s, NN("%s.conv1", at), n_out, n_in, 3, NN_BIAS),
-        .conv2 = nn_conv(o, s, NN("%s.conv2", at), n_out, n_out, 3, NN_BIAS),
+        .conv1 = nn_conv(o, s, NN("%s.conv1", at), n_out, n_in, 3, CONV_ANY, NN_BIAS),
+        .conv2 = nn_conv(o, s, NN("%s.conv2", at), n_out, n_out, 3, CONV_ANY, NN_BIAS),
         .time = nn_linear1(o, s, NN("%s.time_emb_proj", at), n_out, 4 * m->c.channels[0], NN_BIAS),
     };
-    if (n_in != n_out) r->shortcut = nn_conv(o, s, NN("%s.conv_shortcut", at), n_out, n_in, 1, NN_BIAS);
+    if (n_in != n_out)
+        r->shortcut = nn_conv(o, s, NN("%s.conv_shortcut", at), n_out, n_in, 1, CONV_ANY, NN_BIAS);
 }
 
 static void load_block(struct unet *m, struct nn_source *s, struct unet_block *b, const char *at, int d)
@@ -114,7 +115,7 @@ bool unet_load(struct unet **out, const struct unet_config *c, struct nn_source 
     m->time[1] = nn_linear1(o, s, "time_embedding.linear_2", 4 * base, 4 * base, NN_BIAS);
     m->added[0] = nn_linear1(o, s, "add_embedding.linear_1", 4 * base, c->n_added, NN_BIAS);
     m->added[1] = nn_linear1(o, s, "add_embedding.linear_2", 4 * base, 4 * base, NN_BIAS);
-    m->conv_in = nn_conv(o, s, "conv_in", base, c->n_in, 3, NN_BIAS);
+    m->conv_in = nn_conv(o, s, "conv_in", base, c->n_in, 3, CONV_ANY, NN_BIAS);
     for (int i = 0; i < c->n_level; i++) {
         for (int j = 0; j < c->n_res; j++) {
             load_res(m, s, &m->down[i].res[j], NN("down_blocks.%d.resnets.%d", i, j), width, c->channels[i]);
@@ -123,8 +124,8 @@ bool unet_load(struct unet **out, const struct unet_config *c, struct nn_source 
                             c->n_head[i], c->down_depth[i][j]);
         }
         if (i < last) {
-            m->down[i].resample =
-                nn_conv(o, s, NN("down_blocks.%d.downsamplers.0.conv", i), width, width, 3, NN_BIAS);
+            m->down[i].resample = nn_conv(o, s, NN("down_blocks.%d.downsamplers.0.conv", i), width, width, 3,
+                                          CONV_ANY, NN_BIAS);
         }
     }
     for (int i = 0; i < c->mid_res; i++)
@@ -140,11 +141,12 @@ bool unet_load(struct unet **out, const struct unet_config *c, struct nn_source 
                             c->n_head[level], c->up_depth[i][j]);
         }
         if (i < last)
-            m->up[i].resample = nn_conv(o, s, NN("up_blocks.%d.upsamplers.0.conv", i), ch, ch, 3, NN_BIAS);
+            m->up[i].resample =
+                nn_conv(o, s, NN("up_blocks.%d.upsamplers.0.conv", i), ch, ch, 3, CONV_DOUBLED, NN_BIAS);
     }
     m->norm_w = nn_vector(o, s, "conv_norm_out.weight", base);
     m->norm_b = nn_vector(o, s, "conv_norm_out.bias", base);
-    m->conv_out = nn_conv(o, s, "conv_out", c->n_out, base, 3, NN_BIAS);
+    m->conv_out = nn_conv(o, s, "conv_out", c->n_out, base, 3, CONV_ANY, NN_BIAS);
     m->precise = s->f32;
     if (!ok || !nn_check(s, e)) {
         unet_free(m);

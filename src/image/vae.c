@@ -170,7 +170,7 @@ bool vae_locate_ldm(const void *config, const char *name, struct nn_place *out)
 /* ---- loading ----------------------------------------------------------------------------------------------- */
 
 static void load_res(struct vae *m, struct nn_source *s, struct vae_res *r, const char *at, int n_in,
-                     int n_out)
+                     int n_out, enum conv_use use)
 {
     struct nn_owner *o = &m->own;
     *r = (struct vae_res){
@@ -180,16 +180,18 @@ static void load_res(struct vae *m, struct nn_source *s, struct vae_res *r, cons
         .norm1_b = nn_vector(o, s, NN("%s.norm1.bias", at), n_in),
         .norm2_w = nn_vector(o, s, NN("%s.norm2.weight", at), n_out),
         .norm2_b = nn_vector(o, s, NN("%s.norm2.bias", at), n_out),
-        .conv1 = nn_conv(o, s, NN("%s.conv1", at), n_out, n_in, 3, NN_BIAS),
-        .conv2 = nn_conv(o, s, NN("%s.conv2", at), n_out, n_out, 3, NN_BIAS),
+        .conv1 = nn_conv(o, s, NN("%s.conv1", at), n_out, n_in, 3, use, NN_BIAS),
+        .conv2 = nn_conv(o, s, NN("%s.conv2", at), n_out, n_out, 3, use, NN_BIAS),
     };
-    if (n_in != n_out) r->shortcut = nn_conv(o, s, NN("%s.conv_shortcut", at), n_out, n_in, 1, NN_BIAS);
+    if (n_in != n_out)
+        r->shortcut = nn_conv(o, s, NN("%s.conv_shortcut", at), n_out, n_in, 1, CONV_ANY, NN_BIAS);
 }
 
 static void load_mid(struct vae *m, struct nn_source *s, struct vae_half *h, const char *half, int d)
 {
     struct nn_owner *o = &m->own;
-    for (int i = 0; i < 2; i++) load_res(m, s, &h->mid[i], NN("%s.mid_block.resnets.%d", half, i), d, d);
+    for (int i = 0; i < 2; i++)
+        load_res(m, s, &h->mid[i], NN("%s.mid_block.resnets.%d", half, i), d, d, CONV_WINOGRAD);
     if (!m->c.mid_attention) return;
     struct nn_name at = nn_name("%s.mid_block.attentions.0", half);
     struct nn_name q = nn_name("%s.to_q", at.s), k = nn_name("%s.to_k", at.s), v = nn_name("%s.to_v", at.s);
@@ -214,44 +216,46 @@ bool vae_load(struct vae **out, const struct vae_config *c, struct nn_source *s,
     int last = c->n_level - 1, top = c->channels[last], width = c->channels[0];
 
     struct vae_half *h = &m->enc;
-    h->conv_in = nn_conv(o, s, "encoder.conv_in", width, 3, 3, NN_BIAS);
+    h->conv_in = nn_conv(o, s, "encoder.conv_in", width, 3, 3, CONV_ANY, NN_BIAS);
     for (int i = 0; i < c->n_level; i++) {
         for (int j = 0; j < c->n_res; j++) {
             load_res(m, s, &h->level[i][j], NN("encoder.down_blocks.%d.resnets.%d", i, j), width,
-                     c->channels[i]);
+                     c->channels[i], CONV_ANY);
             width = c->channels[i];
         }
         if (i < last) {
-            h->resample[i] =
-                nn_conv(o, s, NN("encoder.down_blocks.%d.downsamplers.0.conv", i), width, width, 3, NN_BIAS);
+            h->resample[i] = nn_conv(o, s, NN("encoder.down_blocks.%d.downsamplers.0.conv", i), width, width,
+                                     3, CONV_ANY, NN_BIAS);
         }
     }
     load_mid(m, s, h, "encoder", top);
     h->norm_w = nn_vector(o, s, "encoder.conv_norm_out.weight", top);
     h->norm_b = nn_vector(o, s, "encoder.conv_norm_out.bias", top);
-    h->conv_out = nn_conv(o, s, "encoder.conv_out", 2 * c->n_latent, top, 3, NN_BIAS);
-    if (c->quant_conv) m->quant = nn_conv(o, s, "quant_conv", 2 * c->n_latent, 2 * c->n_latent, 1, NN_BIAS);
+    h->conv_out = nn_conv(o, s, "encoder.conv_out", 2 * c->n_latent, top, 3, CONV_ANY, NN_BIAS);
+    if (c->quant_conv)
+        m->quant = nn_conv(o, s, "quant_conv", 2 * c->n_latent, 2 * c->n_latent, 1, CONV_ANY, NN_BIAS);
 
     h = &m->dec;
-    s->winograd = true; /* all of stride 1; the encoder's are not, and it runs seldom */
     if (c->post_quant_conv)
-        m->post_quant = nn_conv(o, s, "post_quant_conv", c->n_latent, c->n_latent, 1, NN_BIAS);
-    h->conv_in = nn_conv(o, s, "decoder.conv_in", top, c->n_latent, 3, NN_BIAS);
+        m->post_quant = nn_conv(o, s, "post_quant_conv", c->n_latent, c->n_latent, 1, CONV_ANY, NN_BIAS);
+    h->conv_in = nn_conv(o, s, "decoder.conv_in", top, c->n_latent, 3, CONV_ANY, NN_BIAS);
     load_mid(m, s, h, "decoder", top);
     width = top;
     for (int i = 0; i < c->n_level; i++) {
         int ch = c->channels[last - i];
+        /* Nearer to the picture Winograd's rounding would take the error of random weights past 1e-2. */
+        enum conv_use use = ch == top ? CONV_WINOGRAD : CONV_ANY;
         for (int j = 0; j <= c->n_res; j++) {
-            load_res(m, s, &h->level[i][j], NN("decoder.up_blocks.%d.resnets.%d", i, j), width, ch);
+            load_res(m, s, &h->level[i][j], NN("decoder.up_blocks.%d.resnets.%d", i, j), width, ch, use);
             width = ch;
         }
         if (i < last)
-            h->resample[i] =
-                nn_conv(o, s, NN("decoder.up_blocks.%d.upsamplers.0.conv", i), ch, ch, 3, NN_BIAS);
+            h->resample[i] = nn_conv(o, s, NN("decoder.up_blocks.%d.upsamplers.0.conv", i), ch, ch, 3,
+                                     CONV_DOUBLED, NN_BIAS);
     }
     h->norm_w = nn_vector(o, s, "decoder.conv_norm_out.weight", width);
     h->norm_b = nn_vector(o, s, "decoder.conv_norm_out.bias", width);
-    h->conv_out = nn_conv(o, s, "decoder.conv_out", 3, width, 3, NN_BIAS);
+    h->conv_out = nn_conv(o, s, "decoder.conv_out", 3, width, 3, CONV_ANY, NN_BIAS);
     m->precise = s->f32;
     if (!nn_check(s, e)) {
         vae_free(m);

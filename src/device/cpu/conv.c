@@ -5,6 +5,8 @@
  *          [channel block][row][column][64 bytes]. Sixteen neighbouring pixels of a channel block are then an A tile as
  *          they stand, and every tap of the kernel is the same tile some bytes further on.
  * Weights  panels over k = (tap, channel block); F32 are multiplied in f32, narrower ones as bf16.
+ * Doubled  pictures that a 3x3 kernel reads have four pixels of each: with the kernel's equal columns and rows added up, each of the
+ *          four outputs ("phases") is a 2x2 kernel over the small picture, 16 products instead of 36.
  * 3x3 kernels whose owner allows it go another way altogether, see winograd.c.
  * Depthwise convolutions are bound by memory and go pixel by pixel in f32. */
 #include <stdlib.h>
@@ -35,6 +37,18 @@ struct load_job {
     float *tmp; /* [threads, 16, kb * k values], zeros where there is padding */
 };
 
+/* The kernels [2, 2] of the four phases [2, 2] of a doubled picture. */
+static void doubled_weights(float g[16], const float w[9])
+{
+    static const int first[2][2] = { { 0, 1 }, { 0, 2 } }, last[2][2] = { { 0, 2 }, { 1, 2 } }; /* by phase */
+    for (int i = 0; i < 16; i++) {
+        const int py = i / 8, px = i / 4 % 2, ty = i / 2 % 2, tx = i % 2;
+        g[i] = 0;
+        for (int y = first[py][ty]; y <= last[py][ty]; y++)
+            for (int x = first[px][tx]; x <= last[px][tx]; x++) g[i] += w[3 * y + x];
+    }
+}
+
 static void load_part(void *arg, int ith, int nth)
 {
     const struct load_job *j = arg;
@@ -57,8 +71,8 @@ static void load_part(void *arg, int ith, int nth)
             for (int64_t i = 0; i < c->n_in; i++) {
                 const float *tap = row + i * file_taps;
                 float g[16];
-                if (c->winograd) {
-                    winograd_weights(g, tap);
+                if (c->winograd || c->phases > 1) {
+                    (c->winograd ? winograd_weights : doubled_weights)(g, tap);
                     tap = g;
                 }
                 for (int64_t t = 0; t < taps; t++) dst[t * c->cb * kv + i] = tap[t];
@@ -118,7 +132,7 @@ static size_t off_at(const struct conv *c) { return (size_t)c->panels * 16 * siz
 static size_t head_bytes(const struct conv *c) { return off_at(c) + off_bytes(c); }
 
 bool conv_new(struct device *d, struct conv **out, enum dtype type, const void *w, int n_out, int n_in,
-              int kh, int kw, int groups, bool winograd, const float *bias, struct err *e)
+              int kh, int kw, int groups, enum conv_use use, const float *bias, struct err *e)
 {
     const bool depthwise = groups > 1;
     const int max_side = depthwise ? MAX_DEPTHWISE_SIDE : MAX_SIDE;
@@ -137,11 +151,12 @@ bool conv_new(struct device *d, struct conv **out, enum dtype type, const void *
     *c = (struct conv){
         .f32 = type == DT_F32, .depthwise = depthwise, .n_out = n_out, .n_in = n_in, .kh = kh, .kw = kw
     };
-    /* Few channels would not pay for the transforms. */
-    c->winograd = winograd && d->fl->winograd && !c->f32 && !depthwise && kh == 3 && kw == 3 && n_in >= 32 &&
-                  n_out >= 32;
+    const bool square = kh == 3 && kw == 3 && !depthwise;
+    /* With few channels the transforms take much of what they save. */
+    c->winograd = use == CONV_WINOGRAD && square && d->fl->winograd && !c->f32 && n_in >= 256 && n_out >= 256;
+    c->phases = use == CONV_DOUBLED && square ? 4 : 1;
     c->cb = (int)((n_in + k_values(c) - 1) / k_values(c));
-    c->kb = (c->winograd ? 16 : (int64_t)kh * kw) * c->cb;
+    c->kb = (c->winograd || c->phases > 1 ? 16 : (int64_t)kh * kw) * c->cb;
     c->panels = (n_out + 15) / 16;
     c->bytes = (size_t)c->panels * 16 * sizeof *c->bias;
     c->bias = mem_aligned((size_t)c->panels * 16, sizeof *c->bias, true);
@@ -194,9 +209,9 @@ struct band {
     bool wrapped;      /* tiles run on over the ends of rows; the columns in between are computed in vain */
     int tiles_per_row; /* not wrapped */
     int n_tiles;
-    int block, blocks; /* tiles of a task; blocks of tiles */
-    int64_t strip, strips;
-    ptrdiff_t *k_off; /* [kb] */
+    int block, blocks;    /* tiles of a task; blocks of tiles */
+    int64_t strip, tasks; /* panels of a task; tasks in all */
+    ptrdiff_t *k_off;     /* [kb] */
     unsigned char *input;
     atomic_int next_row;
     atomic_llong next_task;
@@ -204,7 +219,7 @@ struct band {
 
 const float *conv_input_pixel(const struct conv_run *j, int iy, int ix)
 {
-    const int up = doubled(j->a);
+    const int up = j->c->phases > 1 ? 1 : doubled(j->a);
     if (iy < 0 || ix < 0 || iy >= j->a->h * up || ix >= j->a->w_in * up) return NULL;
     return j->a->x + ((int64_t)(iy / up) * j->a->w_in + ix / up) * j->ldx;
 }
@@ -237,8 +252,8 @@ static const unsigned char *tile_base(const struct band *b, int t)
     return b->input + ((ptrdiff_t)oy * stride * b->in_cols + ox * stride) * TILE_ROW_BYTES;
 }
 
-/* Where row r of tile t goes; NULL when it is no output pixel. */
-static float *output_pixel(const struct band *b, int t, int r)
+/* Where row r of tile t goes in a phase; NULL when it is no output pixel. */
+static float *output_pixel(const struct band *b, int t, int r, int phase)
 {
     int oy, ox;
     if (b->wrapped) {
@@ -249,7 +264,13 @@ static float *output_pixel(const struct band *b, int t, int r)
         ox = t % b->tiles_per_row * TILE_ROWS + r;
     }
     if (oy >= b->rows || ox >= b->cols) return NULL;
-    return b->j->a->y + ((int64_t)(b->y0 + oy) * b->j->w_out + b->x0 + ox) * b->j->ldy;
+    int64_t y = b->y0 + oy, x = b->x0 + ox, w = b->j->w_out;
+    if (b->j->c->phases > 1) {
+        y = 2 * y + phase / 2;
+        x = 2 * x + phase % 2;
+        w *= 2;
+    }
+    return b->j->a->y + (y * w + x) * b->j->ldy;
 }
 
 void conv_finish_pixel(const struct conv_run *j, float *y, float *v, const float *bias, int n)
@@ -267,25 +288,27 @@ static void run_task(const struct band *b, int64_t task, float *sums)
     const struct conv_run *j = b->j;
     const struct conv *c = j->c;
     const struct float_kern *fk = j->d->fl;
-    const int64_t p0 = task / b->blocks * b->strip;
-    const int t0 = (int)(task % b->blocks) * b->block;
+    const int phase = (int)(task % c->phases);
+    const int64_t place = task / c->phases, p0 = place / b->blocks * b->strip;
+    const int t0 = (int)(place % b->blocks) * b->block;
     const int nt = b->n_tiles - t0 < b->block ? b->n_tiles - t0 : b->block;
     const int np = (int)(c->panels - p0 < b->strip ? c->panels - p0 : b->strip);
     const size_t panel = (size_t)c->kb * TILE_BYTES;
     const unsigned char *tile[ROW_BLOCK / 16];
     for (int t = 0; t < nt; t++) tile[t] = tile_base(b, t0 + t);
-    for (int64_t k = 0; k < c->kb; k += fk->kb_chunk) {
+    const int64_t begin = c->kb / c->phases * phase, end = begin + c->kb / c->phases;
+    for (int64_t k = begin; k < end; k += fk->kb_chunk) {
         pool_checkpoint(j->d->pool);
         const struct tiles a = { tile, b->k_off + k, (ptrdiff_t)TILE_ROW_BYTES * j->stride };
-        const int64_t kb = c->kb - k < fk->kb_chunk ? c->kb - k : fk->kb_chunk;
+        const int64_t kb = end - k < fk->kb_chunk ? end - k : fk->kb_chunk;
         (c->f32 ? fk->product_f32 : fk->product_bf16)(sums, LD_SUMS, &a,
                                                       c->packed + (size_t)p0 * panel + (size_t)k * TILE_BYTES,
-                                                      panel, nt * 16, np, kb, k > 0);
+                                                      panel, nt * 16, np, kb, k > begin);
     }
     const int64_t o = p0 * 16;
     const int n = c->n_out - o < np * 16 ? (int)(c->n_out - o) : np * 16;
     for (int r = 0; r < nt * 16; r++) {
-        float *y = output_pixel(b, t0 + r / 16, r % 16);
+        float *y = output_pixel(b, t0 + r / 16, r % 16, phase);
         if (y) conv_finish_pixel(j, y + o, sums + r * LD_SUMS, j->bias + o, n);
     }
 }
@@ -303,7 +326,12 @@ static void band_init(struct band *b, const struct conv_run *j, int i, int n_thr
     b->in_cols = (b->cols - 1) * j->stride + c->kw;
     for (int64_t k = 0; k < c->kb; k++) {
         const int64_t tap = k / c->cb, block = k % c->cb;
-        b->k_off[k] = ((block * b->in_rows + tap / c->kw) * b->in_cols + tap % c->kw) * TILE_ROW_BYTES;
+        int64_t y = tap / c->kw, x = tap % c->kw;
+        if (c->phases > 1) {
+            y = tap / 8 + tap / 2 % 2;
+            x = tap / 4 % 2 + tap % 2;
+        }
+        b->k_off[k] = ((block * b->in_rows + y) * b->in_cols + x) * TILE_ROW_BYTES;
     }
     b->tiles_per_row = (b->cols + 15) / 16;
     const int wrapped = ((b->rows - 1) * b->in_cols + b->cols + 15) / 16;
@@ -314,7 +342,7 @@ static void band_init(struct band *b, const struct conv_run *j, int i, int n_thr
     int64_t max = STRIP; /* enough tasks that threads of unequal speed end together */
     while (n_threads > 1 && max > 2 && (c->panels + max - 1) / max * b->blocks < 4 * n_threads) max -= 2;
     b->strip = strip_size(c->panels, max);
-    b->strips = (c->panels + b->strip - 1) / b->strip;
+    b->tasks = (c->panels + b->strip - 1) / b->strip * b->blocks * c->phases;
 }
 
 /* All threads work on one band. */
@@ -327,7 +355,7 @@ static void shared_part(void *arg, int ith, int nth)
         fill_row(b, row);
     pool_barrier(b->j->d->pool, ith);
     int64_t task;
-    while ((task = atomic_fetch_add_explicit(&b->next_task, 1, memory_order_relaxed)) < b->strips * b->blocks)
+    while ((task = atomic_fetch_add_explicit(&b->next_task, 1, memory_order_relaxed)) < b->tasks)
         run_task(b, task, scratch_thread(b->j->d, ith));
 }
 
@@ -343,7 +371,7 @@ static void own_part(void *arg, int ith, int nth)
     while ((i = atomic_fetch_add_explicit(&j->next_band, 1, memory_order_relaxed)) < j->bands) {
         band_init(&b, j, i, 1);
         for (int row = 0; row < b.in_rows; row++) fill_row(&b, row);
-        for (int64_t task = 0; task < b.strips * b.blocks; task++) run_task(&b, task, sums);
+        for (int64_t task = 0; task < b.tasks; task++) run_task(&b, task, sums);
     }
 }
 
@@ -406,9 +434,13 @@ void op_conv2d(struct device *d, const struct conv_args *a)
     j.ldx = a->ldx ? a->ldx : c->n_in;
     j.ldy = a->ldy ? a->ldy : c->n_out;
     conv_out_size(a, &j.h_out, &j.w_out);
+    if (c->phases > 1) {
+        j.h_out = a->h;
+        j.w_out = a->w_in;
+    }
     if (j.h_out < 1 || j.w_out < 1) return;
     j.far = a->epi == EPI_STORE && !(a->clamp_max > 0) &&
-            (size_t)j.h_out * (size_t)j.w_out * (size_t)c->n_out * sizeof(float) >= FAR_BYTES;
+            (size_t)j.h_out * (size_t)j.w_out * (size_t)(c->n_out * c->phases) * sizeof(float) >= FAR_BYTES;
     unsigned char *head = scratch_shared(d);
     j.bias = (float *)head;
     for (int64_t o = 0; o < c->n_out; o++) j.bias[o] = c->bias[o] + (a->bias2 ? a->bias2[o] : 0.0f);

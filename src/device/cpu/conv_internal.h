@@ -9,9 +9,10 @@
 
 struct conv {
     bool f32, depthwise, winograd;
+    int phases; /* outputs that an input pixel stands for, each with a kernel of its own: 4 when doubled, or 1 */
     int n_out, n_in, kh, kw;
     int cb;     /* channel blocks */
-    int64_t kb; /* k blocks: taps times cb; for Winograd 16 transformed taps */
+    int64_t kb; /* k blocks of all phases: taps times cb; 16 taps for Winograd and doubled kernels */
     int64_t panels;
     unsigned char *packed;
     float *w;    /* depthwise: [taps, n_out] */
@@ -24,7 +25,8 @@ struct conv_run {
     const struct device *d;
     const struct conv *c;
     const struct conv_args *a;
-    int h_out, w_out, stride, ldx, ldy;
+    int h_out, w_out; /* a doubled kernel's: of the picture before it is doubled */
+    int stride, ldx, ldy;
     bool far;                       /* the output goes past the caches */
     float *bias;                    /* [panels * 16], this call's included */
     int rows, cols, bands, columns; /* outputs of a band; bands in all, and beside each other */

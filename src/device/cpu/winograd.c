@@ -8,9 +8,7 @@
  *                   0 -1  1  0          1/2 -1/2  1/2
  *                   0  1  0 -1          0    0    1
  * Patch    a thread takes a rectangle of squares, makes the factors of all its channels, and then strip by strip of outputs the 16
- *          products and their outputs. Factors and a strip's sums stay in its second cache.
- * Doubled  pictures have equal inner rows (and columns) in each square when the padding is odd: the third factor of a row or a column,
- *          their difference, is zero and 7 of the 16 products fall away. */
+ *          products and their outputs. Factors and a strip's sums stay in its second cache. */
 #include <string.h>
 
 #include "device/cpu/conv_internal.h"
@@ -27,10 +25,9 @@ struct patch {
     int strip;               /* panels of a strip */
     size_t factor, product;  /* bytes from one factor's tiles to the next; floats from one product's sums */
     int64_t channels;        /* padded to k blocks */
-    bool doubled;
-    float *sums;            /* [16, product] */
-    unsigned char *factors; /* [16, factor]: A tiles */
-    float *line[4];         /* [2 * cols + 2, channels] mapped input rows, row i in line[i % 4] */
+    float *sums;             /* [16, product] */
+    unsigned char *factors;  /* [16, factor]: A tiles */
+    float *line[4];          /* [2 * cols + 2, channels] mapped input rows, row i in line[i % 4] */
 };
 
 void winograd_weights(float g[16], const float w[9])
@@ -126,10 +123,6 @@ static void multiply(const struct patch *p, int squares, int64_t panel, int n_pa
         float *sums = p->sums + (size_t)t * p->product;
         const unsigned char *b = c->packed + (size_t)panel * b_panel + (size_t)(t * c->cb) * TILE_BYTES;
         const unsigned char *tile[MAX_SQUARES / 16];
-        if (p->doubled && (t / 4 == 2 || t % 4 == 2)) {
-            memset(sums, 0, p->product * sizeof *sums);
-            continue;
-        }
         for (int k = 0; k < c->cb; k += fk->kb_chunk) {
             pool_checkpoint(p->j->d->pool);
             for (int i = 0; i < squares; i += 16)
@@ -170,7 +163,6 @@ static void part(void *arg, int ith, int nth)
     const struct conv_args *a = j->a;
     struct patch p = patch_of(c, j->rows * j->cols);
     p.j = j;
-    p.doubled = a->upsample == 2 && a->pad_top % 2 && a->pad_left % 2;
     p.sums = scratch_thread(j->d, ith);
     p.line[0] = p.sums + 16 * p.product;
     for (int i = 1; i < 4; i++) p.line[i] = p.line[i - 1] + line_floats(&p);
