@@ -407,6 +407,21 @@ static bool load_t5_file(struct pipeline *p, struct weights *main, const char *d
     return ok;
 }
 
+/* Tensors that stand for a configuration: an SDXL checkpoint whose training differs has one that says so. */
+static bool single_schedule(struct pipeline *p, const struct weights *main, struct err *e)
+{
+    p->schedule = schedule_config_sdxl();
+    if (weights_find(main, "edm_vpred.sigma_max"))
+        return err_set(e, ERR_UNSUPPORTED,
+                       "the checkpoint is of CosXL's kind (edm_vpred), which is not supported");
+    if (weights_find(main, "edm_mean")) p->schedule.sampler = SAMPLER_EDM_DPMPP_2M;
+    p->schedule.v_prediction = weights_find(main, "v_pred") != NULL;
+    p->schedule.zero_snr = weights_find(main, "ztsnr") != NULL;
+    if (p->schedule.zero_snr)
+        p->schedule.spacing = SPACING_TRAILING; /* the step without signal is the first */
+    return true;
+}
+
 static bool load_single(struct pipeline *p, struct weights *main, enum single kind, const char *prefix,
                         const char *dir, struct err *e)
 {
@@ -428,8 +443,7 @@ static bool load_single(struct pipeline *p, struct weights *main, enum single ki
         s.locate = unet_locate_ldm;
         s.locate_arg = &p->unet_names;
         ok = ok && unet_load(&p->unet, &p->unet_names, &s, e);
-        p->schedule = schedule_config_sdxl();
-        if (weights_find(main, "edm_mean")) p->schedule.sampler = SAMPLER_EDM_DPMPP_2M;
+        ok = ok && single_schedule(p, main, e);
     }
     nn_source_free(&s);
     return ok && load_vae_file(p, main, dir, e) && load_clip_file(p, main, dir, 0, !flux, e) &&

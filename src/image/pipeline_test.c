@@ -342,6 +342,15 @@ static void test_playground(void **state)
     sdxl_case(m, ref, "plain", (struct image_request){ .guidance = 5 });
     sdxl_case(m, ref, "negative", (struct image_request){ .guidance = 5, .negative_prompt = negative });
     sdxl_case(m, ref, "unguided", (struct image_request){ .guidance = 1 });
+    struct image_rgb init = { 40, 24, (unsigned char *)weights_find(ref, "init")->data };
+    struct result out;
+    draw(
+        m,
+        &(struct image_request){
+            .prompt = prompt, .n = 1, .steps = 6, .guidance = 5, .seed = 78, .init = &init, .strength = 0.6 },
+        &out);
+    equal_picture("playground, image to image", &out.picture[0], ref, "img2img");
+    free_result(&out);
     image_free(m);
     weights_close(ref);
 }

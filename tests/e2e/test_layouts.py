@@ -298,3 +298,17 @@ def test_relatives_in_single_files(bfl, tmp_path):
     refused(tmp_path / "fill.safetensors", "384 channels", "Fill")
     save(tmp_path / "sd15.safetensors", {"model.diffusion_model.input_blocks.0.0.weight": ("F32", [4, 4, 1, 1], bytes(64))})
     refused(tmp_path / "sd15.safetensors")
+
+
+def test_markers_of_sdxl_checkpoints(single, tmp_path):
+    """How a checkpoint was trained stands in tensors of no other use."""
+    model = shutil.copytree(single, tmp_path / "marked")
+    (file,) = model.glob("*.safetensors")
+    tensors, plain, one = load(file), draw(single), ("F32", [1], struct.pack("<f", 120))
+    save(file, tensors | {"v_pred": one})
+    velocity = draw(model)
+    save(file, tensors | {"v_pred": one, "ztsnr": one})
+    zero = draw(model)
+    assert not (velocity == plain).all() and not (zero == velocity).all()
+    save(file, tensors | {"edm_vpred.sigma_max": one, "edm_vpred.sigma_min": one})
+    refused(model, "CosXL", "not supported")

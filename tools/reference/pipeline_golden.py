@@ -162,6 +162,12 @@ def sdxl(path, edm):
     golden["negative"] = torch.tensor(pipe(PROMPT, negative_prompt=NEGATIVE, guidance_scale=5.0, latents=noise.clone(),
                                            **size).images[0])
     golden["unguided"] = torch.tensor(pipe(PROMPT, guidance_scale=1.0, latents=noise.clone(), **size).images[0])
+    start = (randn(34, h, w, 3) * 60 + 128).clamp(0, 255).to(torch.uint8)
+    img = StableDiffusionXLImg2ImgPipeline(**pipe.components, add_watermarker=False)
+    img.set_progress_bar_config(disable=True)
+    picture = img(PROMPT, image=Image.fromarray(start.numpy()), strength=0.6, num_inference_steps=6, guidance_scale=5.0,
+                  generator=torch.Generator().manual_seed(78), output_type="np").images[0]
+    golden["init"], golden["img2img"] = start, torch.tensor(picture)
     if not edm:
         golden["skip"] = torch.tensor(pipe(PROMPT, guidance_scale=5.0, latents=noise.clone(), clip_skip=1, **size).images[0])
         golden["skip_negative"] = torch.tensor(pipe(PROMPT, negative_prompt=NEGATIVE, guidance_scale=5.0, clip_skip=1,
@@ -172,12 +178,6 @@ def sdxl(path, edm):
             pipe.scheduler = cls(**vp, **extra)
             golden[name] = torch.tensor(pipe(PROMPT, guidance_scale=5.0, latents=noise.clone(), **size).images[0])
         pipe.scheduler = scheduler
-        start = (randn(34, h, w, 3) * 60 + 128).clamp(0, 255).to(torch.uint8)
-        img = StableDiffusionXLImg2ImgPipeline(**pipe.components, add_watermarker=False)
-        img.set_progress_bar_config(disable=True)
-        picture = img(PROMPT, image=Image.fromarray(start.numpy()), strength=0.6, num_inference_steps=6, guidance_scale=5.0,
-                      generator=torch.Generator().manual_seed(78), output_type="np").images[0]
-        golden["init"], golden["img2img"] = start, torch.tensor(picture)
         img = StableDiffusionXLInpaintPipeline(**pipe.components, add_watermarker=False)
         img.set_progress_bar_config(disable=True)
         for name, strength in (("inpaint", 0.6), ("inpaint_whole", 1.0)):
