@@ -259,7 +259,7 @@ static bool segment(struct encoding *x, const char *s, size_t n, struct err *e)
     if (!lower(s, n, &low, e)) goto done;
     size_t i = 0;
     struct added_match m;
-    while (added_find(&t->norm, t->u, low.text, NULL, i, low.len, true, &m)) {
+    while (added_find(&t->norm, t->u, low.text, NULL, i, i, low.len, true, &m)) {
         if (!pretoken_split(t->pre, &x->run, low.text + i, m.start - i, word, x, e)) goto done;
         push(x, m.id);
         i = m.end;
@@ -287,7 +287,7 @@ bool clip_tokenizer_encode(const struct clip_tokenizer *c, const char *text, siz
     }
     size_t i = 0;
     struct added_match m;
-    while (added_find(&c->t->raw, c->t->u, text, NULL, i, len, true, &m)) {
+    while (added_find(&c->t->raw, c->t->u, text, NULL, i, i, len, true, &m)) {
         if (!segment(&x, text + i, m.start - i, e)) goto done;
         push(&x, m.id);
         i = m.end;

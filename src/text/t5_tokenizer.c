@@ -394,7 +394,7 @@ bool t5_tokenizer_encode(const struct t5_tokenizer *t, const char *text, size_t 
     }
     size_t i = 0;
     struct added_match m;
-    while (added_find(&t->added, t->u, text, NULL, i, len, true, &m)) {
+    while (added_find(&t->added, t->u, text, NULL, i, i, len, true, &m)) {
         if (!segment(&x, text + i, m.start - i, e)) goto done;
         push(&x, m.id);
         i = m.end;

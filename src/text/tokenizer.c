@@ -133,6 +133,7 @@ static bool word(void *arg, const char *s, size_t n, struct err *e)
     const struct tokenizer *t = c->t;
     uint64_t hash = vocab_hash(s, n);
     int32_t whole = n > t->vocab.max_len ? -1 : vocab_find_hashed(&t->vocab, s, n, hash);
+    if (whole >= 0 && (t->flag[whole] & TOKEN_OUTSIDE)) whole = -1;
     if (whole >= 0) {
         unsigned char known =
             t->ignore_merges ? WHOLE_YES : atomic_load_explicit(&t->whole[whole], memory_order_relaxed);
@@ -168,12 +169,6 @@ static bool words(void *arg, const char *s, size_t n, struct err *e)
     return true;
 }
 
-/* Text without special tokens in it. */
-static bool plain(struct encoding *c, const char *s, size_t n, struct err *e)
-{
-    return pretoken_split(c->t->pre, &c->run, s, n, c->t->spm ? words : word, c, e);
-}
-
 /* U+2581 as a space, and the space in front. */
 static bool spm_text(const struct tokenizer *t, const char *s, const unsigned char *mask, size_t n,
                      bool first, struct masked *out, struct err *e)
@@ -195,6 +190,21 @@ static bool spm_text(const struct tokenizer *t, const char *s, const unsigned ch
     return true;
 }
 
+/* Text without special tokens in it. */
+static bool plain(struct encoding *c, const char *s, size_t n, bool first, struct err *e)
+{
+    const struct tokenizer *t = c->t;
+    if (n == 0) return true;
+    if (!t->spm || !t->metaspace) return pretoken_split(t->pre, &c->run, s, n, t->spm ? words : word, c, e);
+    struct masked spaced = { 0 };
+    c->age++; /* words that are remembered lie in a text that goes */
+    bool ok = spm_text(t, s, NULL, n, first, &spaced, e) &&
+              pretoken_split(t->pre, &c->run, spaced.text, spaced.len, words, c, e);
+    c->age++;
+    masked_free(&spaced);
+    return ok;
+}
+
 /* The text between two raw special tokens. */
 static bool segment(struct encoding *c, const char *s, const unsigned char *mask, size_t n, bool first,
                     struct err *e)
@@ -210,19 +220,21 @@ static bool segment(struct encoding *c, const char *s, const unsigned char *mask
         mask = formed.mask;
         n = formed.len;
     }
-    if (t->spm && n) {
+    if (t->spm && !t->metaspace && n) {
         if (!spm_text(t, s, mask, n, first, &spaced, e)) goto done;
         s = spaced.text;
         mask = spaced.mask;
         n = spaced.len;
     }
-    size_t i = 0;
+    size_t i = 0, from = 0;
     struct added_match m;
-    while (added_find(&t->norm, t->u, s, mask, i, n, c->markup, &m)) {
-        if (!plain(c, s + i, m.start - i, e) || !push(c, m.id, e)) goto done;
+    while (added_find(&t->norm, t->u, s, mask, from, i, n, c->markup, &m)) {
+        if (m.start > i && !plain(c, s + i, m.start - i, first && i == 0, e)) goto done;
+        if (!push(c, m.id, e)) goto done;
         i = m.end;
+        from = m.next;
     }
-    ok = plain(c, s + i, n - i, e);
+    ok = plain(c, s + i, n - i, first && i == 0, e);
 done:
     masked_free(&formed);
     masked_free(&spaced);
@@ -236,7 +248,7 @@ bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, c
         return err_set(e, ERR_LIMIT, "a text of %zu bytes; %d can be tokenized at once", len, MAX_TEXT_BYTES);
     struct encoding c = { .t = t, .out = out, .markup = parse_special };
     struct masked repaired = { 0 };
-    size_t before = out->n, i = 0;
+    size_t before = out->n, i = 0, from = 0;
     if (!text) text = "";
     bool ok = false;
     if (utf8_valid(text, len) < len) {
@@ -249,10 +261,11 @@ bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, c
         c.memory = calloc(MEMORY_SLOTS, sizeof *c.memory); /* without it all the same, slower */
     if ((flags & TOK_BOS) && t->add_bos && t->bos >= 0 && !push(&c, t->bos, e)) goto done;
     struct added_match m;
-    while (added_find(&t->raw, t->u, text, data, i, len, parse_special, &m)) {
-        if (!segment(&c, text + i, data ? data + i : NULL, m.start - i, i == 0, e) || !push(&c, m.id, e))
-            goto done;
+    while (added_find(&t->raw, t->u, text, data, from, i, len, parse_special, &m)) {
+        if (m.start > i && !segment(&c, text + i, data ? data + i : NULL, m.start - i, i == 0, e)) goto done;
+        if (!push(&c, m.id, e)) goto done;
         i = m.end;
+        from = m.next;
     }
     ok = segment(&c, text + i, data ? data + i : NULL, len - i, i == 0, e);
     /* A prompt that spells the beginning out gets one, not two: doubled, it costs models much of their wit. */

@@ -83,8 +83,8 @@ static size_t lower(const struct added_set *s, size_t lo, size_t hi, size_t dept
 static bool is_word(const struct unicode *u, const char *p)
 {
     unsigned n;
-    return *p == '_' ||
-           (unicode_class(u, utf8_get((const unsigned char *)p, &n)) & (UC_LETTER | UC_MARK | UC_NUMBER));
+    uint32_t cp = utf8_get((const unsigned char *)p, &n);
+    return (unicode_class(u, cp) & (UC_LETTER | UC_MARK)) || unicode_joins_words(cp);
 }
 
 /* The character that ends before text + i; i > 0. */
@@ -95,28 +95,28 @@ static size_t before(const char *text, size_t i)
     return i;
 }
 
-static bool allowed(const struct added *a, const struct unicode *u, const char *text,
-                    const unsigned char *mask, size_t i, size_t n, bool markup)
+static bool allowed(const struct added *a, const unsigned char *mask, size_t i, bool markup)
 {
-    if (a->markup) {
-        if (!markup) return false;
-        for (size_t k = 0; mask && k < a->len; k++)
-            if (mask[i + k]) return false;
-    }
-    if (!a->single_word) return true;
-    return !(i > 0 && is_word(u, text + before(text, i))) &&
-           !(i + a->len < n && is_word(u, text + i + a->len));
+    if (!a->markup) return true;
+    for (size_t k = 0; markup && mask && k < a->len; k++)
+        if (mask[i + k]) return false;
+    return markup;
 }
 
-static const struct added *longest(const struct added_set *s, const struct unicode *u, const char *text,
-                                   const unsigned char *mask, size_t i, size_t n, bool markup)
+static bool stands_alone(const struct unicode *u, const char *text, size_t start, size_t end, size_t n)
+{
+    return !(start > 0 && is_word(u, text + before(text, start))) && !(end < n && is_word(u, text + end));
+}
+
+static const struct added *longest(const struct added_set *s, const char *text, const unsigned char *mask,
+                                   size_t i, size_t n, bool markup)
 {
     const struct added *best = NULL;
     unsigned char b = (unsigned char)text[i];
     size_t lo = s->first[b], hi = s->first[b + 1];
     for (size_t depth = 1; lo < hi; depth++) {
         if (s->tok[lo].len == depth) {
-            if (allowed(&s->tok[lo], u, text, mask, i, n, markup)) best = &s->tok[lo];
+            if (allowed(&s->tok[lo], mask, i, markup)) best = &s->tok[lo];
             lo++;
         }
         if (i + depth >= n) break;
@@ -127,13 +127,14 @@ static const struct added *longest(const struct added_set *s, const struct unico
     return best;
 }
 
-static bool is_space(const struct unicode *u, const char *p, unsigned *n)
+static bool is_space(const struct added_set *s, const struct unicode *u, const char *p, unsigned *n)
 {
-    return unicode_class(u, utf8_get((const unsigned char *)p, n)) & UC_SPACE;
+    return (unicode_class(u, utf8_get((const unsigned char *)p, n)) & UC_SPACE) && !(s->marked && *p == ' ');
 }
 
 bool added_find(const struct added_set *s, const struct unicode *u, const char *text,
-                const unsigned char *mask, size_t from, size_t n, bool markup, struct added_match *out)
+                const unsigned char *mask, size_t from, size_t taken, size_t n, bool markup,
+                struct added_match *out)
 {
     if (s->n == 0) return false;
     for (size_t i = from; i < n; i++) {
@@ -144,16 +145,21 @@ bool added_find(const struct added_set *s, const struct unicode *u, const char *
         } else if (!s->begins[(unsigned char)text[i]]) {
             continue;
         }
-        const struct added *a = longest(s, u, text, mask, i, n, markup);
-        if (!a) continue;
-        *out = (struct added_match){ i, i + a->len, a->id };
+        const struct added *a = longest(s, text, mask, i, n, markup);
+        const size_t start = i - s->prefixed;
+        if (!a || (s->prefixed && (i == from || text[start] != ' '))) continue;
+        if (a->single_word && !stands_alone(u, text, start, i + a->len, n)) {
+            i += a->len - 1; /* nothing shorter is looked for there */
+            continue;
+        }
+        *out = (struct added_match){ start, i + a->len, i + a->len, a->id };
         unsigned len;
-        while (a->lstrip && out->start > from) {
+        while (a->lstrip && out->start > taken) {
             size_t p = before(text, out->start);
-            if (p < from || !is_space(u, text + p, &len)) break;
+            if (!is_space(s, u, text + p, &len)) break;
             out->start = p;
         }
-        while (a->rstrip && out->end < n && is_space(u, text + out->end, &len)) out->end += len;
+        while (a->rstrip && out->end < n && is_space(s, u, text + out->end, &len)) out->end += len;
         return true;
     }
     return false;

@@ -28,6 +28,8 @@ struct added_set {
     size_t n, cap;
     bool begins[256];    /* whether any token begins with this byte */
     int only;            /* the byte that all begin with, as '<' nearly always is; -1: there are several */
+    bool marked;         /* ' ' stands for U+2581 in the text: no white space, so nothing strips it */
+    bool prefixed;       /* a token is found only behind such a one, which it takes with it */
     uint32_t first[257]; /* tokens that begin with byte b: tok[first[b]] .. tok[first[b + 1]] */
 };
 
@@ -42,11 +44,14 @@ bool added_is_control(const char *s, size_t n);
 
 struct added_match {
     size_t start, end; /* white space that the token takes with it included */
+    size_t next;       /* where the search goes on: white space behind may be a token as well */
     int32_t id;
 };
-/* The first match in text[from..n). Markup counts only with `markup`, and only where mask (NULL: all 0) is 0. */
+/* The first match in text[from..n), of which text[..taken) belongs to the match before. Markup counts only with `markup`, and only
+ * where mask (NULL: all 0) is 0. */
 bool added_find(const struct added_set *s, const struct unicode *u, const char *text,
-                const unsigned char *mask, size_t from, size_t n, bool markup, struct added_match *out);
+                const unsigned char *mask, size_t from, size_t taken, size_t n, bool markup,
+                struct added_match *out);
 
 /* The token with exactly this text, or -1. */
 int32_t added_lookup(const struct added_set *s, const char *text, size_t n);

@@ -23,7 +23,11 @@ enum space_prefix {
     PREFIX_FIRST,   /* the same, only at the very beginning of the text (prepend_scheme first) */
 };
 
-enum token_flag { TOKEN_CONTROL = 1, TOKEN_END = 2 };
+enum token_flag {
+    TOKEN_CONTROL = 1,
+    TOKEN_END = 2,
+    TOKEN_OUTSIDE = 4, /* added, and no piece of the vocabulary that merging or looking up may give */
+};
 
 enum whole { WHOLE_UNKNOWN, WHOLE_YES, WHOLE_NO };
 
@@ -46,6 +50,7 @@ struct tokenizer {
 
     bool spm;
     bool split_words; /* spm: no piece holds a space after another character, so words merge alone */
+    bool metaspace;   /* spm: spaces are put in front after added tokens were cut out, not before */
     enum space_prefix prefix;
     bool strip_first; /* decoding drops the first piece's space */
 

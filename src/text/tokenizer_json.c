@@ -66,6 +66,7 @@ static bool add_metaspace(struct tokenizer *t, const json_t *v, struct err *e)
     const char *scheme = json_string_value(json_object_get(v, "prepend_scheme"));
     if (!scheme)
         scheme = flag_of(v, "add_prefix_space", true) ? "always" : "never"; /* as older files say it */
+    t->metaspace = true;
     if (strcmp(scheme, "always") == 0) t->prefix = PREFIX_MISSING;
     if (strcmp(scheme, "first") == 0) t->prefix = PREFIX_FIRST;
     return !flag_of(v, "split", true) ||
@@ -165,7 +166,8 @@ static void add_beginning(struct tokenizer *t, const json_t *post)
 struct entry {
     const char *text; /* NULL: no such id */
     size_t len;
-    const json_t *added; /* NULL: of the vocabulary */
+    const json_t *added; /* NULL: of the vocabulary alone */
+    bool piece;          /* of the vocabulary too */
 };
 
 static bool is_control(const json_t *added)
@@ -197,12 +199,12 @@ static bool collect(const struct tokenizer_file *f, const json_t *added, struct 
     struct entry *v = calloc(n, sizeof *v);
     if (!v) return err_set(e, ERR_NOMEM, "no memory for %zu tokens", n);
     for (size_t k = 0; k < f->n_pieces; k++)
-        v[f->piece[k].id] = (struct entry){ f->piece[k].text, f->piece[k].len, NULL };
+        v[f->piece[k].id] = (struct entry){ f->piece[k].text, f->piece[k].len, NULL, true };
     json_array_foreach(added, i, a)
     {
         const json_t *c = json_object_get(a, "content");
-        v[json_integer_value(json_object_get(a, "id"))] =
-            (struct entry){ json_string_value(c), json_string_length(c), a };
+        struct entry *one = &v[json_integer_value(json_object_get(a, "id"))];
+        *one = (struct entry){ json_string_value(c), json_string_length(c), a, one->piece };
     }
     *out = v;
     *n_out = (int32_t)n;
@@ -231,6 +233,7 @@ static bool add_tokens(struct tokenizer *t, const struct tokenizer_file *f, stru
         size_t len;
         const char *text = vocab_text(&t->vocab, id, &len);
         if (is_control(a)) t->flag[id] |= TOKEN_CONTROL;
+        if (!v[id].piece) t->flag[id] |= TOKEN_OUTSIDE;
         /* A content that normalising would change is matched in the text as it came: nobody publishes one. */
         bool norm = flag_of(a, "normalized", false) && !unicode_may_change(t->u, t->form, text, len);
         struct added one = { .text = text,
@@ -244,6 +247,9 @@ static bool add_tokens(struct tokenizer *t, const struct tokenizer_file *f, stru
     }
     added_sort(&t->raw);
     added_sort(&t->norm);
+    t->norm.marked = t->spm && !t->metaspace;
+    t->norm.prefixed =
+        t->prefix == PREFIX_SEGMENT; /* Prepend: the reference normalises these tokens as well */
     free(v);
     return ok;
 }

@@ -300,6 +300,71 @@ static void write_file(const char *dir, const char *name, const char *text)
     "\"added_tokens\":[{\"id\":3,\"content\":\"</"                                                           \
     "s>\",\"special\":true}],\"pre_tokenizer\":{\"type\":\"ByteLevel\"}}"
 
+/* Added tokens whose settings matter; what the reference makes of each. */
+static void test_added_tokens(void **state)
+{
+    (void)state;
+#define REPLACE "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\u2581\"}"
+#define PREPEND                                                                                              \
+    "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"\u2581\"}," REPLACE "]}"
+    static const struct {
+        const char *normalizer, *metaspace, *settings, *text;
+        int n;
+        int32_t ids[6];
+    } cases[] = {
+        /* Metaspace writes its space after the token was found, a Prepend normalizer before, into the token as well */
+        { "null", "first", "normalized", "<x>a", 2, { 11, 2 } },
+        { "null", "first", "normalized", "a<x>a", 3, { 9, 11, 2 } },
+        { "null", "always", "normalized", "a<x>a <x>", 5, { 9, 11, 9, 1, 11 } },
+        { "null", "never", "normalized lstrip", "\u2581<x>", 2, { 1, 11 } },
+        { PREPEND, "", "normalized", "<x>a", 2, { 11, 2 } },
+        { PREPEND, "", "normalized", "a<x>", 4, { 9, 4, 5, 6 } },
+        { PREPEND, "", "normalized", "a <x> a", 3, { 9, 11, 9 } },
+        /* what was replaced is no white space any more */
+        { REPLACE, "", "normalized lstrip rstrip", "a <x> a", 4, { 2, 1, 11, 9 } },
+        { REPLACE, "", "lstrip rstrip", "a <x> a", 3, { 2, 11, 2 } },
+        /* a superscript is no part of a word, what joins words is */
+        { REPLACE, "", "single_word", "\u00b2<x>", 2, { 7, 11 } },
+        { REPLACE, "", "single_word", "\u200d<x>", 4, { 8, 4, 5, 6 } },
+        { REPLACE, "", "single_word", "a<x>", 4, { 2, 4, 5, 6 } },
+        { REPLACE, "", "single_word", "<x>b", 4, { 4, 5, 6, 3 } },
+        { REPLACE, "", "single_word", "b <x>\u00b2", 4, { 3, 1, 11, 7 } },
+    };
+    char dir[] = "/tmp/hearth-tokenizer-XXXXXX", json[2000], pre[200], path[300];
+    assert_non_null(mkdtemp(dir));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *f = cases[i].settings;
+        snprintf(pre, sizeof pre,
+                 "{\"type\":\"Metaspace\",\"replacement\":\"\u2581\",\"prepend_scheme\":\"%s\"}",
+                 cases[i].metaspace);
+        snprintf(
+            json, sizeof json,
+            "{\"model\":{\"type\":\"BPE\",\"unk_token\":\"<unk>\",\"vocab\":{\"<unk>\":0,\"\u2581\":1,"
+            "\"a\":2,\"b\":3,\"<\":4,\"x\":5,\">\":6,\"\u00b2\":7,\"\u200d\":8,\"\u2581a\":9},"
+            "\"merges\":[\"\u2581 a\"]},\"normalizer\":%s,\"pre_tokenizer\":%s,\"added_tokens\":[{\"id\":11,"
+            "\"content\":\"<x>\",\"normalized\":%s,\"lstrip\":%s,\"rstrip\":%s,\"single_word\":%s}]}",
+            cases[i].normalizer, *cases[i].metaspace ? pre : "null",
+            strstr(f, "normalized") ? "true" : "false", strstr(f, "lstrip") ? "true" : "false",
+            strstr(f, "rstrip") ? "true" : "false", strstr(f, "single_word") ? "true" : "false");
+        write_file(dir, "tokenizer.json", json);
+        struct loaded l = load(dir);
+        check_ids(l.t, cases[i].text, true, cases[i].ids, (size_t)cases[i].n, cases[i].settings);
+        unload(&l);
+    }
+    /* an added token that is no piece of the vocabulary is not what a whole word means */
+    write_file(dir, "tokenizer.json",
+               "{\"model\":{\"type\":\"BPE\",\"ignore_merges\":true,\"vocab\":{\"a\":0,\"b\":1,\"1\":2},"
+               "\"merges\":[]},\"pre_tokenizer\":{\"type\":\"ByteLevel\"},\"added_tokens\":"
+               "[{\"id\":3,\"content\":\"ab\",\"single_word\":true}]}");
+    struct loaded l = load(dir);
+    CHECK_IDS(l.t, "ab1", true, "not alone", 0, 1, 2);
+    CHECK_IDS(l.t, "ab", true, "alone", 3);
+    unload(&l);
+    snprintf(path, sizeof path, "%s/tokenizer.json", dir);
+    unlink(path);
+    rmdir(dir);
+}
+
 static void test_folder(void **state)
 {
     (void)state;
@@ -387,7 +452,8 @@ int main(void)
         cmocka_unit_test(test_qwen3),      cmocka_unit_test(test_deepseek),
         cmocka_unit_test(test_smollm2),    cmocka_unit_test(test_llama3_known),
         cmocka_unit_test(test_mask),       cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_million),    cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_million),    cmocka_unit_test(test_added_tokens),
+        cmocka_unit_test(test_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -178,6 +178,12 @@ bool unicode_may_change(const struct unicode *u, enum unicode_form form, const c
     return false;
 }
 
+bool unicode_joins_words(uint32_t cp)
+{
+    return cp == 0x200c || cp == 0x200d || uc_is_property_alphabetic(cp) ||
+           uc_is_general_category_withtable(cp, UC_CATEGORY_MASK_Nd | UC_CATEGORY_MASK_Pc);
+}
+
 /* One run through libunistring. */
 static bool normalize_run(uninorm_t form, const char *s, size_t n, unsigned char mask, struct masked *out,
                           struct err *e)

@@ -41,6 +41,10 @@ static inline unsigned unicode_class(const struct unicode *u, uint32_t cp) /* cp
     return u->cell[(size_t)u->page[cp >> 7] << 7 | (cp & 127)];
 }
 
+/* Whether a character that is neither letter nor mark is part of a word all the same, as \w of the reference's regex has it: digits,
+ * letter numbers, circled letters, what joins words; not other numbers, as superscripts. */
+bool unicode_joins_words(uint32_t cp);
+
 /* The character at s, which must be valid UTF-8; its length into *n. */
 static inline uint32_t utf8_get(const unsigned char *s, unsigned *n)
 {
