@@ -12,8 +12,9 @@
  *          A fine layer (linear_set_fine) also rounds what a block's rounding left over, with a scale of its own, as if
  *          it were a second row, and adds the two results at the end: some 15 bits of each activation count.
  *
- * Weights  QUANT_GROUP (16) output rows form a group; a group is one contiguous piece: the integers of all blocks,
- *          then the scales of all blocks. One block of a group is eight "words" w[j], j = 0..7, of 64 bytes:
+ * Weights  QUANT_GROUP (16) output rows form a group; a group is one stream that is read from its first byte to its last:
+ *          pieces of one, two or eight blocks, each begun by the scales of its blocks, so that nothing has to be fetched
+ *          from elsewhere. One block of a group is eight "words" w[j], j = 0..7, of 64 bytes:
  *          byte 4*r + i of w[j] is element 4*j + i of row r. A fused multiply of bytes with sums of four (VNNI) thus
  *          adds to 16 rows at once and never sums across lanes. Words are stored in bit planes of 64-byte vectors:
  *              4-bit plane  v[t], t < 4: w[t] low nibble, w[t+4] high
@@ -23,9 +24,9 @@
  *          with the low bits' plane first. A 5-bit format is a 4-bit and a 1-bit plane, and so on.
  *          Missing rows of the last group have scale 0.
  *
- * Scales   per block of 32 (formats of plain blocks): f16 d[16], then f16 m[16] if the format has one; or per 256
- *          (K formats): f16 d[16], f16 dmin[16] if any, then for each granule u8/i8 scale[16], and u8 min[16] if any
- *          (Q2_K: both in one byte).
+ * Scales   of a piece, up to a multiple of 64 bytes. Plain blocks: f16 d[16] of two blocks, or f16 d[16] and m[16] of one. K
+ *          formats, eight blocks: f16 d[16], f16 dmin[16] if any, then for each granule u8/i8 scale[16], and u8 min[16]
+ *          if any (Q2_K: both in one byte). An odd number of plain blocks leaves the last piece half empty.
  *
  * Panels   Rows of activations are stored in panels of up to QUANT_COLS rows so that a kernel reads one stream. */
 #ifndef HEARTH_DEVICE_CPU_QUANT_H
@@ -65,22 +66,29 @@ static inline size_t quant_plane_bytes(const struct quant_format *f) /* of one b
 {
     return (size_t)f->bits * QUANT_GROUP * QUANT_BLOCK / 8;
 }
-static inline size_t quant_scale_bytes(const struct quant_format *f, int64_t n_blocks) /* of a group */
+static inline int quant_piece_blocks(enum quant_scales s)
 {
-    size_t n = (size_t)n_blocks;
-    switch (f->scales) {
-    case QS_F16: return n * 32;
-    case QS_F16_MIN: return n * 64;
-    case QS_K_MIN: return n / 8 * (64 + 8 * 32);
-    case QS_K: return n / 8 * (32 + 8 * 16);
-    case QS_K16: return n / 8 * (32 + 16 * 16);
-    case QS_K16_MIN: return n / 8 * (64 + 16 * 16);
-    }
-    return 0;
+    return s == QS_F16 ? 2 : s == QS_F16_MIN ? 1 : 8;
+}
+static inline size_t quant_piece_scales(enum quant_scales s) /* bytes, whole cache lines */
+{
+    return s == QS_F16 || s == QS_F16_MIN ? 64 : s == QS_K ? 192 : 320;
 }
 static inline size_t quant_group_bytes(const struct quant_format *f, int64_t n_blocks)
 {
-    return (quant_plane_bytes(f) * (size_t)n_blocks + quant_scale_bytes(f, n_blocks) + 63) & ~(size_t)63;
+    const int64_t per = quant_piece_blocks(f->scales), pieces = (n_blocks + per - 1) / per;
+    return (size_t)pieces * (quant_piece_scales(f->scales) + (size_t)per * quant_plane_bytes(f));
+}
+/* Where in a group block b's integers stand, and the scales of its piece. */
+static inline size_t quant_planes_at(const struct quant_format *f, int64_t b)
+{
+    return (size_t)(b / quant_piece_blocks(f->scales) + 1) * quant_piece_scales(f->scales) +
+           (size_t)b * quant_plane_bytes(f);
+}
+static inline size_t quant_scales_at(const struct quant_format *f, int64_t b)
+{
+    const int64_t per = quant_piece_blocks(f->scales), piece = b / per;
+    return (size_t)piece * (quant_piece_scales(f->scales) + (size_t)per * quant_plane_bytes(f));
 }
 
 /* One matrix, packed. */

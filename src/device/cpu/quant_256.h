@@ -73,14 +73,14 @@ INLINE __m256i int_at(const unsigned char *p)
 }
 
 /* Scale and minimum of block i of its 256 (half h of the block where scales are per 16) for rows 8*r.. of the group;
- * s stands at the scales of the block or of its 256. */
+ * s stands at the scales of its piece. */
 INLINE void scales_at(const enum quant_scales scales, const unsigned char *s, const int i, const int h,
                       const int r, __m256 *d, __m256 *m)
 {
     const __m256 zero = _mm256_setzero_ps();
     *m = zero;
     switch (scales) {
-    case QS_F16: *d = halves8(s + 16 * r); return;
+    case QS_F16: *d = halves8(s + 32 * i + 16 * r); return;
     case QS_F16_MIN:
         *d = halves8(s + 16 * r);
         *m = halves8(s + 32 + 16 * r);
@@ -106,25 +106,21 @@ INLINE void scales_at(const enum quant_scales scales, const unsigned char *s, co
 
 /* Rows c0 .. c0 + NC of a panel of `cols`. */
 INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const enum quant_scales scales,
-                      const int NC, const unsigned char *planes, int64_t n_blocks, const unsigned char *panel,
+                      const int NC, const unsigned char *group, int64_t n_blocks, const unsigned char *panel,
                       int cols, int c0, float (*out)[QUANT_GROUP])
 {
     const size_t plane_bytes = (size_t)bits * 64;
     const bool by_16 = scales == QS_K16 || scales == QS_K16_MIN;
-    const int per = scales == QS_F16 || scales == QS_F16_MIN ? 1 : 8;
-    const size_t step = scales == QS_F16       ? 32
-                        : scales == QS_F16_MIN ? 64
-                        : scales == QS_K_MIN   ? 64 + 8 * 32
-                        : scales == QS_K       ? 32 + 8 * 16
-                        : scales == QS_K16     ? 32 + 16 * 16
-                                               : 64 + 16 * 16;
+    const int per = quant_piece_blocks(scales);
     const int shift = offset == 128 ? 0 : offset == 32 ? 2 : offset == 16 ? 3 : offset == 8 ? 4 : 5;
     const bool owed = offset != 0 && !(EIGHT_IS_SIGNED && (bits == 8 || iq4));
-    const unsigned char *s = planes + plane_bytes * (size_t)n_blocks;
+    const unsigned char *planes = group;
     __m256 sum[3][2];
     for (int c = 0; c < NC; c++) sum[c][0] = sum[c][1] = _mm256_setzero_ps();
-    for (int64_t b = 0; b < n_blocks; b += per, s += step)
-        for (int i = 0; i < per; i++) {
+    for (int64_t b = 0; b < n_blocks; b += per) {
+        const unsigned char *s = planes;
+        planes += quant_piece_scales(scales);
+        for (int i = 0; i < (per == 2 && n_blocks - b < 2 ? 1 : per); i++) {
             const unsigned char *q = panel + 32 * c0, *side = panel + 32 * cols + 4 * c0;
             if (NC == 1)
                 for (int l = 0; l < bits; l++)
@@ -159,6 +155,7 @@ INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const en
             planes += plane_bytes;
             panel += cols * QUANT_ROW_BLOCK_BYTES;
         }
+    }
     for (int c = 0; c < NC; c++)
         for (int r = 0; r < 2; r++) _mm256_storeu_ps(out[c0 + c] + 8 * r, sum[c][r]);
 }

@@ -12,19 +12,22 @@
 INLINE void unpack_fixed(const int bits, const bool iq4, const int offset, const enum quant_scales scales,
                          const unsigned char *planes, int64_t n_blocks, unsigned char *out)
 {
-    const bool by_256 = scales != QS_F16 && scales != QS_F16_MIN;
+    const int per = quant_piece_blocks(scales);
+    const bool by_256 = per == 8;
     const bool by_16 = scales == QS_K16 || scales == QS_K16_MIN;
     const bool min = offset == 0;
-    const unsigned char *s = planes + (size_t)bits * 64 * (size_t)n_blocks;
     const __m512i bias = _mm512_set1_epi8((char)-offset);
-    for (int64_t b0 = 0; b0 < n_blocks; b0 += by_256 ? 8 : 1) {
+    for (int64_t b0 = 0; b0 < n_blocks; b0 += per) {
+        const unsigned char *s = planes;
+        planes += quant_piece_scales(scales);
         __m512 d_all = halves16(s), m_all = _mm512_setzero_ps();
         s += 32;
         if (min) {
             m_all = by_256 ? negated(halves16(s)) : halves16(s);
             s += 32;
         }
-        for (int i = 0; i < (by_256 ? 8 : 1); i++) {
+        for (int i = 0; i < (per == 2 && n_blocks - b0 < 2 ? 1 : per); i++) {
+            if (i == 1 && !by_256) d_all = halves16(s);
             for (int j = 0; j < 8; j++)
                 _mm512_store_si512(out + 64 * j, _mm512_add_epi8(word(bits, iq4, planes, j), bias));
             for (int h = 0; h < (by_16 ? 2 : 1); h++) {

@@ -1,5 +1,5 @@
-/* quant_avx512.c - the quantised product with 512-bit VNNI: 16 weight rows in the lanes; two groups of them with up to 6
- * activation rows at a time, so that a row's bytes are loaded once for 32 weight rows. */
+/* quant_avx512.c - the quantised product with 512-bit VNNI: 16 weight rows in the lanes; many activation rows six at a time
+ * with two groups of them, so that a row's bytes are loaded once for 32 weight rows. */
 #include "device/cpu/quant_512.h"
 
 /* Rows of a panel: twice what two groups' sums and integer sums leave room for in the registers. */
@@ -56,21 +56,27 @@ INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const en
                       const unsigned char *panel, int cols, int c0, const unsigned char *next,
                       size_t next_lines, quant_sums *out)
 {
-    const size_t plane_bytes = (size_t)bits * 64;
-    const bool by_256 = scales != QS_F16 && scales != QS_F16_MIN;
+    const size_t plane_bytes = (size_t)bits * 64, scale_bytes = quant_piece_scales(scales);
+    const int per = quant_piece_blocks(scales);
+    const bool by_256 = per == 8;
     const bool has_min = scales == QS_F16_MIN || scales == QS_K_MIN || scales == QS_K16_MIN;
     const unsigned char *planes[2] = { group[0], group[G - 1] }, *s[2];
     /* Where the second group follows the first, what comes next for either lies behind both. */
-    const size_t gap = (size_t)((uintptr_t)group[G - 1] - (uintptr_t)group[0]);
-    const size_t skip = gap < 2 * plane_bytes * (size_t)n_blocks ? gap : 0;
-    const int64_t last_near = n_blocks - (int64_t)(AHEAD / plane_bytes);
+    const size_t size = (size_t)((n_blocks + per - 1) / per) * (scale_bytes + (size_t)per * plane_bytes);
+    const size_t skip = G == 2 && group[1] == group[0] + size ? size : 0;
+    const unsigned char *const near_end = group[0] + size - AHEAD;
     __m512 sum[2 * COLS];
-    UNROLL for (int g = 0; g < G; g++) s[g] = planes[g] + plane_bytes * (size_t)n_blocks;
     UNROLL for (int i = 0; i < G * P; i++) sum[i] = _mm512_setzero_ps();
-    for (int64_t b0 = 0; b0 < n_blocks; b0 += by_256 ? 8 : 1) {
+    for (int64_t b0 = 0; b0 < n_blocks; b0 += per) {
         __m512 d_all[2], m_all[2];
+        const size_t ahead = AHEAD + (planes[0] < near_end ? 0 : skip);
         UNROLL for (int g = 0; g < G; g++)
         {
+            s[g] = planes[g];
+            if (!next_lines)
+                UNROLL for (size_t l = 0; l < scale_bytes; l += 64)
+                    _mm_prefetch((const char *)s[g] + ahead + l, _MM_HINT_T0);
+            planes[g] += scale_bytes;
             d_all[g] = m_all[g] = _mm512_setzero_ps();
             if (!by_256) continue;
             d_all[g] = halves16(s[g]);
@@ -79,9 +85,8 @@ INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const en
             m_all[g] = negated(halves16(s[g]));
             s[g] += 32;
         }
-        for (int i = 0; i < (by_256 ? 8 : 1); i++) {
+        for (int i = 0; i < (per == 2 && n_blocks - b0 < 2 ? 1 : per); i++) {
             const unsigned char *q = panel + 32 * c0, *side = panel + 32 * cols + 4 * c0;
-            const size_t ahead = AHEAD + (b0 + i < last_near ? 0 : skip);
             for (size_t l = 0; l < next_lines; l++, next += 64) _mm_prefetch((const char *)next, _MM_HINT_T1);
             if (!next_lines)
                 UNROLL for (int g = 0; g < G; g++) UNROLL for (int l = 0; l < bits; l++)
@@ -144,10 +149,11 @@ INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const en
         _mm512_storeu_ps(out[g][c0 + c], sum[g * P + c]);
 }
 
-/* Row counts that have code of their own; those between are done in two goes (a build of all takes minutes with checks). */
-#define CASE(G, P, ...)                                                                                      \
+/* Row counts that have code of their own; those between are done in two goes (a build of all takes minutes with checks). Few
+ * rows are a matter of bandwidth: where one go serves them all, a group goes alone, one stream to read instead of two. */
+#define CASE(G, P, g, ...)                                                                                   \
     if (cols - c >= P) {                                                                                     \
-        dot_fixed(__VA_ARGS__, G, P, group, n_blocks, panel, cols, c, next, next_lines, out);                \
+        dot_fixed(__VA_ARGS__, G, P, group + g, n_blocks, panel, cols, c, next, next_lines, out + g);        \
         c += P;                                                                                              \
         next += 64 * next_lines * (size_t)n_blocks;                                                          \
         continue;                                                                                            \
@@ -157,19 +163,22 @@ INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const en
                            const unsigned char *panel, int cols, const unsigned char *next,                  \
                            size_t next_lines, quant_sums *out)                                               \
     {                                                                                                        \
-        for (int c = 0; c < cols && n_groups == 1;) {                                                        \
-            CASE(1, 12, __VA_ARGS__)                                                                         \
-            CASE(1, 8, __VA_ARGS__)                                                                          \
-            CASE(1, 4, __VA_ARGS__)                                                                          \
-            CASE(1, 2, __VA_ARGS__)                                                                          \
-            CASE(1, 1, __VA_ARGS__)                                                                          \
-        }                                                                                                    \
-        for (int c = 0; c < cols && n_groups == 2;) {                                                        \
-            CASE(2, 6, __VA_ARGS__)                                                                          \
-            CASE(2, 4, __VA_ARGS__)                                                                          \
-            CASE(2, 3, __VA_ARGS__)                                                                          \
-            CASE(2, 2, __VA_ARGS__)                                                                          \
-            CASE(2, 1, __VA_ARGS__)                                                                          \
+        const bool one_go = cols == 12 || cols == 8 || cols == 4 || cols <= 2;                               \
+        const bool alone = n_groups == 1 || (one_go && !next_lines);                                         \
+        for (int g = 0; alone && g < n_groups; g++)                                                          \
+            for (int c = 0; c < cols;) {                                                                     \
+                CASE(1, 12, g, __VA_ARGS__)                                                                  \
+                CASE(1, 8, g, __VA_ARGS__)                                                                   \
+                CASE(1, 4, g, __VA_ARGS__)                                                                   \
+                CASE(1, 2, g, __VA_ARGS__)                                                                   \
+                CASE(1, 1, g, __VA_ARGS__)                                                                   \
+            }                                                                                                \
+        for (int c = 0; !alone && c < cols;) {                                                               \
+            CASE(2, 6, 0, __VA_ARGS__)                                                                       \
+            CASE(2, 4, 0, __VA_ARGS__)                                                                       \
+            CASE(2, 3, 0, __VA_ARGS__)                                                                       \
+            CASE(2, 2, 0, __VA_ARGS__)                                                                       \
+            CASE(2, 1, 0, __VA_ARGS__)                                                                       \
         }                                                                                                    \
     }
 QUANT_FORMATS(DOT)

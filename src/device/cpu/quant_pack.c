@@ -127,30 +127,25 @@ static void pack_planes(int bits, const uint8_t w[8][64], uint8_t *out)
 
 static void put16(unsigned char *p, int r, uint16_t v) { memcpy(p + 2 * r, &v, 2); }
 
-/* The scales of row r, block b, at `s`: the group's scales. For K formats called once per 256 (b % 8 == 0). */
+/* The scales of row r, block b, at `s`: those of the block's piece. For K formats called once per 256 (b % 8 == 0). */
 static void pack_scales(enum dtype t, const unsigned char *block, unsigned char *s, int64_t b, int r)
 {
     switch (t) {
-    case DT_Q4_0: put16(s + 32 * b, r, ((const struct q4_0 *)block)->d); return;
-    case DT_Q5_0: put16(s + 32 * b, r, ((const struct q5_0 *)block)->d); return;
-    case DT_Q8_0: put16(s + 32 * b, r, ((const struct q8_0 *)block)->d); return;
-    case DT_IQ4_NL: put16(s + 32 * b, r, ((const struct iq4_nl *)block)->d); return;
+    case DT_Q4_0: put16(s + 32 * (b % 2), r, ((const struct q4_0 *)block)->d); return;
+    case DT_Q5_0: put16(s + 32 * (b % 2), r, ((const struct q5_0 *)block)->d); return;
+    case DT_Q8_0: put16(s + 32 * (b % 2), r, ((const struct q8_0 *)block)->d); return;
+    case DT_IQ4_NL: put16(s + 32 * (b % 2), r, ((const struct iq4_nl *)block)->d); return;
     case DT_Q4_1:
-        put16(s + 64 * b, r, ((const struct q4_1 *)block)->d);
-        put16(s + 64 * b + 32, r, ((const struct q4_1 *)block)->m);
+        put16(s, r, ((const struct q4_1 *)block)->d);
+        put16(s + 32, r, ((const struct q4_1 *)block)->m);
         return;
     case DT_Q5_1:
-        put16(s + 64 * b, r, ((const struct q5_1 *)block)->d);
-        put16(s + 64 * b + 32, r, ((const struct q5_1 *)block)->m);
+        put16(s, r, ((const struct q5_1 *)block)->d);
+        put16(s + 32, r, ((const struct q5_1 *)block)->m);
         return;
-    default: break;
-    }
-    int64_t k = b / 8;
-    switch (t) {
     case DT_Q4_K:
     case DT_Q5_K: { /* both begin with d, dmin, scales */
         const struct q4_k *q = (const struct q4_k *)block;
-        s += k * (64 + 8 * 32);
         put16(s, r, q->d);
         put16(s + 32, r, q->dmin);
         for (int j = 0; j < 8; j++)
@@ -159,7 +154,6 @@ static void pack_scales(enum dtype t, const unsigned char *block, unsigned char 
     }
     case DT_IQ4_XS: {
         const struct iq4_xs *q = (const struct iq4_xs *)block;
-        s += k * (32 + 8 * 16);
         put16(s, r, q->d);
         for (int j = 0; j < 8; j++) {
             int low = q->scales_l[j >> 1] >> 4 * (j & 1) & 15, high = q->scales_h >> 2 * j & 3;
@@ -178,14 +172,12 @@ static void pack_scales(enum dtype t, const unsigned char *block, unsigned char 
             memcpy(scales, ((const struct q6_k *)block)->scales, 16);
             d = ((const struct q6_k *)block)->d;
         }
-        s += k * (32 + 16 * 16);
         put16(s, r, d);
         for (int g = 0; g < 16; g++) s[32 + 16 * g + r] = (unsigned char)scales[g];
         return;
     }
     case DT_Q2_K: {
         const struct q2_k *q = (const struct q2_k *)block;
-        s += k * (64 + 16 * 16);
         put16(s, r, q->d);
         put16(s + 32, r, q->dmin);
         for (int g = 0; g < 16; g++) s[64 + 16 * g + r] = q->scales[g];
@@ -203,13 +195,13 @@ void quant_pack(const struct quant_part *p, const struct matrix *m, int64_t g0, 
     int per = info->block_elems / QUANT_BLOCK; /* 1 or 8 */
     size_t row_bytes = dtype_row_bytes(m->type, m->n_in);
     for (int64_t g = g0; g < g1; g++) {
-        unsigned char *planes = p->data + (size_t)g * p->group_bytes;
-        unsigned char *scales = planes + quant_plane_bytes(f) * (size_t)n_blocks;
+        unsigned char *group = p->data + (size_t)g * p->group_bytes;
         int rows = (int)(m->n_out - g * QUANT_GROUP < QUANT_GROUP ? m->n_out - g * QUANT_GROUP : QUANT_GROUP);
-        memset(scales, 0, p->group_bytes - (size_t)(scales - planes));
         const unsigned char *src = (const unsigned char *)m->data + (size_t)g * QUANT_GROUP * row_bytes;
         for (int64_t b = 0; b < n_blocks; b++) {
             uint8_t w[8][64] = { { 0 } };
+            unsigned char *scales = group + quant_scales_at(f, b);
+            if (b % quant_piece_blocks(f->scales) == 0) memset(scales, 0, quant_piece_scales(f->scales));
             for (int r = 0; r < rows; r++) {
                 const unsigned char *block =
                     src + (size_t)r * row_bytes + (size_t)(b / per) * (size_t)info->block_bytes;
@@ -218,7 +210,7 @@ void quant_pack(const struct quant_part *p, const struct matrix *m, int64_t g0, 
                 for (int j = 0; j < 8; j++) memcpy(w[j] + 4 * r, q + 4 * j, 4);
                 if (b % per == 0) pack_scales(f->type, block, scales, b, r);
             }
-            pack_planes(f->bits, (const uint8_t(*)[64])w, planes + quant_plane_bytes(f) * (size_t)b);
+            pack_planes(f->bits, (const uint8_t(*)[64])w, group + quant_planes_at(f, b));
         }
     }
 }

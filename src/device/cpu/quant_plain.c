@@ -36,33 +36,27 @@ static float half_at(const unsigned char *p, int r)
     return f16_to_f32(h);
 }
 
-/* Scale and minimum of row r in block b, first and second half. */
+/* Scale and minimum of row r in block b, first and second half; s: the scales of its piece. */
 static void scales_of_row(const struct quant_format *f, const unsigned char *s, int64_t b, int r, float d[2],
                           float m[2])
 {
     int j = (int)(b % 8);
     m[0] = m[1] = 0.0f;
     switch (f->scales) {
-    case QS_F16: d[0] = d[1] = half_at(s + 32 * b, r); return;
+    case QS_F16: d[0] = d[1] = half_at(s + 32 * (b % 2), r); return;
     case QS_F16_MIN:
-        d[0] = d[1] = half_at(s + 64 * b, r);
-        m[0] = m[1] = half_at(s + 64 * b + 32, r);
+        d[0] = d[1] = half_at(s, r);
+        m[0] = m[1] = half_at(s + 32, r);
         return;
     case QS_K_MIN:
-        s += b / 8 * (64 + 8 * 32);
         d[0] = d[1] = half_at(s, r) * (float)s[64 + 32 * j + r];
         m[0] = m[1] = -(half_at(s + 32, r) * (float)s[64 + 32 * j + 16 + r]);
         return;
-    case QS_K:
-        s += b / 8 * (32 + 8 * 16);
-        d[0] = d[1] = half_at(s, r) * (float)(int8_t)s[32 + 16 * j + r];
-        return;
+    case QS_K: d[0] = d[1] = half_at(s, r) * (float)(int8_t)s[32 + 16 * j + r]; return;
     case QS_K16:
-        s += b / 8 * (32 + 16 * 16);
         for (int h = 0; h < 2; h++) d[h] = half_at(s, r) * (float)(int8_t)s[32 + 16 * (2 * j + h) + r];
         return;
     case QS_K16_MIN:
-        s += b / 8 * (64 + 16 * 16);
         for (int h = 0; h < 2; h++) {
             int both = s[64 + 16 * (2 * j + h) + r];
             d[h] = half_at(s, r) * (float)(both & 15);
@@ -82,16 +76,15 @@ static int32_t dot16(const uint8_t w[8][64], int r, int half, const int8_t *q)
 static void dot_group(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
                       const unsigned char *panel, int cols, float (*out)[QUANT_GROUP])
 {
-    const unsigned char *scales = group + quant_plane_bytes(f) * (size_t)n_blocks;
     bool halves = f->scales == QS_K16 || f->scales == QS_K16_MIN;
     bool min = f->offset == 0;
     memset(out, 0, (size_t)cols * sizeof *out);
     for (int64_t b = 0; b < n_blocks; b++, panel += (size_t)cols * QUANT_ROW_BLOCK_BYTES) {
         uint8_t w[8][64];
-        words_of_block(f, group + quant_plane_bytes(f) * (size_t)b, w);
+        words_of_block(f, group + quant_planes_at(f, b), w);
         for (int r = 0; r < QUANT_GROUP; r++) {
             float d[2], m[2];
-            scales_of_row(f, scales, b, r, d, m);
+            scales_of_row(f, group + quant_scales_at(f, b), b, r, d, m);
             for (int c = 0; c < cols; c++) {
                 const int8_t *q = (const int8_t *)panel + 32 * c;
                 float x_scale, x_sum;
