@@ -426,6 +426,15 @@ static bool load_single(struct pipeline *p, struct weights *main, enum single ki
                         const char *dir, struct err *e)
 {
     bool flux = kind != SINGLE_SDXL;
+    for (int i = 0; i < 2; i++) {
+        const char *name = i ? "tokenizer_2" : "tokenizer";
+        if (is_dir(path_of("%s/%s", dir, name).s)) continue;
+        return err_set(
+            e, ERR_FORMAT,
+            "single files hold no tokenizers: put the folders tokenizer and tokenizer_2 of the model's "
+            "repository beside it; %s/%s is missing",
+            dir, name);
+    }
     struct nn_source s = source(p, main, flux ? "FLUX transformer" : "UNet");
     s.prefix = prefix;
     bool ok;

@@ -287,7 +287,16 @@ def test_encoders_beside_a_unet(single, tmp_path):
     assert (draw(model / "unet.safetensors") == draw(single)).all()
 
 
+def test_single_file_alone(single, tmp_path):
+    shutil.copy(single / "sd_xl_base.safetensors", tmp_path)
+    refused(tmp_path / "sd_xl_base.safetensors", "tokenizers", "tokenizer_2", "beside it")
+    shutil.copytree(single / "tokenizer", tmp_path / "tokenizer")
+    refused(tmp_path / "sd_xl_base.safetensors", "tokenizer_2 is missing")
+
+
 def test_relatives_in_single_files(bfl, tmp_path):
+    for name in ("tokenizer", "tokenizer_2"):
+        shutil.copytree(bfl / name, tmp_path / name)
     (file,) = bfl.glob("flux1*.safetensors")
     tensors = load(file)
     chroma = {k: v for k, v in tensors.items() if "_mod." not in k and "modulation" not in k}
