@@ -161,6 +161,17 @@ static bool is_spare_variant(const struct hub_list *l, const char *path)
     return false;
 }
 
+/* "unet/...": a folder that the engine reads. Repositories hold others too: older autoencoders, checkers, ONNX twins. */
+static bool is_component(const char *path)
+{
+    static const char *const folders[] = { "transformer/", "unet/",        "vae/",       "text_encoder/",
+                                           "tokenizer/",   "tokenizer_2/", "scheduler/", "text_encoder_2/" };
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        if (strncmp(path, folders[i], strlen(folders[i])) == 0) return true;
+    }
+    return false;
+}
+
 static void select_pipeline(struct hub_list *l)
 {
     for (size_t i = 0; i < l->n; i++) {
@@ -169,8 +180,8 @@ static void select_pipeline(struct hub_list *l)
         bool weights = ends_with(f->path, ".safetensors");
         f->wanted = depth == 0
                         ? strcmp(f->path, "model_index.json") == 0 || strncasecmp(f->path, "LICENSE", 7) == 0
-                    : depth == 1 ? (weights || is_setting(f->path)) && !is_spare_variant(l, f->path)
-                                 : false;
+                        : depth == 1 && is_component(f->path) && (weights || is_setting(f->path)) &&
+                              !is_spare_variant(l, f->path);
     }
 }
 

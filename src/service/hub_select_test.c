@@ -82,6 +82,9 @@ static void pipelines(void **state)
     picks("model_index.json unet/a.safetensors unet/a.fp16.safetensors unet/a.non_ema.safetensors "
           "vae/b.fp16.safetensors",
           NULL, "model_index.json unet/a.safetensors vae/b.fp16.safetensors");
+    picks("model_index.json unet/a.safetensors vae/b.safetensors vae_1_0/b.safetensors vae_1_0/config.json "
+          "safety_checker/model.safetensors text_encoder_2/model.safetensors null_encoder/config.json",
+          NULL, "model_index.json unet/a.safetensors vae/b.safetensors text_encoder_2/model.safetensors");
     picks("model_index.json unet/diffusion_pytorch_model.bin", NULL, "no weights as safetensors or GGUF");
 }
 
