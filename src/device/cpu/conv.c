@@ -309,6 +309,11 @@ static void run_task(const struct band *b, int64_t task, float *sums)
     const int n = c->n_out - o < np * 16 ? (int)(c->n_out - o) : np * 16;
     for (int r = 0; r < nt * 16; r++) {
         float *y = output_pixel(b, t0 + r / 16, r % 16, phase);
+        const int later = r + 8;
+        const float *sum = j->a->epi == EPI_ADD && later < nt * 16
+                               ? output_pixel(b, t0 + later / 16, later % 16, phase)
+                               : NULL;
+        for (int i = 0; sum && i < n; i += 16) __builtin_prefetch(sum + o + i, 1);
         if (y) conv_finish_pixel(j, y + o, sums + r * LD_SUMS, j->bias + o, n);
     }
 }
