@@ -1,4 +1,6 @@
 """Fields, limits and error bodies."""
+import json
+
 import pytest
 
 from conftest import MODEL, chat, http
@@ -163,3 +165,17 @@ def test_metrics(server):
     kinds = [x.split()[2] for x in text.splitlines() if x.startswith("# TYPE")]
     assert len(kinds) == len(set(kinds))
     assert MODEL in text
+
+
+def test_parts_of_characters_have_names_of_their_own(server):
+    def pairs(items):
+        assert len({k for k, _ in items}) == len(items), items
+        return dict(items)
+
+    r = server.post("/v1/completions", {"model": MODEL, "prompt": "\U0001f92f\U0001f9ff\u4e82", "max_tokens": 0, "echo": True, "logprobs": 5})
+    found = json.loads(r.text, object_pairs_hook=pairs)["choices"][0]["logprobs"]
+    spelled = [t for t in found["tokens"] if t.startswith("bytes:")]
+    assert spelled and "\ufffd" not in "".join(found["tokens"])
+    raw = b"".join(bytes.fromhex(t[6:].replace("\\x", "")) if t.startswith("bytes:") else t.encode() for t in found["tokens"])
+    assert raw.decode() == "\U0001f92f\U0001f9ff\u4e82"
+    assert all(len(top) >= 5 for top in found["top_logprobs"][1:])

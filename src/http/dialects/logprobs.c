@@ -3,6 +3,7 @@
 
 #include "http/dialects/wire.h"
 #include "http/json_out.h"
+#include "text/unicode.h"
 
 size_t wire_chars(const char *text, size_t len)
 {
@@ -66,6 +67,21 @@ static void print_content(struct buf *b, const struct wire_request *w, const str
     buf_puts(b, "],\"refusal\":null}");
 }
 
+/* The older shape has no bytes beside the text, and its top tokens are names of an object: parts of characters, which would all read
+ * U+FFFD, are spelled as OpenAI spells them there: bytes:\xf0\x9f. */
+static void print_name(struct buf *b, const struct tokenizer *t, int32_t id)
+{
+    size_t len;
+    const char *s = tokenizer_bytes(t, id, &len);
+    if (!s || utf8_valid(s, len) == len) {
+        print_token(b, t, id);
+        return;
+    }
+    buf_puts(b, "\"bytes:");
+    for (size_t i = 0; i < len; i++) buf_printf(b, "\\\\x%02x", (unsigned char)s[i]);
+    buf_putc(b, '"');
+}
+
 /* {" Paris": -0.1, ...}: the likeliest, and the one that was taken. Two tokens of the same spelling keep the first, likelier one. */
 static void print_top(struct buf *b, const struct tokenizer *t, const struct pick *k, int32_t taken)
 {
@@ -86,7 +102,7 @@ static void print_top(struct buf *b, const struct tokenizer *t, const struct pic
         seen |= id == taken;
         if (again) continue;
         if (printed++) buf_putc(b, ',');
-        print_token(b, t, id);
+        print_name(b, t, id);
         buf_putc(b, ':');
         json_out_float(b, logprob);
     }
@@ -99,7 +115,7 @@ static void print_legacy(struct buf *b, const struct wire_request *w, const stru
     buf_puts(b, "{\"tokens\":[");
     for (size_t i = 0; i < p->n_tokens; i++) {
         if (i) buf_putc(b, ',');
-        print_token(b, t, p->tokens[i].id);
+        print_name(b, t, p->tokens[i].id);
     }
     buf_puts(b, "],\"token_logprobs\":[");
     for (size_t i = 0; i < p->n_tokens; i++) {
