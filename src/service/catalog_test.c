@@ -85,6 +85,13 @@ static void test_files(void **state)
                 catalog_owns_file(r1, "DeepSeek-R1-Q4_K_M"));
     assert_false(catalog_owns_file(r1, "DeepSeek-R1-0528") ||
                  catalog_owns_file(r1, "DeepSeek-R1-Distill-Qwen-7B"));
+    const struct catalog_model *dev = catalog_find(c, "flux-1-dev-fp8");
+    assert_true(dev && catalog_owns_file(dev, "flux1-dev") &&
+                catalog_owns_file(dev, "flux1-dev-fp8-e4m3fn") &&
+                catalog_owns_file(dev, "flux1-dev_fp8_scaled") &&
+                catalog_owns_file(dev, "flux1-dev-Q4_K_S") && catalog_owns_file(dev, "FLUX.1-dev"));
+    assert_false(catalog_owns_file(dev, "flux1-dev-kontext_fp8_scaled") ||
+                 catalog_owns_file(dev, "flux1-fill-dev"));
     assert_true(catalog_owns_file(starter, "SmolLM2-135M-Instruct.Q4_1") &&
                 catalog_owns_file(starter, "smollm2-135m-instruct"));
     assert_false(catalog_owns_file(starter, "SmolLM2-135M"));
