@@ -36,6 +36,7 @@ struct lm_net; /* the family's own */
 
 struct lm_arch {
     const char *name;
+    const char *covers; /* the model types, for a message */
     /* Does this file describe a model of the family? Looks at metadata only. */
     bool (*recognises)(const struct weights *w);
     /* Checks every tensor against the shape and reports all that do not match together, before memory is reserved. */

@@ -62,6 +62,7 @@ static bool load(struct lm_net **out, struct lm_shape *s, const struct weights *
 
 const struct lm_arch lm_arch_llama = {
     .name = "llama",
+    .covers = "llama, mistral, mixtral",
     .recognises = recognises,
     .load = load,
     .free = decoder_free,

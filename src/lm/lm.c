@@ -44,7 +44,7 @@ static const struct lm_arch *find_family(const struct weights *w, struct err *e)
     char known[200] = "";
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
         size_t len = strlen(known);
-        snprintf(known + len, sizeof known - len, "%s%s", i ? ", " : "", families[i]->name);
+        snprintf(known + len, sizeof known - len, "%s%s", i ? ", " : "", families[i]->covers);
     }
     const struct gguf *g = weights_gguf(w);
     struct gguf_str s = g ? gguf_string(g, "general.architecture") : (struct gguf_str){ 0 };

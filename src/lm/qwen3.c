@@ -88,6 +88,7 @@ static bool load(struct lm_net **out, struct lm_shape *s, const struct weights *
 
 const struct lm_arch lm_arch_qwen = {
     .name = "qwen",
+    .covers = "qwen2, qwen3, qwen3_moe",
     .recognises = recognises,
     .load = load,
     .free = decoder_free,

@@ -79,6 +79,16 @@ def test_a_broken_model_is_an_error_of_its_own(folder):
     s.stop()
 
 
+def test_a_family_that_is_not_known(folder):
+    config = folder / "tiny-b/config.json"
+    config.write_text(config.read_text().replace('"llama"', '"gemma"'))
+    s = Server(models=str(folder))
+    r = ask(s, "tiny-b")
+    assert r.status_code == 400 and "architecture 'gemma' is not supported" in r.text and "mistral" in r.text and "qwen3_moe" in r.text
+    assert ask(s, "tiny-a").status_code == 200
+    s.stop()
+
+
 def test_many_clients_change_models_all_the_time(folder):
     s = Server("--memory-limit", "1", models=str(folder))
     codes = []
