@@ -24,12 +24,15 @@ static bool is_weights(const char *name)
 static bool only_file(const char *dir, char *out, size_t size)
 {
     int found = 0;
+    bool fits = true;
     DIR *d = opendir(dir);
     for (struct dirent *f; d && (f = readdir(d));) {
-        if (is_weights(f->d_name) && ++found == 1) snprintf(out, size, "%s/%s", dir, f->d_name);
+        if (!is_weights(f->d_name) || ++found > 1) continue;
+        int n = snprintf(out, size, "%s/%s", dir, f->d_name);
+        fits = n >= 0 && (size_t)n < size;
     }
     if (d) closedir(d);
-    return found == 1 && is_file(out);
+    return found == 1 && fits && is_file(out);
 }
 
 bool lora_folder_find(const char *dir, const char *name, char **path, struct err *e)
