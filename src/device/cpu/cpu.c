@@ -7,6 +7,7 @@
 #include "device/cpu/float_kern.h"
 #include "device/cpu/paged_attention.h"
 #include "device/cpu/quant.h"
+#include "device/cpu/split.h"
 
 const struct quant_kern *quant_kern_pick(unsigned isa)
 {
@@ -47,7 +48,9 @@ bool device_cpu_open(struct device **out, struct pool *pool, unsigned isa_mask, 
     isa_describe(d->isa, sets, sizeof sets);
     snprintf(d->name, sizeof d->name, "cpu %s, %d thread%s", sets, pool_threads(pool),
              pool_threads(pool) == 1 ? "" : "s");
-    if (!scratch_reserve(d, FLOAT_SCRATCH_SHARED, FLOAT_SCRATCH_THREAD, e)) {
+    d->share = mem_aligned((size_t)pool_threads(pool), sizeof *d->share, true);
+    if (!d->share) err_set(e, ERR_NOMEM, "no memory for the device");
+    if (!d->share || !scratch_reserve(d, FLOAT_SCRATCH_SHARED, FLOAT_SCRATCH_THREAD, e)) {
         device_close(d);
         return false;
     }
@@ -61,6 +64,7 @@ void device_close(struct device *d)
     mem_free(d->shared);
     mem_free(d->thread);
     mem_free(d->gathered);
+    mem_free(d->share);
     free(d);
 }
 

@@ -14,6 +14,7 @@
 
 struct quant_kern; /* quant.h: int8 products with quantised weights */
 struct attn_kern;  /* paged_attention.h: rotation, the paged cache, attention over it */
+struct share;      /* split.h: how far each thread is */
 struct float_kern; /* float_kern.h: products with float weights, norms, dense attention, convolution */
 
 struct device {
@@ -25,6 +26,7 @@ struct device {
     unsigned char *shared;         /* scratch for all threads of an operation */
     unsigned char *thread;         /* and a piece for each thread */
     size_t shared_cap, thread_cap; /* bytes; thread_cap is one thread's */
+    struct share *share;           /* [threads] */
     float *gathered;               /* op_moe()'s rows of one expert: inputs, hidden, outputs */
     size_t gathered_cap;           /* floats */
     char name[80];

@@ -1,5 +1,4 @@
 /* linear.c - layers of one to four matrices: which kernels they go to, and how the pool shares a product. */
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,8 +162,8 @@ void linear_set_fine(struct linear *l)
     for (int i = 0; i < l->n_sub; i++) linear_set_fine(l->sub[i]);
 }
 
-/* Weights that a thread takes at a time, in bytes: a stripe long enough for the memory's prefetchers, short enough that
- * a thread that lost its core for a while does not keep the others waiting. */
+/* Weights that are taken at a time, in bytes: so few that a thread which lost its core for a while does not keep the others
+ * waiting. A thread's stripes follow one another in memory until it is done with its share and helps others. */
 #define STRIPE ((size_t)128 << 10)
 
 struct run_job {
@@ -172,7 +171,6 @@ struct run_job {
     struct quant_job q;
     bool each_rounds; /* every thread rounds all rows into its own scratch */
     int64_t stripe;   /* groups */
-    atomic_llong next;
 };
 
 static void run_thread(void *arg, int ith, int nth)
@@ -193,11 +191,9 @@ static void run_thread(void *arg, int ith, int nth)
         k->round_rows(&q, rows.lo, rows.hi, row_buf);
         pool_barrier(r->d->pool, ith);
     }
-    for (;;) {
-        int64_t g = atomic_fetch_add_explicit(&r->next, r->stripe, memory_order_relaxed);
-        if (g >= q.n_groups) return;
-        k->multiply(&q, g, g + r->stripe < q.n_groups ? g + r->stripe : q.n_groups, own);
-    }
+    struct range g;
+    for (int helped = 0; share_take(r->d->share, q.n_groups, r->stripe, ith, nth, &helped, &g);)
+        k->multiply(&q, g.lo, g.hi, own);
 }
 
 /* Groups of a stripe: about STRIPE bytes, but no fewer than 4 stripes a thread unless that leaves crumbs. */
@@ -218,7 +214,8 @@ static void run_quantised(struct device *d, const struct linear *l, const struct
     };
     r.q.panels.n_blocks = l->n_in / QUANT_BLOCK;
     for (int i = 0; i < (l->join == LINEAR_PAIRED ? 1 : l->n_parts); i++) r.q.n_groups += l->part[i].n_groups;
-    r.stripe = stripe_of(l, r.q.n_groups, pool_threads(d->pool));
+    const int n_threads = pool_threads(d->pool);
+    r.stripe = stripe_of(l, r.q.n_groups, n_threads);
     /* In place, a thread that is done would overwrite rows that a slower one still has to round. */
     bool in_place = a->y == a->x;
     const int64_t places = l->fine ? 2 : 1, at_once = ROWS_AT_ONCE / places;
@@ -228,7 +225,7 @@ static void run_quantised(struct device *d, const struct linear *l, const struct
         r.q.panels.width = d->quant->panel_rows(r.q.panels.n);
         if (l->fine) r.q.panels.width += r.q.panels.width % 2; /* a row's two places stay together */
         r.q.panels.data = scratch_shared(d);
-        atomic_store(&r.next, 0);
+        share_reset(d->share, r.q.n_groups, n_threads);
         r.each_rounds = !in_place && r.q.panels.n <= ROWS_TWICE;
         pool_run(d->pool, run_thread, &r);
     }
