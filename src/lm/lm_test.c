@@ -548,7 +548,7 @@ static void test_queue_limit_and_bad_requests(void **state)
     int n = 0;
     struct lm_request r = request(prompt, 300, 150);
     while (n < 8 && lm_submit(g.lm, &r, NULL, NULL, &j[n], &e)) n++;
-    assert_true(n >= 3 && n < 8);
+    assert_true(n >= 4 && n < 8); /* three wait, and one runs, or will as soon as the thread sees it */
     assert_int_equal(e.code, ERR_BUSY);
     for (int k = 0; k < n; k++) lm_job_free(j[k]);
 

@@ -504,6 +504,7 @@ static void *run(void *arg)
         sweep(s, stop);
         if (!stop) {
             admit(s);
+            publish(s);
             step(s);
             sweep(s, false);
         }
@@ -515,7 +516,9 @@ static void *run(void *arg)
 bool scheduler_submit(struct scheduler *s, struct lm_job *j, struct err *e)
 {
     pthread_mutex_lock(&s->mu);
-    if (s->stop || s->n_queued >= s->c.queue_limit) {
+    /* Those for whom there is a place already do not count as waiting, though the thread has not seen them yet. */
+    const int places = s->stats.waiting ? 0 : s->c.max_batch - s->stats.running;
+    if (s->stop || s->n_queued >= s->c.queue_limit + places) {
         const int limit = s->c.queue_limit;
         const bool stop = s->stop;
         pthread_mutex_unlock(&s->mu);
