@@ -216,7 +216,7 @@ int main(int argc, char **argv)
     bench_conv(&b, "unet 3x3 320, 128x128", DT_F16, 128, 320, 320, 3, 1, 1, CONV_ANY);
     bench_conv(&b, "unet 3x3 1280, 32x32", DT_F16, 32, 1280, 1280, 3, 1, 1, CONV_ANY);
     bench_conv(&b, "unet down 320, 128x128", DT_F16, 128, 320, 320, 3, 2, 1, CONV_ANY);
-    bench_conv(&b, "vae 3x3 512, 128x128", DT_BF16, 128, 512, 512, 3, 1, 1, CONV_WINOGRAD);
+    bench_conv(&b, "vae 3x3 512, 128x128", DT_BF16, 128, 512, 512, 3, 1, 1, CONV_ANY);
     bench_conv(&b, "vae up 256, 256x256", DT_BF16, 256, 256, 256, 3, 1, 2, CONV_DOUBLED);
     bench_conv(&b, "vae 3x3 256, 512x512", DT_BF16, 512, 256, 256, 3, 1, 1, CONV_ANY);
     bench_conv(&b, "vae 3x3 128, 512x512", DT_BF16, 512, 128, 128, 3, 1, 1, CONV_ANY);

@@ -220,11 +220,9 @@ struct conv;
 /* w [n_out, n_in/groups, kh, kw] of a float type as in the file, unscaled; bias [n_out] f32 or NULL. groups is 1, or
  * n_in with n_out == n_in (depthwise). Both are copied: the file's bytes are not read any more. F32 weights are
  * multiplied in f32; narrower ones in bf16 products with f32 sums where the machine has them.
- * use: what a 3x3 kernel promises, so that four outputs take 16 products instead of 36 and the weights 16/9 of the memory.
- *   CONV_WINOGRAD  stride 1. Narrow weights of 256 channels and more may be multiplied as Winograd's F(2x2, 3x3): what is rounded to bf16
- *                  are sums of inputs and of weights, and errors are up to 2.4 times as large
- *   CONV_DOUBLED   stride 1, upsample 2, and all pads 1 */
-enum conv_use { CONV_ANY, CONV_WINOGRAD, CONV_DOUBLED };
+ * CONV_DOUBLED promises stride 1, upsample 2 and all pads 1: with a 3x3 kernel four outputs then take 16 products instead of 36,
+ * and the weights 16/9 of the memory. */
+enum conv_use { CONV_ANY, CONV_DOUBLED };
 bool conv_new(struct device *d, struct conv **out, enum dtype type, const void *w, int n_out, int n_in,
               int kh, int kw, int groups, enum conv_use use, const float *bias, struct err *e);
 void conv_free(struct conv *c);

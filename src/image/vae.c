@@ -170,7 +170,7 @@ bool vae_locate_ldm(const void *config, const char *name, struct nn_place *out)
 /* ---- loading ----------------------------------------------------------------------------------------------- */
 
 static void load_res(struct vae *m, struct nn_source *s, struct vae_res *r, const char *at, int n_in,
-                     int n_out, enum conv_use use)
+                     int n_out)
 {
     struct nn_owner *o = &m->own;
     *r = (struct vae_res){
@@ -180,8 +180,8 @@ static void load_res(struct vae *m, struct nn_source *s, struct vae_res *r, cons
         .norm1_b = nn_vector(o, s, NN("%s.norm1.bias", at), n_in),
         .norm2_w = nn_vector(o, s, NN("%s.norm2.weight", at), n_out),
         .norm2_b = nn_vector(o, s, NN("%s.norm2.bias", at), n_out),
-        .conv1 = nn_conv(o, s, NN("%s.conv1", at), n_out, n_in, 3, use, NN_BIAS),
-        .conv2 = nn_conv(o, s, NN("%s.conv2", at), n_out, n_out, 3, use, NN_BIAS),
+        .conv1 = nn_conv(o, s, NN("%s.conv1", at), n_out, n_in, 3, CONV_ANY, NN_BIAS),
+        .conv2 = nn_conv(o, s, NN("%s.conv2", at), n_out, n_out, 3, CONV_ANY, NN_BIAS),
     };
     if (n_in != n_out)
         r->shortcut = nn_conv(o, s, NN("%s.conv_shortcut", at), n_out, n_in, 1, CONV_ANY, NN_BIAS);
@@ -190,8 +190,7 @@ static void load_res(struct vae *m, struct nn_source *s, struct vae_res *r, cons
 static void load_mid(struct vae *m, struct nn_source *s, struct vae_half *h, const char *half, int d)
 {
     struct nn_owner *o = &m->own;
-    for (int i = 0; i < 2; i++)
-        load_res(m, s, &h->mid[i], NN("%s.mid_block.resnets.%d", half, i), d, d, CONV_WINOGRAD);
+    for (int i = 0; i < 2; i++) load_res(m, s, &h->mid[i], NN("%s.mid_block.resnets.%d", half, i), d, d);
     if (!m->c.mid_attention) return;
     struct nn_name at = nn_name("%s.mid_block.attentions.0", half);
     struct nn_name q = nn_name("%s.to_q", at.s), k = nn_name("%s.to_k", at.s), v = nn_name("%s.to_v", at.s);
@@ -220,7 +219,7 @@ bool vae_load(struct vae **out, const struct vae_config *c, struct nn_source *s,
     for (int i = 0; i < c->n_level; i++) {
         for (int j = 0; j < c->n_res; j++) {
             load_res(m, s, &h->level[i][j], NN("encoder.down_blocks.%d.resnets.%d", i, j), width,
-                     c->channels[i], CONV_ANY);
+                     c->channels[i]);
             width = c->channels[i];
         }
         if (i < last) {
@@ -243,10 +242,8 @@ bool vae_load(struct vae **out, const struct vae_config *c, struct nn_source *s,
     width = top;
     for (int i = 0; i < c->n_level; i++) {
         int ch = c->channels[last - i];
-        /* Nearer to the picture Winograd's rounding would take the error of random weights past 1e-2. */
-        enum conv_use use = ch == top ? CONV_WINOGRAD : CONV_ANY;
         for (int j = 0; j <= c->n_res; j++) {
-            load_res(m, s, &h->level[i][j], NN("decoder.up_blocks.%d.resnets.%d", i, j), width, ch, use);
+            load_res(m, s, &h->level[i][j], NN("decoder.up_blocks.%d.resnets.%d", i, j), width, ch);
             width = ch;
         }
         if (i < last)

@@ -7,13 +7,13 @@
  * Weights  panels over k = (tap, channel block); F32 are multiplied in f32, narrower ones as bf16.
  * Doubled  pictures that a 3x3 kernel reads have four pixels of each: with the kernel's equal columns and rows added up, each of the
  *          four outputs ("phases") is a 2x2 kernel over the small picture, 16 products instead of 36.
- * 3x3 kernels whose owner allows it go another way altogether, see winograd.c.
  * Depthwise convolutions are bound by memory and go pixel by pixel in f32. */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "device/cpu/conv_internal.h"
+#include "device/cpu/float_kern.h"
 #include "device/cpu/split.h"
 
 #define MAX_SIDE 64 /* of a kernel */
@@ -23,6 +23,19 @@
 /* An output that no last-level cache keeps until the next operation reads it. */
 #define FAR_BYTES ((size_t)64 << 20)
 #define OWN_BAND ((size_t)640 << 10) /* input of a band that one thread works on */
+
+struct conv {
+    bool f32, depthwise;
+    int phases; /* outputs that an input pixel stands for, each with a kernel of its own: 4 when doubled, or 1 */
+    int n_out, n_in, kh, kw;
+    int cb;     /* channel blocks */
+    int64_t kb; /* k blocks of all phases: taps (16 of a doubled kernel) times cb */
+    int64_t panels;
+    unsigned char *packed;
+    float *w;    /* depthwise: [taps, n_out] */
+    float *bias; /* [panels * 16], zeros where there is none */
+    size_t bytes;
+};
 
 static int64_t k_values(const struct conv *c) { return c->f32 ? 16 : 32; }
 
@@ -71,8 +84,8 @@ static void load_part(void *arg, int ith, int nth)
             for (int64_t i = 0; i < c->n_in; i++) {
                 const float *tap = row + i * file_taps;
                 float g[16];
-                if (c->winograd || c->phases > 1) {
-                    (c->winograd ? winograd_weights : doubled_weights)(g, tap);
+                if (c->phases > 1) {
+                    doubled_weights(g, tap);
                     tap = g;
                 }
                 for (int64_t t = 0; t < taps; t++) dst[t * c->cb * kv + i] = tap[t];
@@ -151,12 +164,9 @@ bool conv_new(struct device *d, struct conv **out, enum dtype type, const void *
     *c = (struct conv){
         .f32 = type == DT_F32, .depthwise = depthwise, .n_out = n_out, .n_in = n_in, .kh = kh, .kw = kw
     };
-    const bool square = kh == 3 && kw == 3 && !depthwise;
-    /* With few channels the transforms take much of what they save. */
-    c->winograd = use == CONV_WINOGRAD && square && d->fl->winograd && !c->f32 && n_in >= 256 && n_out >= 256;
-    c->phases = use == CONV_DOUBLED && square ? 4 : 1;
+    c->phases = use == CONV_DOUBLED && kh == 3 && kw == 3 && !depthwise ? 4 : 1;
     c->cb = (int)((n_in + k_values(c) - 1) / k_values(c));
-    c->kb = (c->winograd || c->phases > 1 ? 16 : (int64_t)kh * kw) * c->cb;
+    c->kb = (c->phases > 1 ? 16 : (int64_t)kh * kw) * c->cb;
     c->panels = (n_out + 15) / 16;
     c->bytes = (size_t)c->panels * 16 * sizeof *c->bias;
     c->bias = mem_aligned((size_t)c->panels * 16, sizeof *c->bias, true);
@@ -166,9 +176,8 @@ bool conv_new(struct device *d, struct conv **out, enum dtype type, const void *
     else if (bias)
         memcpy(c->bias, bias, (size_t)n_out * sizeof *bias);
     const size_t least = head_bytes(c) + band_bytes(c, 2 * MIN_ROWS + kh, 2 * MIN_COLS + kw, 2);
-    const size_t thread = depthwise     ? (size_t)n_out * sizeof(float)
-                          : c->winograd ? winograd_scratch(c)
-                                        : ROW_BLOCK * LD_SUMS * sizeof(float) + off_bytes(c) + OWN_BAND;
+    const size_t thread = depthwise ? (size_t)n_out * sizeof(float)
+                                    : ROW_BLOCK * LD_SUMS * sizeof(float) + off_bytes(c) + OWN_BAND;
     ok = ok && scratch_reserve(d, least, thread, e) &&
          (depthwise ? load_depthwise(c, type, w, e) : load_dense(d, c, type, w, e));
     if (!ok) {
@@ -202,9 +211,22 @@ void conv_out_size(const struct conv_args *a, int *h_out, int *w_out)
     *w_out = (a->w_in * doubled(a) + a->pad_left + a->pad_right - a->w->kw) / step(a) + 1;
 }
 
+/* One call of op_conv2d(). */
+struct run {
+    const struct device *d;
+    const struct conv *c;
+    const struct conv_args *a;
+    int h_out, w_out; /* a doubled kernel's: of the picture before it is doubled */
+    int stride, ldx, ldy;
+    bool far;                       /* the output goes past the caches */
+    float *bias;                    /* [panels * 16], this call's included */
+    int rows, cols, bands, columns; /* outputs of a band; bands in all, and beside each other */
+    atomic_int next_band;
+};
+
 /* Output rows [y0, y0 + rows) by columns [x0, x0 + cols), and the input that they need. */
 struct band {
-    const struct conv_run *j;
+    const struct run *j;
     int y0, x0, rows, cols, in_rows, in_cols;
     bool wrapped;      /* tiles run on over the ends of rows; the columns in between are computed in vain */
     int tiles_per_row; /* not wrapped */
@@ -217,7 +239,8 @@ struct band {
     atomic_llong next_task;
 };
 
-const float *conv_input_pixel(const struct conv_run *j, int iy, int ix)
+/* The input pixel at row iy, column ix of the (doubled) picture; NULL in the padding. */
+static const float *input_pixel(const struct run *j, int iy, int ix)
 {
     const int up = j->c->phases > 1 ? 1 : doubled(j->a);
     if (iy < 0 || ix < 0 || iy >= j->a->h * up || ix >= j->a->w_in * up) return NULL;
@@ -226,7 +249,7 @@ const float *conv_input_pixel(const struct conv_run *j, int iy, int ix)
 
 static void fill_row(const struct band *b, int row)
 {
-    const struct conv_run *j = b->j;
+    const struct run *j = b->j;
     const struct conv *c = j->c;
     const ptrdiff_t next_block = (ptrdiff_t)b->in_rows * b->in_cols * TILE_ROW_BYTES;
     const struct row_map map = {
@@ -236,7 +259,7 @@ static void fill_row(const struct band *b, int row)
     const int iy = b->y0 * j->stride - j->a->pad_top + row, ix = b->x0 * j->stride - j->a->pad_left;
     pool_checkpoint(j->d->pool);
     for (int x = 0; x < b->in_cols; x++, dst += TILE_ROW_BYTES) {
-        const float *p = conv_input_pixel(j, iy, ix + x);
+        const float *p = input_pixel(j, iy, ix + x);
         if (p)
             (c->f32 ? j->d->fl->pack_row_f32 : j->d->fl->pack_row_bf16)(dst, next_block, p, c->n_in, &map);
         else
@@ -273,7 +296,8 @@ static float *output_pixel(const struct band *b, int t, int r, int phase)
     return b->j->a->y + (y * w + x) * b->j->ldy;
 }
 
-void conv_finish_pixel(const struct conv_run *j, float *y, float *v, const float *bias, int n)
+/* y = epilogue(v + bias) for n outputs of a pixel; v may be changed. */
+static void finish_pixel(const struct run *j, float *y, float *v, const float *bias, int n)
 {
     if (j->far && bias) {
         j->d->fl->store_far(y, v, bias, n);
@@ -285,7 +309,7 @@ void conv_finish_pixel(const struct conv_run *j, float *y, float *v, const float
 
 static void run_task(const struct band *b, int64_t task, float *sums)
 {
-    const struct conv_run *j = b->j;
+    const struct run *j = b->j;
     const struct conv *c = j->c;
     const struct float_kern *fk = j->d->fl;
     const int phase = (int)(task % c->phases);
@@ -314,12 +338,12 @@ static void run_task(const struct band *b, int64_t task, float *sums)
                                ? output_pixel(b, t0 + later / 16, later % 16, phase)
                                : NULL;
         for (int i = 0; sum && i < n; i += 16) __builtin_prefetch(sum + o + i, 1);
-        if (y) conv_finish_pixel(j, y + o, sums + r * LD_SUMS, j->bias + o, n);
+        if (y) finish_pixel(j, y + o, sums + r * LD_SUMS, j->bias + o, n);
     }
 }
 
 /* Lays band i out; n_threads will work on it. */
-static void band_init(struct band *b, const struct conv_run *j, int i, int n_threads)
+static void band_init(struct band *b, const struct run *j, int i, int n_threads)
 {
     const struct conv *c = j->c;
     b->j = j;
@@ -368,7 +392,7 @@ static void shared_part(void *arg, int ith, int nth)
 static void own_part(void *arg, int ith, int nth)
 {
     (void)nth;
-    struct conv_run *j = arg;
+    struct run *j = arg;
     float *sums = scratch_thread(j->d, ith);
     struct band b = { .k_off = (ptrdiff_t *)(sums + ROW_BLOCK * LD_SUMS) };
     b.input = (unsigned char *)b.k_off + off_bytes(j->c);
@@ -381,7 +405,7 @@ static void own_part(void *arg, int ith, int nth)
 }
 
 /* Cuts the picture into bands of at most `cols` columns whose input fits `room` bytes. */
-static void cut(struct conv_run *j, size_t room, int cols)
+static void cut(struct run *j, size_t room, int cols)
 {
     const struct conv *c = j->c;
     int rows = 0;
@@ -402,7 +426,7 @@ static void cut(struct conv_run *j, size_t room, int cols)
 
 /* Bands that a thread's second cache holds, if that gives every thread several and their halo is small beside them;
  * otherwise bands as large as the shared scratch, at which all threads work together. */
-static bool cut_for_each(struct conv_run *j)
+static bool cut_for_each(struct run *j)
 {
     const int want = j->c->cb <= 4 ? 64 : 32;
     cut(j, OWN_BAND, j->w_out < want ? j->w_out : want);
@@ -415,7 +439,7 @@ static bool cut_for_each(struct conv_run *j)
 static void depthwise_part(void *arg, int ith, int nth)
 {
     (void)nth;
-    struct conv_run *j = arg;
+    struct run *j = arg;
     const struct conv *c = j->c;
     const struct float_kern *fk = j->d->fl;
     float *v = scratch_thread(j->d, ith);
@@ -425,17 +449,17 @@ static void depthwise_part(void *arg, int ith, int nth)
             const float *x[MAX_DEPTHWISE_SIDE * MAX_DEPTHWISE_SIDE];
             for (int ky = 0; ky < c->kh; ky++)
                 for (int kx = 0; kx < c->kw; kx++)
-                    x[ky * c->kw + kx] = conv_input_pixel(j, oy * j->stride - j->a->pad_top + ky,
-                                                          ox * j->stride - j->a->pad_left + kx);
+                    x[ky * c->kw + kx] = input_pixel(j, oy * j->stride - j->a->pad_top + ky,
+                                                     ox * j->stride - j->a->pad_left + kx);
             fk->depthwise(v, x, c->w, c->kh * c->kw, c->n_out, j->bias);
-            conv_finish_pixel(j, j->a->y + ((int64_t)oy * j->w_out + ox) * j->ldy, v, NULL, c->n_out);
+            finish_pixel(j, j->a->y + ((int64_t)oy * j->w_out + ox) * j->ldy, v, NULL, c->n_out);
         }
 }
 
 void op_conv2d(struct device *d, const struct conv_args *a)
 {
     const struct conv *c = a->w;
-    struct conv_run j = { .d = d, .c = c, .a = a, .stride = step(a) };
+    struct run j = { .d = d, .c = c, .a = a, .stride = step(a) };
     j.ldx = a->ldx ? a->ldx : c->n_in;
     j.ldy = a->ldy ? a->ldy : c->n_out;
     conv_out_size(a, &j.h_out, &j.w_out);
@@ -451,10 +475,6 @@ void op_conv2d(struct device *d, const struct conv_args *a)
     for (int64_t o = 0; o < c->n_out; o++) j.bias[o] = c->bias[o] + (a->bias2 ? a->bias2[o] : 0.0f);
     if (c->depthwise) {
         pool_run(d->pool, depthwise_part, &j);
-        return;
-    }
-    if (c->winograd) {
-        winograd_run(&j);
         return;
     }
     if (cut_for_each(&j)) {

@@ -1,6 +1,5 @@
 /* conv_test.c - convolution on every instruction set against a direct sum in double of the same rounded values: ragged
- * sizes, strides, paddings, doubling, folded group norm, and pictures that need several bands; Winograd's way on whole numbers, where it is
- * exact. */
+ * sizes, strides, paddings, doubling, folded group norm, and pictures that need several bands. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,60 +25,29 @@ struct shape {
     bool gn, silu, bias2;
     float clamp;
     size_t scratch; /* 0: all; else so many bytes, so that the picture is cut */
-    enum conv_use use;
-    bool whole; /* small whole numbers and weights that are multiples of 4: every sum is exact */
+    bool doubled;   /* CONV_DOUBLED */
 };
 
-static const struct shape
-    shapes
-        [] = {
-            { DT_BF16, 9, 11, 32,        16,    3,     3,     1, 1, 1,        1,
-              1,       1, 1,  EPI_STORE, false, false, false, 0, 0, CONV_ANY, false },
-            { DT_BF16, 6, 40, 40,      50,   3,     3,    1, 1, 1,        1,
-              1,       1, 1,  EPI_ADD, true, false, true, 0, 0, CONV_ANY, false },
-            { DT_BF16, 12, 16, 64,        37,   3,    3,     1, 1, 1,        1,
-              1,       1,  2,  EPI_STORE, true, true, false, 0, 0, CONV_ANY, false },
-            { DT_BF16, 13, 17, 33,        20,    3,    3,    1, 2, 0,        0,
-              1,       1,  1,  EPI_STORE, false, true, true, 0, 0, CONV_ANY, false },
-            { DT_BF16, 7, 9, 100,     200,   1,     1,     1, 1, 0,        0,
-              0,       0, 1, EPI_ADD, false, false, false, 0, 0, CONV_ANY, false },
-            { DT_BF16, 30, 70, 40,       24,   3,     3,     1, 1,     1,        1,
-              1,       1,  1,  EPI_SILU, true, false, false, 0, 60000, CONV_ANY, false },
-            { DT_BF16, 33, 150, 16,        24,    3,     3,     1, 2,     1,        1,
-              1,       1,  1,   EPI_STORE, false, false, false, 0, 40000, CONV_ANY, false },
-            { DT_F16, 10, 10, 3,        8,     3,     3,     1,    2, 0,        1,
-              1,      0,  1,  EPI_RELU, false, false, false, 1.5f, 0, CONV_ANY, false },
-            { DT_F16, 28, 28, 3,         20,    14,    14,    1, 14, 0,        0,
-              0,      0,  1,  EPI_STORE, false, false, false, 0, 0,  CONV_ANY, false },
-            { DT_F32, 9, 23, 20,      21,   3,    3,    1, 1, 1,        1,
-              1,      1, 1,  EPI_ADD, true, true, true, 0, 0, CONV_ANY, false },
-            { DT_F32, 8, 8, 3,         33,    5,     2,     1, 3, 2,        0,
-              1,      1, 1, EPI_STORE, false, false, false, 0, 0, CONV_ANY, false },
-            { DT_F32, 20, 40, 5,         7,     3,     3,     1, 1,     1,        1,
-              1,      1,  2,  EPI_STORE, false, false, false, 0, 30000, CONV_ANY, false },
-            { DT_F32, 14, 14, 70,       70,    3,     3,     70,   2, 0,        0,
-              1,      1,  1,  EPI_RELU, false, false, false, 1.0f, 0, CONV_ANY, false },
-            { DT_BF16, 5, 6, 19,        19,    3,     3,    19, 1, 1,        1,
-              1,       1, 1, EPI_STORE, false, false, true, 0,  0, CONV_ANY, false },
-            { DT_BF16, 9,    11, 256, 260,           3,   3, 1, 1, 1, 1, 1, 1, 1, EPI_ADD, false,
-              false,   true, 0,  0,   CONV_WINOGRAD, true },
-            { DT_F16, 17,    40, 260, 257,           3,   3, 1, 1, 1, 1, 1, 1, 1, EPI_RELU, false,
-              false,  false, 40, 0,   CONV_WINOGRAD, true },
-            { DT_BF16, 5,    18, 600, 400,           3,   3, 1, 1, 0, 0, 0, 2, 1, EPI_STORE, false,
-              false,   true, 0,  0,   CONV_WINOGRAD, true },
-            { DT_BF16, 10,   17, 256, 256,           3,    3, 1, 1, 1, 1, 1, 1, 1, EPI_STORE, true,
-              true,    true, 0,  0,   CONV_WINOGRAD, false },
-            { DT_BF16, 6,     9, 300, 270,           3,    3, 1, 1, 1, 1, 1, 1, 1, EPI_ADD, false,
-              true,    false, 0, 0,   CONV_WINOGRAD, false },
-            { DT_BF16, 9,    20, 32, 40,           3,   3, 1, 1, 1, 1, 1, 1, 2, EPI_ADD, false,
-              false,   true, 0,  0,  CONV_DOUBLED, true },
-            { DT_F16, 31,    37, 65,    33,           3,   3, 1, 1, 1, 1, 1, 1, 2, EPI_STORE, false,
-              false,  false, 0,  60000, CONV_DOUBLED, true },
-            { DT_F32, 9,     50, 20, 21,           3,   3, 1, 1, 1, 1, 1, 1, 2, EPI_SILU, false,
-              false,  false, 0,  0,  CONV_DOUBLED, true },
-            { DT_BF16, 1,     1, 64, 40,           3,    3, 1, 1, 1, 1, 1, 1, 2, EPI_STORE, true,
-              true,    false, 0, 0,  CONV_DOUBLED, false },
-        };
+static const struct shape shapes[] = {
+    { DT_BF16, 9, 11, 32, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1, EPI_STORE, false, false, false, 0, 0, false },
+    { DT_BF16, 6, 40, 40, 50, 3, 3, 1, 1, 1, 1, 1, 1, 1, EPI_ADD, true, false, true, 0, 0, false },
+    { DT_BF16, 12, 16, 64, 37, 3, 3, 1, 1, 1, 1, 1, 1, 2, EPI_STORE, true, true, false, 0, 0, false },
+    { DT_BF16, 13, 17, 33, 20, 3, 3, 1, 2, 0, 0, 1, 1, 1, EPI_STORE, false, true, true, 0, 0, false },
+    { DT_BF16, 7, 9, 100, 200, 1, 1, 1, 1, 0, 0, 0, 0, 1, EPI_ADD, false, false, false, 0, 0, false },
+    { DT_BF16, 30, 70, 40, 24, 3, 3, 1, 1, 1, 1, 1, 1, 1, EPI_SILU, true, false, false, 0, 60000, false },
+    { DT_BF16, 33, 150, 16, 24, 3, 3, 1, 2, 1, 1, 1, 1, 1, EPI_STORE, false, false, false, 0, 40000, false },
+    { DT_F16, 10, 10, 3, 8, 3, 3, 1, 2, 0, 1, 1, 0, 1, EPI_RELU, false, false, false, 1.5f, 0, false },
+    { DT_F16, 28, 28, 3, 20, 14, 14, 1, 14, 0, 0, 0, 0, 1, EPI_STORE, false, false, false, 0, 0, false },
+    { DT_F32, 9, 23, 20, 21, 3, 3, 1, 1, 1, 1, 1, 1, 1, EPI_ADD, true, true, true, 0, 0, false },
+    { DT_F32, 8, 8, 3, 33, 5, 2, 1, 3, 2, 0, 1, 1, 1, EPI_STORE, false, false, false, 0, 0, false },
+    { DT_F32, 20, 40, 5, 7, 3, 3, 1, 1, 1, 1, 1, 1, 2, EPI_STORE, false, false, false, 0, 30000, false },
+    { DT_F32, 14, 14, 70, 70, 3, 3, 70, 2, 0, 0, 1, 1, 1, EPI_RELU, false, false, false, 1.0f, 0, false },
+    { DT_BF16, 5, 6, 19, 19, 3, 3, 19, 1, 1, 1, 1, 1, 1, EPI_STORE, false, false, true, 0, 0, false },
+    { DT_BF16, 9, 20, 32, 40, 3, 3, 1, 1, 1, 1, 1, 1, 2, EPI_ADD, false, false, true, 0, 0, true },
+    { DT_F16, 31, 37, 65, 33, 3, 3, 1, 1, 1, 1, 1, 1, 2, EPI_STORE, false, false, false, 0, 60000, true },
+    { DT_F32, 9, 50, 20, 21, 3, 3, 1, 1, 1, 1, 1, 1, 2, EPI_SILU, false, false, false, 0, 0, true },
+    { DT_BF16, 1, 1, 64, 40, 3, 3, 1, 1, 1, 1, 1, 1, 2, EPI_STORE, true, true, false, 0, 0, true },
+};
 
 static float bf(float f) { return bf16_to_f32(f32_to_bf16(f)); }
 
@@ -109,16 +77,19 @@ static double direct(const struct shape *s, const struct data *d, int ldx, int o
     return sum;
 }
 
-static void make_whole(struct edge e, float most, float step)
+static void make_whole(struct edge e, float most)
 {
     for (size_t i = 0; i < e.bytes / sizeof(float); i++) {
         float *f = (float *)e.p + i;
-        *f = roundf(*f * most) * step;
+        *f = roundf(*f * most);
     }
 }
 
 static void check_shape(unsigned mask, const struct shape *s)
 {
+    /* Sums of a doubled kernel's weights are rounded where direct() rounds the weights: of whole numbers both are exact. */
+    const bool whole = s->doubled && !s->gn && !s->silu;
+    const enum conv_use use = s->doubled ? CONV_DOUBLED : CONV_ANY;
     struct pool *pool;
     struct device *d;
     struct err e;
@@ -129,11 +100,11 @@ static void check_shape(unsigned mask, const struct shape *s)
     struct edge x = edge_floats((size_t)(s->h * s->w * ldx - 3), 1), wf = edge_floats(n_w, 2);
     struct edge bias = edge_floats((size_t)s->n_out, 3), bias2 = edge_floats((size_t)s->n_out, 4);
     struct edge scale = edge_floats((size_t)s->n_in, 5), shift = edge_floats((size_t)s->n_in, 6);
-    if (s->whole) {
-        make_whole(x, 3, 1);
-        make_whole(wf, 2, 4);
-        make_whole(bias, 3, 1);
-        make_whole(bias2, 3, 1);
+    if (whole) {
+        make_whole(x, 3);
+        make_whole(wf, 2);
+        make_whole(bias, 3);
+        make_whole(bias2, 3);
     }
     struct edge w = edge_alloc(n_w * dtype_row_bytes(s->type, 1));
     for (size_t i = 0; i < n_w; i++) {
@@ -147,8 +118,7 @@ static void check_shape(unsigned mask, const struct shape *s)
             memcpy((char *)w.p + i * 2, &h, 2);
     }
     struct conv *c;
-    assert_true(
-        conv_new(d, &c, s->type, w.p, s->n_out, s->n_in, s->kh, s->kw, s->groups, s->use, bias.p, &e));
+    assert_true(conv_new(d, &c, s->type, w.p, s->n_out, s->n_in, s->kh, s->kw, s->groups, use, bias.p, &e));
     assert_true(conv_bytes(c) > 0);
     struct conv_args a = { .w = c,
                            .x = x.p,
@@ -172,7 +142,7 @@ static void check_shape(unsigned mask, const struct shape *s)
     conv_out_size(&a, &h_out, &w_out);
     const size_t n_y = (size_t)(h_out * w_out * a.ldy - pad_y);
     struct edge before = edge_floats(n_y, 7);
-    if (s->whole) make_whole(before, 3, 1);
+    if (whole) make_whole(before, 3);
     struct edge y = edge_alloc(before.bytes);
     memcpy(y.p, before.p, y.bytes);
     a.y = y.p;
@@ -200,10 +170,8 @@ static void check_shape(unsigned mask, const struct shape *s)
             if (!(fabs(got - want) <= worst)) worst = fabs(got - want);
             if (fabs(want) > largest) largest = fabs(want);
         }
-    /* Winograd's sums are rounded where these are not. A value on the edge between two bf16 may round the other way after SiLU or a multiply-add. */
-    const double bound = s->use != CONV_ANY && !s->whole           ? 1e-2
-                         : s->type != DT_F32 && (s->gn || s->silu) ? 2e-3
-                                                                   : 4e-6;
+    /* A value on the edge between two bf16 may round the other way after SiLU or a multiply-add. */
+    const double bound = s->doubled && !whole ? 1e-2 : s->type != DT_F32 && (s->gn || s->silu) ? 2e-3 : 4e-6;
     if (!(worst <= bound * largest))
         fail_msg("mask %x, shape %d: error %g of %g", mask, (int)(s - shapes), worst, largest);
     conv_free(c);
@@ -215,8 +183,7 @@ static void check_shape(unsigned mask, const struct shape *s)
     memcpy(again.p, before.p, again.bytes);
     assert_true(pool_new(&pool, 1, &e));
     assert_true(device_cpu_open(&d, pool, mask, &e));
-    assert_true(
-        conv_new(d, &c, s->type, w.p, s->n_out, s->n_in, s->kh, s->kw, s->groups, s->use, bias.p, &e));
+    assert_true(conv_new(d, &c, s->type, w.p, s->n_out, s->n_in, s->kh, s->kw, s->groups, use, bias.p, &e));
     a.w = c;
     a.y = again.p;
     op_conv2d(d, &a);

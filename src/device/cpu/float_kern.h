@@ -52,8 +52,6 @@ struct softmax_rows {
 struct float_kern {
     const char *name;
     int kb_chunk; /* k blocks whose B tiles of one register tile fit the first cache together */
-    bool
-        winograd; /* multiplications are scarce enough that fewer of them pay for reading the weights more often */
 
     /* C[m, 16 * np] (+)= A B; C has rows for whole tiles of m (rows beyond m may be written), ldc in floats; panel p
      * begins at b + p * b_panel. A's rows beyond m are readable; what they hold does not matter. */
@@ -67,14 +65,6 @@ struct float_kern {
                           const struct row_map *map);
     void (*pack_row_f32)(unsigned char *dst, ptrdiff_t step, const float *x, int64_t n,
                          const struct row_map *map);
-
-    /* Winograd's F(2x2, 3x3), see winograd.c. A pixel of n floats, mapped, into y, followed by zeros up to a multiple of 32. */
-    void (*map_pixel)(float *y, const float *x, int64_t n, const struct row_map *map);
-    /* A square of 4x4 pixels of n floats (n % 32 == 0; pixels ld floats apart in their rows) into
-     * 16 factors: k block i of factor t goes to dst + t * factor + i * TILE_BYTES. */
-    void (*winograd_in)(unsigned char *dst, size_t factor, const float *const row[4], int64_t ld, int64_t n);
-    /* And 16 products of n sums, `product` floats apart, into the outputs [2, 2, n] (n % 16 == 0). */
-    void (*winograd_out)(float *y, const float *sums, size_t product, int n);
 
     /* One panel of B tiles from 16 rows (columns of B) of n values of a float type; scale NULL or one factor a row.
      * The tail of the last k block is filled with zeros. Rows need no alignment. */

@@ -1,5 +1,5 @@
 /* Float kernels for AMX: bf16 products on the tile registers, all else as with AVX-512. */
-#include "device/cpu/winograd_body.h"
+#include "device/cpu/float_body.h"
 
 #include <immintrin.h>
 

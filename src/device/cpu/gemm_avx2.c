@@ -1,5 +1,5 @@
 /* Float kernels for AVX2 and FMA: 4 rows by one panel (two registers) at a time. bf16 is widened to f32 on the way. */
-#include "device/cpu/winograd_body.h"
+#include "device/cpu/float_body.h"
 
 #include <immintrin.h>
 
@@ -89,11 +89,7 @@ static inline __attribute__((always_inline)) void f32_rows(float *c, int64_t ldc
 PRODUCT(product_bf16, bf16_rows)
 PRODUCT(product_f32, f32_rows)
 
-const struct float_kern float_kern_avx2 = { FLOAT_BODY_TABLE,
-                                            FLOAT_BODY_PACKING,
-                                            WINOGRAD_BODY,
-                                            .winograd = true,
-                                            .name = "avx2",
-                                            .kb_chunk = 16,
-                                            .product_bf16 = product_bf16,
-                                            .product_f32 = product_f32 };
+const struct float_kern float_kern_avx2 = {
+    FLOAT_BODY_TABLE, FLOAT_BODY_PACKING,           .name = "avx2",
+    .kb_chunk = 16,   .product_bf16 = product_bf16, .product_f32 = product_f32
+};

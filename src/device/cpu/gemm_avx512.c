@@ -1,5 +1,5 @@
 /* Float kernels for AVX-512 without bf16 products: bf16 is widened to f32 on the way. */
-#include "device/cpu/winograd_body.h"
+#include "device/cpu/float_body.h"
 
 #include <immintrin.h>
 
@@ -50,10 +50,7 @@ INLINE void bf16_tile(float *c, int64_t ldc, const struct tiles *a, int r0, ptrd
 
 PRODUCT(product_bf16, bf16_tile)
 
-const struct float_kern float_kern_avx512 = { FLOAT_BODY_TABLE,
-                                              FLOAT_512_TABLE,
-                                              FLOAT_512_ROWS,
-                                              .name = "avx512",
-                                              .kb_chunk = 8,
-                                              .winograd = true,
-                                              .product_bf16 = product_bf16 };
+const struct float_kern float_kern_avx512 = {
+    FLOAT_BODY_TABLE, FLOAT_512_TABLE, FLOAT_512_ROWS,
+    .name = "avx512", .kb_chunk = 8,   .product_bf16 = product_bf16
+};

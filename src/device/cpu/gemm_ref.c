@@ -1,5 +1,5 @@
 /* The table in plain C: the definition of each kernel. */
-#include "device/cpu/winograd_body.h"
+#include "device/cpu/float_body.h"
 
 static inline const unsigned char *tile_row(const struct tiles *a, int r, int64_t kb)
 {
@@ -45,14 +45,10 @@ static void product_f32(float *c, int64_t ldc, const struct tiles *a, const unsi
         }
 }
 
-const struct float_kern float_kern_c = { FLOAT_BODY_TABLE,
-                                         FLOAT_BODY_PACKING,
-                                         WINOGRAD_BODY,
-                                         .winograd = true,
-                                         .name = "c",
-                                         .kb_chunk = 8,
-                                         .product_bf16 = product_bf16,
-                                         .product_f32 = product_f32 };
+const struct float_kern float_kern_c = {
+    FLOAT_BODY_TABLE, FLOAT_BODY_PACKING,           .name = "c",
+    .kb_chunk = 8,    .product_bf16 = product_bf16, .product_f32 = product_f32
+};
 
 const struct float_kern *float_kern_pick(unsigned isa)
 {

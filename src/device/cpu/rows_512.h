@@ -136,47 +136,6 @@ static void store_far(float *y, const float *v, const float *bias, int n)
     for (; i < n; i++) y[i] = v[i] + bias[i];
 }
 
-static void map_pixel(float *y, const float *x, int64_t n, const struct row_map *map)
-{
-    for (int64_t i = 0; i < n; i += 32) {
-        const uint32_t m = n - i >= 32 ? 0xffffffffu : (1u << (n - i)) - 1;
-        fetch_row(x + i);
-        _mm512_storeu_ps(y + i, map_16(x, i, (__mmask16)m, map));
-        _mm512_storeu_ps(y + i + 16, map_16(x, i + 16, (__mmask16)(m >> 16), map));
-    }
-}
-
-/* One of the four rows of factors: two rows of pixels added or subtracted, then the columns. */
-INLINE void winograd_row(unsigned char *dst, size_t factor, const float *a, const float *b, int64_t ld,
-                         const bool minus)
-{
-    __m512 c[4][2];
-    for (int j = 0; j < 4; j++)
-        for (int h = 0; h < 2; h++) {
-            const __m512 u = _mm512_loadu_ps(a + j * ld + h * 16), v = _mm512_loadu_ps(b + j * ld + h * 16);
-            c[j][h] = minus ? _mm512_sub_ps(u, v) : _mm512_add_ps(u, v);
-        }
-    _mm512_storeu_si512(dst, to_bf16(_mm512_sub_ps(c[0][0], c[2][0]), _mm512_sub_ps(c[0][1], c[2][1])));
-    _mm512_storeu_si512(dst + factor,
-                        to_bf16(_mm512_add_ps(c[1][0], c[2][0]), _mm512_add_ps(c[1][1], c[2][1])));
-    _mm512_storeu_si512(dst + 2 * factor,
-                        to_bf16(_mm512_sub_ps(c[2][0], c[1][0]), _mm512_sub_ps(c[2][1], c[1][1])));
-    _mm512_storeu_si512(dst + 3 * factor,
-                        to_bf16(_mm512_sub_ps(c[1][0], c[3][0]), _mm512_sub_ps(c[1][1], c[3][1])));
-}
-
-static void winograd_in(unsigned char *dst, size_t factor, const float *const row[4], int64_t ld, int64_t n)
-{
-    for (int64_t i = 0; i < n; i += 32, dst += TILE_BYTES) {
-        winograd_row(dst, factor, row[0] + i, row[2] + i, ld, true);
-        winograd_row(dst + 4 * factor, factor, row[1] + i, row[2] + i, ld, false);
-        winograd_row(dst + 8 * factor, factor, row[2] + i, row[1] + i, ld, true);
-        winograd_row(dst + 12 * factor, factor, row[1] + i, row[3] + i, ld, true);
-    }
-}
-
-#define FLOAT_512_ROWS                                                                                       \
-    .store_far = store_far, .pack_row_bf16 = pack_row_bf16, .softmax_bf16 = softmax_bf16,                    \
-    .map_pixel = map_pixel, .winograd_in = winograd_in, .winograd_out = body_winograd_out
+#define FLOAT_512_ROWS .store_far = store_far, .pack_row_bf16 = pack_row_bf16, .softmax_bf16 = softmax_bf16
 
 #endif
