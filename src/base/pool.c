@@ -17,8 +17,8 @@
 #define SPIN_YIELD 1000
 
 /* What an image may use of the pool after each time that others cut into its work: this share of what they took, at most so long.
- * A share of 0.3 and the changes of hands keep a stream's tokens within 1.5 times their distance (docs/benchmarks.md has the figure). */
-#define IMAGE_SHARE 0.3
+ * A share of 0.1 and the changes of hands keep a stream's tokens within 1.5 times their distance (docs/benchmarks.md has the figure). */
+#define IMAGE_SHARE 0.1
 #define IMAGE_SHARE_MOST 0.05 /* seconds */
 
 /* The jobs of one owner, one at a time. */

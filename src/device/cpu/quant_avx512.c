@@ -64,12 +64,11 @@ INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const en
     /* Where the second group follows the first, what comes next for either lies behind both. */
     const size_t size = (size_t)((n_blocks + per - 1) / per) * (scale_bytes + (size_t)per * plane_bytes);
     const size_t skip = G == 2 && group[1] == group[0] + size ? size : 0;
-    const unsigned char *const near_end = group[0] + size - AHEAD;
     __m512 sum[2 * COLS];
     UNROLL for (int i = 0; i < G * P; i++) sum[i] = _mm512_setzero_ps();
     for (int64_t b0 = 0; b0 < n_blocks; b0 += per) {
         __m512 d_all[2], m_all[2];
-        const size_t ahead = AHEAD + (planes[0] < near_end ? 0 : skip);
+        const size_t ahead = AHEAD + ((size_t)(planes[0] - group[0]) + AHEAD < size ? 0 : skip);
         UNROLL for (int g = 0; g < G; g++)
         {
             s[g] = planes[g];
