@@ -3,6 +3,15 @@
 #ifndef HEARTH_DEVICE_CPU_ROWS_512_H
 #define HEARTH_DEVICE_CPU_ROWS_512_H
 
+/* The lower four terms of Taylor's polynomial of 2^r, below p of the fifth and higher ones. */
+INLINE __m512 exp2_low(__m512 p, __m512 r)
+{
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.55041087e-2f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.40226507e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.93147181e-1f));
+    return _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+}
+
 /* 2^r for |r| <= 1/2 times 2^n: Taylor's polynomial, within 3e-6; 0 where u = r + n < -126. For u <= 0. */
 INLINE __m512 exp2_16(__m512 u)
 {
@@ -10,10 +19,7 @@ INLINE __m512 exp2_16(__m512 u)
                  r = _mm512_sub_ps(u, n);
     __m512 p = _mm512_set1_ps(1.33335581e-3f);
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.61812911e-3f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.55041087e-2f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.40226507e-1f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.93147181e-1f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    p = exp2_low(p, r);
     return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(u, _mm512_set1_ps(-126.0f), _CMP_GE_OQ), p, n);
 }
 
@@ -41,10 +47,7 @@ INLINE __m512 silu_16(__m512 x)
     const __m512 n = _mm512_roundscale_ps(u, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
                  r = _mm512_sub_ps(u, n);
     __m512 p = _mm512_set1_ps(9.61812911e-3f);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.55041087e-2f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.40226507e-1f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.93147181e-1f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    p = exp2_low(p, r);
     return _mm512_mul_ps(x, _mm512_rcp14_ps(_mm512_add_ps(_mm512_set1_ps(1.0f), _mm512_scalef_ps(p, n))));
 }
 
