@@ -14,7 +14,8 @@ static bool map_fd(struct filemap *m, int fd, const char *path, struct err *e)
     if (!S_ISREG(st.st_mode)) return err_set(e, ERR_IO, "cannot read %s: not a regular file", path);
     if (st.st_size == 0) return err_set(e, ERR_FORMAT, "%s is empty", path);
     void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (p == MAP_FAILED) return err_set(e, ERR_IO, "cannot map %s: %s", path, strerror(errno));
+    if (p == MAP_FAILED)
+        return err_set(e, errno == ENOMEM ? ERR_NOMEM : ERR_IO, "cannot map %s: %s", path, strerror(errno));
     m->data = p;
     m->size = (size_t)st.st_size;
     return true;

@@ -2,7 +2,15 @@
 
 #include <string.h>
 
+#include "format/name_table.h"
+
 #define MAX_DEPTH 64
+
+/* Without a pool a string is checked and not kept. */
+static void put(struct json_scan *s, unsigned c)
+{
+    if (s->pool) *s->pool++ = (char)c;
+}
 
 static void skip_space(struct json_scan *s)
 {
@@ -55,19 +63,19 @@ static bool unicode_escape(struct json_scan *s)
         c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
     }
     if (c < 0x80) {
-        *s->pool++ = (char)c;
+        put(s, c);
     } else if (c < 0x800) {
-        *s->pool++ = (char)(0xc0 | c >> 6);
-        *s->pool++ = (char)(0x80 | (c & 63));
+        put(s, 0xc0 | c >> 6);
+        put(s, 0x80 | (c & 63));
     } else if (c < 0x10000) {
-        *s->pool++ = (char)(0xe0 | c >> 12);
-        *s->pool++ = (char)(0x80 | (c >> 6 & 63));
-        *s->pool++ = (char)(0x80 | (c & 63));
+        put(s, 0xe0 | c >> 12);
+        put(s, 0x80 | (c >> 6 & 63));
+        put(s, 0x80 | (c & 63));
     } else {
-        *s->pool++ = (char)(0xf0 | c >> 18);
-        *s->pool++ = (char)(0x80 | (c >> 12 & 63));
-        *s->pool++ = (char)(0x80 | (c >> 6 & 63));
-        *s->pool++ = (char)(0x80 | (c & 63));
+        put(s, 0xf0 | c >> 18);
+        put(s, 0x80 | (c >> 12 & 63));
+        put(s, 0x80 | (c >> 6 & 63));
+        put(s, 0x80 | (c & 63));
     }
     return true;
 }
@@ -80,7 +88,7 @@ static bool escape(struct json_scan *s)
     if (c == 'u') return unicode_escape(s);
     const char *at = c ? strchr(from, c) : NULL;
     if (!at) return false;
-    *s->pool++ = to[at - from];
+    put(s, (unsigned char)to[at - from]);
     return true;
 }
 
@@ -92,13 +100,13 @@ bool json_scan_string(struct json_scan *s, char **out, size_t *len)
         char c = *s->p++;
         if (c == '"') {
             *len = (size_t)(s->pool - start);
-            *s->pool++ = '\0'; /* the two quotes made room */
+            put(s, '\0'); /* the two quotes made room */
             *out = start;
             return true;
         }
         if ((unsigned char)c < 0x20) return false;
         if (c != '\\') {
-            *s->pool++ = c;
+            put(s, (unsigned char)c);
         } else if (!escape(s)) {
             return false;
         }
@@ -157,10 +165,11 @@ static bool skip_word(struct json_scan *s, const char *word)
 
 static bool skip_string(struct json_scan *s)
 {
-    char *start = s->pool, *text;
+    char *pool = s->pool, *text;
     size_t len;
+    s->pool = NULL;
     bool ok = json_scan_string(s, &text, &len);
-    s->pool = start;
+    s->pool = pool;
     return ok;
 }
 
@@ -189,11 +198,19 @@ static bool skip_value(struct json_scan *s, int depth)
     case 't': return skip_word(s, "true");
     case 'f': return skip_word(s, "false");
     case 'n': return skip_word(s, "null");
-    default: return skip_number(s);
+    case 'N': return s->python && skip_word(s, "NaN");
+    case 'I': return s->python && skip_word(s, "Infinity");
+    default: return (s->python && skip_word(s, "-Infinity")) || skip_number(s);
     }
 }
 
 bool json_scan_skip(struct json_scan *s) { return skip_value(s, 0); }
+
+bool json_scan_valid(const char *text, size_t len)
+{
+    struct json_scan s = { .p = text, .end = text + len };
+    return utf8_is_valid(text, len) && json_scan_skip(&s) && json_scan_end(&s);
+}
 
 bool json_scan_key(struct json_scan *s, bool *first, bool *more, char **key, size_t *len)
 {

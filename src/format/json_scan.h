@@ -14,7 +14,9 @@
 struct json_scan {
     const char *p, *end;
     char *
-        pool; /* room for as many bytes as were left at p at the start: no string decodes to more than its text */
+        pool; /* room for as many bytes as were left at p at the start: no string decodes to more than its text. NULL
+                 * where strings are skipped only. */
+    bool python; /* json_scan_skip() passes over NaN, Infinity and -Infinity too */
 };
 
 /* A string, decoded and NUL-terminated in the pool. Refused: control characters, lone surrogates, and U+0000, which a C
@@ -24,6 +26,8 @@ bool json_scan_u64(struct json_scan *s, uint64_t *out); /* digits only: no sign,
 bool json_scan_char(struct json_scan *s, char c);       /* this structural character, if it is next */
 bool json_scan_skip(struct json_scan *s);               /* any value, at most 64 deep */
 bool json_scan_end(struct json_scan *s);                /* nothing but white space is left */
+/* Is the whole text one value? Takes no memory. */
+bool json_scan_valid(const char *text, size_t len);
 
 /* `{` has been consumed: the next key and its colon. *more is false, and nothing else written, at `}`.
  * Start with *first true. */

@@ -125,7 +125,7 @@ static bool parse_index(struct shards *s, const struct filemap *m, struct err *e
     if (!s->pool || !name_table_init(&names, MAX_SHARDS))
         return err_set(e, ERR_NOMEM, "no memory to read it");
 
-    struct json_scan js = { .p = text, .end = text + m->size, .pool = s->pool };
+    struct json_scan js = { .p = text, .end = text + m->size, .pool = s->pool, .python = true };
     bool ok = json_scan_char(&js, '{') || err_set(e, ERR_FORMAT, "not a JSON object");
     bool more = ok, found = false;
     for (bool first = true; ok && more;) {

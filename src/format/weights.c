@@ -1,18 +1,15 @@
 #include "format/weights.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "format/filemap.h"
 #include "format/gguf.h"
+#include "format/json_read.h"
 #include "format/safetensors.h"
 #include "format/shards.h"
-
-#define MAX_CONFIG_BYTES (16u << 20)
 
 /* One file. Exactly one of gguf and st is set once it is parsed. */
 struct part {
@@ -142,26 +139,10 @@ static bool read_config(struct weights *w, struct err *e)
     char *path;
     if (asprintf(&path, "%sconfig.json", w->files.dir) < 0)
         return err_set(e, ERR_NOMEM, "no memory for a path");
-    struct filemap m = { 0 };
-    bool present = access(path, F_OK) == 0;
-    bool ok = !present || filemap_open(&m, path, e);
+    struct err why = { 0 };
+    bool ok = json_read_file(&w->config, path, &why);
     free(path);
-    if (!present || !ok) return ok;
-    if (m.size > MAX_CONFIG_BYTES) {
-        ok = err_set(e, ERR_LIMIT, "config.json: %zu bytes, more than the limit of %u", m.size,
-                     MAX_CONFIG_BYTES);
-    } else {
-        json_error_t je;
-        w->config = json_loadb((const char *)m.data, m.size, 0, &je);
-        ok = json_is_object(w->config);
-        if (!w->config) {
-            err_set(e, ERR_FORMAT, "config.json: line %d: %s", je.line, je.text);
-        } else if (!ok) {
-            err_set(e, ERR_FORMAT, "config.json: expected an object");
-        }
-    }
-    filemap_close(&m);
-    return ok;
+    return ok || why.code == ERR_NOT_FOUND || err_set(e, why.code, "%s", why.msg);
 }
 
 bool weights_open(struct weights **out, const char *path, struct err *e)

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "format/json_read.h"
 #include "http/json_out.h"
 
 /* Depth and number of values, by the structural bytes outside strings. Not a validator: the parser is. */
@@ -44,8 +45,7 @@ bool json_in_parse(const char *s, size_t len, const struct json_limits *l, json_
     if (!within_limits(s, len, l, f)) return false;
     json_t *v = json_loadb(s, len, JSON_REJECT_DUPLICATES, &je);
     if (!v) {
-        if (json_error_code(&je) == json_error_out_of_memory)
-            return err_set(&f->err, ERR_NOMEM, "out of memory");
+        if (json_read_no_memory(&je, s, len, &f->err)) return false;
         if (json_error_code(&je) == json_error_null_character)
             return err_set(
                 &f->err, ERR_REQUEST,

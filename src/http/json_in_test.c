@@ -23,6 +23,25 @@ static bool parses(const char *s, size_t len, struct fault *f)
     return ok;
 }
 
+static int left; /* allocations before the next one fails; this is a program of one thread */
+static void *failing_malloc(size_t n) { return left-- == 0 ? NULL : malloc(n); }
+
+static void test_no_memory_is_no_fault_of_the_body(void **state)
+{
+    (void)state;
+    const char *body = "{\"messages\": [{\"role\": \"user\", \"content\": \"h\\u00e9llo\"}], \"n\": 1}";
+    json_set_alloc_funcs(failing_malloc, free);
+    bool done = false;
+    for (int n = 0; n < 1000 && !done; n++) {
+        struct fault f = { 0 };
+        left = n;
+        done = parses(body, strlen(body), &f);
+        if (!done && f.err.code != ERR_NOMEM) fail_msg("allocation %d failed: %s", n, f.err.msg);
+    }
+    json_set_alloc_funcs(malloc, free);
+    assert_true(done);
+}
+
 static void test_bodies(void **state)
 {
     (void)state;
@@ -37,6 +56,8 @@ static void test_bodies(void **state)
         { "", "no body" },
         { "[]", "must be a JSON object" },
         { "{", "not valid JSON" },
+        { "5", "not valid JSON" },
+        { " \"text\"", "not valid JSON" },
         { "{\"a\":1,}", "not valid JSON" },
         { "{\"a\":1,\"a\":2}", "duplicate" },
         { "{\"a\":NaN}", "not valid JSON" },
@@ -128,8 +149,9 @@ static void test_numbers_out(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_bodies), cmocka_unit_test(test_values),
-                                        cmocka_unit_test(test_strings_out),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_bodies),
+                                        cmocka_unit_test(test_no_memory_is_no_fault_of_the_body),
+                                        cmocka_unit_test(test_values), cmocka_unit_test(test_strings_out),
                                         cmocka_unit_test(test_numbers_out) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

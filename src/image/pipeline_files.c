@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "format/json_read.h"
 #include "image/pipeline.h"
 #include "text/tokenizer_config.h"
 
@@ -71,6 +72,14 @@ static bool as_published(const json_t *config, const char *dir, struct err *e)
                    dir, method ? method : "(no quant_method)");
 }
 
+/* A file that a component cannot do without. */
+static bool read_config(const char *path, json_t **out, struct err *e)
+{
+    if (json_read_file(out, path, e)) return true;
+    if (e->code == ERR_NOT_FOUND) e->code = ERR_FORMAT; /* the model is there, though not whole */
+    return false;
+}
+
 /* A component's weights. Half precision is preferred where both are there: the arithmetic is no coarser for it. */
 static bool open_component(struct pipeline *p, const char *dir, const char *name, struct weights **w,
                            json_t **config, struct err *e)
@@ -100,10 +109,7 @@ static bool open_component(struct pipeline *p, const char *dir, const char *name
             "fetch or convert them as .safetensors",
             folder.s);
     }
-    json_error_t je;
-    struct path json = path_of("%s/config.json", folder.s);
-    *config = json_load_file(json.s, JSON_REJECT_DUPLICATES, &je);
-    if (!*config) return err_set(e, ERR_FORMAT, "%s: %s", json.s, je.text);
+    if (!read_config(path_of("%s/config.json", folder.s).s, config, e)) return false;
     if (as_published(*config, folder.s, e) && open_file(p, file.s, w, e)) return true;
     json_decref(*config);
     *config = NULL;
@@ -255,10 +261,9 @@ static bool load_folder(struct pipeline *p, const char *dir, const json_t *index
 {
     if (!recognise_folder(p, dir, index, e)) return false;
     bool flux = p->kind == &pipeline_flux;
-    json_error_t je;
     struct path file = path_of("%s/scheduler/scheduler_config.json", dir);
-    json_t *config = json_load_file(file.s, JSON_REJECT_DUPLICATES, &je);
-    if (!config) return err_set(e, ERR_FORMAT, "%s: %s", file.s, je.text);
+    json_t *config;
+    if (!read_config(file.s, &config, e)) return false;
     bool ok = schedule_config_from_json(&p->schedule, config, e) || err_wrap(e, "%s", file.s);
     json_decref(config);
     p->zero_empty_negative = !json_is_false(json_object_get(index, "force_zeros_for_empty_prompt"));

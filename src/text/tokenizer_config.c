@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "format/json_read.h"
+
 static bool path_of(char *path, size_t size, const char *dir, const char *name, struct err *e)
 {
     int n = snprintf(path, size, "%s/%s", dir, name);
@@ -17,9 +19,7 @@ bool config_read(const char *dir, const char *name, json_t **out, struct err *e)
     *out = NULL;
     if (!path_of(path, sizeof path, dir, name, e)) return false;
     if (access(path, F_OK) != 0) return true;
-    json_error_t why;
-    *out = json_load_file(path, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &why);
-    return *out || err_set(e, ERR_FORMAT, "%s: line %d: %s", path, why.line, why.text);
+    return json_read_file(out, path, e);
 }
 
 bool config_map(const char *dir, const char *name, struct filemap *m, bool *found, struct err *e)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/json_read.h"
 #include "format/json_scan.h"
 #include "text/tokenizer_vocab.h"
 #include "text/unicode.h"
@@ -65,9 +66,10 @@ static json_t *tree(struct json_scan *s, const char *name, struct err *e)
     skip_space(s);
     const char *start = s->p;
     json_error_t why;
-    json_t *v = NULL;
-    if (json_scan_skip(s)) v = json_loadb(start, (size_t)(s->p - start), JSON_DECODE_ANY, &why);
-    if (!v) bad(e, name);
+    if (!json_scan_skip(s)) return bad(e, name), NULL;
+    const size_t len = (size_t)(s->p - start);
+    json_t *v = json_loadb(start, len, JSON_DECODE_ANY, &why);
+    if (!v && !json_read_no_memory(&why, start, len, e)) bad(e, name);
     return v;
 }
 
@@ -171,7 +173,7 @@ static bool begin(struct tokenizer_file *f, int which, const char *text, size_t 
     if (which == 0) f->max_id = -1;
     f->pool[which] = malloc(len + 1);
     if (!f->pool[which]) return err_set(e, ERR_NOMEM, "no memory to read %zu bytes", len);
-    *s = (struct json_scan){ text, text + len, f->pool[which] };
+    *s = (struct json_scan){ .p = text, .end = text + len, .pool = f->pool[which] };
     return true;
 }
 
