@@ -47,7 +47,7 @@ OBJ = $(patsubst src/%.c,$(B)/%.o,$(1))
 .DEFAULT_GOAL := all
 all: $(B)/hearth  ## build build/release/hearth (MODE=asan or tsan for the checked builds)
 
-# Only these files may use these instructions; cpu.c decides at start whether to call them (device/cpu/isa.h).
+# Only these files may use these instructions; cpu.c decides at start whether to call them (base/isa.h).
 # In the checked builds with less effort: undefined-behaviour checks in unrolled vectors take minutes to compile.
 KERNEL_release := -O3
 KERNEL_asan    := -O1 -fno-sanitize=undefined

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "device/cpu/isa.h"
+#include "base/isa.h"
 #include "device/device.h"
 #include "machine.h"
 
@@ -200,7 +200,7 @@ int main(int argc, char **argv)
     check(pool_new(&b.pool, n_threads, &e), &e);
     check(device_cpu_open(&b.d, b.pool, mask, &e), &e);
     const struct machine_peaks peaks = machine_peaks_measure(b.pool);
-    const unsigned isa = isa_detect() & mask;
+    const unsigned isa = device_isa(b.d);
     b.ceiling = isa & ISA_AMX ? peaks.bf16_amx : isa & ISA_AVX512BF16 ? peaks.bf16 : peaks.f32;
     printf("{\"device\":\"%s\",\"bf16_ceiling_gops\":%.1f}\n", device_name(b.d), b.ceiling * 1e-9);
 

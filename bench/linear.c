@@ -10,7 +10,7 @@
 
 #include "base/mem.h"
 #include "base/pool.h"
-#include "device/cpu/isa.h"
+#include "base/isa.h"
 #include "device/device.h"
 #include "machine.h"
 

@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "base/mem.h"
-#include "device/cpu/isa.h"
+#include "base/isa.h"
 
 double machine_seconds(struct pool *pool)
 {

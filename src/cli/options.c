@@ -386,6 +386,10 @@ int options_parse(struct options *o, enum command_bit command, int argc, char **
         if (c) print_help(c, command);
         return 0;
     }
+    if (*o->isa && setenv("HEARTH_ISA", o->isa, 1)) { /* before there are threads, see base/isa.h */
+        fprintf(stderr, "hearth %s: out of memory\n", argv[0]);
+        return 2;
+    }
     for (int i = 0; i < 4; i++)
         if (!strcmp(o->log_level, levels[i])) log_set_level((enum log_level)i);
     return -1;

@@ -2,7 +2,8 @@
  *
  * The table in options_table.c feeds the configuration file (YAML), the environment (HEARTH_NAME), the flags (--name), --help and the
  * page docs/options.md. Precedence: flags, then environment, then file, then default. A name that does not exist is an error
- * that says which one was probably meant. After options_parse() the struct is constant; nothing else reads the environment.
+ * that says which one was probably meant. After options_parse() the struct is constant; nothing else reads the environment, but
+ * isa_choose() the largest instruction set (base/isa.h), which options_parse() leaves there.
  *
  * Ownership  strings and lists live until options_free(). */
 #ifndef HEARTH_CLI_OPTIONS_H
@@ -26,6 +27,7 @@ struct options {
     char *models_dir; /* where installed models lie */
     char *catalog;    /* a models.yaml of one's own, or "" for the embedded one */
     char *log_level;  /* error, warn, info, debug */
+    char *isa;        /* the largest instruction set to use, or "" */
     int64_t threads;  /* compute threads; 0: one for each core */
 
     /* models */

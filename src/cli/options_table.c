@@ -21,6 +21,8 @@ const struct option_spec options_table[] = {
       "what is logged to standard error" },
     { "threads", OPT_INT, F(threads), "0", 0, 1024, RUNS | CMD_IMAGE, "N",
       "compute threads; 0: one for each core" },
+    { "isa", OPT_STR, F(isa), "", 0, 0, RUNS | CMD_IMAGE, "plain|avx2|avxvnni|avx512|avx512bf16|amx",
+      "the largest instruction set to use; default: all that this machine has" },
 
     { "ctx", OPT_INT, F(n_ctx), "0", 0, 1 << 24, LOADS, "TOKENS",
       "tokens a sequence may hold; 0: the model's own, at most 8192" },

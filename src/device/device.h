@@ -22,10 +22,12 @@
 
 struct device;
 
-/* isa_mask restricts the instruction sets (bits of enum isa in device/cpu/isa.h); ~0u: all that the machine has. */
+/* isa_mask restricts the instruction sets (bits of enum isa in base/isa.h); ~0u: all that isa_choose() finds. */
 bool device_cpu_open(struct device **out, struct pool *pool, unsigned isa_mask, struct err *e);
 void device_close(struct device *d);
 struct pool *device_pool(struct device *d);
+/* The instruction sets in use, for passes over its results that are not operations of the device. */
+unsigned device_isa(const struct device *d);
 const char *device_name(const struct device *d); /* "cpu avx512vnni bf16, 2 threads" */
 
 /* ---- linear layers ---------------------------------------------------------------------------------------- */

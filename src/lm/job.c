@@ -60,7 +60,7 @@ static bool copy_request(struct lm_job *j, const struct lm_request *r)
 }
 
 static bool make_seq(struct lm_job *j, int choice, const struct lm_request *r, const struct tokenizer *tok,
-                     int n_vocab, struct err *e)
+                     int n_vocab, unsigned isa, struct err *e)
 {
     struct seq *s = &j->seq[choice];
     s->job = j;
@@ -74,13 +74,13 @@ static bool make_seq(struct lm_job *j, int choice, const struct lm_request *r, c
     memcpy(s->token, r->prompt, r->n_prompt * sizeof *s->token);
     struct sampler_params p = j->sampling;
     p.stream = (uint64_t)choice;
-    if (!sampler_new(&s->sampler, &p, n_vocab, e)) return false;
+    if (!sampler_new(&s->sampler, &p, n_vocab, isa, e)) return false;
     if (p.repetition_penalty != 1 && !sampler_prompt(s->sampler, r->prompt, r->n_prompt, e)) return false;
     return detok_new(&s->detok, tok, (const char *const *)j->stop, j->n_stop, false, e);
 }
 
 bool job_new(struct lm_job **out, const struct lm_request *r, const struct tokenizer *tok, int n_ctx,
-             int n_vocab, void (*notify)(void *), void *arg, struct err *e)
+             int n_vocab, unsigned isa, void (*notify)(void *), void *arg, struct err *e)
 {
     if (!check(r, n_ctx, n_vocab, e)) return false;
     struct lm_job *j = calloc(1, sizeof *j);
@@ -100,7 +100,7 @@ bool job_new(struct lm_job **out, const struct lm_request *r, const struct token
     j->seq = calloc((size_t)r->n, sizeof *j->seq);
     bool ok = j->seq && copy_request(j, r);
     if (!ok) err_set(e, ERR_NOMEM, "no memory for a request");
-    for (int c = 0; ok && c < r->n; c++) ok = make_seq(j, c, r, tok, n_vocab, e);
+    for (int c = 0; ok && c < r->n; c++) ok = make_seq(j, c, r, tok, n_vocab, isa, e);
     if (!ok) {
         job_unref(j);
         return false;

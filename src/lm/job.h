@@ -78,9 +78,9 @@ struct lm_job {
     bool closed;             /* the final event has been taken */
 };
 
-/* Copies the request and makes samplers and text streams; nothing is queued yet. */
+/* Copies the request and makes samplers (for instruction sets `isa`) and text streams; nothing is queued yet. */
 bool job_new(struct lm_job **out, const struct lm_request *r, const struct tokenizer *tok, int n_ctx,
-             int n_vocab, void (*notify)(void *), void *arg, struct err *e);
+             int n_vocab, unsigned isa, void (*notify)(void *), void *arg, struct err *e);
 void job_unref(struct lm_job *j);
 
 /* A sampled token of the sequence: text that may be shown goes out. true: a stop string was completed. */

@@ -220,7 +220,8 @@ bool lm_submit(struct lm *m, const struct lm_request *r, void (*notify)(void *ar
                struct lm_job **out, struct err *e)
 {
     struct lm_job *j;
-    if (!job_new(&j, r, m->tok, m->info.n_ctx, m->shape.n_vocab, notify, arg, e)) return false;
+    if (!job_new(&j, r, m->tok, m->info.n_ctx, m->shape.n_vocab, device_isa(m->dev), notify, arg, e))
+        return false;
     if (!scheduler_submit(m->sched, j, e)) {
         job_unref(j);
         return false;
@@ -258,7 +259,8 @@ bool lm_logits(struct lm *m, const int32_t *ids, int n, float *logits, struct er
         .sampling = { .top_p = 1, .typical_p = 1, .repetition_penalty = 1, .n_top_logprobs = -1 }
     };
     struct lm_job *j;
-    if (!job_new(&j, &r, m->tok, m->info.n_ctx, m->shape.n_vocab, NULL, NULL, e)) return false;
+    if (!job_new(&j, &r, m->tok, m->info.n_ctx, m->shape.n_vocab, device_isa(m->dev), NULL, NULL, e))
+        return false;
     j->raw_logits = logits;
     bool ok = scheduler_submit(m->sched, j, e);
     struct lm_event ev;

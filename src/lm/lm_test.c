@@ -462,7 +462,7 @@ static void test_echo_scores_the_prompt(void **state)
             assert_true(ev.tokens[i].from_prompt);
             if (seen == 0) continue;
             struct pick p;
-            sampler_score(logits + (size_t)(seen - 1) * (size_t)n_vocab,
+            sampler_score(0, logits + (size_t)(seen - 1) * (size_t)n_vocab,
                           tokenizer_n_vocab(lm_tokenizer(g.lm)), prompt[seen], 3, &p);
             assert_true(p.logprob == ev.tokens[i].pick.logprob);
         }

@@ -344,7 +344,7 @@ static void score_prompt(struct scheduler *s, const struct piece *p)
             for (int r = 0; r < n; r++) {
                 const int i = pos + r + 1;
                 if (i >= j->score_from && i < j->n_prompt)
-                    sampler_score(s->logits + (size_t)r * n_vocab, n_valid, q->token[i],
+                    sampler_score(device_isa(s->c.dev), s->logits + (size_t)r * n_vocab, n_valid, q->token[i],
                                   j->sampling.n_top_logprobs, &j->echo_token[i - j->echo_from].pick);
             }
         }

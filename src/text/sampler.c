@@ -54,7 +54,8 @@ static bool penalises(const struct sampler_params *p)
 
 static bool is_typical(const struct sampler_params *p) { return p->typical_p < 1.0f && p->typical_p > 0.0f; }
 
-bool sampler_new(struct sampler **out, const struct sampler_params *p, int32_t n_vocab, struct err *e)
+bool sampler_new(struct sampler **out, const struct sampler_params *p, int32_t n_vocab, unsigned isa,
+                 struct err *e)
 {
     if (n_vocab < 1) return err_set(e, ERR_REQUEST, "sampler: the vocabulary is empty");
     if (!(p->temperature >= 0) || !isfinite(p->temperature) || !(p->repetition_penalty > 0) ||
@@ -67,7 +68,7 @@ bool sampler_new(struct sampler **out, const struct sampler_params *p, int32_t n
     if (!s) return err_set(e, ERR_NOMEM, "sampler: out of memory");
     s->p = *p;
     if (s->p.n_top_logprobs > SAMPLER_MAX_TOP) s->p.n_top_logprobs = SAMPLER_MAX_TOP;
-    s->k = sampler_kern_best();
+    s->k = sampler_kern_pick(isa);
     s->n_vocab = n_vocab;
     s->mu = 2 * p->mirostat_target;
     s->idx = malloc((size_t)n_vocab * sizeof *s->idx);
@@ -398,9 +399,10 @@ void sampler_pick(struct sampler *s, float *logits, int32_t n_valid, const uint3
     }
 }
 
-void sampler_score(const float *logits, int32_t n_valid, int32_t id, int n_top, struct pick *out)
+void sampler_score(unsigned isa, const float *logits, int32_t n_valid, int32_t id, int n_top,
+                   struct pick *out)
 {
-    const struct sampler_kern *k = sampler_kern_best();
+    const struct sampler_kern *k = sampler_kern_pick(isa);
     *out = (struct pick){ .id = id, .logprob = -INFINITY };
     if (n_valid < 1) return;
     const size_t n = (size_t)n_valid;

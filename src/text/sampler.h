@@ -46,7 +46,9 @@ struct pick {
 };
 
 struct sampler;
-bool sampler_new(struct sampler **out, const struct sampler_params *p, int32_t n_vocab, struct err *e);
+/* isa: the instruction sets to use (base/isa.h); the draws are the same with any. */
+bool sampler_new(struct sampler **out, const struct sampler_params *p, int32_t n_vocab, unsigned isa,
+                 struct err *e);
 void sampler_free(struct sampler *s);
 /* Tokens of the prompt, for the repetition penalty. */
 bool sampler_prompt(struct sampler *s, const int32_t *ids, size_t n, struct err *e);
@@ -55,6 +57,7 @@ bool sampler_prompt(struct sampler *s, const int32_t *ids, size_t n, struct err 
 void sampler_pick(struct sampler *s, float *logits, int32_t n_valid, const uint32_t *allowed,
                   struct pick *out);
 /* log p of token `id` under these logits, unpenalised: for echo and scoring. */
-void sampler_score(const float *logits, int32_t n_valid, int32_t id, int n_top, struct pick *out);
+void sampler_score(unsigned isa, const float *logits, int32_t n_valid, int32_t id, int n_top,
+                   struct pick *out);
 
 #endif

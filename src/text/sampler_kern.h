@@ -40,7 +40,7 @@ extern const struct sampler_kern sampler_kern_avx2;
 extern const struct sampler_kern sampler_kern_avx512;
 #endif
 
-/* The best that this processor can run. */
-const struct sampler_kern *sampler_kern_best(void);
+/* The fastest for these instruction sets (bits of enum isa). */
+const struct sampler_kern *sampler_kern_pick(unsigned isa);
 
 #endif

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/isa.h"
 #include "base/rng.h"
 #include "text/sampler_kern.h"
 
@@ -18,11 +19,19 @@ static const struct sampler_params off = {
     .temperature = 1, .top_p = 1, .typical_p = 1, .repetition_penalty = 1, .n_top_logprobs = -1
 };
 
+static unsigned isa(void)
+{
+    unsigned sets;
+    struct err e;
+    if (!isa_choose(&sets, &e)) fail_msg("%s", e.msg);
+    return sets;
+}
+
 static struct sampler *make(struct sampler_params p, int n)
 {
     struct sampler *s;
     struct err e;
-    if (!sampler_new(&s, &p, n, &e)) fail_msg("%s", e.msg);
+    if (!sampler_new(&s, &p, n, isa(), &e)) fail_msg("%s", e.msg);
     return s;
 }
 
@@ -376,7 +385,7 @@ static void logprobs_do_not_depend_on_the_draw(void **state)
             memcpy(x, l, N * sizeof *l);
             struct pick out, score;
             sampler_pick(s, x, N, NULL, &out);
-            sampler_score(l, N, out.id, 20, &score);
+            sampler_score(isa(), l, N, out.id, 20, &score);
             assert_float_equal(out.logprob, score.logprob, 2e-5);
             assert_int_equal(out.n_top, 20);
             for (int k = 0; k < 20; k++) {
@@ -390,7 +399,7 @@ static void logprobs_do_not_depend_on_the_draw(void **state)
     double z = 0;
     for (int i = 0; i < N; i++) z += exp((double)l[i]);
     struct pick score;
-    sampler_score(l, N, 42, 0, &score);
+    sampler_score(isa(), l, N, 42, 0, &score);
     assert_float_equal(score.logprob, (double)l[42] - log(z), 1e-5);
     assert_int_equal(score.n_top, 0);
     free(l);
@@ -461,12 +470,12 @@ static void bad_parameters_are_refused(void **state)
     struct err e;
     struct sampler_params p = off;
     p.temperature = NAN;
-    assert_false(sampler_new(&s, &p, 10, &e));
+    assert_false(sampler_new(&s, &p, 10, 0, &e));
     p = off;
     p.repetition_penalty = 0;
-    assert_false(sampler_new(&s, &p, 10, &e));
+    assert_false(sampler_new(&s, &p, 10, 0, &e));
     p = off;
-    assert_false(sampler_new(&s, &p, 0, &e));
+    assert_false(sampler_new(&s, &p, 0, 0, &e));
 }
 
 /* Every variant gives the plain one's bits, ragged tails included; the plain one agrees with libm. */
@@ -476,9 +485,8 @@ static void variants_agree(void **state)
     const struct sampler_kern *k[3] = { &sampler_kern_plain };
     int n_k = 1;
 #if defined(__x86_64__)
-    const struct sampler_kern *best = sampler_kern_best();
-    if (best != &sampler_kern_plain) k[n_k++] = &sampler_kern_avx2;
-    if (best == &sampler_kern_avx512) k[n_k++] = best;
+    if (isa() & ISA_AVX2) k[n_k++] = &sampler_kern_avx2;
+    if (isa() & ISA_AVX512) k[n_k++] = &sampler_kern_avx512;
 #endif
     const size_t sizes[] = { 1, 7, 15, 16, 17, 63, 64, 100, 1023, 1024, 1025, 3000, 5555 };
     for (size_t z = 0; z < sizeof sizes / sizeof *sizes; z++) {

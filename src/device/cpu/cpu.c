@@ -36,7 +36,11 @@ bool device_cpu_open(struct device **out, struct pool *pool, unsigned isa_mask, 
     struct device *d = calloc(1, sizeof *d);
     if (!d) return err_set(e, ERR_NOMEM, "no memory for the device");
     d->pool = pool;
-    d->isa = isa_detect() & isa_mask;
+    if (!isa_choose(&d->isa, e)) {
+        free(d);
+        return false;
+    }
+    d->isa &= isa_mask;
     /* Every set builds on those below it: without one, those above it are out too. */
     if (!(d->isa & ISA_AVX2)) d->isa = 0;
     if (!(d->isa & ISA_AVX512)) d->isa &= ~(unsigned)(ISA_AVX512BF16 | ISA_AMX);
@@ -70,6 +74,7 @@ void device_close(struct device *d)
 
 struct pool *device_pool(struct device *d) { return d->pool; }
 const char *device_name(const struct device *d) { return d->name; }
+unsigned device_isa(const struct device *d) { return d->isa; }
 
 bool scratch_reserve(struct device *d, size_t shared_bytes, size_t thread_bytes, struct err *e)
 {

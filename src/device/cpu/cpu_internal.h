@@ -9,7 +9,7 @@
 #ifndef HEARTH_DEVICE_CPU_INTERNAL_H
 #define HEARTH_DEVICE_CPU_INTERNAL_H
 
-#include "device/cpu/isa.h"
+#include "base/isa.h"
 #include "device/device.h"
 
 struct quant_kern; /* quant.h: int8 products with quantised weights */

@@ -10,7 +10,7 @@
 
 #include "device/cpu/edge.h"
 #include "device/cpu/epilogue.h"
-#include "device/cpu/isa.h"
+#include "base/isa.h"
 #include "device/device.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))

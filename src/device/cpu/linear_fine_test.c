@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "device/cpu/isa.h"
+#include "base/isa.h"
 #include "device/device.h"
 
 enum { N_IN = 512, N_OUT = 75, N_ROWS = 37 };

@@ -11,7 +11,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "device/cpu/isa.h"
+#include "base/isa.h"
 #include "device/device.h"
 #include "format/quant.h"
 

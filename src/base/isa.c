@@ -1,6 +1,8 @@
-#include "device/cpu/isa.h"
+#include "base/isa.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -56,6 +58,42 @@ unsigned isa_detect(void)
 unsigned isa_detect(void) { return 0; }
 
 #endif
+
+const struct isa_level isa_level[ISA_LEVELS] = { { "plain", 0 },
+                                                 { "avx2", ISA_AVX2 },
+                                                 { "avxvnni", ISA_AVXVNNI },
+                                                 { "avx512", ISA_AVX512 },
+                                                 { "avx512bf16", ISA_AVX512BF16 },
+                                                 { "amx", ISA_AMX } };
+
+unsigned isa_mask(int level)
+{
+    unsigned mask = 0;
+    for (int i = 0; i <= level; i++) mask |= isa_level[i].bit;
+    return mask;
+}
+
+bool isa_choose(unsigned *isa, struct err *e)
+{
+    const char *name = getenv("HEARTH_ISA");
+    const unsigned has = isa_detect();
+    if (!name || !*name) {
+        *isa = has;
+        return true;
+    }
+    for (int i = 0; i < ISA_LEVELS; i++) {
+        if (strcmp(name, isa_level[i].name)) continue;
+        char sets[48];
+        isa_describe(has, sets, sizeof sets);
+        if ((has & isa_level[i].bit) != isa_level[i].bit)
+            return err_set(e, ERR_UNSUPPORTED,
+                           "HEARTH_ISA asks for %s, which this machine does not have: it has %s", name, sets);
+        *isa = has & isa_mask(i);
+        return true;
+    }
+    return err_set(e, ERR_REQUEST,
+                   "HEARTH_ISA is \"%s\": it must be plain, avx2, avxvnni, avx512, avx512bf16 or amx", name);
+}
 
 void isa_describe(unsigned isa, char *buf, size_t n)
 {
