@@ -149,7 +149,7 @@ static bool ask_local(struct talk *t, const json_t *messages, const char *prompt
         gen_request_free(&q);
         return err_set(e, ERR_NOMEM, "out of memory");
     }
-    bool ok = generation_start(t->registry, t->local, &q, wake, t, &g, &f), over = false;
+    bool ok = generation_start(t->registry, t->local, &q, stop, wake, t, &g, &f), over = false;
     if (!ok) *e = f.err;
     while (ok && !over) {
         struct lm_event ev;

@@ -107,6 +107,15 @@ bool exchange_continue(struct exchange *x, enum lane lane, void (*fn)(struct exc
     return false;
 }
 
+const atomic_bool *exchange_stop_flag(struct exchange *x, bool stream)
+{
+    pthread_mutex_lock(&x->lock);
+    x->plain = !stream;
+    if (x->gone || x->timed_out || (x->half_closed && !stream)) atomic_store(&x->stop, true);
+    pthread_mutex_unlock(&x->lock);
+    return &x->stop;
+}
+
 void exchange_wake(struct exchange *x)
 {
     pthread_mutex_lock(&x->lock);
@@ -132,6 +141,7 @@ void exchange_abandon(struct exchange *x, bool gone)
     pthread_mutex_lock(&x->lock);
     x->gone |= gone;
     x->timed_out |= !gone;
+    atomic_store(&x->stop, true);
     /* While a lane prepares the request there is nothing to cancel yet; exchange_run() sees the flags. */
     bool preparing = x->state == EXCHANGE_PREPARING;
     void *work = x->work;
@@ -145,6 +155,7 @@ void exchange_half_closed(struct exchange *x)
     pthread_mutex_lock(&x->lock);
     enum exchange_state s = x->state;
     x->half_closed = true;
+    if (s == EXCHANGE_PREPARING && x->plain) atomic_store(&x->stop, true);
     if (s == EXCHANGE_STREAMING) x->ping = true;
     pthread_mutex_unlock(&x->lock);
     if (s == EXCHANGE_STREAMING)

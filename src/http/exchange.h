@@ -95,6 +95,8 @@ struct exchange {
     bool gone;        /* the client left: nobody reads the reply */
     bool timed_out;   /* run_s is over, or the server stops */
     bool ping;        /* a comment is due */
+    bool plain;       /* a lane prepares a plain reply: a client that says nothing more has left */
+    atomic_bool stop; /* nobody waits for what a lane prepares: long work looks at it, without the lock */
     double last_write;
 
     struct watched watched;
@@ -115,6 +117,9 @@ void exchange_run(struct exchange *x, const struct work_ops *ops, void *work, bo
 
 /* The handler goes on as fn on another lane and returns at once, having called nothing else; x->scratch is kept for fn. False: no memory. */
 bool exchange_continue(struct exchange *x, enum lane lane, void (*fn)(struct exchange *x));
+
+/* Before long work on a lane: says what kind of reply it prepares, and returns the flag that ends it. The flag lives as long as x. */
+const atomic_bool *exchange_stop_flag(struct exchange *x, bool stream);
 
 /* Something arrived for x, or its handler is done: any thread. */
 void exchange_wake(struct exchange *x);

@@ -338,10 +338,16 @@ static void start(struct exchange *x)
         return;
     }
     t->n_choices = (int)n;
-    if (!generation_start(x->server->registry, m, &t->request.gen, on_event, x, &t->generation, &f)) {
+    if (!generation_start(x->server->registry, m, &t->request.gen, exchange_stop_flag(x, t->request.stream),
+                          on_event, x, &t->generation, &f)) {
         if (f.err.code == ERR_BUSY) log_info("%s: %s", x->id, f.err.msg);
+        enum fault_kind kind;
+        const char *why = f.err.code == ERR_CANCELLED ? early_end(x, t, &kind) : NULL;
+        if (why)
+            exchange_fault(x, kind, NULL, "%s", why);
+        else
+            exchange_fault_from(x, &f);
         work_free(t);
-        exchange_fault_from(x, &f);
         return;
     }
     wire_reply_init(&t->reply, &t->request, model_id(m), generation_tokenizer(t->generation));

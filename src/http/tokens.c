@@ -67,7 +67,8 @@ static bool flag(const json_t *body, const char *name, bool otherwise)
     return v && json_is_boolean(v) ? json_is_true(v) : otherwise;
 }
 
-static bool tokenize(const struct token_request *r, struct token_list *out, struct fault *f)
+static bool tokenize(struct exchange *x, const struct token_request *r, struct token_list *out,
+                     struct fault *f)
 {
     const json_t *messages = json_object_get(r->body, "messages"), *text = json_object_get(r->body, "prompt");
     if (!text) text = json_object_get(r->body, "content");
@@ -75,7 +76,8 @@ static bool tokenize(const struct token_request *r, struct token_list *out, stru
         struct gen_request q;
         struct fitted p;
         gen_request_init(&q);
-        bool ok = wire_messages(messages, &q.messages, f) && context_fit(r->lm, &q, 0, &p, f);
+        bool ok = wire_messages(messages, &q.messages, f) &&
+                  context_fit(r->lm, &q, 0, exchange_stop_flag(x, false), &p, f);
         if (ok) {
             *out = p.ids;
             p.ids = (struct token_list){ 0 };
@@ -99,7 +101,7 @@ void tokenize_post(struct exchange *x)
     struct token_request r;
     struct token_list ids = { 0 };
     if (!open_request(x, &r, tokenize_fields)) return;
-    if (tokenize(&r, &ids, &f)) {
+    if (tokenize(x, &r, &ids, &f)) {
         struct buf b = BUF_INIT(0);
         buf_printf(&b, "{\"count\":%zu,\"max_model_len\":%d,\"tokens\":[", ids.n, lm_info(r.lm)->n_ctx);
         for (size_t i = 0; i < ids.n; i++) buf_printf(&b, "%s%d", i ? "," : "", ids.id[i]);

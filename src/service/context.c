@@ -29,8 +29,8 @@ static void set_token(json_t *ctx, const char *name, const struct tokenizer *t, 
 
 /* Renders and tokenises the messages without those in [from, to). What transformers' apply_chat_template passes is passed here; the
  * template writes the beginning token itself, so none is added. */
-static bool render(const struct lm *lm, const struct gen_request *q, size_t from, size_t to,
-                   struct fitted *out, struct fault *f)
+static bool render(const struct lm *lm, const struct gen_request *q, const atomic_bool *cancel, size_t from,
+                   size_t to, struct fitted *out, struct fault *f)
 {
     const struct chat_template *t = lm_chat_template(lm);
     const struct tokenizer *tok = lm_tokenizer(lm);
@@ -52,9 +52,10 @@ static bool render(const struct lm *lm, const struct gen_request *q, size_t from
     set_token(ctx, "eos_token", tok, tokenizer_eos(tok));
 
     struct rendered r;
-    bool ok = chat_template_render(t, ctx, clock_unix_ms() / 1000, &r, &f->err);
+    const struct render_options options = { .now_unix = clock_unix_ms() / 1000, .cancel = cancel };
+    bool ok = chat_template_render(t, ctx, &options, &r, &f->err);
     json_decref(ctx);
-    if (!ok) return err_wrap(&f->err, "the model's chat template");
+    if (!ok) return f->err.code == ERR_CANCELLED ? false : err_wrap(&f->err, "the model's chat template");
     fitted_free(out);
     ok = tokenizer_encode(tok, r.text, r.len, q->unsafe_tokens ? NULL : r.data, true, 0, &out->ids, &f->err);
     out->text = r.text;
@@ -65,8 +66,8 @@ static bool render(const struct lm *lm, const struct gen_request *q, size_t from
 
 /* Leaves out the fewest oldest turns so that at most `limit` tokens remain. A turn is a user message with what answers it, so roles
  * keep alternating. System messages in front and the last turn always stay. */
-static bool drop_turns(const struct lm *lm, const struct gen_request *q, size_t limit, struct fitted *p,
-                       struct fault *f)
+static bool drop_turns(const struct lm *lm, const struct gen_request *q, const atomic_bool *cancel,
+                       size_t limit, struct fitted *p, struct fault *f)
 {
     size_t n = json_array_size(q->messages), head = 0, n_cuts = 0;
     size_t *cut = malloc((n + 1) * sizeof *cut);
@@ -81,13 +82,13 @@ static bool drop_turns(const struct lm *lm, const struct gen_request *q, size_t 
     size_t low = 0, high = n_cuts; /* cuts below low are too few; high fits, or is n_cuts */
     while (ok && low < high) {
         size_t mid = low + (high - low) / 2;
-        ok = render(lm, q, head, cut[mid], p, f);
+        ok = render(lm, q, cancel, head, cut[mid], p, f);
         if (p->ids.n <= limit)
             high = mid;
         else
             low = mid + 1;
     }
-    if (ok && n_cuts) ok = render(lm, q, head, cut[high < n_cuts ? high : n_cuts - 1], p, f);
+    if (ok && n_cuts) ok = render(lm, q, cancel, head, cut[high < n_cuts ? high : n_cuts - 1], p, f);
     free(cut);
     return ok;
 }
@@ -121,10 +122,10 @@ static bool fit_output(const struct gen_request *q, int n_ctx, struct fitted *p,
     return true;
 }
 
-static bool fit_chat(const struct lm *lm, const struct gen_request *q, int n_ctx, struct fitted *p,
-                     struct fault *f)
+static bool fit_chat(const struct lm *lm, const struct gen_request *q, const atomic_bool *cancel, int n_ctx,
+                     struct fitted *p, struct fault *f)
 {
-    if (!render(lm, q, 0, 0, p, f)) return false;
+    if (!render(lm, q, cancel, 0, 0, p, f)) return false;
     size_t limit = SIZE_MAX;
     if (q->prompt_truncate_len > 0) limit = (size_t)q->prompt_truncate_len;
     if (q->overflow == OVERFLOW_TRUNCATE) {
@@ -132,7 +133,7 @@ static bool fit_chat(const struct lm *lm, const struct gen_request *q, int n_ctx
         int64_t room = q->max_tokens > 0 && q->max_tokens < n_ctx / 4 ? q->max_tokens : n_ctx / 4;
         if ((size_t)(n_ctx - room) < limit) limit = (size_t)(n_ctx - room);
     }
-    if (p->ids.n > limit && !drop_turns(lm, q, limit, p, f)) return false;
+    if (p->ids.n > limit && !drop_turns(lm, q, cancel, limit, p, f)) return false;
     return fit_output(q, n_ctx, p, f);
 }
 
@@ -169,13 +170,14 @@ static bool fit_completion(const struct lm *lm, const struct gen_request *q, con
     return fit_output(q, n_ctx, p, f);
 }
 
-bool context_fit(const struct lm *lm, const struct gen_request *q, int i, struct fitted *out, struct fault *f)
+bool context_fit(const struct lm *lm, const struct gen_request *q, int i, const atomic_bool *cancel,
+                 struct fitted *out, struct fault *f)
 {
     struct fitted p = { 0 };
     int n_ctx = lm_info(lm)->n_ctx;
     f->param = NULL;
-    bool ok =
-        q->messages ? fit_chat(lm, q, n_ctx, &p, f) : fit_completion(lm, q, &q->prompts[i], n_ctx, &p, f);
+    bool ok = q->messages ? fit_chat(lm, q, cancel, n_ctx, &p, f)
+                          : fit_completion(lm, q, &q->prompts[i], n_ctx, &p, f);
     if (ok) {
         f->param = NULL;
         *out = p;

@@ -2,6 +2,8 @@
 #ifndef HEARTH_SERVICE_CONTEXT_H
 #define HEARTH_SERVICE_CONTEXT_H
 
+#include <stdatomic.h>
+
 #include "lm/lm.h"
 #include "service/request.h"
 
@@ -12,9 +14,10 @@ struct fitted {
     int max_tokens; /* per choice, fits behind ids */
 };
 
-/* Prompt i of the request for this model. ERR_CONTEXT when it cannot fit. */
-bool context_fit(const struct lm *lm, const struct gen_request *q, int i, struct fitted *out,
-                 struct fault *f);
+/* Prompt i of the request for this model. ERR_CONTEXT when it cannot fit. cancel: once set, by any thread, this ends soon with
+ * ERR_CANCELLED; NULL: never. */
+bool context_fit(const struct lm *lm, const struct gen_request *q, int i, const atomic_bool *cancel,
+                 struct fitted *out, struct fault *f);
 void fitted_free(struct fitted *p);
 
 #endif

@@ -171,7 +171,8 @@ static bool submit(struct generation *g, const struct gen_request *q, int i, uin
 }
 
 bool generation_start(struct registry *r, struct model *m, const struct gen_request *q,
-                      void (*notify)(void *arg), void *arg, struct generation **out, struct fault *f)
+                      const atomic_bool *cancel, void (*notify)(void *arg), void *arg,
+                      struct generation **out, struct fault *f)
 {
     struct generation *g = calloc(1, sizeof *g);
     f->param = NULL;
@@ -201,7 +202,7 @@ bool generation_start(struct registry *r, struct model *m, const struct gen_requ
     }
     /* Everything is checked before anything runs. */
     for (g->n_parts = 0; g->n_parts < n_parts; g->n_parts++)
-        if (!context_fit(g->lm, q, g->n_parts, &g->part[g->n_parts].prompt, f)) goto fail;
+        if (!context_fit(g->lm, q, g->n_parts, cancel, &g->part[g->n_parts].prompt, f)) goto fail;
     uint64_t seed = q->sampling.seed;
     if (!q->has_seed) rng_os(&seed, sizeof seed);
     for (int i = 0; i < n_parts; i++)

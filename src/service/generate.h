@@ -5,6 +5,8 @@
 #ifndef HEARTH_SERVICE_GENERATE_H
 #define HEARTH_SERVICE_GENERATE_H
 
+#include <stdatomic.h>
+
 #include "service/registry.h"
 #include "service/request.h"
 
@@ -12,9 +14,10 @@ struct generation;
 
 /* Templates, tokenises, fits the context and submits. `m` must have been found for q->model; it is acquired here (loading it if need
  * be) and released by generation_free(). `notify` may be called before this returns, from another thread, and must not block.
- * q is only read. */
+ * q is only read. cancel: once set, by any thread, the preparation ends soon with ERR_CANCELLED; NULL: never. */
 bool generation_start(struct registry *r, struct model *m, const struct gen_request *q,
-                      void (*notify)(void *arg), void *arg, struct generation **out, struct fault *f);
+                      const atomic_bool *cancel, void (*notify)(void *arg), void *arg,
+                      struct generation **out, struct fault *f);
 /* After this returns, notify is not called any more. Cancels what still runs. */
 void generation_free(struct generation *g);
 void generation_cancel(struct generation *g); /* any thread */

@@ -109,7 +109,7 @@ static struct jval from_json(struct jvm *vm, const json_t *j, enum jprov prov, i
 
 static bool fail(const struct jvm *vm, struct err *e)
 {
-    if (vm->raised) return err_set(e, ERR_REQUEST, "%s", vm->msg);
+    if (vm->raised || vm->code == ERR_CANCELLED) return err_set(e, vm->code, "%s", vm->msg);
     return err_set(e, vm->code, "chat template, line %d: %s", vm->fail_line, vm->msg);
 }
 
@@ -129,11 +129,11 @@ static bool take(const struct jbuf *b, struct rendered *out, struct err *e)
     }
     text[b->len] = '\0';
     data[b->len] = 0;
-    *out = (struct rendered){ text, b->len, data };
+    *out = (struct rendered){ text, b->len, data, b->vm->n_steps };
     return true;
 }
 
-bool chat_template_render(const struct chat_template *t, const json_t *ctx, int64_t now_unix,
+bool chat_template_render(const struct chat_template *t, const json_t *ctx, const struct render_options *o,
                           struct rendered *out, struct err *e)
 {
     if (!json_is_object(ctx)) return err_set(e, ERR_REQUEST, "chat template: the context must be an object");
@@ -141,7 +141,8 @@ bool chat_template_render(const struct chat_template *t, const json_t *ctx, int6
                       .max_steps = MAX_STEPS,
                       .max_depth = MAX_EVAL_DEPTH,
                       .max_output_bytes = MAX_OUTPUT_BYTES,
-                      .now_unix = now_unix };
+                      .now_unix = o->now_unix,
+                      .cancel = o->cancel };
     struct jbuf b = jbuf_new(&vm);
     b.max_bytes = MAX_OUTPUT_BYTES;
     vm.out = &b;

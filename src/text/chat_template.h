@@ -7,6 +7,7 @@
 #define HEARTH_TEXT_CHAT_TEMPLATE_H
 
 #include <jansson.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,12 +24,19 @@ struct rendered {
     size_t len;
     unsigned char
         *data; /* one byte a byte of text: 1 where it came from the context's untrusted values; free() */
+    uint64_t n_steps; /* what it cost, of the steps that one rendering may take */
+};
+
+struct render_options {
+    int64_t now_unix; /* for strftime_now */
+    const atomic_bool
+        *cancel; /* read at every step: rendering ends with ERR_CANCELLED once it is set; NULL: never */
 };
 
 /* ctx: an object with messages, tools, add_generation_prompt, bos_token, ... Its top-level strings are trusted (they are the
  * server's own); every string inside an array or object is the user's, and so is what filters make of it.
- * now_unix: for strftime_now. A template's raise_exception() becomes ERR_REQUEST with its message. */
-bool chat_template_render(const struct chat_template *t, const json_t *ctx, int64_t now_unix,
+ * A template's raise_exception() becomes ERR_REQUEST with its message. */
+bool chat_template_render(const struct chat_template *t, const json_t *ctx, const struct render_options *o,
                           struct rendered *out, struct err *e);
 
 #endif

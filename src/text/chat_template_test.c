@@ -30,7 +30,7 @@ static bool render(const char *source, size_t len, const json_t *ctx, struct ren
 {
     struct chat_template *t;
     if (!chat_template_compile(&t, source, len, e)) return false;
-    const bool ok = chat_template_render(t, ctx, NOW, out, e);
+    const bool ok = chat_template_render(t, ctx, &(struct render_options){ .now_unix = NOW }, out, e);
     chat_template_free(t);
     return ok;
 }
@@ -283,6 +283,27 @@ static void hostile_templates_end_with_an_error(void **state)
     free(src);
 }
 
+static void a_flag_ends_a_rendering(void **state)
+{
+    (void)state;
+    const char *src = "{% for i in range(9) %}{{ i }}{% endfor %}";
+    atomic_bool cancel = false;
+    const struct render_options o = { .now_unix = NOW, .cancel = &cancel };
+    struct chat_template *t;
+    struct rendered r;
+    struct err e = { 0 };
+    json_t *ctx = json_object();
+    assert_true(chat_template_compile(&t, src, strlen(src), &e));
+    assert_true(chat_template_render(t, ctx, &o, &r, &e));
+    assert_string_equal(r.text, "012345678");
+    release(&r);
+    atomic_store(&cancel, true);
+    assert_false(chat_template_render(t, ctx, &o, &r, &e));
+    assert_int_equal(e.code, ERR_CANCELLED);
+    chat_template_free(t);
+    json_decref(ctx);
+}
+
 static void errors_say_where_and_what(void **state)
 {
     (void)state;
@@ -309,8 +330,9 @@ static void *render_often(void *arg)
     for (int i = 0; ctx && i < 50; i++) {
         struct rendered r;
         struct err e;
-        if (!chat_template_render(t, ctx, NOW, &r, &e) || strcmp(r.text, "3 \xC3\x9C"
-                                                                         "BSS k=u5,k=u5, {\"a\": 1}") != 0) {
+        if (!chat_template_render(t, ctx, &(struct render_options){ .now_unix = NOW }, &r, &e) ||
+            strcmp(r.text, "3 \xC3\x9C"
+                           "BSS k=u5,k=u5, {\"a\": 1}") != 0) {
             json_decref(ctx);
             return arg;
         }
@@ -377,6 +399,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(family_cases),
         cmocka_unit_test(provenance_survives_everything),
         cmocka_unit_test(hostile_templates_end_with_an_error),
+        cmocka_unit_test(a_flag_ends_a_rendering),
         cmocka_unit_test(errors_say_where_and_what),
         cmocka_unit_test(threads_share_a_template),
     };

@@ -95,6 +95,8 @@ static char *alloc_bytes(struct jvm *vm, size_t n, size_t size)
 bool vm_step(struct jvm *vm, size_t n)
 {
     if (vm->failed) return false;
+    if (vm->cancel && atomic_load_explicit(vm->cancel, memory_order_relaxed))
+        return vm_fail(vm, ERR_CANCELLED, "nobody waits for the reply any more");
     vm->n_steps += n;
     if (vm->n_steps > vm->max_steps)
         return vm_fail(vm, ERR_LIMIT, "rendering takes more than %llu steps; does a loop never end?",

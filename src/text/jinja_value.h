@@ -11,6 +11,7 @@
 #ifndef HEARTH_TEXT_JINJA_VALUE_H
 #define HEARTH_TEXT_JINJA_VALUE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -131,6 +132,7 @@ struct jvm {
     bool raised;   /* it was raise_exception() */
     int fail_line;
     int64_t now_unix;
+    const atomic_bool *cancel;   /* NULL, or a flag that ends the rendering */
     const struct jdict *context; /* the names given by the caller */
     struct jscope *root;
     struct jbuf *out; /* where statements print */

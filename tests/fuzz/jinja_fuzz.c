@@ -28,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err e = { 0 };
     if (!ctx) ctx = json_loads(context, 0, NULL);
     if (chat_template_compile(&t, (const char *)data, size, &e)) {
-        if (chat_template_render(t, ctx, 1735825445, &r, &e)) {
+        if (chat_template_render(t, ctx, &(struct render_options){ .now_unix = 1735825445 }, &r, &e)) {
             if (strlen(r.text) > r.len || r.data[r.len] != 0) abort();
             for (size_t i = 0; i < r.len; i++)
                 if (r.data[i] > 1) abort();
