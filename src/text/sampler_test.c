@@ -2,17 +2,13 @@
 
 #include <float.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "base/clock.h"
-#include "base/isa.h"
 #include "base/rng.h"
+#include "device/cpu/each_isa.h"
 #include "text/sampler_kern.h"
 
 static const struct sampler_params off = {
@@ -479,20 +475,15 @@ static void bad_parameters_are_refused(void **state)
 }
 
 /* Every variant gives the plain one's bits, ragged tails included; the plain one agrees with libm. */
-static void variants_agree(void **state)
+static void variants_agree(unsigned mask)
 {
-    (void)state;
-    const struct sampler_kern *k[3] = { &sampler_kern_plain };
-    int n_k = 1;
-#if defined(__x86_64__)
-    if (isa() & ISA_AVX2) k[n_k++] = &sampler_kern_avx2;
-    if (isa() & ISA_AVX512) k[n_k++] = &sampler_kern_avx512;
-#endif
+    const struct sampler_kern *k[2] = { &sampler_kern_plain, sampler_kern_pick(mask) };
+    const int n_k = 2;
     const size_t sizes[] = { 1, 7, 15, 16, 17, 63, 64, 100, 1023, 1024, 1025, 3000, 5555 };
     for (size_t z = 0; z < sizeof sizes / sizeof *sizes; z++) {
         const size_t n = sizes[z];
-        float *x = malloc(n * sizeof *x), *w[3];
-        int32_t *idx[3];
+        float *x = malloc(n * sizeof *x), *w[2];
+        int32_t *idx[2];
         fill(x, n, z, 20);
         for (size_t i = 0; i < n; i += 97) x[i] = i % 2 ? NAN : -INFINITY;
         for (int v = 0; v < n_k; v++) {
@@ -586,11 +577,13 @@ static int bench(void)
     return 0;
 }
 
+static const void *pick(unsigned sets) { return sampler_kern_pick(sets); }
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "bench") == 0) return bench();
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(variants_agree),
+    static const struct each_isa_test each[] = { { "variants_agree", variants_agree } };
+    const struct CMUnitTest once[] = {
         cmocka_unit_test(distributions),
         cmocka_unit_test(ties_rank_by_id),
         cmocka_unit_test(greedy_is_the_first_maximum),
@@ -604,5 +597,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(mirostat_holds_its_target),
         cmocka_unit_test(bad_parameters_are_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return each_isa("sampler", each, 1, ISA_AVX2 | ISA_AVX512, pick, once, sizeof once / sizeof *once);
 }

@@ -1,21 +1,14 @@
 /* attention_test.c - dense attention on every instruction set against sums in double; the precise kind closely, the
  * other as closely as bf16 allows; the same bits whatever the number of queries and threads. And the norms, rotations and
  * element-wise operations around it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "device/cpu/cpu_internal.h"
+#include "device/cpu/each_isa.h"
 #include "device/cpu/edge.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
-
-static const unsigned masks[] = { 0, ISA_AVX2, ISA_AVX2 | ISA_AVX512, ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16,
-                                  ~0u };
 
 struct shape {
     int n_q, n_kv, n_head, n_kv_head, head_dim;
@@ -30,21 +23,6 @@ static const struct shape shapes[] = {
     { 35, 140, 1, 1, 512, false, false, false }, { 20, 33, 1, 1, 160, false, false, true },
     { 600, 129, 1, 1, 16, false, false, true },  { 7, 20, 1, 1, 20, false, false, false },
 };
-
-static struct device *open_device(struct pool **pool, int n_threads, unsigned mask)
-{
-    struct device *d;
-    struct err e;
-    assert_true(pool_new(pool, n_threads, &e));
-    assert_true(device_cpu_open(&d, *pool, mask, &e));
-    return d;
-}
-
-static void close_device(struct device *d, struct pool *pool)
-{
-    device_close(d);
-    pool_free(pool);
-}
 
 static void reference(const struct attention_args *a, int64_t i, int h, double *out)
 {
@@ -73,7 +51,7 @@ static void reference(const struct attention_args *a, int64_t i, int h, double *
 static void check_shape(unsigned mask, const struct shape *s)
 {
     struct pool *pool, *pool3;
-    struct device *d = open_device(&pool, 2, mask), *d3 = open_device(&pool3, 3, mask);
+    struct device *d = each_isa_open(&pool, 2, mask), *d3 = each_isa_open(&pool3, 3, mask);
     const int64_t ldq = s->n_head * s->head_dim + 5, ldk = s->n_kv_head * s->head_dim + 1, ldv = ldk + 1;
     struct edge q = edge_floats((size_t)(s->n_q * ldq - 5), 1),
                 k = edge_floats((size_t)(s->n_kv * ldk - 1), 2);
@@ -133,17 +111,15 @@ static void check_shape(unsigned mask, const struct shape *s)
     op_attention(d, &a);
     d->shared_cap = cap;
     assert_memory_equal(alone.p, out.p, out.bytes);
-    close_device(d, pool);
-    close_device(d3, pool3);
+    each_isa_close(d, pool);
+    each_isa_close(d3, pool3);
     struct edge all[] = { q, k, v, bias, out, alone };
     for (size_t i = 0; i < COUNT(all); i++) edge_free(all[i]);
 }
 
-static void test_attention(void **state)
+static void test_attention(unsigned mask)
 {
-    (void)state;
-    for (size_t m = 0; m < COUNT(masks); m++)
-        for (size_t i = 0; i < COUNT(shapes); i++) check_shape(masks[m], &shapes[i]);
+    for (size_t i = 0; i < COUNT(shapes); i++) check_shape(mask, &shapes[i]);
 }
 
 static void close_to(float got, double want, double bound, const char *what)
@@ -151,147 +127,137 @@ static void close_to(float got, double want, double bound, const char *what)
     if (!(fabs((double)got - want) <= bound)) fail_msg("%s: %g instead of %g", what, (double)got, want);
 }
 
-static void test_norms(void **state)
+static void test_norms(unsigned mask)
 {
-    (void)state;
     enum { ROWS = 5, N = 77, LD = 80 };
-    for (size_t m = 0; m < COUNT(masks); m++) {
-        struct pool *pool;
-        struct device *d = open_device(&pool, 2, masks[m]);
-        struct edge x = edge_floats((ROWS - 1) * LD + N, 1), w = edge_floats(N, 2), b = edge_floats(N, 3);
-        struct edge scale = edge_floats(N, 4), shift = edge_floats(N, 5),
-                    y = edge_alloc(ROWS * N * sizeof(float));
-        const float *xf = x.p, *wf = w.p, *bf = b.p, *sc = scale.p, *sh = shift.p, *yf = y.p;
-        op_rmsnorm(d, y.p, N, x.p, LD, ROWS, N, w.p, 1e-5f);
-        for (int r = 0; r < ROWS; r++) {
-            double q = 0;
-            for (int i = 0; i < N; i++) q += (double)xf[r * LD + i] * (double)xf[r * LD + i];
-            for (int i = 0; i < N; i++)
-                close_to(yf[r * N + i], (double)xf[r * LD + i] / sqrt(q / N + 1e-5) * (double)wf[i], 2e-6,
-                         "rms norm");
-        }
-        op_layernorm(d, y.p, N, x.p, LD, ROWS, N, w.p, b.p, 1e-5f, scale.p, shift.p);
-        for (int r = 0; r < ROWS; r++) {
-            double mean = 0, q = 0;
-            for (int i = 0; i < N; i++) mean += (double)xf[r * LD + i] / N;
-            for (int i = 0; i < N; i++)
-                q += ((double)xf[r * LD + i] - mean) * ((double)xf[r * LD + i] - mean);
-            for (int i = 0; i < N; i++) {
-                const double v =
-                    ((double)xf[r * LD + i] - mean) / sqrt(q / N + 1e-5) * (double)wf[i] + (double)bf[i];
-                close_to(yf[r * N + i], v * (1 + (double)sc[i]) + (double)sh[i], 4e-6, "layer norm");
-            }
-        }
-        close_device(d, pool);
-        struct edge all[] = { x, w, b, scale, shift, y };
-        for (size_t i = 0; i < COUNT(all); i++) edge_free(all[i]);
+    struct pool *pool;
+    struct device *d = each_isa_open(&pool, 2, mask);
+    struct edge x = edge_floats((ROWS - 1) * LD + N, 1), w = edge_floats(N, 2), b = edge_floats(N, 3);
+    struct edge scale = edge_floats(N, 4), shift = edge_floats(N, 5),
+                y = edge_alloc(ROWS * N * sizeof(float));
+    const float *xf = x.p, *wf = w.p, *bf = b.p, *sc = scale.p, *sh = shift.p, *yf = y.p;
+    op_rmsnorm(d, y.p, N, x.p, LD, ROWS, N, w.p, 1e-5f);
+    for (int r = 0; r < ROWS; r++) {
+        double q = 0;
+        for (int i = 0; i < N; i++) q += (double)xf[r * LD + i] * (double)xf[r * LD + i];
+        for (int i = 0; i < N; i++)
+            close_to(yf[r * N + i], (double)xf[r * LD + i] / sqrt(q / N + 1e-5) * (double)wf[i], 2e-6,
+                     "rms norm");
     }
+    op_layernorm(d, y.p, N, x.p, LD, ROWS, N, w.p, b.p, 1e-5f, scale.p, shift.p);
+    for (int r = 0; r < ROWS; r++) {
+        double mean = 0, q = 0;
+        for (int i = 0; i < N; i++) mean += (double)xf[r * LD + i] / N;
+        for (int i = 0; i < N; i++) q += ((double)xf[r * LD + i] - mean) * ((double)xf[r * LD + i] - mean);
+        for (int i = 0; i < N; i++) {
+            const double v =
+                ((double)xf[r * LD + i] - mean) / sqrt(q / N + 1e-5) * (double)wf[i] + (double)bf[i];
+            close_to(yf[r * N + i], v * (1 + (double)sc[i]) + (double)sh[i], 4e-6, "layer norm");
+        }
+    }
+    each_isa_close(d, pool);
+    struct edge all[] = { x, w, b, scale, shift, y };
+    for (size_t i = 0; i < COUNT(all); i++) edge_free(all[i]);
 }
 
 /* A picture far from zero: its variance must not drown. */
-static void test_groupnorm(void **state)
+static void test_groupnorm(unsigned mask)
 {
-    (void)state;
     enum { HW = 3000, C = 24, GROUPS = 4 };
-    for (size_t m = 0; m < COUNT(masks); m++) {
-        struct pool *pool, *pool3;
-        struct device *d = open_device(&pool, 2, masks[m]), *d3 = open_device(&pool3, 3, masks[m]);
-        struct edge x = edge_floats((size_t)HW * C, 1), w = edge_floats(C, 2), b = edge_floats(C, 3);
-        float *xf = x.p, scale[C], shift[C], scale3[C], shift3[C];
-        for (int i = 0; i < HW * C; i++) xf[i] = xf[i] * 0.1f + 30.0f + (float)(i % C);
-        op_groupnorm_fold(d, scale, shift, x.p, HW, C, GROUPS, w.p, b.p, 1e-6f);
-        op_groupnorm_fold(d3, scale3, shift3, x.p, HW, C, GROUPS, w.p, b.p, 1e-6f);
-        assert_memory_equal(scale, scale3, sizeof scale);
-        assert_memory_equal(shift, shift3, sizeof shift);
-        for (int g = 0; g < GROUPS; g++) {
-            const int gc = C / GROUPS;
-            double mean = 0, var = 0;
-            for (int p = 0; p < HW; p++)
-                for (int i = g * gc; i < (g + 1) * gc; i++) mean += (double)xf[p * C + i] / ((double)HW * gc);
-            for (int p = 0; p < HW; p++)
-                for (int i = g * gc; i < (g + 1) * gc; i++)
-                    var +=
-                        ((double)xf[p * C + i] - mean) * ((double)xf[p * C + i] - mean) / ((double)HW * gc);
-            for (int i = g * gc; i < (g + 1) * gc; i++) {
-                const double k = (double)((float *)w.p)[i] / sqrt(var + 1e-6);
-                close_to(scale[i], k, 1e-6, "group norm's scale");
-                close_to(shift[i], (double)((float *)b.p)[i] - mean * k, 2e-5, "group norm's shift");
-            }
+    struct pool *pool, *pool3;
+    struct device *d = each_isa_open(&pool, 2, mask), *d3 = each_isa_open(&pool3, 3, mask);
+    struct edge x = edge_floats((size_t)HW * C, 1), w = edge_floats(C, 2), b = edge_floats(C, 3);
+    float *xf = x.p, scale[C], shift[C], scale3[C], shift3[C];
+    for (int i = 0; i < HW * C; i++) xf[i] = xf[i] * 0.1f + 30.0f + (float)(i % C);
+    op_groupnorm_fold(d, scale, shift, x.p, HW, C, GROUPS, w.p, b.p, 1e-6f);
+    op_groupnorm_fold(d3, scale3, shift3, x.p, HW, C, GROUPS, w.p, b.p, 1e-6f);
+    assert_memory_equal(scale, scale3, sizeof scale);
+    assert_memory_equal(shift, shift3, sizeof shift);
+    for (int g = 0; g < GROUPS; g++) {
+        const int gc = C / GROUPS;
+        double mean = 0, var = 0;
+        for (int p = 0; p < HW; p++)
+            for (int i = g * gc; i < (g + 1) * gc; i++) mean += (double)xf[p * C + i] / ((double)HW * gc);
+        for (int p = 0; p < HW; p++)
+            for (int i = g * gc; i < (g + 1) * gc; i++)
+                var += ((double)xf[p * C + i] - mean) * ((double)xf[p * C + i] - mean) / ((double)HW * gc);
+        for (int i = g * gc; i < (g + 1) * gc; i++) {
+            const double k = (double)((float *)w.p)[i] / sqrt(var + 1e-6);
+            close_to(scale[i], k, 1e-6, "group norm's scale");
+            close_to(shift[i], (double)((float *)b.p)[i] - mean * k, 2e-5, "group norm's shift");
         }
-        struct edge y = edge_alloc(x.bytes);
-        op_scale_shift(d, y.p, x.p, HW, C, scale, shift, true);
-        for (int i = 0; i < HW * C; i += 7) {
-            const double v = (double)xf[i] * (double)scale[i % C] + (double)shift[i % C];
-            close_to(((float *)y.p)[i], v / (1 + exp(-v)), 2e-5, "scale, shift and SiLU");
-        }
-        close_device(d, pool);
-        close_device(d3, pool3);
-        struct edge all[] = { x, w, b, y };
-        for (size_t i = 0; i < COUNT(all); i++) edge_free(all[i]);
     }
+    struct edge y = edge_alloc(x.bytes);
+    op_scale_shift(d, y.p, x.p, HW, C, scale, shift, true);
+    for (int i = 0; i < HW * C; i += 7) {
+        const double v = (double)xf[i] * (double)scale[i % C] + (double)shift[i % C];
+        close_to(((float *)y.p)[i], v / (1 + exp(-v)), 2e-5, "scale, shift and SiLU");
+    }
+    each_isa_close(d, pool);
+    each_isa_close(d3, pool3);
+    struct edge all[] = { x, w, b, y };
+    for (size_t i = 0; i < COUNT(all); i++) edge_free(all[i]);
 }
 
-static void test_rope(void **state)
+static void test_rope(unsigned mask)
 {
-    (void)state;
     enum { N = 3, HEADS = 2, DIM = 22, LD = HEADS * DIM + 3 };
-    for (size_t m = 0; m < COUNT(masks); m++) {
-        struct pool *pool;
-        struct device *d = open_device(&pool, 2, masks[m]);
-        struct edge x = edge_floats((N - 1) * LD + HEADS * DIM, 1),
-                    before = edge_floats((N - 1) * LD + HEADS * DIM, 1);
-        struct edge c = edge_floats((size_t)N * DIM / 2, 2), s = edge_floats((size_t)N * DIM / 2, 3);
-        struct edge norm = edge_floats(DIM, 4);
-        op_rope_table(d, x.p, LD, N, HEADS, DIM, c.p, s.p, norm.p, 1e-6f);
-        for (int r = 0; r < N; r++)
-            for (int h = 0; h < HEADS; h++) {
-                const float *o = (float *)before.p + r * LD + h * DIM, *y = (float *)x.p + r * LD + h * DIM;
-                double q = 0;
-                for (int i = 0; i < DIM; i++) q += (double)o[i] * (double)o[i];
-                for (int i = 0; i < DIM / 2; i++) {
-                    const double inv = 1 / sqrt(q / DIM + 1e-6);
-                    const double a = (double)o[2 * i] * inv * (double)((float *)norm.p)[2 * i];
-                    const double b = (double)o[2 * i + 1] * inv * (double)((float *)norm.p)[2 * i + 1];
-                    const double cs = (double)((float *)c.p)[r * DIM / 2 + i],
-                                 sn = (double)((float *)s.p)[r * DIM / 2 + i];
-                    close_to(y[2 * i], a * cs - b * sn, 2e-6, "rotation");
-                    close_to(y[2 * i + 1], a * sn + b * cs, 2e-6, "rotation");
-                }
+    struct pool *pool;
+    struct device *d = each_isa_open(&pool, 2, mask);
+    struct edge x = edge_floats((N - 1) * LD + HEADS * DIM, 1),
+                before = edge_floats((N - 1) * LD + HEADS * DIM, 1);
+    struct edge c = edge_floats((size_t)N * DIM / 2, 2), s = edge_floats((size_t)N * DIM / 2, 3);
+    struct edge norm = edge_floats(DIM, 4);
+    op_rope_table(d, x.p, LD, N, HEADS, DIM, c.p, s.p, norm.p, 1e-6f);
+    for (int r = 0; r < N; r++)
+        for (int h = 0; h < HEADS; h++) {
+            const float *o = (float *)before.p + r * LD + h * DIM, *y = (float *)x.p + r * LD + h * DIM;
+            double q = 0;
+            for (int i = 0; i < DIM; i++) q += (double)o[i] * (double)o[i];
+            for (int i = 0; i < DIM / 2; i++) {
+                const double inv = 1 / sqrt(q / DIM + 1e-6);
+                const double a = (double)o[2 * i] * inv * (double)((float *)norm.p)[2 * i];
+                const double b = (double)o[2 * i + 1] * inv * (double)((float *)norm.p)[2 * i + 1];
+                const double cs = (double)((float *)c.p)[r * DIM / 2 + i],
+                             sn = (double)((float *)s.p)[r * DIM / 2 + i];
+                close_to(y[2 * i], a * cs - b * sn, 2e-6, "rotation");
+                close_to(y[2 * i + 1], a * sn + b * cs, 2e-6, "rotation");
             }
-        close_device(d, pool);
-        struct edge all[] = { x, before, c, s, norm };
-        for (size_t i = 0; i < COUNT(all); i++) edge_free(all[i]);
-    }
+        }
+    each_isa_close(d, pool);
+    struct edge all[] = { x, before, c, s, norm };
+    for (size_t i = 0; i < COUNT(all); i++) edge_free(all[i]);
 }
 
-static void test_elementwise(void **state)
+static void test_elementwise(unsigned mask)
 {
-    (void)state;
     enum { N = 1003 };
-    for (size_t m = 0; m < COUNT(masks); m++) {
-        struct pool *pool;
-        struct device *d = open_device(&pool, 2, masks[m]);
-        struct edge x = edge_floats(N, 1), z = edge_floats(N, 2), y = edge_alloc(N * sizeof(float));
-        float *yf = y.p;
-        const float *xf = x.p, *zf = z.p;
-        op_silu(d, y.p, x.p, N);
-        for (int i = 0; i < N; i++) close_to(yf[i], (double)xf[i] / (1 + exp(-(double)xf[i])), 1e-6, "SiLU");
-        op_add(d, y.p, x.p, z.p, N);
-        for (int i = 0; i < N; i++) assert_true(yf[i] == xf[i] + zf[i]);
-        memcpy(y.p, z.p, y.bytes);
-        op_axpby(d, y.p, x.p, 2.0f, -0.5f, N);
-        for (int i = 0; i < N; i++)
-            close_to(yf[i], 2.0 * (double)xf[i] - 0.5 * (double)zf[i], 1e-6, "a x + b y");
-        close_device(d, pool);
-        struct edge all[] = { x, z, y };
-        for (size_t i = 0; i < COUNT(all); i++) edge_free(all[i]);
-    }
+    struct pool *pool;
+    struct device *d = each_isa_open(&pool, 2, mask);
+    struct edge x = edge_floats(N, 1), z = edge_floats(N, 2), y = edge_alloc(N * sizeof(float));
+    float *yf = y.p;
+    const float *xf = x.p, *zf = z.p;
+    op_silu(d, y.p, x.p, N);
+    for (int i = 0; i < N; i++) close_to(yf[i], (double)xf[i] / (1 + exp(-(double)xf[i])), 1e-6, "SiLU");
+    op_add(d, y.p, x.p, z.p, N);
+    for (int i = 0; i < N; i++) assert_true(yf[i] == xf[i] + zf[i]);
+    memcpy(y.p, z.p, y.bytes);
+    op_axpby(d, y.p, x.p, 2.0f, -0.5f, N);
+    for (int i = 0; i < N; i++) close_to(yf[i], 2.0 * (double)xf[i] - 0.5 * (double)zf[i], 1e-6, "a x + b y");
+    each_isa_close(d, pool);
+    struct edge all[] = { x, z, y };
+    for (size_t i = 0; i < COUNT(all); i++) edge_free(all[i]);
 }
+
+static const void *pick(unsigned isa) { return float_kern_pick(isa); }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_attention), cmocka_unit_test(test_norms),
-                                        cmocka_unit_test(test_groupnorm), cmocka_unit_test(test_rope),
-                                        cmocka_unit_test(test_elementwise) };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    static const struct each_isa_test each[] = { { "attention", test_attention },
+                                                 { "norms", test_norms },
+                                                 { "groupnorm", test_groupnorm },
+                                                 { "rope", test_rope },
+                                                 { "elementwise", test_elementwise } };
+    return each_isa("dense attention", each, COUNT(each), ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16 | ISA_AMX,
+                    pick, NULL, 0);
 }

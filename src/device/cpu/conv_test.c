@@ -1,21 +1,14 @@
 /* conv_test.c - convolution on every instruction set against a direct sum in double of the same rounded values: ragged
  * sizes, strides, paddings, doubling, folded group norm, and pictures that need several bands. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "device/cpu/cpu_internal.h"
+#include "device/cpu/each_isa.h"
 #include "device/cpu/edge.h"
 #include "device/cpu/float_kern.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
-
-static const unsigned masks[] = { 0, ISA_AVX2, ISA_AVX2 | ISA_AVX512, ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16,
-                                  ~0u };
 
 struct shape {
     enum dtype type;
@@ -91,10 +84,8 @@ static void check_shape(unsigned mask, const struct shape *s)
     const bool whole = s->doubled && !s->gn && !s->silu;
     const enum conv_use use = s->doubled ? CONV_DOUBLED : CONV_ANY;
     struct pool *pool;
-    struct device *d;
+    struct device *d = each_isa_open(&pool, 2, mask);
     struct err e;
-    assert_true(pool_new(&pool, 2, &e));
-    assert_true(device_cpu_open(&d, pool, mask, &e));
     const int ldx = s->n_in + 3, pad_y = s->epi == EPI_ADD ? 5 : 0;
     const size_t n_w = (size_t)(s->n_out * (s->n_in / s->groups) * s->kh * s->kw);
     struct edge x = edge_floats((size_t)(s->h * s->w * ldx - 3), 1), wf = edge_floats(n_w, 2);
@@ -175,68 +166,54 @@ static void check_shape(unsigned mask, const struct shape *s)
     if (!(worst <= bound * largest))
         fail_msg("mask %x, shape %d: error %g of %g", mask, (int)(s - shapes), worst, largest);
     conv_free(c);
-    device_close(d);
-    pool_free(pool);
+    each_isa_close(d, pool);
 
     /* cut otherwise, for another number of threads: the same bits */
     struct edge again = edge_alloc(before.bytes);
     memcpy(again.p, before.p, again.bytes);
-    assert_true(pool_new(&pool, 1, &e));
-    assert_true(device_cpu_open(&d, pool, mask, &e));
+    d = each_isa_open(&pool, 1, mask);
     assert_true(conv_new(d, &c, s->type, w.p, s->n_out, s->n_in, s->kh, s->kw, s->groups, use, bias.p, &e));
     a.w = c;
     a.y = again.p;
     op_conv2d(d, &a);
     assert_memory_equal(again.p, y.p, y.bytes);
     conv_free(c);
-    device_close(d);
-    pool_free(pool);
+    each_isa_close(d, pool);
     edge_free(again);
     struct edge all[] = { x, wf, bias, bias2, scale, shift, w, before, y };
     for (size_t i = 0; i < COUNT(all); i++) edge_free(all[i]);
 }
 
-static void test_shapes(void **state)
+static void test_shapes(unsigned mask)
 {
-    (void)state;
-    for (size_t k = 0; k < COUNT(masks); k++)
-        for (size_t i = 0; i < COUNT(shapes); i++) check_shape(masks[k], &shapes[i]);
+    for (size_t i = 0; i < COUNT(shapes); i++) check_shape(mask, &shapes[i]);
 }
 
 /* Stores past the caches, which only pictures of many megabytes take: every alignment and length. */
-static void test_store_far(void **state)
+static void test_store_far(unsigned mask)
 {
-    (void)state;
-    for (size_t k = 0; k < COUNT(masks); k++) {
-        struct pool *pool;
-        struct device *d;
-        struct err e;
-        assert_true(pool_new(&pool, 1, &e));
-        assert_true(device_cpu_open(&d, pool, masks[k], &e));
-        for (int n = 1; n < 70; n += 3) {
-            struct edge v = edge_floats((size_t)n, 1), bias = edge_floats((size_t)n, 2),
-                        y = edge_floats((size_t)n + 8, 3);
-            d->fl->store_far((float *)y.p + 8, v.p, bias.p, n);
-            for (int i = 0; i < n; i++)
-                assert_true(((float *)y.p)[i + 8] == ((float *)v.p)[i] + ((float *)bias.p)[i]);
-            assert_true(((float *)y.p)[7] == (float)(2.0 * philox_uniform(3, 0, 7) - 1.0));
-            edge_free(v);
-            edge_free(bias);
-            edge_free(y);
-        }
-        device_close(d);
-        pool_free(pool);
+    struct pool *pool;
+    struct device *d = each_isa_open(&pool, 1, mask);
+    for (int n = 1; n < 70; n += 3) {
+        struct edge v = edge_floats((size_t)n, 1), bias = edge_floats((size_t)n, 2),
+                    y = edge_floats((size_t)n + 8, 3);
+        d->fl->store_far((float *)y.p + 8, v.p, bias.p, n);
+        for (int i = 0; i < n; i++)
+            assert_true(((float *)y.p)[i + 8] == ((float *)v.p)[i] + ((float *)bias.p)[i]);
+        assert_true(((float *)y.p)[7] == (float)(2.0 * philox_uniform(3, 0, 7) - 1.0));
+        edge_free(v);
+        edge_free(bias);
+        edge_free(y);
     }
+    each_isa_close(d, pool);
 }
 
 static void test_refusals(void **state)
 {
     (void)state;
     struct pool *pool;
-    struct device *d;
+    struct device *d = each_isa_open(&pool, 1, ~0u);
     struct err e;
-    assert_true(pool_new(&pool, 1, &e));
-    assert_true(device_cpu_open(&d, pool, ~0u, &e));
     static const float w[64];
     struct conv *c = NULL;
     assert_false(
@@ -244,13 +221,15 @@ static void test_refusals(void **state)
     assert_false(conv_new(d, &c, DT_F32, w, 0, 4, 1, 1, 1, CONV_ANY, NULL, &e));
     assert_false(conv_new(d, &c, DT_Q4_0, w, 4, 4, 1, 1, 1, CONV_ANY, NULL, &e));
     assert_null(c);
-    device_close(d);
-    pool_free(pool);
+    each_isa_close(d, pool);
 }
+
+static const void *pick(unsigned isa) { return float_kern_pick(isa); }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes), cmocka_unit_test(test_store_far),
-                                        cmocka_unit_test(test_refusals) };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    static const struct each_isa_test each[] = { { "shapes", test_shapes }, { "store_far", test_store_far } };
+    const struct CMUnitTest once[] = { cmocka_unit_test(test_refusals) };
+    return each_isa("convolution", each, COUNT(each), ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16 | ISA_AMX, pick,
+                    once, COUNT(once));
 }

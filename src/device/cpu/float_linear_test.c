@@ -1,22 +1,14 @@
 /* float_linear_test.c - layers with float weights on every instruction set: against double sums of the same rounded
  * values on ragged shapes, and the same bits for a row alone, in company, and on any number of threads. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "device/cpu/each_isa.h"
 #include "device/cpu/edge.h"
 #include "device/cpu/epilogue.h"
-#include "base/isa.h"
-#include "device/device.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
-
-static const unsigned masks[] = { 0, ISA_AVX2, ISA_AVX2 | ISA_AVX512, ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16,
-                                  ~0u };
 
 /* A matrix in memory that ends at its last byte, with scales of its own where asked. */
 static struct edge make_matrix(struct matrix *m, enum dtype type, int64_t n_out, int64_t n_in, float *scale,
@@ -108,19 +100,10 @@ static const struct shape shapes[] = {
     { DT_F8_E5M2, 70, { 40 }, 2, 1, LINEAR_CONCAT, EPI_STORE, 0, false, false },
 };
 
-static struct device *open_device(struct pool **pool, int n_threads, unsigned mask)
-{
-    struct device *d;
-    struct err e;
-    assert_true(pool_new(pool, n_threads, &e));
-    assert_true(device_cpu_open(&d, *pool, mask, &e));
-    return d;
-}
-
 static void check_shape(unsigned mask, const struct shape *s, uint64_t seed)
 {
     struct pool *pool;
-    struct device *d = open_device(&pool, 2, mask);
+    struct device *d = each_isa_open(&pool, 2, mask);
     static float scale[3][4096];
     struct matrix m[3];
     struct edge data[3];
@@ -188,7 +171,7 @@ static void check_shape(unsigned mask, const struct shape *s, uint64_t seed)
 
     /* every row alone, on one thread more, the 16-bit matrices read from where they lie: the same bits */
     struct pool *pool3;
-    struct device *d3 = open_device(&pool3, 3, mask);
+    struct device *d3 = each_isa_open(&pool3, 3, mask);
     struct linear *l3;
     for (int i = 0; i < s->parts; i++) m[i].stay = true;
     assert_true(linear_new(d3, &l3, m, s->parts, s->join, s->bias ? bias.p : NULL, 1, &e));
@@ -204,20 +187,16 @@ static void check_shape(unsigned mask, const struct shape *s, uint64_t seed)
     }
     linear_free(l);
     linear_free(l3);
-    device_close(d);
-    device_close(d3);
-    pool_free(pool);
-    pool_free(pool3);
+    each_isa_close(d, pool);
+    each_isa_close(d3, pool3);
     for (int i = 0; i < s->parts; i++) edge_free(data[i]);
     struct edge all[] = { x, bias, norm, gate, before, y, alone };
     for (size_t i = 0; i < COUNT(all); i++) edge_free(all[i]);
 }
 
-static void test_shapes(void **state)
+static void test_shapes(unsigned mask)
 {
-    (void)state;
-    for (size_t k = 0; k < COUNT(masks); k++)
-        for (size_t i = 0; i < COUNT(shapes); i++) check_shape(masks[k], &shapes[i], 100 * i);
+    for (size_t i = 0; i < COUNT(shapes); i++) check_shape(mask, &shapes[i], 100 * i);
 }
 
 /* A layer in F8 wide and long enough that its rows go through in several chunks. */
@@ -232,7 +211,7 @@ static void test_refusals(void **state)
 {
     (void)state;
     struct pool *pool;
-    struct device *d = open_device(&pool, 1, ~0u);
+    struct device *d = each_isa_open(&pool, 1, ~0u);
     static const float data[64 * 64], scale[64];
     struct linear *l = NULL;
     struct err e;
@@ -247,13 +226,15 @@ static void test_refusals(void **state)
     two[0].scale_cols = 7;
     assert_false(linear_new(d, &l, two, 1, LINEAR_CONCAT, NULL, 1, &e)); /* blocks that cut k blocks */
     assert_null(l);
-    device_close(d);
-    pool_free(pool);
+    each_isa_close(d, pool);
 }
+
+static const void *pick(unsigned isa) { return float_kern_pick(isa); }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes), cmocka_unit_test(test_many_rows),
-                                        cmocka_unit_test(test_refusals) };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    static const struct each_isa_test each[] = { { "shapes", test_shapes } };
+    const struct CMUnitTest once[] = { cmocka_unit_test(test_many_rows), cmocka_unit_test(test_refusals) };
+    return each_isa("layers of float weights", each, COUNT(each),
+                    ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16 | ISA_AMX, pick, once, COUNT(once));
 }

@@ -1,22 +1,12 @@
 /* Fine layers (linear_set_fine): more bits of the activations, the same independence of rows. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/rng.h"
-#include "base/isa.h"
-#include "device/device.h"
+#include "device/cpu/each_isa.h"
 
 enum { N_IN = 512, N_OUT = 75, N_ROWS = 37 };
-
-static const unsigned masks[] = { 0, ISA_AVX2, ISA_AVX2 | ISA_AVXVNNI, ISA_AVX2 | ISA_AVXVNNI | ISA_AVX512,
-                                  ~0u };
 
 /* Random bytes are a valid matrix once the scales (f16, at the head of each block) are tame. */
 static void random_matrix(enum dtype type, unsigned char *data)
@@ -39,9 +29,8 @@ static void run(struct device *d, const struct linear *l, const float *x, float 
     op_linear(d, &a);
 }
 
-static void test_precision_and_independence(void **state)
+static void test_precision_and_independence(unsigned mask)
 {
-    (void)state;
     static const enum dtype types[] = { DT_Q4_0, DT_Q4_1, DT_Q8_0, DT_Q4_K };
     static unsigned char data[N_OUT * N_IN * 2];
     static float x[N_ROWS * N_IN], y[N_ROWS * N_OUT], one[N_OUT], first[N_ROWS * N_OUT], row[N_IN];
@@ -49,13 +38,12 @@ static void test_precision_and_independence(void **state)
         x[i] = (float)(philox_uniform(1, 2, (uint64_t)i) - 0.5) * (i % 97 ? 1.0f : 20.0f);
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
         random_matrix(types[t], data);
-        for (size_t m = 0; m < sizeof masks / sizeof *masks; m++) {
+        for (int plain = 1; plain >= 0; plain--) {
             struct err e = { 0 };
             struct pool *pool;
-            struct device *d = NULL;
+            struct device *d = each_isa_open(&pool, 2, plain ? 0 : mask);
             struct linear *l = NULL;
             const struct matrix w = { .type = types[t], .n_out = N_OUT, .n_in = N_IN, .data = data };
-            if (!pool_new(&pool, 2, &e) || !device_cpu_open(&d, pool, masks[m], &e)) fail_msg("%s", e.msg);
             if (!linear_new(d, &l, &w, 1, LINEAR_CONCAT, NULL, 1, &e)) fail_msg("%s", e.msg);
             linear_set_fine(l);
             run(d, l, x, y, N_ROWS);
@@ -81,17 +69,19 @@ static void test_precision_and_independence(void **state)
                 run(d, l, x, some, n);
                 assert_memory_equal(some, y, (size_t)n * sizeof one);
             }
-            if (m == 0) memcpy(first, y, sizeof y);
+            if (plain) memcpy(first, y, sizeof y);
             assert_memory_equal(first, y, sizeof y); /* every instruction set gives the same bits */
             linear_free(l);
-            device_close(d);
-            pool_free(pool);
+            each_isa_close(d, pool);
         }
     }
 }
 
+static const void *pick(unsigned isa) { return quant_kern_pick(isa); }
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_precision_and_independence) };
-    return cmocka_run_group_tests_name("fine layers", tests, NULL, NULL);
+    static const struct each_isa_test each[] = { { "precision_and_independence",
+                                                   test_precision_and_independence } };
+    return each_isa("fine layers", each, 1, ISA_AVX2 | ISA_AVXVNNI | ISA_AVX512 | ISA_AMX, pick, NULL, 0);
 }

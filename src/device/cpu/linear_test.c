@@ -1,46 +1,22 @@
 /* linear_test.c - quantised layers: against dequantised weights, against plain C bit for bit, alone and in company. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#include "base/mem.h"
 #include "base/rng.h"
-#include "base/isa.h"
-#include "device/device.h"
+#include "device/cpu/each_isa.h"
+#include "device/cpu/edge.h"
 #include "format/quant.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 static const enum dtype types[] = { DT_Q4_0, DT_Q4_1, DT_Q5_0, DT_Q5_1, DT_Q8_0, DT_IQ4_NL,
                                     DT_Q2_K, DT_Q3_K, DT_Q4_K, DT_Q5_K, DT_Q6_K, DT_IQ4_XS };
-static const unsigned masks[] = { 0,
-                                  ISA_AVX2,
-                                  ISA_AVX2 | ISA_AVXVNNI,
-                                  ISA_AVX2 | ISA_AVX512,
-                                  ISA_AVX2 | ISA_AVXVNNI | ISA_AVX512 | ISA_AVX512BF16,
-                                  ~0u };
 
 static float uniform(uint64_t stream, uint64_t i)
 {
     return (float)(2.0 * philox_uniform(7, stream, i) - 1.0);
-}
-
-/* Bytes that end at an unreadable page: reading one too far crashes. */
-static void *edge_alloc(size_t n, void **map, size_t *map_bytes)
-{
-    size_t whole = (n + 4095) / 4096 * 4096;
-    unsigned char *p = mmap(NULL, whole + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    assert_true(p != MAP_FAILED);
-    assert_int_equal(mprotect(p + whole, 4096, PROT_NONE), 0);
-    *map = p;
-    *map_bytes = whole + 4096;
-    return p + whole - n;
 }
 
 /* Random blocks with scales of a sensible size. */
@@ -62,8 +38,7 @@ static void fill(enum dtype t, unsigned char *p, int64_t n_blocks, uint64_t stre
 
 struct layer {
     struct matrix m[4];
-    void *map[4];
-    size_t map_bytes[4];
+    struct edge data[4];
     int n;
 };
 
@@ -72,30 +47,15 @@ static void layer_make(struct layer *l, const enum dtype *t, const int64_t *n_ou
     l->n = n;
     for (int i = 0; i < n; i++) {
         size_t bytes = dtype_row_bytes(t[i], n_in) * (size_t)n_out[i];
-        void *p = edge_alloc(bytes, &l->map[i], &l->map_bytes[i]);
-        fill(t[i], p, n_out[i] * n_in / dtype_info(t[i])->block_elems, (uint64_t)(10 * i + t[i]));
-        l->m[i] = (struct matrix){ .type = t[i], .n_out = n_out[i], .n_in = n_in, .data = p };
+        l->data[i] = edge_alloc(bytes);
+        fill(t[i], l->data[i].p, n_out[i] * n_in / dtype_info(t[i])->block_elems, (uint64_t)(10 * i + t[i]));
+        l->m[i] = (struct matrix){ .type = t[i], .n_out = n_out[i], .n_in = n_in, .data = l->data[i].p };
     }
 }
 
 static void layer_free(struct layer *l)
 {
-    for (int i = 0; i < l->n; i++) munmap(l->map[i], l->map_bytes[i]);
-}
-
-static struct device *open_device(unsigned mask, int threads, struct pool **pool)
-{
-    struct err e = { 0 };
-    struct device *d;
-    assert_true(pool_new(pool, threads, &e));
-    assert_true(device_cpu_open(&d, *pool, mask, &e));
-    return d;
-}
-
-static void close_device(struct device *d, struct pool *pool)
-{
-    device_close(d);
-    pool_free(pool);
+    for (int i = 0; i < l->n; i++) edge_free(l->data[i]);
 }
 
 /* y[n, n_out] of a fresh layer on a fresh device; rows go through in calls of at most `chunk`. */
@@ -105,7 +65,7 @@ static void product(unsigned mask, int threads, const struct layer *w, enum line
 {
     struct err e = { 0 };
     struct pool *pool;
-    struct device *d = open_device(mask, threads, &pool);
+    struct device *d = each_isa_open(&pool, threads, mask);
     struct linear *l;
     assert_true(linear_new(d, &l, w->m, w->n, join, bias, 1, &e));
     assert_true(linear_is_copy(l));
@@ -121,13 +81,12 @@ static void product(unsigned mask, int threads, const struct layer *w, enum line
                                             .eps = 1e-5f,
                                             .epi = epi });
     linear_free(l);
-    close_device(d, pool);
+    each_isa_close(d, pool);
 }
 
 /* Each type means what dequant_row() says: the only error is the rounding of activations to int8. */
-static void test_against_dequantised(void **state)
+static void test_against_dequantised(unsigned mask)
 {
-    (void)state;
     for (size_t t = 0; t < COUNT(types); t++) {
         int64_t n_in = 768, n_out = 37, n = 3;
         struct layer w;
@@ -135,7 +94,7 @@ static void test_against_dequantised(void **state)
         float *x = malloc((size_t)(n * n_in) * sizeof *x), *y = malloc((size_t)(n * n_out) * sizeof *y);
         float *row = malloc((size_t)n_in * sizeof *row);
         for (int64_t i = 0; i < n * n_in; i++) x[i] = uniform(3, (uint64_t)i);
-        product(~0u, 1, &w, LINEAR_CONCAT, NULL, x, NULL, EPI_STORE, n, n, y);
+        product(mask, 1, &w, LINEAR_CONCAT, NULL, x, NULL, EPI_STORE, n, n, y);
         double err = 0, ref = 0;
         for (int64_t o = 0; o < n_out; o++) {
             dequant_row(types[t], (const char *)w.m[0].data + (size_t)o * dtype_row_bytes(types[t], n_in),
@@ -157,9 +116,8 @@ static void test_against_dequantised(void **state)
 }
 
 /* Every instruction set, thread count and cutting of the rows gives the bits of plain C on one thread, row by row. */
-static void test_same_bits(void **state)
+static void test_same_bits(unsigned mask)
 {
-    (void)state;
     static const int64_t shapes[][2] = { { 256, 16 }, { 512, 50 }, { 1024, 131 } };
     static const int64_t chunks[] = { 1, 2, 3, 5, 8, 13, 24, 76 };
     for (size_t t = 0; t < COUNT(types); t++)
@@ -174,16 +132,15 @@ static void test_same_bits(void **state)
             for (int64_t i = 0; i < 64; i++) x[i] = 0.0f;
             for (int64_t i = 0; i < n_in; i++) norm[i] = 1.0f + uniform(5, (uint64_t)i);
             product(0, 1, &w, LINEAR_CONCAT, NULL, x, norm, EPI_STORE, n, 1, want);
-            for (size_t m = 0; m < COUNT(masks); m++)
-                for (size_t c = 0; c < COUNT(chunks); c++) {
-                    if (masks[m] == 0 && c % 3 != 1) continue;
-                    memset(got, 0xff, y_bytes);
-                    product(masks[m], 1 + (int)(c % 2), &w, LINEAR_CONCAT, NULL, x, norm, EPI_STORE, n,
-                            chunks[c], got);
-                    if (memcmp(want, got, y_bytes))
-                        fail_msg("%s [%d, %d], isa %x, rows in %d: bits differ", dtype_info(types[t])->name,
-                                 (int)n_out, (int)n_in, masks[m], (int)chunks[c]);
-                }
+            for (size_t c = 0; c < COUNT(chunks); c++) {
+                if (mask == 0 && c % 3 != 1) continue;
+                memset(got, 0xff, y_bytes);
+                product(mask, 1 + (int)(c % 2), &w, LINEAR_CONCAT, NULL, x, norm, EPI_STORE, n, chunks[c],
+                        got);
+                if (memcmp(want, got, y_bytes))
+                    fail_msg("%s [%d, %d], isa %x, rows in %d: bits differ", dtype_info(types[t])->name,
+                             (int)n_out, (int)n_in, mask, (int)chunks[c]);
+            }
             free(x);
             free(norm);
             free(want);
@@ -195,9 +152,8 @@ static void test_same_bits(void **state)
 static float silu(float v) { return v / (1.0f + expf(-v)); }
 
 /* Joined layers with bias and epilogue are the same as their parts apart. */
-static void test_joins(void **state)
+static void test_joins(unsigned mask)
 {
-    (void)state;
     static const enum dtype mixed[3] = { DT_Q4_K, DT_Q4_K, DT_Q6_K };
     static const int64_t sizes[3] = { 48, 16, 20 };
     int64_t n_in = 512, n = 14;
@@ -207,16 +163,14 @@ static void test_joins(void **state)
     float *part = malloc((size_t)(n * 84) * sizeof *part), bias[84];
     for (int64_t i = 0; i < n * n_in; i++) x[i] = uniform(6, (uint64_t)i);
     for (int i = 0; i < 84; i++) bias[i] = uniform(8, (uint64_t)i);
-    for (size_t m = 0; m < COUNT(masks); m++) {
-        product(masks[m], 2, &w, LINEAR_CONCAT, bias, x, NULL, EPI_STORE, n, n, y);
-        int64_t at = 0;
-        for (int i = 0; i < 3; i++) {
-            struct layer one = { .m = { w.m[i] }, .n = 1 };
-            product(0, 1, &one, LINEAR_CONCAT, bias + at, x, NULL, EPI_STORE, n, n, part);
-            for (int64_t r = 0; r < n; r++)
-                assert_memory_equal(y + r * 84 + at, part + r * sizes[i], (size_t)sizes[i] * sizeof *y);
-            at += sizes[i];
-        }
+    product(mask, 2, &w, LINEAR_CONCAT, bias, x, NULL, EPI_STORE, n, n, y);
+    int64_t at = 0;
+    for (int i = 0; i < 3; i++) {
+        struct layer one = { .m = { w.m[i] }, .n = 1 };
+        product(0, 1, &one, LINEAR_CONCAT, bias + at, x, NULL, EPI_STORE, n, n, part);
+        for (int64_t r = 0; r < n; r++)
+            assert_memory_equal(y + r * 84 + at, part + r * sizes[i], (size_t)sizes[i] * sizeof *y);
+        at += sizes[i];
     }
     layer_free(&w);
 
@@ -227,12 +181,10 @@ static void test_joins(void **state)
     struct layer g = { .m = { w.m[0] }, .n = 1 }, u = { .m = { w.m[1] }, .n = 1 };
     product(0, 1, &g, LINEAR_CONCAT, bias, x, NULL, EPI_STORE, n, n, gate);
     product(0, 1, &u, LINEAR_CONCAT, bias + 37, x, NULL, EPI_STORE, n, n, up);
-    for (size_t m = 0; m < COUNT(masks); m++) {
-        product(masks[m], 2, &w, LINEAR_PAIRED, bias, x, NULL, EPI_SWIGLU, n, n, y);
-        for (int64_t i = 0; i < n * 37; i++) {
-            float want = silu(gate[i]) * up[i];
-            assert_true(fabsf(y[i] - want) <= 1e-5f * (1.0f + fabsf(want)));
-        }
+    product(mask, 2, &w, LINEAR_PAIRED, bias, x, NULL, EPI_SWIGLU, n, n, y);
+    for (int64_t i = 0; i < n * 37; i++) {
+        float want = silu(gate[i]) * up[i];
+        assert_true(fabsf(y[i] - want) <= 1e-5f * (1.0f + fabsf(want)));
     }
     layer_free(&w);
     free(gate);
@@ -243,9 +195,8 @@ static void test_joins(void **state)
 }
 
 /* y = x + W x in place: no thread may see a row that another has already changed. */
-static void test_in_place(void **state)
+static void test_in_place(unsigned mask)
 {
-    (void)state;
     enum dtype t = DT_Q4_0;
     int64_t n = 256;
     struct layer w;
@@ -256,7 +207,7 @@ static void test_in_place(void **state)
     product(0, 1, &w, LINEAR_CONCAT, NULL, x, NULL, EPI_STORE, 1, 1, want);
     for (int64_t i = 0; i < n; i++) want[i] = x[i] + want[i];
     struct pool *pool;
-    struct device *d = open_device(~0u, 2, &pool);
+    struct device *d = each_isa_open(&pool, 2, mask);
     struct linear *l;
     assert_true(linear_new(d, &l, w.m, 1, LINEAR_CONCAT, NULL, 1, &e));
     for (int i = 0; i < 50; i++) {
@@ -267,7 +218,7 @@ static void test_in_place(void **state)
         assert_memory_equal(y, want, sizeof y);
     }
     linear_free(l);
-    close_device(d, pool);
+    each_isa_close(d, pool);
     free(x);
     free(want);
     layer_free(&w);
@@ -278,7 +229,7 @@ static void test_refusals(void **state)
     (void)state;
     struct err e = { 0 };
     struct pool *pool;
-    struct device *d = open_device(~0u, 1, &pool);
+    struct device *d = each_isa_open(&pool, 1, ~0u);
     struct linear *l = NULL;
     unsigned char bytes[18 * 4] = { 0 };
     struct matrix m[2] = { { .type = DT_Q4_0, .n_out = 2, .n_in = 64, .data = bytes },
@@ -289,17 +240,18 @@ static void test_refusals(void **state)
     assert_false(linear_new(d, &l, m, 1, LINEAR_CONCAT, NULL, 1, &e));
     assert_false(linear_new(d, &l, m, 0, LINEAR_CONCAT, NULL, 1, &e));
     assert_null(l);
-    close_device(d, pool);
+    each_isa_close(d, pool);
 }
+
+static const void *pick(unsigned isa) { return quant_kern_pick(isa); }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_dequantised),
-        cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_joins),
-        cmocka_unit_test(test_in_place),
-        cmocka_unit_test(test_refusals),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    static const struct each_isa_test each[] = { { "against_dequantised", test_against_dequantised },
+                                                 { "same_bits", test_same_bits },
+                                                 { "joins", test_joins },
+                                                 { "in_place", test_in_place } };
+    const struct CMUnitTest once[] = { cmocka_unit_test(test_refusals) };
+    return each_isa("quantised layers", each, COUNT(each), ISA_AVX2 | ISA_AVXVNNI | ISA_AVX512 | ISA_AMX,
+                    pick, once, COUNT(once));
 }

@@ -1,9 +1,5 @@
 /* paged_attention_test.c - attention over pages: against double arithmetic, and the same bits for every instruction set,
  * thread count, cutting of the prompt and company. Rotation likewise. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,25 +7,13 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "base/isa.h"
-#include "device/device.h"
+#include "device/cpu/each_isa.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
-
-static const unsigned masks[] = { 0, ISA_AVX2, ISA_AVX2 | ISA_AVX512, ~0u };
 
 static float uniform(uint64_t stream, uint64_t i)
 {
     return (float)(2.0 * philox_uniform(7, stream, i) - 1.0);
-}
-
-static struct device *open_device(unsigned mask, int threads, struct pool **pool)
-{
-    struct err e = { 0 };
-    struct device *d;
-    assert_true(pool_new(pool, threads, &e));
-    assert_true(device_cpu_open(&d, *pool, mask, &e));
-    return d;
 }
 
 /* A sequence of n tokens with random q, k, v. */
@@ -65,7 +49,7 @@ static void world_free(struct world *w)
 static void attend(unsigned mask, int threads, const struct world *w, int chunk, bool company, float *out)
 {
     struct pool *pool;
-    struct device *d = open_device(mask, threads, &pool);
+    struct device *d = each_isa_open(&pool, threads, mask);
     int pages = (w->n + KV_PAGE - 1) / KV_PAGE;
     size_t page_bytes = kv_page_bytes(w->type, w->n_kv, w->k_dim, w->v_dim);
     struct kv_layer kv = { w->type, w->n_kv, w->k_dim, w->v_dim, NULL, page_bytes + 64 };
@@ -139,7 +123,7 @@ static double against_double(const struct world *w, const float *out)
     return sqrt(err / ref);
 }
 
-static void one_world(struct world *w, double bound)
+static void one_world(unsigned mask, struct world *w, double bound)
 {
     size_t bytes = (size_t)(w->n * w->n_head * w->v_dim) * sizeof(float);
     float *want = malloc(bytes), *got = malloc(bytes);
@@ -148,22 +132,20 @@ static void one_world(struct world *w, double bound)
     if (!(e < bound))
         fail_msg("heads %d/%d of %d, type %d: error %g", w->n_head, w->n_kv, w->k_dim, w->type, e);
     static const int chunks[] = { 1, 5, 32, 1000 };
-    for (size_t m = 0; m < COUNT(masks); m++)
-        for (size_t c = 0; c < COUNT(chunks); c++) {
-            int chunk = chunks[c] < w->n ? chunks[c] : w->n;
-            attend(masks[m], 1 + (int)(c & 1), w, chunk, c >= 2, got);
-            if (memcmp(want, got, bytes))
-                fail_msg("heads %d/%d of %d, type %d, isa %x, chunks of %d: bits differ", w->n_head, w->n_kv,
-                         w->k_dim, w->type, masks[m], chunk);
-        }
+    for (size_t c = 0; c < COUNT(chunks); c++) {
+        int chunk = chunks[c] < w->n ? chunks[c] : w->n;
+        attend(mask, 1 + (int)(c & 1), w, chunk, c >= 2, got);
+        if (memcmp(want, got, bytes))
+            fail_msg("heads %d/%d of %d, type %d, isa %x, chunks of %d: bits differ", w->n_head, w->n_kv,
+                     w->k_dim, w->type, mask, chunk);
+    }
     free(want);
     free(got);
     world_free(w);
 }
 
-static void test_attention(void **state)
+static void test_attention(unsigned mask)
 {
-    (void)state;
     static const int shapes[][5] = { /* tokens, heads, kv heads, k_dim, v_dim */
                                      { 100, 9, 3, 64, 64 }, { 70, 4, 4, 80, 48 },  { 45, 16, 2, 128, 128 },
                                      { 33, 3, 1, 20, 36 },  { 67, 24, 2, 64, 64 }, { 1, 2, 1, 32, 32 }
@@ -172,24 +154,22 @@ static void test_attention(void **state)
         for (int type = KV_F16; type <= KV_Q8_0; type++) {
             const int *n = shapes[s];
             struct world w = world_new((enum kv_type)type, n[0], n[1], n[2], n[3], n[4]);
-            one_world(&w, type == KV_F16 ? 1e-3 : 1.5e-2);
+            one_world(mask, &w, type == KV_F16 ? 1e-3 : 1.5e-2);
         }
 }
 
-static void test_windows(void **state)
+static void test_windows(unsigned mask)
 {
-    (void)state;
     struct world w = world_new(KV_F16, 150, 4, 2, 32, 32);
     w.window = 40;
-    one_world(&w, 1e-3);
+    one_world(mask, &w, 1e-3);
     w = world_new(KV_F16, 150, 4, 2, 32, 32);
     w.chunk = 48;
-    one_world(&w, 1e-3);
+    one_world(mask, &w, 1e-3);
 }
 
-static void test_rope(void **state)
+static void test_rope(unsigned mask)
 {
-    (void)state;
     enum { N = 37, HEADS = 5, DIM = 64 };
     float freq[DIM / 2], norm[DIM];
     int32_t pos[N];
@@ -211,17 +191,16 @@ static void test_rope(void **state)
         a.layout = form & 1 ? ROPE_INTERLEAVED : ROPE_HALF;
         if (form >= 2) a.head_norm = norm;
         a.norm_after = form == 3;
-        for (size_t m = 0; m < COUNT(masks); m++) {
+        for (int plain = 1; plain >= 0; plain--) { /* the bits of plain C */
             struct pool *pool;
-            struct device *d = open_device(masks[m], 2, &pool);
-            float *y = m ? got : want;
+            struct device *d = each_isa_open(&pool, 2, plain ? 0 : mask);
+            float *y = plain ? want : got;
             memcpy(y, x, sizeof x);
             a.x = y;
             op_rope(d, &a);
-            if (m) assert_memory_equal(got, want, sizeof got);
-            device_close(d);
-            pool_free(pool);
+            each_isa_close(d, pool);
         }
+        assert_memory_equal(got, want, sizeof got);
         if (form >= 2) continue;
         for (int r = 0; r < N; r++)
             for (int h = 0; h < HEADS; h++)
@@ -235,9 +214,12 @@ static void test_rope(void **state)
     }
 }
 
+static const void *pick(unsigned isa) { return attn_kern_pick(isa); }
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_attention), cmocka_unit_test(test_windows),
-                                        cmocka_unit_test(test_rope) };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    static const struct each_isa_test each[] = { { "attention", test_attention },
+                                                 { "windows", test_windows },
+                                                 { "rope", test_rope } };
+    return each_isa("paged attention", each, COUNT(each), ISA_AVX2 | ISA_AVX512, pick, NULL, 0);
 }
