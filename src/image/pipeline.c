@@ -271,7 +271,7 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
     if (!schedule_new(&s, &p->schedule, sampler, r->steps, (int)(plane / 4), values, e)) return false;
 
     bool ok = true;
-    int first = 0;
+    int first = 0, steps = schedule_steps(s);
     noise_seed(g, seed);
     if (r->init) {
         /* The references draw the posterior's noise before the latent's. */
@@ -286,7 +286,7 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
         noise_fill(g, b->noise, values);
     /* What is painted anew altogether starts from noise alone, as in the references' inpainting. */
     bool whole = !r->init || (k->mask_latent && r->strength >= 1);
-    if (!whole && first < r->steps) {
+    if (!whole && first < steps) {
         schedule_add_noise(s, first, b->x, b->clean, b->noise);
     } else if (!whole) {
         memcpy(b->x, b->clean, values * sizeof *b->x);
@@ -294,7 +294,7 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
         for (size_t i = 0; i < values; i++) b->x[i] = b->noise[i] * (float)schedule_start(s);
     }
 
-    for (int i = first; ok && i < r->steps; i++) {
+    for (int i = first; ok && i < steps; i++) {
         if (!p->kind->predict(p, c, s, i, b->x, h, w, positive, negative, r->guidance, b->out, d->cancel)) {
             ok = err_set(e, ERR_CANCELLED, "cancelled");
             break;
@@ -312,7 +312,7 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
         struct image_rgb small = { 0 };
         double sigma = schedule_sigma(s, i + 1);
         if (r->previews && p->preview) small = preview(p, b->x, h, w, 1 / sqrt(1 + sigma * sigma));
-        d->progress(d->arg, index, i + 1 - first, r->steps - first, small);
+        d->progress(d->arg, index, i + 1 - first, steps - first, small);
     }
     schedule_free(s);
     if (!ok) return false;

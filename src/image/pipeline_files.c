@@ -222,10 +222,16 @@ static const char *class_name(const json_t *index)
     return json_string_value(json_is_array(v) ? json_array_get(v, 1) : v);
 }
 
+/* A component's class, which is what the reference goes by, whatever the component's own files say; NULL: not named. */
+static const char *component_class(const json_t *index, const char *name)
+{
+    return json_string_value(json_array_get(json_object_get(index, name), 1));
+}
+
 /* Components that are left out are there as [null, null]. */
 static bool has_component(const json_t *index, const char *name)
 {
-    return json_is_string(json_array_get(json_object_get(index, name), 1));
+    return component_class(index, name) != NULL;
 }
 
 /* What the folder is: a pipeline that would load as one of the two but draws otherwise is refused by name. */
@@ -264,7 +270,8 @@ static bool load_folder(struct pipeline *p, const char *dir, const json_t *index
     struct path file = path_of("%s/scheduler/scheduler_config.json", dir);
     json_t *config;
     if (!read_config(file.s, &config, e)) return false;
-    bool ok = schedule_config_from_json(&p->schedule, config, e) || err_wrap(e, "%s", file.s);
+    bool ok = schedule_config_from_json(&p->schedule, config, component_class(index, "scheduler"), e) ||
+              err_wrap(e, "%s", file.s);
     json_decref(config);
     p->zero_empty_negative = !json_is_false(json_object_get(index, "force_zeros_for_empty_prompt"));
     ok = ok && load_denoiser_folder(p, dir, flux, e) && load_vae_folder(p, dir, e) &&
@@ -419,8 +426,13 @@ static bool single_schedule(struct pipeline *p, const struct weights *main, stru
     if (weights_find(main, "edm_vpred.sigma_max"))
         return err_set(e, ERR_UNSUPPORTED,
                        "the checkpoint is of CosXL's kind (edm_vpred), which is not supported");
-    if (weights_find(main, "edm_mean")) p->schedule.sampler = SAMPLER_EDM_DPMPP_2M;
-    p->schedule.v_prediction = weights_find(main, "v_pred") != NULL;
+    if (weights_find(main, "edm_mean")) {
+        p->schedule.sampler = SAMPLER_EDM_DPMPP_2M;
+        p->schedule.levels = LEVELS_KARRAS;
+        p->schedule.sigma_min = 0.002;
+        p->schedule.sigma_max = 80;
+    }
+    if (weights_find(main, "v_pred")) p->schedule.prediction = PREDICTS_V;
     p->schedule.zero_snr = weights_find(main, "ztsnr") != NULL;
     if (p->schedule.zero_snr)
         p->schedule.spacing = SPACING_TRAILING; /* the step without signal is the first */

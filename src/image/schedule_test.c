@@ -3,7 +3,7 @@
 #include "image/noise.h"
 #include "image/schedule.h"
 
-enum { VALUES = 4 };
+enum { VALUES = 6 };
 
 static json_t *doc;
 
@@ -18,6 +18,7 @@ static void near_values(size_t at, const char *what, const float *got, const jso
     float want[VALUES];
     floats(list, want, n);
     for (size_t i = 0; i < n; i++) {
+        /* The references step in single precision. */
         if (!(fabsf(got[i] - want[i]) <= 1e-4f * (1 + fabsf(want[i])))) {
             fail_msg("case %zu, %s[%zu]: %g, expected %g", at, what, i, got[i], want[i]);
         }
@@ -29,28 +30,26 @@ static void run_case(size_t at, const json_t *k)
     struct err e = { 0 };
     struct schedule_config c;
     struct schedule *s = NULL;
-    if (!schedule_config_from_json(&c, json_object_get(k, "config"), &e)) fail_msg("%s", e.msg);
-    int sampler = sampler_by_name(json_string_value(json_object_get(k, "sampler")));
-    assert_int_equal(sampler, c.sampler);
-    int steps = (int)json_integer_value(json_object_get(k, "steps"));
-    int tokens = (int)json_integer_value(json_object_get(k, "tokens"));
-    if (!schedule_new(&s, &c, (enum sampler)sampler, steps, tokens, VALUES, &e)) fail_msg("%s", e.msg);
-
+    const char *class = json_string_value(json_object_get(k, "class"));
+    if (!schedule_config_from_json(&c, json_object_get(k, "config"), class, &e))
+        fail_msg("case %zu: %s", at, e.msg);
     const json_t *sigmas = json_object_get(k, "sigmas"), *times = json_object_get(k, "times");
-    for (size_t i = 0; i < json_array_size(sigmas); i++) {
-        double want = json_number_value(json_array_get(sigmas, i));
-        if (fabs(schedule_sigma(s, (int)i) - want) > 2e-5 * (1 + want)) {
-            fail_msg("case %zu: sigma %zu is %g, expected %g", at, i, schedule_sigma(s, (int)i), want);
-        }
+    int asked = (int)json_integer_value(json_object_get(k, "steps"));
+    int tokens = (int)json_integer_value(json_object_get(k, "tokens")), steps = (int)json_array_size(times);
+    if (!schedule_new(&s, &c, c.sampler, asked, tokens, VALUES, &e)) fail_msg("case %zu: %s", at, e.msg);
+    if (schedule_steps(s) != steps) fail_msg("case %zu: %d steps, expected %d", at, schedule_steps(s), steps);
+    for (int i = 0; json_array_size(sigmas) && i <= steps; i++) {
+        double want = json_number_value(json_array_get(sigmas, (size_t)i));
+        if (!(fabs(schedule_sigma(s, i) - want) <= 2e-5 * (1 + want)))
+            fail_msg("case %zu: sigma %d is %g, expected %g", at, i, schedule_sigma(s, i), want);
     }
-    double unit = sampler == SAMPLER_FLOW_EULER ? 1000 : 1; /* diffusers counts flow time in thousandths */
+    double unit = c.sampler == SAMPLER_FLOW_EULER ? 1000 : 1; /* diffusers counts flow time in thousandths */
     for (int i = 0; i < steps; i++) {
         double want = json_number_value(json_array_get(times, (size_t)i));
-        if (fabs(schedule_time(s, i) * unit - want) > 1e-3 * (1 + fabs(want) / 100)) {
+        if (!(fabs(schedule_time(s, i) * unit - want) <= 1e-3 * (1 + fabs(want) / 100)))
             fail_msg("case %zu: time %d is %g, expected %g", at, i, schedule_time(s, i) * unit, want);
-        }
     }
-    static const float unit_noise[VALUES] = { 0.5f, -1.25f, 2.0f, 0.1f };
+    static const float unit_noise[VALUES] = { 0.5f, -1.25f, 2.0f, 0.1f, -3.0f, 0.9f };
     float x[VALUES], out[VALUES], noise[VALUES];
     for (int i = 0; i < VALUES; i++) x[i] = unit_noise[i] * (float)schedule_start(s);
     near_values(at, "start", x, json_object_get(k, "start"), VALUES);
@@ -70,9 +69,46 @@ static void test_trajectories(void **state)
 {
     (void)state;
     const json_t *cases = json_object_get(doc, "cases");
-    assert_true(json_array_size(cases) > 60);
+    assert_true(json_array_size(cases) > 500);
     for (size_t i = 0; i < json_array_size(cases); i++) run_case(i, json_array_get(cases, i));
     printf("  %zu trajectories\n", json_array_size(cases));
+}
+
+/* What is not followed is refused by the name of its key. */
+static void test_refusals(void **state)
+{
+    (void)state;
+    const json_t *list = json_object_get(doc, "refused");
+    assert_true(json_array_size(list) >= 19);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *k = json_array_get(list, i);
+        const char *names = json_string_value(json_object_get(k, "names"));
+        struct schedule_config c;
+        struct err e = { 0 };
+        if (schedule_config_from_json(&c, json_object_get(k, "config"), NULL, &e))
+            fail_msg("refusal %zu (%s) was taken", i, names);
+        if (!strstr(e.msg, names)) fail_msg("refusal %zu does not name %s: %s", i, names, e.msg);
+    }
+}
+
+/* Every key of every class of the reference has been looked at. */
+static void test_keys(void **state)
+{
+    (void)state;
+    const json_t *classes = json_object_get(doc, "keys"), *list, *key;
+    const char *class;
+    size_t i;
+    assert_true(json_object_size(classes) >= 18);
+    json_object_foreach((json_t *)classes, class, list)
+    {
+        json_array_foreach(list, i, key)
+        {
+            if (!schedule_config_knows(json_string_value(key)))
+                fail_msg("%s: %s is not known", class, json_string_value(key));
+        }
+    }
+    assert_false(schedule_config_knows("use_something_new"));
+    assert_true(schedule_config_knows("_diffusers_version"));
 }
 
 static void test_published_numbers(void **state)
@@ -90,7 +126,7 @@ static void test_published_numbers(void **state)
     schedule_free(s);
     assert_true(schedule_new(&s, &sdxl, sdxl.sampler, 30, 0, VALUES, &e));
     assert_true(fabs(schedule_sigma(s, 0) - 11.47685) < 1e-4 && fabs(schedule_start(s) - 11.52033) < 1e-4);
-    float clean[VALUES] = { 1, 2, 3, 4 }, noise[VALUES] = { 1, -1, 1, -1 }, out[VALUES];
+    float clean[VALUES] = { 1, 2, 3, 4, 5, 6 }, noise[VALUES] = { 1, -1, 1, -1, 1, -1 }, out[VALUES];
     schedule_add_noise(s, 30, out, clean, noise);
     assert_memory_equal(out, clean, sizeof out);
     schedule_free(s);
@@ -131,8 +167,8 @@ static void test_noise(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_trajectories),
-        cmocka_unit_test(test_published_numbers),
+        cmocka_unit_test(test_trajectories), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_keys),         cmocka_unit_test(test_published_numbers),
         cmocka_unit_test(test_noise),
     };
     doc = json_load_file(GOLDEN_DIR "schedules.json", 0, NULL);
