@@ -6,7 +6,7 @@ test the interpreter, not the models.
 """
 import json
 
-ASSETS = "../shared/assets/tokenizers"
+ASSETS = "tests/golden/tokenizer"
 
 TOOL = {"type": "function", "function": {"name": "get_weather", "description": "Weather", "parameters": {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}
