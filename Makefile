@@ -85,8 +85,8 @@ $(B)/%_test: $(B)/%_test.o $(B)/libhearth.a
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
 unit-programs: $(TEST_BINS)
-unit: $(TEST_BINS)  ## build and run the unit and golden tests of this MODE
-	@fail=0; for t in $(TEST_BINS); do echo "== $$t"; $$t || fail=1; done; exit $$fail
+unit:  ## build and run the unit and golden tests of this MODE; ISA=avx2 or plain: as a machine that has no more
+	@tests/run.sh unit $(MODE) $(ISA)
 
 # Programs that measure kernels: bench/NAME.c with bench/machine.c, which knows the machine's ceilings.
 $(B)/bench/%: bench/%.c bench/machine.c bench/machine.h $(B)/libhearth.a
@@ -133,12 +133,12 @@ build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c build/fuzz/libhearth.a
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< build/fuzz/libhearth.a $(LDLIBS)
 
 asan:  ## unit, golden and server tests under the address and undefined-behaviour checkers
-	@$(MAKE) --no-print-directory -j$$(nproc) MODE=asan unit all
-	@tests/run.sh --server-only asan
+	@tests/run.sh unit asan
+	@tests/run.sh server asan
 
 tsan:  ## the same under the thread checker
-	@$(MAKE) --no-print-directory -j$$(nproc) MODE=tsan unit all
-	@tests/run.sh --server-only tsan
+	@tests/run.sh unit tsan
+	@tests/run.sh server tsan
 
 format:  ## rewrite the sources as .clang-format says
 	git ls-files 'src/*.c' 'src/*.h' 'tests/*.c' 'bench/*.c' | xargs clang-format -i

@@ -1,23 +1,26 @@
 #!/bin/sh
-# Runs hearth's tests and ends with one line: N passed, N failed.
+# Runs hearth's tests and ends with one line: N passed, N failed, N skipped.
 #
-#   tests/run.sh                     unit and golden tests, then end to end with real clients (release build)
-#   tests/run.sh --server-only asan  the server's tests against a checked build (asan or tsan), for make asan and make tsan
+#   tests/run.sh                    unit and golden tests, then end to end with real clients, of the release build
+#   tests/run.sh unit MODE [ISA]    unit and golden tests of a build (release, asan, tsan), as a machine that has no more than
+#                                   ISA (plain, avx2, ...; src/device/cpu/isa.h)
+#   tests/run.sh server MODE        the server's own tests, those marked `checked`, against a build
 #
-# The Python clients live in build/venv*, made here. The models the tests need go into build/models unless HEARTH_MODELS says where
-# they are.
+# The Python clients live in build/venv*, made here. The models the tests need go into build/models unless HEARTH_MODELS says
+# where they are. What should run and did not is a failure; what a test leaves out is counted and named.
 set -u
 cd "$(dirname "$0")/.."
 
-mode=release
-server_only=no
-if [ "${1:-}" = --server-only ]; then
-    server_only=yes
-    mode=${2:?usage: tests/run.sh --server-only asan|tsan}
-fi
+what=${1:-all}
+mode=${2:-release}
+isa=${3:-}
+case $what in
+all | unit | server) ;;
+*) echo "usage: tests/run.sh [unit MODE [ISA] | server MODE]" >&2; exit 2 ;;
+esac
 export HEARTH_MODELS="${HEARTH_MODELS:-$PWD/build/models}"
 export HEARTH_BIN="${HEARTH_BIN:-$PWD/build/$mode/hearth}"
-passed=0 failed=0
+passed=0 failed=0 skipped=0
 
 say() { printf '\n==== %s\n' "$1"; }
 
@@ -31,49 +34,65 @@ venv() {
     fi
 }
 
-if [ $server_only = no ]; then
-    say "build"
-    make --no-print-directory -s -j"$(nproc)" all || { echo "0 passed, 1 failed"; exit 1; }
-fi
+give_up() { echo "tests: $1" >&2; echo "0 passed, 1 failed"; exit 1; }
 
-say "models and clients"
-make --no-print-directory -s starter || exit 1
-venv build/venv tests/requirements.txt || exit 1
-venv build/venv-fireworks0 tests/requirements-fireworks0.txt || exit 1
+# The sum of the numbers that cmocka prints behind a word in brackets.
+cmocka_count() { sed -nE "s/^\[  $1 *\] ([0-9]+) test.*/\1/p" "$2" | awk '{s += $1} END {print s + 0}'; }
 
-if [ $server_only = no ]; then
-    say "unit and golden tests"
-    make --no-print-directory -s -j"$(nproc)" unit-programs || failed=$((failed + 1))
-    for t in $(make -s print-TEST_BINS); do
-        log=$t.log
-        if "$t" >"$log" 2>&1; then verdict=ok; else verdict=FAILED; fi
-        p=$(sed -nE 's/^\[  PASSED  \] ([0-9]+) test.*/\1/p' "$log" | awk '{s += $1} END {print s + 0}')
-        f=$(sed -nE 's/^\[  FAILED  \] ([0-9]+) test.*/\1/p' "$log" | awk '{s += $1} END {print s + 0}')
-        [ $verdict = FAILED ] && [ "$f" -eq 0 ] && f=1
-        passed=$((passed + p)) failed=$((failed + f))
-        printf '%-60s %s (%s passed, %s failed)\n' "$t" "$verdict" "$p" "$f"
-        [ $verdict = ok ] || tail -n 40 "$log"
+# Each test program in turn. One that hangs is ended; one that says nothing has failed.
+unit_tests() {
+    say "unit and golden tests: $mode${isa:+ as $isa}"
+    [ -z "$isa" ] || export HEARTH_ISA=$isa
+    programs=$(make -s MODE="$mode" print-TEST_BINS)
+    [ -n "$programs" ] || give_up "no test program was found"
+    for t in $programs; do
+        log=$t${isa:+.$isa}.log
+        timeout 1800 "$t" >"$log" 2>&1
+        status=$?
+        p=$(cmocka_count PASSED "$log") f=$(cmocka_count FAILED "$log") s=$(cmocka_count SKIPPED "$log")
+        if [ $status -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
+        if [ $((p + f)) -eq 0 ]; then f=1; fi
+        [ "$f" -eq 0 ] && verdict=ok || verdict=FAILED
+        passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+        printf '%-60s %s (%s passed, %s failed, %s skipped)\n' "$t" "$verdict" "$p" "$f" "$s"
+        [ "$s" -eq 0 ] || sed -nE 's/^\[  SKIPPED \] ([^0-9].*)/    skipped: \1/p' "$log" | sort -u
+        [ $verdict = ok ] || tail -n 60 "$log"
     done
-fi
+    unset HEARTH_ISA
+}
 
-say "end to end"
-report=build/e2e-$mode.xml
-if [ $server_only = yes ]; then set -- -m checked; else set --; fi
-build/venv/bin/python -m pytest -q --maxfail=20 --junitxml="$report" "$@" tests/e2e || true
-if [ -f "$report" ]; then
+end_to_end() {
+    say "clients"
+    venv build/venv tests/requirements.txt || { failed=$((failed + 1)); return; }
+    venv build/venv-fireworks0 tests/requirements-fireworks0.txt || { failed=$((failed + 1)); return; }
+    say "end to end: $mode"
+    report=build/e2e-$mode.xml
+    rm -f "$report" # one of an earlier run would be counted if pytest did not start
+    if [ "$what" = server ]; then set -- -m checked; else set --; fi
+    build/venv/bin/python -m pytest -q -rs --maxfail=20 --timeout=3600 --junitxml="$report" "$@" tests/e2e
+    status=$?
+    [ $status -le 1 ] && [ -f "$report" ] || { echo "tests: pytest ended with status $status" >&2; failed=$((failed + 1)); }
+    [ -f "$report" ] || return
     counts=$(python3 - "$report" <<'PY'
 import sys, xml.etree.ElementTree as ET
 suite = ET.parse(sys.argv[1]).getroot().find("testsuite")
 total, bad, skipped = (int(suite.get(k)) for k in ("tests", "failures", "skipped"))
 bad += int(suite.get("errors"))
-print(total - bad - skipped, bad)
+print(total - bad - skipped, bad, skipped)
 PY
-)
-    passed=$((passed + ${counts% *})) failed=$((failed + ${counts#* }))
-    [ "$counts" = "0 0" ] && { echo "tests: no end-to-end test ran" >&2; failed=$((failed + 1)); }
-else
-    failed=$((failed + 1))
-fi
+    ) || { failed=$((failed + 1)); return; }
+    set -- $counts
+    passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+    [ $(($1 + $2)) -gt 0 ] || { echo "tests: no end-to-end test ran" >&2; failed=$((failed + 1)); }
+}
 
-printf '\n%d passed, %d failed\n' "$passed" "$failed"
+say "build and models"
+if [ "$what" = server ]; then programs=all; elif [ "$what" = unit ]; then programs=unit-programs; else programs="all unit-programs"; fi
+make --no-print-directory -s -j"$(nproc)" MODE="$mode" $programs || give_up "the build failed"
+make --no-print-directory -s starter || give_up "the starter models are not there"
+
+[ "$what" = server ] || unit_tests
+[ "$what" = unit ] || end_to_end
+
+printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" -eq 0 ]

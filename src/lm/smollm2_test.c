@@ -77,10 +77,7 @@ static int teardown(void **state)
 
 static struct fixture *installed(void **state)
 {
-    if (!*state) {
-        print_message("skipped: %s is not installed (make starter)\n", FILE_NAME);
-        skip();
-    }
+    if (!*state) fail_msg("%s is not installed: make starter", FILE_NAME);
     return *state;
 }
 

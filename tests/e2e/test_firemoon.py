@@ -6,7 +6,7 @@ import PIL.Image
 import pytest
 import requests
 
-from conftest import KEY, ROOT, Server
+from conftest import KEY, PATIENCE, ROOT, Server
 
 DEV, SCHNELL = "/api/v1/flux/dev", "/api/v1/flux/schnell"
 SIZES = {"square_hd": (1024, 1024), "square": (512, 512), "portrait_4_3": (768, 1024), "portrait_16_9": (576, 1024), "landscape_4_3": (1024, 768),
@@ -39,7 +39,7 @@ def draw(s, path=DEV, **fields):
 def download(s, image):
     """The picture behind an entry of the answer, which must be what the entry says; no key is needed for it."""
     assert set(image) == {"url", "width", "height", "content_type"} and image["url"].startswith(s.url + "/files/")
-    r = requests.get(image["url"], timeout=60)
+    r = requests.get(image["url"], timeout=PATIENCE)
     assert r.status_code == 200 and r.headers["Content-Type"] == image["content_type"]
     picture = PIL.Image.open(io.BytesIO(r.content))
     picture.load()

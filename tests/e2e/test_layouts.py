@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import BIN, ROOT
+from conftest import BIN, PATIENCE, ROOT
 
 PIPELINES = ROOT / "tests/golden/pipelines"
 TOOL = ROOT / "tools/random_weights"
@@ -21,7 +21,7 @@ TOOL = ROOT / "tools/random_weights"
 
 def run(*args):
     env = {k: v for k, v in os.environ.items() if not k.startswith("HEARTH_")} | {"HEARTH_CONFIG": "/dev/null"}
-    return subprocess.run([BIN, *map(str, args)], capture_output=True, text=True, env=env, timeout=120)
+    return subprocess.run([BIN, *map(str, args)], capture_output=True, text=True, env=env, timeout=PATIENCE)
 
 
 def draw(model, *args, size="32x32"):

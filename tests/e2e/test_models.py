@@ -6,14 +6,15 @@ import pathlib
 import shutil
 import subprocess
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-HEARTH = os.environ.get("HEARTH_BIN", str(ROOT / "build/release/hearth"))
+from conftest import BIN as HEARTH
+from conftest import PATIENCE, ROOT
+
 READERS = ROOT / "tests/golden/readers"
 
 
 def hearth(*args, code=0):
     env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
-    r = subprocess.run([HEARTH, *map(str, args)], capture_output=True, text=True, env=env, timeout=60)
+    r = subprocess.run([HEARTH, *map(str, args)], capture_output=True, text=True, env=env, timeout=PATIENCE)
     assert r.returncode == code, (r.stdout, r.stderr)
     return r
 

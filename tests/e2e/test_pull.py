@@ -14,8 +14,8 @@ import time
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-HEARTH = os.environ.get("HEARTH_BIN", str(ROOT / "build/release/hearth"))
+from conftest import BIN as HEARTH
+from conftest import PATIENCE, ROOT
 
 
 def safetensors(value: int, n: int = 50_000) -> bytes:
@@ -159,7 +159,7 @@ def environment(tmp_path):
 
 
 def pull(hub, tmp_path, *args, ok=True):
-    r = subprocess.run(command(hub, tmp_path, *args), capture_output=True, text=True, env=environment(tmp_path), timeout=120)
+    r = subprocess.run(command(hub, tmp_path, *args), capture_output=True, text=True, env=environment(tmp_path), timeout=PATIENCE)
     assert (r.returncode == 0) == ok, r.stderr
     if not ok:
         assert r.returncode == 1 and r.stdout == ""
@@ -281,8 +281,9 @@ def test_killed_and_resumed(hub, tmp_path):
     hub.slow = 0.01
     p = subprocess.Popen(command(hub, tmp_path, "hf:own/repo"), env=environment(tmp_path), stderr=subprocess.DEVNULL)
     part = tmp_path / "models/own/repo/.model.safetensors.part"
-    deadline = time.time() + 20
-    while time.time() < deadline and not (part.exists() and part.stat().st_size > 100_000):
+    deadline = time.monotonic() + PATIENCE
+    while not (part.exists() and part.stat().st_size > 100_000):
+        assert time.monotonic() < deadline and p.poll() is None
         time.sleep(0.02)
     p.send_signal(signal.SIGKILL)
     p.wait()
@@ -398,7 +399,7 @@ def test_two_pulls_at_once(hub, tmp_path):
     hub.slow = 0.01
     both = [subprocess.Popen(command(hub, tmp_path, "hf:own/repo"), env=environment(tmp_path), stderr=subprocess.PIPE,
                              stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    notes = "".join(p.communicate(timeout=60)[1] for p in both)
+    notes = "".join(p.communicate(timeout=PATIENCE)[1] for p in both)
     assert [p.returncode for p in both] == [0, 0] and "waiting for it" in notes
     assert len(cdn_requests(hub)) == 1
     assert installed(tmp_path) == {"own/repo/model.safetensors": safetensors(1, 400_000)}
@@ -413,7 +414,7 @@ def test_waits_for_a_lock(hub, tmp_path):
         p = subprocess.Popen(command(hub, tmp_path, "hf:own/repo"), env=environment(tmp_path), stderr=subprocess.PIPE, text=True)
         time.sleep(0.5)
         assert p.poll() is None and not cdn_requests(hub)
-    assert "waiting for it" in p.communicate(timeout=20)[1] and p.returncode == 0
+    assert "waiting for it" in p.communicate(timeout=PATIENCE)[1] and p.returncode == 0
 
 
 def test_local_paths(hub, tmp_path):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import BIN
+from conftest import BIN, PATIENCE
 from PIL import Image
 
 TOOL = pathlib.Path(__file__).resolve().parents[2] / "tools/random_weights"
@@ -39,7 +39,7 @@ def test_published_sizes(tool):
 
 def draw(model, picture):
     subprocess.run([BIN, "image", "--model", model, "--size", "64x64", "--steps", "2", "--seed", "1", "-o", picture, "a boat"],
-                   check=True, timeout=120)
+                   check=True, timeout=PATIENCE)
     with Image.open(picture) as im:
         assert im.size == (64, 64)
         low, high = im.convert("L").getextrema()

@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 
 import judge
-from conftest import BIN, MODELS, ROOT, Server
+from conftest import BIN, MODELS, PATIENCE, ROOT, Server
 
 README = (ROOT / "README.md").read_text()
 TOUR = re.search(r"^## A tour$(.*?)^## ", README, re.M | re.S)[1]
@@ -58,7 +58,7 @@ def place(tmp_path_factory):
 def run(place, argv):
     server, where, env = place
     argv = [a.replace("http://127.0.0.1:8080", server.url).replace("build/release/hearth", BIN) for a in argv]
-    return subprocess.run(argv, cwd=where, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+    return subprocess.run(argv, cwd=where, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
 
 
 def example(place, fragment):

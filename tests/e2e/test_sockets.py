@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import Server, chat, http, read_all
+from conftest import PATIENCE, Server, chat, http, read_all
 
 pytestmark = pytest.mark.checked
 CHAT = "/v1/chat/completions"
@@ -46,14 +46,10 @@ def test_leaving_frees_the_slot(server, stream, abruptly):
         s = server.connect()
         s.sendall(http("POST", CHAT, chat("Tell a very long story.", max_tokens=4000, stream=stream, ignore_eos=True)))
         sockets.append(s)
-    deadline = time.time() + 30
-    while server.metric("hearth_running") < 8 and time.time() < deadline:
-        time.sleep(0.02)
+    server.wait_until(lambda: server.metric("hearth_running") == 8, "eight requests never ran at once")
     for s in sockets:
         leave(s, abruptly)
-    left = time.time()
     server.wait_idle()
-    assert time.time() - left < 10
     assert server.metric("hearth_cancelled_total") >= before + 8
 
 
@@ -100,9 +96,7 @@ def test_a_thousand_idle_connections(server):
     for s in idle[::2]:
         s.sendall(http("GET", "/health", close=False))
     assert all(s.recv(4096).startswith(b"HTTP/1.1 200") for s in idle[::2])
-    began = time.time()
     assert server.post(CHAT, chat(max_tokens=2)).status_code == 200
-    assert time.time() - began < 20
     for s in idle:
         s.close()
 
@@ -113,7 +107,7 @@ def test_many_streams_at_once():
     done, pings = [], []
 
     def one(i):
-        r = s.raw(http("POST", CHAT, chat(f"Number {i}", max_tokens=8, stream=True)), timeout=300)
+        r = s.raw(http("POST", CHAT, chat(f"Number {i}", max_tokens=8, stream=True)), timeout=PATIENCE)
         done.append(r.rstrip().endswith(b"[DONE]\n\n\r\n0"))
         pings.append(r.count(b": ping"))
 
@@ -149,14 +143,10 @@ def test_full_queue_answers_429():
 def test_dribbled_request_is_cut_off():
     s = Server("--request-time", "1")
     with s.connect() as c:
-        began = time.time()
-        try:
-            for byte in http("POST", CHAT, chat()) * 10:
+        with pytest.raises(ConnectionError):  # long before the hour that the whole of it would take
+            for byte in http("POST", CHAT, chat()) * 500:
                 c.sendall(bytes([byte]))
                 time.sleep(0.05)
-        except ConnectionError:
-            pass
-        assert time.time() - began < 10
     with s.connect() as c:  # headers at once, then nothing
         c.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         assert c.recv(10) == b""

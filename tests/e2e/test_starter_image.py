@@ -12,7 +12,7 @@ import pytest
 import requests
 
 import judge
-from conftest import BIN, ROOT, Server
+from conftest import BIN, PATIENCE, ROOT, Server
 
 GOLDEN = ROOT / "models/starter-image/golden"
 CASES = json.loads((GOLDEN / "golden.json").read_text())
@@ -74,7 +74,7 @@ def test_seeds_of_their_own(starter, prompt, concept):
 
 def command(folder, *args):
     env = {k: v for k, v in os.environ.items() if not k.startswith("HEARTH_")} | {"HEARTH_CONFIG": "/dev/null"}
-    return subprocess.run([BIN, "image", "--models", folder, "--model", "starter-image", *args], capture_output=True, text=True, env=env, timeout=120)
+    return subprocess.run([BIN, "image", "--models", folder, "--model", "starter-image", *args], capture_output=True, text=True, env=env, timeout=PATIENCE)
 
 
 def test_command(starter, folder, tmp_path):
@@ -125,7 +125,7 @@ def edit(s, image, mask=None, **fields):
 
     files = {"image": ("a.png", png(image), "image/png")} | ({"mask": ("m.png", png(mask), "image/png")} if mask else {})
     data = {"model": "starter-image", "prompt": "a red apple", "response_format": "b64_json", "seed": "1", **fields}
-    return requests.post(s.url + "/v1/images/edits", data=data, files=files, timeout=120)
+    return requests.post(s.url + "/v1/images/edits", data=data, files=files, timeout=PATIENCE)
 
 
 def test_image_to_image(starter):
@@ -152,7 +152,7 @@ def test_image_to_image(starter):
 def test_variation_shows_the_same_thing(starter):
     out = io.BytesIO()
     picture(draw(starter, prompt="a red apple", seed=1)).resize((256, 256)).save(out, "PNG")
-    r = requests.post(starter.url + "/v1/images/variations", files={"image": ("a.png", out.getvalue())}, timeout=120,
+    r = requests.post(starter.url + "/v1/images/variations", files={"image": ("a.png", out.getvalue())}, timeout=PATIENCE,
                       data={"model": "starter-image", "n": "2", "seed": "5", "strength": "0.3", "response_format": "b64_json"})
     assert r.status_code == 200, r.text
     for x in r.json()["data"]:
