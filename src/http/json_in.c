@@ -77,6 +77,40 @@ static bool complain(const json_t *v, const char *name, const char *what, struct
     return false;
 }
 
+bool json_in_unknown(const char *where, const char *key, const json_t *v, bool strict, const char *param,
+                     struct fault *f)
+{
+    struct buf b = BUF_INIT(400);
+    if (!strict) return true;
+    json_out_excerpt(&b, v, 100);
+    f->param = param;
+    err_set(&f->err, ERR_REQUEST, "Extra inputs are not permitted, field: '%.80s%.100s', value: %s", where,
+            key, b.data ? b.data : "");
+    buf_free(&b);
+    return false;
+}
+
+static bool is_listed(const char *names, const char *key)
+{
+    size_t n = strlen(key);
+    for (const char *p = names; n && (p = strstr(p, key)); p += n)
+        if ((p == names || p[-1] == ' ') && (!p[n] || p[n] == ' ')) return true;
+    return false;
+}
+
+bool json_in_members(const json_t *object, const char *known, const char *where, bool strict,
+                     const char *param, struct fault *f)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)object, key, v)
+    {
+        if (strchr(key, ' ') || !is_listed(known, key))
+            if (!json_in_unknown(where, key, v, strict, param, f)) return false;
+    }
+    return true;
+}
+
 bool json_in_bad(const json_t *v, const char *name, const char *what, struct fault *f)
 {
     return complain(v, name, what, f);

@@ -25,6 +25,13 @@ bool json_in_int(const json_t *v, const char *name, int64_t min, int64_t max, in
 bool json_in_num(const json_t *v, const char *name, double min, double max, double *out, struct fault *f);
 bool json_in_bool(const json_t *v, const char *name, bool *out, struct fault *f);
 bool json_in_str(const json_t *v, const char *name, const char **out, struct fault *f);
+/* Members that no API defines are refused or ignored here, at whatever depth of a request they stand. `where` leads to the object they are
+ * in ("" for the body, "messages[3]."), `param` is the body's field (a constant) or NULL. True when not strict. */
+bool json_in_unknown(const char *where, const char *key, const json_t *v, bool strict, const char *param,
+                     struct fault *f);
+/* The same for every member of `object` that is not among `known`, names with one space between them. */
+bool json_in_members(const json_t *object, const char *known, const char *where, bool strict,
+                     const char *param, struct fault *f);
 /* "NAME must be WHAT, got VALUE". */
 bool json_in_bad(const json_t *v, const char *name, const char *what, struct fault *f);
 

@@ -147,11 +147,43 @@ static void test_numbers_out(void **state)
     buf_free(&b);
 }
 
+static void test_members(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *object;
+        bool known;
+    } cases[] = {
+        { "{}", true },
+        { "{\"role\": 1, \"content\": null}", true },
+        { "{\"rol\": 1}", false },          /* a piece of a name is no name */
+        { "{\"role content\": 1}", false }, /* nor are two of them */
+        { "{\"\": 1}", false },
+        { "{\"content\": 1, \"id\": null}", false },
+        { "[1]", true }, /* no members at all: what it must be is its reader's business */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fault f = { { ERR_NONE, "" }, NULL };
+        json_t *v = json_loads(cases[i].object, 0, NULL);
+        if (json_in_members(v, "role content", "messages[2].", true, "messages", &f) != cases[i].known)
+            fail_msg("%s: %s", cases[i].object, f.err.msg);
+        assert_true(json_in_members(v, "role content", "messages[2].", false, "messages", &f));
+        json_decref(v);
+    }
+    struct fault f = { { ERR_NONE, "" }, NULL };
+    json_t *v = json_loads("{\"id\": [1]}", 0, NULL);
+    assert_false(json_in_members(v, "role", "messages[2].", true, "messages", &f));
+    assert_string_equal(f.err.msg, "Extra inputs are not permitted, field: 'messages[2].id', value: [1]");
+    assert_string_equal(f.param, "messages");
+    json_decref(v);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_bodies),
-                                        cmocka_unit_test(test_no_memory_is_no_fault_of_the_body),
-                                        cmocka_unit_test(test_values), cmocka_unit_test(test_strings_out),
-                                        cmocka_unit_test(test_numbers_out) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bodies),      cmocka_unit_test(test_no_memory_is_no_fault_of_the_body),
+        cmocka_unit_test(test_values),      cmocka_unit_test(test_members),
+        cmocka_unit_test(test_strings_out), cmocka_unit_test(test_numbers_out)
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

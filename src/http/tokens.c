@@ -18,28 +18,18 @@ struct token_request {
     struct lm *lm;
 };
 
-static const char *const tokenize_fields[] = {
-    "model", "prompt", "content", "messages", "add_special_tokens", "add_special", "parse_special", NULL
-};
-static const char *const detokenize_fields[] = { "model", "tokens", NULL };
+static const char tokenize_fields[] =
+    "model prompt content messages add_special_tokens add_special parse_special";
+static const char detokenize_fields[] = "model tokens";
 
 /* Parses, checks the names and loads the model; on failure the reply is set. */
-static bool open_request(struct exchange *x, struct token_request *r, const char *const *known)
+static bool open_request(struct exchange *x, struct token_request *r, const char *known)
 {
     struct fault f = { { ERR_NONE, "" }, NULL };
-    const char *key;
-    json_t *value;
     *r = (struct token_request){ 0 };
     if (!json_in_parse(x->body.data ? x->body.data : "", x->body.len, &x->server->json, &r->body, &f))
         goto fail;
-    json_object_foreach(r->body, key, value)
-    {
-        bool found = !x->server->o.strict_fields;
-        for (const char *const *k = known; *k; k++) found |= !strcmp(*k, key);
-        if (found) continue;
-        err_set(&f.err, ERR_REQUEST, "Extra inputs are not permitted, field: '%.100s'", key);
-        goto fail;
-    }
+    if (!json_in_members(r->body, known, "", x->server->o.strict_fields, NULL, &f)) goto fail;
     const json_t *name = json_object_get(r->body, "model");
     f.param = "model";
     if (!json_is_string(name)) {
@@ -76,7 +66,7 @@ static bool tokenize(struct exchange *x, const struct token_request *r, struct t
         struct gen_request q;
         struct fitted p;
         gen_request_init(&q);
-        bool ok = wire_messages(messages, &q.messages, f) &&
+        bool ok = wire_messages(messages, x->server->o.strict_fields, &q.messages, f) &&
                   context_fit(r->lm, &q, 0, exchange_stop_flag(x, false), &p, f);
         if (ok) {
             *out = p.ids;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -27,6 +28,38 @@ static void set_token(json_t *ctx, const char *name, const struct tokenizer *t, 
     json_object_set_new(ctx, name, json_string(s ? s : ""));
 }
 
+/* A message as the template takes it: parts joined by line breaks where it prints strings, as other servers of open models do, and a
+ * string as one part where it walks through parts and does not ask. NULL: no memory. */
+static json_t *in_form(json_t *message, enum chat_content form)
+{
+    const json_t *content = json_object_get(message, "content"), *part;
+    size_t i;
+    bool parts = json_is_array(content);
+    if (form == CONTENT_EITHER || parts == (form == CONTENT_PARTS)) return json_incref(message);
+    json_t *value = NULL;
+    if (parts) {
+        struct buf b = BUF_INIT(0);
+        json_array_foreach(content, i, part)
+        {
+            const json_t *text = json_object_get(part, "text");
+            if (i) buf_putc(&b, '\n');
+            buf_append(&b, json_string_value(text), json_string_length(text));
+        }
+        value = b.failed ? NULL : json_stringn(b.data ? b.data : "", b.len);
+        buf_free(&b);
+    } else {
+        value = json_pack("[{s:s, s:O}]", "type", "text", "text", content);
+    }
+    json_t *out = value ? json_copy(message) : NULL;
+    if (out && !json_object_set(out, "content", value)) {
+        json_decref(value);
+        return out;
+    }
+    json_decref(value);
+    json_decref(out);
+    return NULL;
+}
+
 /* Renders and tokenises the messages without those in [from, to). What transformers' apply_chat_template passes is passed here; the
  * template writes the beginning token itself, so none is added. */
 static bool render(const struct lm *lm, const struct gen_request *q, const atomic_bool *cancel, size_t from,
@@ -42,8 +75,16 @@ static bool render(const struct lm *lm, const struct gen_request *q, const atomi
                        why ? why : "its files hold no chat template");
 
     json_t *messages = json_array(), *ctx = json_object();
+    bool whole = messages && ctx;
     for (size_t i = 0; i < json_array_size(q->messages); i++)
-        if (i < from || i >= to) json_array_append(messages, json_array_get(q->messages, i));
+        if (i < from || i >= to)
+            whole &= !json_array_append_new(
+                messages, in_form(json_array_get(q->messages, i), chat_template_content(t)));
+    if (!whole) {
+        json_decref(messages);
+        json_decref(ctx);
+        return err_set(&f->err, ERR_NOMEM, "out of memory");
+    }
     json_object_set_new(ctx, "messages", messages);
     json_object_set_new(ctx, "tools", json_null());
     json_object_set_new(ctx, "documents", json_null());

@@ -35,8 +35,10 @@ struct prompt { /* text, or token ids taken as they are */
 };
 
 struct gen_request {
-    char *model;      /* as the client wrote it */
-    json_t *messages; /* chat: validated array of {role, content, ...}, content a string; NULL: completion */
+    char *model; /* as the client wrote it */
+    json_t
+        *messages; /* chat: validated array of {role, content, ...}; content is a string or an array of parts
+                         {"type": "text", "text": ...}. NULL: completion */
     struct prompt *prompts;
     int n_prompts;
 

@@ -19,6 +19,7 @@ struct chat_template {
     char *src; /* line ends normalised; the tree points into it */
     struct jarena mem;
     struct node *root;
+    enum chat_content content;
 };
 
 /* As jinja2 reads a source: \r\n and \r are \n, and one newline at the end goes. */
@@ -59,8 +60,21 @@ bool chat_template_compile(struct chat_template **out, const char *source, size_
         chat_template_free(t);
         return err_set(e, inner.code ? inner.code : ERR_FORMAT, "chat template, %s", inner.msg);
     }
+    t->content = jinja_content(t->root);
     *out = t;
     return true;
+}
+
+enum chat_content chat_template_content(const struct chat_template *t) { return t->content; }
+
+bool chat_template_names(const struct chat_template *t, const char *name)
+{
+    return jinja_names(t->root, name);
+}
+
+bool chat_template_spells(const struct chat_template *t, const char *text)
+{
+    return jinja_spells(t->root, text);
 }
 
 void chat_template_free(struct chat_template *t)

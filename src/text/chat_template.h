@@ -19,6 +19,18 @@ struct chat_template;
 bool chat_template_compile(struct chat_template **out, const char *source, size_t len, struct err *e);
 void chat_template_free(struct chat_template *t);
 
+/* The forms of a message's content that the template can print. */
+enum chat_content {
+    CONTENT_STRING, /* one string */
+    CONTENT_PARTS,  /* a list of {"type": "text", "text": ...} */
+    CONTENT_EITHER, /* it asks which of the two it got */
+};
+enum chat_content chat_template_content(const struct chat_template *t);
+/* Whether the template asks for a variable of this name. */
+bool chat_template_names(const struct chat_template *t, const char *name);
+/* Whether this text stands in the template, in what it prints or compares with. */
+bool chat_template_spells(const struct chat_template *t, const char *text);
+
 struct rendered {
     char *text; /* NUL-terminated; free() */
     size_t len;

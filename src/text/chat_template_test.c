@@ -279,6 +279,73 @@ static void hostile_templates_end_with_an_error(void **state)
     free(src);
 }
 
+#define OVER_MESSAGES(body) "{% for m in messages %}" body "{% endfor %}"
+
+/* The first group is what vLLM's detection finds for the same loops; the second what it misses and a joined string would be lost in. */
+static void the_form_of_content_is_read_from_the_template(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *source;
+        enum chat_content want;
+    } cases[] = {
+        { OVER_MESSAGES("{{ m.content }}"), CONTENT_STRING },
+        { OVER_MESSAGES("{{ m['content'] | trim }}"), CONTENT_STRING },
+        { OVER_MESSAGES("{% for c in m['content'] %}{{ c.text }}{% endfor %}"), CONTENT_PARTS },
+        { OVER_MESSAGES("{% for c in m.content %}{{ c }}{% endfor %}"), CONTENT_PARTS },
+        { OVER_MESSAGES(
+              "{% for c in m.content | selectattr('type', 'equalto', 'text') %}{{ c.text }}{% endfor "
+              "%}"),
+          CONTENT_PARTS },
+        { OVER_MESSAGES("{% for c in m.content[1:] %}{{ c.text }}{% endfor %}"), CONTENT_PARTS },
+        { "{% set loop_messages = messages[1:] %}{% for m in loop_messages %}{% for c in m['content'] %}{{ "
+          "c['text'] }}{% endfor %}{% endfor %}",
+          CONTENT_PARTS },
+        { OVER_MESSAGES(
+              "{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}{{ c.text "
+              "}}{% endfor %}{% endif %}"),
+          CONTENT_EITHER },
+        { OVER_MESSAGES("{% set content = m.content %}{% for c in content %}{{ c }}{% endfor %}"),
+          CONTENT_PARTS },
+        { OVER_MESSAGES("{% for t in m.tool_calls %}{{ t.function.name }}{% endfor %}{{ m.content }}"),
+          CONTENT_STRING },
+        { OVER_MESSAGES("{% for line in m.content.split('\n') %}{{ line }}{% endfor %}"), CONTENT_STRING },
+        { "{% for t in tools %}{% for k in t.parameters %}{{ k.type }}{% endfor %}{% endfor %}",
+          CONTENT_STRING },
+
+        { "{% macro show(parts) %}{% for x in parts %}{% if x.type == 'text' %}{{ x.text }}{% endif %}{% "
+          "endfor %}{% endmacro %}" OVER_MESSAGES("{{ show(m.content) }}"),
+          CONTENT_PARTS },
+        { "{% macro show(x) %}{% for c in x %}{{ c }}{% endfor %}{% endmacro %}" OVER_MESSAGES(
+              "{{ show(m.content) }}"),
+          CONTENT_STRING },
+        { "{% macro turn(message) %}{% for c in message.content %}{{ c.text }}{% endfor %}{% endmacro "
+          "%}" OVER_MESSAGES("{{ turn(message=m) }}"),
+          CONTENT_PARTS },
+        { "{% macro turn(message) %}{% for c in message.content %}{{ c.text }}{% endfor %}{% endmacro "
+          "%}" OVER_MESSAGES("{{ turn(m) }}"),
+          CONTENT_PARTS },
+        { OVER_MESSAGES("{% set ns = namespace(c=1) %}{% set ns.c = m.content or [] %}{% for x in ns.c %}{{ "
+                        "x['text'] }}{% endfor %}"),
+          CONTENT_PARTS },
+        { OVER_MESSAGES("{{ m.content[0].text }}"), CONTENT_PARTS },
+        { OVER_MESSAGES("{{ m['content'][0]['text'] }}"), CONTENT_PARTS },
+        { OVER_MESSAGES("{{ (m.content | first).text }}"), CONTENT_PARTS },
+        { OVER_MESSAGES("{{ m.content | map(attribute='text') | join }}"), CONTENT_PARTS },
+        { OVER_MESSAGES("{{ m.content | map('upper') | join }}"), CONTENT_STRING },
+        { "{% set last = messages[-1] %}{% for x in last.get('content') %}{{ x.text }}{% endfor %}",
+          CONTENT_PARTS },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct chat_template *t;
+        struct err e;
+        if (!chat_template_compile(&t, cases[i].source, strlen(cases[i].source), &e)) fail_msg("%s", e.msg);
+        if (chat_template_content(t) != cases[i].want)
+            fail_msg("%s: %d", cases[i].source, (int)chat_template_content(t));
+        chat_template_free(t);
+    }
+}
+
 static void a_flag_ends_a_rendering(void **state)
 {
     (void)state;
@@ -395,6 +462,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(family_cases),
         cmocka_unit_test(provenance_survives_everything),
         cmocka_unit_test(hostile_templates_end_with_an_error),
+        cmocka_unit_test(the_form_of_content_is_read_from_the_template),
         cmocka_unit_test(a_flag_ends_a_rendering),
         cmocka_unit_test(errors_say_where_and_what),
         cmocka_unit_test(threads_share_a_template),

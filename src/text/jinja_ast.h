@@ -6,6 +6,7 @@
 #ifndef HEARTH_TEXT_JINJA_AST_H
 #define HEARTH_TEXT_JINJA_AST_H
 
+#include "text/chat_template.h"
 #include "text/jinja_value.h"
 
 /* --- tokens ---------------------------------------------------------------------------------------------------- */
@@ -130,5 +131,12 @@ struct node {
 
 /* The whole template: an N_BODY. */
 struct node *jinja_parse(const char *src, size_t len, struct jarena *mem, struct err *e);
+
+/* --- what can be read from it (jinja_content.c) ------------------------------------------------------------------ */
+
+enum chat_content jinja_content(const struct node *root);
+/* Whether a variable of that name is mentioned, and whether a text stands somewhere in what may be printed. */
+bool jinja_names(const struct node *root, const char *name);
+bool jinja_spells(const struct node *root, const char *text);
 
 #endif

@@ -1,4 +1,5 @@
-/* messages.c - a conversation as clients send it, brought to the one form that templates get: a role and a string. */
+/* messages.c - a conversation as clients send it, brought to one form: a role, and its content as a string or as text parts. */
+#include <stdio.h>
 #include <string.h>
 
 #include "http/dialects/wire.h"
@@ -19,9 +20,12 @@ static bool not_offered(struct fault *f, size_t i, const char *what)
     return false;
 }
 
-/* The text of one part; NULL with the fault set when it is none. */
-static const char *part_text(const json_t *part, size_t i, size_t *len, struct fault *f)
+/* One part in its plain form {"type": "text", "text": ...}; NULL with the fault set when it is none. */
+static json_t *one_part(const json_t *part, size_t i, size_t k, bool strict, struct fault *f)
 {
+    static const char known[] =
+        "type text refusal annotations logprobs id cache_control prompt_cache_breakpoint";
+    char where[64];
     const char *type = json_string_value(json_object_get(part, "type"));
     if (!type) return bad(f, i, ".content: every part must be an object with a type"), NULL;
     const json_t *text = json_object_get(part, !strcmp(type, "refusal") ? "refusal" : "text");
@@ -29,8 +33,11 @@ static const char *part_text(const json_t *part, size_t i, size_t *len, struct f
         !strcmp(type, "output_text")) {
         if (!json_is_string(text))
             return bad(f, i, ".content: a text part must have its text as a string"), NULL;
-        *len = json_string_length(text);
-        return json_string_value(text);
+        snprintf(where, sizeof where, "messages[%zu].content[%zu].", i, k);
+        if (!json_in_members(part, known, where, strict, "messages", f)) return NULL;
+        json_t *out = json_pack("{s:s, s:O}", "type", "text", "text", text);
+        if (!out) err_set(&f->err, ERR_NOMEM, "out of memory");
+        return out;
     }
     if (!strcmp(type, "image_url") || !strcmp(type, "video_url") || !strcmp(type, "input_audio") ||
         !strcmp(type, "file"))
@@ -41,33 +48,27 @@ static const char *part_text(const json_t *part, size_t i, size_t *len, struct f
     return bad(f, i, ".content: a part has an unknown type; text is what this server takes"), NULL;
 }
 
-/* Parts are joined by line breaks, as other servers of open models do for templates that take strings. */
-static json_t *content_text(const json_t *content, size_t i, struct fault *f)
+/* An array of parts, or one part alone, as one bot framework sends it. Whether the model's template takes parts is known later. */
+static json_t *content_parts(const json_t *content, size_t i, bool strict, struct fault *f)
 {
-    struct buf b = BUF_INIT(0);
     size_t n = json_is_array(content) ? json_array_size(content) : 1;
-    json_t *out = NULL;
-    for (size_t k = 0; k < n; k++) {
-        size_t len;
-        const char *s = part_text(json_is_array(content) ? json_array_get(content, k) : content, i, &len, f);
-        if (!s) goto end;
-        if (k) buf_putc(&b, '\n');
-        buf_append(&b, s, len);
+    json_t *out = json_array();
+    for (size_t k = 0; out && k < n; k++) {
+        json_t *part =
+            one_part(json_is_array(content) ? json_array_get(content, k) : content, i, k, strict, f);
+        if (part && !json_array_append_new(out, part)) continue;
+        json_decref(out);
+        out = NULL;
     }
-    out = json_stringn(b.data ? b.data : "", b.len);
-    if (!out) err_set(&f->err, ERR_NOMEM, "out of memory");
-end:
-    buf_free(&b);
+    if (!out && !f->err.code) err_set(&f->err, ERR_NOMEM, "out of memory");
     return out;
 }
 
-static bool one_message(const json_t *in, size_t i, json_t *out, struct fault *f)
+static bool one_message(const json_t *in, size_t i, bool strict, json_t *out, struct fault *f)
 {
-    static const char *const known[] = { "role",          "content",           "name",    "tool_calls",
-                                         "tool_call_id",  "reasoning_content", "refusal", "audio",
-                                         "function_call", "annotations" };
-    const char *key;
-    json_t *value;
+    static const char known[] = "role content name tool_calls tool_call_id reasoning_content refusal audio "
+                                "function_call annotations id";
+    char where[40];
     if (!json_is_object(in)) return bad(f, i, " must be an object with role and content");
     const char *role = json_string_value(json_object_get(in, "role"));
     if (!role) return bad(f, i, ".role is required and must be a string");
@@ -76,15 +77,8 @@ static bool one_message(const json_t *in, size_t i, json_t *out, struct fault *f
     if (strcmp(role, "system") && strcmp(role, "developer") && strcmp(role, "user") &&
         strcmp(role, "assistant"))
         return bad(f, i, ".role must be one of system, developer, user, assistant");
-    json_object_foreach((json_t *)in, key, value)
-    {
-        bool found = false;
-        for (size_t k = 0; k < sizeof known / sizeof *known; k++) found |= !strcmp(known[k], key);
-        if (found) continue;
-        f->param = "messages";
-        return err_set(&f->err, ERR_REQUEST, "Extra inputs are not permitted, field: 'messages[%zu].%.80s'",
-                       i, key);
-    }
+    snprintf(where, sizeof where, "messages[%zu].", i);
+    if (!json_in_members(in, known, where, strict, "messages", f)) return false;
     const json_t *calls = json_object_get(in, "tool_calls"), *call = json_object_get(in, "function_call");
     if ((calls && !json_is_null(calls) && json_array_size(calls)) || (call && !json_is_null(call)))
         return not_offered(f, i, ".tool_calls: tools are not supported by this server yet");
@@ -93,9 +87,8 @@ static bool one_message(const json_t *in, size_t i, json_t *out, struct fault *f
     json_t *text;
     if (json_is_string(content))
         text = json_incref((json_t *)content);
-    else if (json_is_array(content) ||
-             json_is_object(content)) /* the bare object comes from one bot framework */
-        text = content_text(content, i, f);
+    else if (json_is_array(content) || json_is_object(content))
+        text = content_parts(content, i, strict, f);
     else if (!strcmp(role, "assistant") && (!content || json_is_null(content)))
         text = json_string("");
     else
@@ -114,7 +107,7 @@ static bool one_message(const json_t *in, size_t i, json_t *out, struct fault *f
     return true;
 }
 
-bool wire_messages(const json_t *in, json_t **out, struct fault *f)
+bool wire_messages(const json_t *in, bool strict, json_t **out, struct fault *f)
 {
     f->param = "messages";
     if (!json_is_array(in)) return json_in_bad(in, "messages", "an array of messages", f);
@@ -126,7 +119,7 @@ bool wire_messages(const json_t *in, json_t **out, struct fault *f)
     json_t *a = json_array();
     for (size_t i = 0; a && i < n; i++) {
         json_t *m = json_object();
-        bool ok = m && one_message(json_array_get(in, i), i, m, f);
+        bool ok = m && one_message(json_array_get(in, i), i, strict, m, f);
         if (ok && !json_array_append(a, m)) {
             json_decref(m);
             continue;

@@ -55,7 +55,7 @@ static bool parse_model(struct wire_request *w, const json_t *v, const char *nam
 static bool parse_messages(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
 {
     (void)name;
-    return wire_messages(v, &w->gen.messages, f);
+    return wire_messages(v, w->strict, &w->gen.messages, f);
 }
 
 static bool token_array(const json_t *v, struct prompt *p, struct fault *f)
@@ -164,10 +164,8 @@ static bool parse_stream_options(struct wire_request *w, const json_t *v, const 
             w->stream_usage = on ? USAGE_ON : USAGE_OFF;
         } else if (!strcmp(key, "include_obfuscation")) {
             if (!json_in_bool(value, "stream_options.include_obfuscation", &on, f)) return false;
-        } else {
-            f->param = name;
-            return err_set(&f->err, ERR_REQUEST,
-                           "Extra inputs are not permitted, field: 'stream_options.%.80s'", key);
+        } else if (!json_in_unknown("stream_options.", key, value, w->strict, name, f)) {
+            return false;
         }
     }
     return true;
@@ -221,17 +219,16 @@ static bool parse_safe_tokenization(struct wire_request *w, const json_t *v, con
 /* A guess at the output: it may save time and never changes the result, so it may also be left unused. */
 static bool parse_prediction(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
 {
-    (void)w;
-    if (json_is_string(v) || json_is_array(v) || json_is_object(v)) return true;
+    if (json_is_string(v) || json_is_array(v) || json_is_object(v))
+        return json_in_members(v, "type content", "prediction.", w->strict, name, f);
     return json_in_bad(v, name, "a string or an object", f);
 }
 
 static bool parse_response_format(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
 {
-    (void)w;
     const char *type = json_string_value(json_object_get(v, "type"));
     if (!type) return json_in_bad(v, name, "an object with a type", f);
-    if (!strcmp(type, "text")) return true;
+    if (!strcmp(type, "text")) return json_in_members(v, "type", "response_format.", w->strict, name, f);
     f->param = name;
     return err_set(&f->err, ERR_UNSUPPORTED,
                    "response_format %.40s is not supported by this server yet; \"text\" is", type);
@@ -405,17 +402,6 @@ static bool parse_field(struct wire_request *w, const struct field *d, const jso
     return false;
 }
 
-static bool unknown_field(const char *name, const json_t *v, struct fault *f)
-{
-    struct buf b = BUF_INIT(400);
-    json_out_excerpt(&b, v, 100);
-    f->param = NULL;
-    err_set(&f->err, ERR_REQUEST, "Extra inputs are not permitted, field: '%.100s', value: %s", name,
-            b.data ? b.data : "");
-    buf_free(&b);
-    return false;
-}
-
 /* ---- what fields say together -------------------------------------------------------------------------------------- */
 
 static bool settle(struct wire_request *w, struct fault *f)
@@ -490,7 +476,7 @@ bool wire_parse(struct wire_request *w, json_t *body, bool chat, bool strict, co
     const char *name;
     json_t *value;
     *w = (struct wire_request){
-        .style = style, .chat = chat, .max_completion_tokens = -1, .top_logprobs = -1
+        .style = style, .chat = chat, .strict = strict, .max_completion_tokens = -1, .top_logprobs = -1
     };
     gen_request_init(&w->gen);
     w->gen.overflow = style->overflow;
@@ -500,11 +486,8 @@ bool wire_parse(struct wire_request *w, json_t *body, bool chat, bool strict, co
     json_object_foreach(body, name, value)
     {
         const struct field *d = find_field(name, chat ? CHAT : TEXT);
-        if (json_is_null(value) && (d || !strict)) continue;
-        if (d)
-            ok = parse_field(w, d, value, f);
-        else if (strict)
-            ok = unknown_field(name, value, f);
+        if (json_is_null(value) && d) continue;
+        ok = d ? parse_field(w, d, value, f) : json_in_unknown("", name, value, strict, NULL, f);
         if (!ok) break;
     }
     static const char *const needed[2][2] = { { "model", "prompt" }, { "model", "messages" } };

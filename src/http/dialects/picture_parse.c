@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "http/dialects/picture_wire.h"
+#include "http/json_in.h"
 #include "http/json_out.h"
 
 enum { MAX_PROMPT = 32000, FIREMOON_PROMPT = 1000 };
@@ -400,6 +401,7 @@ static bool f_loras(struct field_value *a)
         double w = json_is_number(weight) ? json_number_value(weight) : 1;
         if (!json_is_string(name) || (weight && !json_is_number(weight)) || fabs(w) > 100)
             return bad(a, "must be a list of {name, weight}");
+        if (!json_in_members(one, "name weight", "loras[].", a->w->strict, a->name, a->f)) return false;
         if (!add_lora(a, json_string_value(name), json_string_length(name), w)) return false;
     }
     return true;
@@ -423,6 +425,11 @@ static bool f_text_prompts(struct field_value *a)
         const char *text = json_string_value(json_object_get(one, "text"));
         const json_t *weight = json_object_get(one, "weight");
         struct buf *b = json_is_number(weight) && json_number_value(weight) < 0 ? &no : &yes;
+        if (!json_in_members(one, "text weight", "text_prompts[].", a->w->strict, a->name, a->f)) {
+            buf_free(&yes);
+            buf_free(&no);
+            return false;
+        }
         if (text) buf_printf(b, "%s%s", b->len ? ", " : "", text);
     }
     if (yes.len && !a->w->q.prompt) a->w->q.prompt = buf_take(&yes);
@@ -500,25 +507,19 @@ static const struct {
 #undef S
 #undef M
 
-static bool take_field(struct picture_wire *w, const char *key, const json_t *v, bool strict, struct fault *f)
+static bool take_field(struct picture_wire *w, const char *key, const json_t *v, struct fault *f)
 {
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         if (strcmp(fields[i].name, key) != 0 || !(fields[i].styles & w->style)) continue;
         return json_is_null(v) || fields[i].take(&(struct field_value){ w, fields[i].name, v, f });
     }
-    if (!strict) return true;
-    struct buf excerpt = BUF_INIT(200);
-    char line[200];
-    json_out_excerpt(&excerpt, v, 60);
-    snprintf(line, sizeof line, "Extra inputs are not permitted, field: '%.60s', value: %s", key,
-             excerpt.data ? excerpt.data : "");
-    buf_free(&excerpt);
+    if (json_in_unknown("", key, v, w->strict, NULL, f)) return true;
     if (w->style == PICTURES_FIREMOON) {
         if (w->n_faults++) buf_putc(&w->faults, ',');
-        json_out_cstr(&w->faults, line);
+        json_out_cstr(&w->faults, f->err.msg);
+        err_set(&f->err, ERR_REQUEST, "Input validation failed");
     }
-    return err_set(&f->err, ERR_REQUEST, "%s",
-                   w->style == PICTURES_FIREMOON ? "Input validation failed" : line);
+    return false;
 }
 
 static bool check_whole(struct picture_wire *w, struct fault *f)
@@ -569,6 +570,7 @@ bool picture_wire_json(struct picture_wire *w, const json_t *body, bool strict, 
     const char *key;
     json_t *v;
     bool ok = true;
+    w->strict = strict;
     json_object_foreach((json_t *)body, key, v)
     {
         if (!strcmp(key, "extra_body") && json_is_object(v)) {
@@ -577,10 +579,10 @@ bool picture_wire_json(struct picture_wire *w, const json_t *body, bool strict, 
             json_t *iv;
             json_object_foreach(v, inner, iv)
             {
-                if (ok && !json_object_get(body, inner)) ok = take_field(w, inner, iv, strict, f);
+                if (ok && !json_object_get(body, inner)) ok = take_field(w, inner, iv, f);
             }
         } else {
-            bool one = take_field(w, key, v, strict, f);
+            bool one = take_field(w, key, v, f);
             ok = ok && one;
         }
         if (!ok && w->style != PICTURES_FIREMOON) return false;
@@ -672,6 +674,7 @@ bool picture_wire_form(struct picture_wire *w, const struct multipart *m, bool s
 {
     const struct multipart_part *mask = NULL;
     bool have = false;
+    w->strict = strict;
     if (w->task == PICTURE_GENERATE) w->task = PICTURE_EDIT;
     for (int i = 0; i < m->n; i++) {
         const struct multipart_part *p = &m->part[i];
@@ -695,7 +698,7 @@ bool picture_wire_form(struct picture_wire *w, const struct multipart *m, bool s
                                "the part \"%s\" is not text in UTF-8; files are taken as image and mask",
                                key);
             }
-            bool ok = take_field(w, key, v, strict, f);
+            bool ok = take_field(w, key, v, f);
             json_decref(v);
             if (!ok) return false;
         }

@@ -23,6 +23,7 @@ struct picture_wire {
     enum picture_style style;
     enum picture_answer answer;
     enum picture_task task;
+    bool strict;         /* fields that no API defines are refused */
     bool stream;         /* events instead of one reply */
     bool fireworks;      /* under /inference: seed 0 means a new one */
     int partial;         /* previews of each picture in a stream; below 0: one after every step */

@@ -21,7 +21,7 @@ struct wire_style;
 struct wire_request {
     struct gen_request gen;
     const struct wire_style *style;
-    bool chat;
+    bool chat, strict;
     bool stream;
     enum { USAGE_DEFAULT, USAGE_ON, USAGE_OFF } stream_usage; /* stream_options.include_usage */
     enum logprob_shape logprobs;
@@ -103,8 +103,9 @@ void wire_logprobs(struct buf *b, const struct wire_request *w, const struct tok
                    const struct wire_piece *p);
 /* Code points in text[len]. */
 size_t wire_chars(const char *text, size_t len);
-/* messages.c: an array of {role, content, ...} with content as one string; what is wrong is named by its place. */
-bool wire_messages(const json_t *in, json_t **out, struct fault *f);
+/* messages.c: an array of {role, content, ...} as request.h has it; what is wrong is named by its place. strict: members that no API
+ * defines are refused. */
+bool wire_messages(const json_t *in, bool strict, json_t **out, struct fault *f);
 /* print.c: keys and values of section perf_metrics, as JSON members without braces. */
 void wire_perf_metrics(struct buf *b, const struct lm_usage *u, bool finished);
 

@@ -1,0 +1,115 @@
+"""What a model's chat template makes of a request, seen through the server: the prompt that the model read comes back as raw output."""
+import json
+import shutil
+
+import pytest
+
+from conftest import ROOT, Server
+
+pytestmark = pytest.mark.checked
+TINY = ROOT / "tests/golden/lm/chat"
+TEMPLATES = {
+    "walks": "{% for m in messages %}{{ m.role }}:{% for p in m.content %}{% if p.type == 'text' %}<{{ p.text }}>{% endif %}{% endfor %};{% endfor %}",
+    "prints": "{% for m in messages %}{{ m['role'] }}:{{ m['content'] | trim }};{% endfor %}",
+    "asks": "{% for m in messages %}{% if m.content is string %}s:{{ m.content }};{% else %}{% for p in m.content %}p:{{ p.text }};{% endfor %}{% endif %}{% endfor %}",
+    "macro": "{% macro show(c) %}{% if c is string %}s:{{ c }}{% else %}{% for x in c %}{% if 'text' in x %}p:{{ x.text }}{% endif %}{% endfor %}{% endif %}{% endmacro %}"
+             "{% for m in messages %}{{ show(m.content) }};{% endfor %}",
+}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("templates")
+    for name, template in TEMPLATES.items():
+        shutil.copytree(TINY, folder / name)
+        config = json.loads((TINY / "tokenizer_config.json").read_text())
+        (folder / name / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": template}))
+    s = Server(models=str(folder))
+    yield s
+    s.stop()
+
+
+def prompt(served, model, messages, **fields):
+    r = served.post("/v1/chat/completions", {"model": model, "messages": messages, "max_tokens": 1, "seed": 1, "raw_output": True, **fields})
+    assert r.status_code == 200, r.text
+    return r.json()["choices"][0]["raw_output"]["prompt_fragments"][0]
+
+
+def text(*parts):
+    return [{"type": "text", "text": p} for p in parts]
+
+
+@pytest.mark.parametrize("model, content, right", [  # the right texts are jinja2's, given what vLLM gives it
+    ("walks", text("one", "two"), "user:<one><two>;"),
+    ("walks", "one", "user:<one>;"),
+    ("walks", {"type": "text", "text": "one"}, "user:<one>;"),
+    ("prints", text("one", "two"), "user:one\ntwo;"),
+    ("prints", "one", "user:one;"),
+    ("asks", text("one", "two"), "p:one;p:two;"),
+    ("asks", "one", "s:one;"),
+    ("macro", text("one", "two"), "p:onep:two;"),
+    ("macro", "one", "s:one;"),
+])
+def test_a_template_gets_content_as_it_takes_it(served, model, content, right):
+    assert prompt(served, model, [{"role": "user", "content": content}]) == right
+
+
+def test_empty_answers_and_system_messages_keep_their_form(served):
+    messages = [{"role": "system", "content": "be"}, {"role": "user", "content": "a"}, {"role": "assistant", "content": None}, {"role": "user", "content": text("b")}]
+    assert prompt(served, "walks", messages) == "system:<be>;user:<a>;assistant:<>;user:<b>;"
+    assert prompt(served, "prints", messages) == "system:be;user:a;assistant:;user:b;"
+
+
+def test_pictures_are_refused_by_name(served):
+    r = served.post("/v1/chat/completions", {"model": "walks", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]})
+    assert r.status_code == 400 and "images, video, audio and files are not supported" in r.json()["error"]["message"]
+
+
+# What one walk through a request finds at each depth that no API defines.
+UNKNOWN = [
+    ({"zz": 1}, "zz"),
+    ({"messages": [{"role": "user", "content": "hi", "zz": 1}]}, "messages[0].zz"),
+    ({"messages": [{"role": "user", "content": [{"type": "text", "text": "hi", "zz": 1}]}]}, "messages[0].content[0].zz"),
+    ({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "b", "zz": None}, {"role": "user", "content": "c"}]}, "messages[1].zz"),
+    ({"stream": True, "stream_options": {"zz": 1}}, "stream_options.zz"),
+    ({"response_format": {"type": "text", "zz": 1}}, "response_format.zz"),
+    ({"prediction": {"type": "content", "content": "x", "zz": 1}}, "prediction.zz"),
+    ({"extra_body": {"zz": 1}}, "zz"),
+]
+
+
+@pytest.fixture(scope="module")
+def lenient(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lenient")
+    shutil.copytree(TINY, folder / "tiny")
+    s = Server("--no-strict-fields", models=str(folder))
+    yield s
+    s.stop()
+
+
+@pytest.mark.parametrize("fields, name", UNKNOWN, ids=[u[1] + str(i) for i, u in enumerate(UNKNOWN)])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/inference/v1/chat/completions"])
+def test_unknown_members_at_any_depth(served, lenient, fields, name, path):
+    body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2, **fields}
+    r = served.post(path, {"model": "prints", **body})
+    assert r.status_code == 400 and f"Extra inputs are not permitted, field: '{name}'" in r.json()["error"]["message"], r.text
+    r = lenient.post(path, {"model": "tiny", **body})
+    assert r.status_code == 200, r.text
+
+
+@pytest.mark.parametrize("fields, name", [({"zz": 1}, "zz"), ({"loras": [{"name": "a", "scale": 2}]}, "loras[].scale"), ({"text_prompts": [{"text": "a", "zz": 2}]}, "text_prompts[].zz")])
+@pytest.mark.parametrize("path", ["/v1/images/generations", "/inference/v1/image_generation/accounts/x/models/none"])
+def test_unknown_members_of_image_requests(served, lenient, path, fields, name):
+    body = {"model": "none", "prompt": "a", **fields}
+    r = served.post(path, body)
+    if "text_prompts" in fields and path.startswith("/v1"):
+        name = "text_prompts"  # a field of the other API alone
+    assert r.status_code == 400 and f"Extra inputs are not permitted, field: '{name}'" in r.json()["error"]["message"], r.text
+    r = lenient.post(path, body)
+    assert r.status_code == 404 and "none" in r.json()["error"]["message"], r.text
+
+
+def test_what_clients_put_beside_a_message(served):
+    """An id is an answer's own name sent back; cache hints change nothing."""
+    messages = [{"role": "user", "content": [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}], "id": "x1"}]
+    assert prompt(served, "prints", messages) == "user:hi;"
