@@ -5,6 +5,8 @@
 
 #include <stb/stb_image_resize.h>
 
+#include "image/resample.h"
+
 bool picture_scale(unsigned char *dst, int w2, int h2, const unsigned char *src, int w, int h, int channels,
                    struct err *e)
 {
@@ -47,8 +49,8 @@ bool picture_canvas(const struct image_rgb *init, const unsigned char *mask, int
             if (grey) grey[y * wide + x] = !inside ? 255 : mask ? mask[from] : 0;
         }
     }
-    ok = ok && picture_scale(out, width, height, rgb, (int)wide, (int)high, 3, e);
-    if (ok && grey) ok = picture_scale(out_mask, width, height, grey, (int)wide, (int)high, 1, e);
+    ok = ok && resample_lanczos(out, width, height, rgb, (int)wide, (int)high, 3, e);
+    if (ok && grey) ok = resample_lanczos(out_mask, width, height, grey, (int)wide, (int)high, 1, e);
     free(rgb);
     free(grey);
     if (!ok) {
@@ -59,4 +61,12 @@ bool picture_canvas(const struct image_rgb *init, const unsigned char *mask, int
     *picture = (struct image_rgb){ width, height, out };
     *mask_out = out_mask;
     return true;
+}
+
+void picture_mask_latent(float *latent, int w, int h, const unsigned char *mask, int factor)
+{
+    for (int y = 0; y < h; y++) {
+        for (int x = 0; x < w; x++)
+            latent[y * w + x] = mask[(y * factor) * (w * factor) + x * factor] > 127 ? 1.0f : 0.0f;
+    }
 }

@@ -193,7 +193,7 @@ static struct image_rgb preview(const struct pipeline *p, const float *x, int h,
 struct canvas {               /* what image to image starts from, shared by the n pictures */
     struct image_rgb picture; /* width x height */
     unsigned char *mask;      /* [height, width] 255: repaint; NULL: everything */
-    float *mask_latent;       /* [h, w] 0..1 */
+    float *mask_latent;       /* [h, w] 0 or 1 */
     float *rgb;               /* [height, width, 3] in -1..1 */
 };
 
@@ -219,16 +219,7 @@ static bool canvas_make(struct canvas *k, const struct draw *d, int factor, stru
     if (!k->rgb || (k->mask && !k->mask_latent))
         return err_set(e, ERR_NOMEM, "no memory for a %dx%d canvas", r->draw_width, r->draw_height);
     for (size_t i = 0; i < pixels * 3; i++) k->rgb[i] = (float)k->picture.pixels[i] / 127.5f - 1.0f;
-    for (int y = 0; k->mask && y < h; y++) {
-        for (int x = 0; x < w; x++) {
-            int on = 0; /* a latent cell is repainted when more than half of its pixels are */
-            for (int dy = 0; dy < factor; dy++) {
-                for (int dx = 0; dx < factor; dx++)
-                    on += k->mask[(y * factor + dy) * r->draw_width + x * factor + dx] > 127;
-            }
-            k->mask_latent[y * w + x] = 2 * on > factor * factor ? 1.0f : 0.0f;
-        }
-    }
+    if (k->mask) picture_mask_latent(k->mask_latent, w, h, k->mask, factor);
     return true;
 }
 
@@ -284,6 +275,8 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
         memcpy(b->noise, r->noise + (size_t)index * values, values * sizeof *b->noise);
     else
         noise_fill(g, b->noise, values);
+    /* The references encode what the mask leaves as well, for UNets of another kind: that much of the noise is gone. */
+    if (k->mask && schedule_wants_noise(s)) noise_fill(g, b->extra, values);
     /* What is painted anew altogether starts from noise alone, as in the references' inpainting. */
     bool whole = !r->init || (k->mask_latent && r->strength >= 1);
     if (!whole && first < steps) {
@@ -327,10 +320,9 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
     if (!picture.pixels) return no_memory(r, e);
     for (size_t i = 0; i < pixels; i++) {
         for (size_t ch = 0; ch < 3; ch++) {
-            int v = picture_byte(b->rgb[i * 3 + ch]);
-            if (k->mask)
-                v = (v * k->mask[i] + k->picture.pixels[i * 3 + ch] * (255 - k->mask[i]) + 127) / 255;
-            picture.pixels[i * 3 + ch] = (unsigned char)v;
+            unsigned char v = picture_byte(b->rgb[i * 3 + ch]);
+            picture.pixels[i * 3 + ch] =
+                k->mask ? picture_lay(v, k->picture.pixels[i * 3 + ch], k->mask[i]) : v;
         }
     }
     if (!scale_to(&picture, r->width, r->height)) {

@@ -6,6 +6,7 @@
 #include "image/image.h"
 #include "image/picture.h"
 
+enum { MASK_W = 48, MASK_H = 32 }; /* of mask_golden.py's pictures */
 #define PIPELINES "tests/golden/pipelines/"
 
 static struct golden g;
@@ -154,6 +155,68 @@ static void test_flux_inpainting(void **state)
     inpaint_case(m, ref, "inpaint_whole", 1, r);
     image_free(m);
     weights_close(ref);
+}
+
+/* Masks across the latent's cells, soft ones, and both picture and mask scaled: where the mask is at least half on, the reference's
+ * picture; where it is 0, the input (tools/reference/mask_golden.py). */
+static void mask_case(struct image_model *m, const struct weights *ref, const char *name, const char *init,
+                      const char *mask, const char *before, const char *seen, double strength,
+                      const char *sampler)
+{
+    const struct tensor *p = weights_find(ref, init), *k = weights_find(ref, mask);
+    const unsigned char *kept = weights_find(ref, before)->data, *on = weights_find(ref, seen)->data;
+    struct image_rgb start = { (int)p->dim[1], (int)p->dim[0], (unsigned char *)p->data };
+    struct image_request r = { .prompt = prompt,
+                               .n = 1,
+                               .steps = 5,
+                               .guidance = 5,
+                               .seed = 7,
+                               .width = MASK_W,
+                               .height = MASK_H,
+                               .init = &start,
+                               .mask = k->data,
+                               .strength = strength,
+                               .sampler = sampler };
+    struct result out;
+    draw(m, &r, &out);
+    if (!out.done) fail_msg("%s: %s", name, out.error.msg);
+    float *want = golden_floats(ref, name, MASK_W * MASK_H * 3);
+    double worst = 0;
+    int inside = 0;
+    for (int i = 0; i < MASK_W * MASK_H * 3; i++) {
+        int v = out.picture[0].pixels[i];
+        if (on[i / 3] == 0) assert_int_equal(v, kept[i]);
+        if (on[i / 3] <= 127) continue;
+        worst = fmax(worst, fabs((double)want[i] * 255 - v));
+        inside++;
+    }
+    assert_true(inside > MASK_W * MASK_H * 3 / 4);
+    if (worst > 0.55) fail_msg("%s: a pixel is off by %.2f", name, worst);
+    printf("  %-36s within rounding (%.2f)\n", name, worst);
+    free(want);
+    free_result(&out);
+}
+
+static void test_masks(void **state)
+{
+    (void)state;
+    static const char *const family[][2] = { { "sdxl", "sdxl" }, { "flux", "flux_dev" } };
+    for (int i = 0; i < 2; i++) {
+        char path[128];
+        snprintf(path, sizeof path, GOLDEN_DIR "masks/%s.safetensors", family[i][0]);
+        struct weights *ref = golden_weights(path);
+        snprintf(path, sizeof path, PIPELINES "%s", family[i][1]);
+        struct image_model *m = open_model(path);
+        printf("  %s\n", family[i][0]);
+        mask_case(m, ref, "hard_0.3", "init", "hard", "init", "hard", 0.3, NULL);
+        mask_case(m, ref, "hard_0.6", "init", "hard", "init", "hard", 0.6, NULL);
+        mask_case(m, ref, "hard_1.0", "init", "hard", "init", "hard", 1, NULL);
+        mask_case(m, ref, "soft_0.6", "init", "soft", "init", "soft", 0.6, NULL);
+        mask_case(m, ref, "large_0.6", "large", "large_mask", "scaled", "scaled_mask", 0.6, NULL);
+        if (i == 0) mask_case(m, ref, "ancestral_0.6", "init", "hard", "init", "hard", 0.6, "euler_a");
+        image_free(m);
+        weights_close(ref);
+    }
 }
 
 static void test_flux_seed_and_image(void **state)
@@ -428,6 +491,7 @@ int main(void)
         cmocka_unit_test(test_flux),
         cmocka_unit_test(test_flux_seed_and_image),
         cmocka_unit_test(test_flux_inpainting),
+        cmocka_unit_test(test_masks),
         cmocka_unit_test(test_sdxl),
         cmocka_unit_test(test_playground),
         cmocka_unit_test(test_japanese),
