@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "image/picture.h"
 #include "image/pipeline.h"
 
@@ -215,10 +214,6 @@ static const struct nn_lora *get_lora(struct image_model *m, const char *path, s
         nn_lora_free(l);
         err_set(e, ERR_NOMEM, "no memory for adapter %s", path);
         return NULL;
-    }
-    if (nn_lora_unmatched(l)) {
-        log_warn("adapter %s: %d modules applied, %d belong to no layer of this model", path,
-                 nn_lora_applied(l), nn_lora_unmatched(l));
     }
     nn_lora_free(slot->lora);
     free(slot->path);

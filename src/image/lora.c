@@ -1,10 +1,13 @@
 #include "image/lora.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TARGETS = 6, MAX_RANK = 512 };
+#include "image/lora_peft.h"
+
+enum { MAX_TARGETS = 6, MAX_RANK = 512, NAMED = 3 };
 
 struct reach { /* branches on one network */
     const struct nn_owner *owner;
@@ -13,8 +16,7 @@ struct reach { /* branches on one network */
 
 struct nn_lora {
     struct reach reach[MAX_TARGETS];
-    int n_reach, applied, unmatched;
-    bool first; /* something applies to the first network, the denoiser */
+    int n_reach, applied;
 };
 
 /* One spelling of one part of one layer. The rows are those of the adapter's B that belong to the part. */
@@ -23,7 +25,8 @@ struct spelling {
     int target;
     const struct nn_linear *layer;
     int part;
-    int64_t row0; /* of the part inside the original tensor */
+    int64_t row0;  /* of the part inside the tensor that is spelled so */
+    int64_t total; /* rows of that tensor: what B must have */
     bool swap_halves;
 };
 
@@ -88,6 +91,23 @@ static bool spell_target(struct spellings *all, const struct nn_lora_target *t, 
     return true;
 }
 
+/* All spellings are there: sorts them, and adds up the rows of the tensors that are fused from several parts. */
+static void spellings_sort(struct spellings *all)
+{
+    if (all->n) qsort(all->item, all->n, sizeof *all->item, by_name);
+    for (size_t i = 0, end; i < all->n; i = end) {
+        for (end = i; end < all->n && strcmp(all->item[end].name, all->item[i].name) == 0;) end++;
+        for (size_t k = i; k < end; k++) {
+            struct spelling *s = &all->item[k];
+            for (size_t j = i; j < end; j++) {
+                const struct spelling *o = &all->item[j];
+                int64_t to = o->row0 + o->layer->rows[o->part];
+                if (o->target == s->target && to > s->total) s->total = to;
+            }
+        }
+    }
+}
+
 static void spellings_free(struct spellings *all)
 {
     for (size_t i = 0; i < all->n; i++) free(all->item[i].name);
@@ -130,12 +150,11 @@ static bool as_matrix(const struct tensor *t, const char *path, struct err *e)
                    t->name);
 }
 
-static float scalar(const struct tensor *t, float fallback)
+static bool scalar(const struct tensor *t, float *out)
 {
-    if (!t || tensor_elems(t) != 1 || dtype_info(t->type)->block_elems != 1) return fallback;
-    float v = fallback;
-    dequant_row(t->type, t->data, &v, 1);
-    return v;
+    if (tensor_elems(t) != 1 || dtype_info(t->type)->block_elems != 1) return false;
+    dequant_row(t->type, t->data, out, 1);
+    return true;
 }
 
 static struct linear *make_linear(struct device *dev, const struct tensor *t, int64_t row0, int64_t rows,
@@ -144,7 +163,8 @@ static struct linear *make_linear(struct device *dev, const struct tensor *t, in
     int64_t cols = t->dim[1];
     size_t row_bytes = dtype_row_bytes(t->type, cols);
     struct linear *l = NULL;
-    float *copy = mem_aligned((size_t)rows, (size_t)cols * sizeof *copy, false);
+    size_t n;
+    float *copy = mem_mul((size_t)rows, (size_t)cols, &n) ? mem_aligned(n, sizeof *copy, false) : NULL;
     if (!copy) {
         err_set(e, ERR_NOMEM, "no memory for adapter %s", t->name);
         return NULL;
@@ -153,6 +173,13 @@ static struct linear *make_linear(struct device *dev, const struct tensor *t, in
         int64_t from = row0 + (swap ? (r + rows / 2) % rows : r);
         dequant_row(t->type, (const unsigned char *)t->data + (size_t)from * row_bytes, copy + r * cols,
                     cols);
+    }
+    size_t at = 0;
+    while (at < n && isfinite(copy[at])) at++;
+    if (at < n) {
+        mem_free(copy);
+        err_set(e, ERR_FORMAT, "%s holds a value that is not a finite number", t->name);
+        return NULL;
     }
     struct matrix m = { .type = DT_F32, .n_out = rows, .n_in = cols, .data = copy };
     /* A device may keep a view of what it is given, and the file is closed before the adapter goes: so a copy that only
@@ -170,51 +197,42 @@ static struct linear *make_linear(struct device *dev, const struct tensor *t, in
 struct file {
     const char *path;
     struct weights *w;
-    json_t *peft; /* what PEFT says of it beside or inside the file; NULL: nothing */
+    struct lora_peft *peft;        /* what PEFT says of it beside or inside the file; NULL: nothing */
+    int unmatched;                 /* modules that no network has */
+    struct nn_name foreign[NAMED]; /* the first of them */
 };
 
-/* A value for a module: the notes that diffusers writes have the network's name in front of the key. */
-static const json_t *setting(const struct file *f, const char *module, const char *key)
-{
-    const char *dot = strchr(module, '.');
-    int n = dot ? (int)(dot - module) : 0;
-    const json_t *v = json_object_get(f->peft, NN("%.*s.%s", n, module, key));
-    return v ? v : json_object_get(f->peft, key);
-}
-
-/* The module's alpha: its tensor, its own entry among PEFT's patterns, PEFT's for all, or the rank. */
-static float alpha_of(const struct file *f, const char *module, int64_t rank)
-{
-    const json_t *all = setting(f, module, "lora_alpha"), *v;
-    float alpha = json_is_number(all) ? (float)json_number_value(all) : (float)rank;
-    const char *end;
-    size_t len = strlen(module);
-    json_object_foreach((json_t *)setting(f, module, "alpha_pattern"), end, v)
-    {
-        size_t n = strlen(end);
-        if (n <= len && strcmp(module + len - n, end) == 0 && (n == len || module[len - n - 1] == '.') &&
-            json_is_number(v))
-            alpha = (float)json_number_value(v);
-    }
-    return scalar(weights_find(f->w, NN("%s.alpha", module)), alpha);
-}
-
+/* total: rows that B must have, of which the spelling's part takes its own. */
 static bool apply(struct nn_lora *out, struct device *dev, const struct file *f, const struct spelling *s,
-                  const char *module, const struct tensor *a, const struct tensor *b, struct err *e)
+                  int64_t total, const char *module, const struct tensor *a, const struct tensor *b,
+                  struct err *e)
 {
     int64_t rank = a->dim[0], rows = s->layer->rows[s->part];
-    if (b->dim[1] != rank || rank > MAX_RANK || a->dim[1] != s->layer->n_in || b->dim[0] < s->row0 + rows ||
-        (s->row0 == 0 && s->layer->n_parts == 1 && b->dim[0] != rows)) {
+    struct nn_lora_branch **list = &out->reach[s->target].by_id[s->layer->id];
+    if (b->dim[1] != rank || a->dim[1] != s->layer->n_in || b->dim[0] != total) {
         return err_set(e, ERR_FORMAT,
                        "%s: %s: adapter of [%lld, %lld] x [%lld, %lld] does not fit a layer of [%lld, %lld]",
                        f->path, module, (long long)b->dim[0], (long long)b->dim[1], (long long)rank,
-                       (long long)a->dim[1], (long long)rows, (long long)s->layer->n_in);
+                       (long long)a->dim[1], (long long)total, (long long)s->layer->n_in);
+    }
+    if (rank > MAX_RANK)
+        return err_set(e, ERR_LIMIT, "%s: %s: its rank is %lld, the most is %d", f->path, module,
+                       (long long)rank, (int)MAX_RANK);
+    for (const struct nn_lora_branch *o = *list; o; o = o->next) {
+        if (o->row0 != s->layer->row0[s->part]) continue;
+        return err_set(e, ERR_FORMAT, "%s: %s: another of its modules is for the same layer, %s", f->path,
+                       module, s->layer->name[s->part]);
     }
     if (s->layer->base && s->layer->n_parts == 2 && s->layer->n_out == s->layer->rows[0]) {
         return err_set(e, ERR_UNSUPPORTED,
                        "%s: %s: adapters on gated feed-forward layers of T5 are not supported", f->path,
                        module);
     }
+    const struct tensor *own = weights_find(f->w, NN("%s.alpha", module));
+    float alpha = 0, scale;
+    if (own && !scalar(own, &alpha))
+        return err_set(e, ERR_FORMAT, "%s: %s is not one number", f->path, own->name);
+    if (!lora_peft_scale(f->peft, module, rank, own ? &alpha : NULL, &scale, e)) return false;
     struct nn_lora_branch *br = calloc(1, sizeof *br);
     if (!br) return err_set(e, ERR_NOMEM, "no memory for adapter %s", f->path);
     br->a = make_linear(dev, a, 0, rank, false, e);
@@ -222,15 +240,12 @@ static bool apply(struct nn_lora *out, struct device *dev, const struct file *f,
     if (!br->b) {
         linear_free(br->a);
         free(br);
-        return false;
+        return err_wrap(e, "%s", f->path);
     }
-    float alpha = alpha_of(f, module, rank);
-    bool stabilised = json_is_true(setting(f, module, "use_rslora"));
-    br->scale = alpha / (stabilised ? __builtin_sqrtf((float)rank) : (float)rank);
+    br->scale = scale;
     br->rank = (int)rank;
     br->row0 = s->layer->row0[s->part];
     br->rows = rows;
-    struct nn_lora_branch **list = &out->reach[s->target].by_id[s->layer->id];
     br->next = *list;
     *list = br;
     return true;
@@ -283,9 +298,8 @@ static bool belongs(const struct file *f, const struct tensor *t, struct err *e)
                    t->name);
 }
 
-static bool apply_module(struct nn_lora *out, struct device *dev, const struct file *f,
-                         const struct spellings *all, const struct tensor *a, size_t form, size_t stem,
-                         struct err *e)
+static bool apply_module(struct nn_lora *out, struct device *dev, struct file *f, const struct spellings *all,
+                         const struct tensor *a, size_t form, size_t stem, struct err *e)
 {
     struct nn_name module = nn_name("%.*s", (int)stem, a->name);
     const struct tensor *b = weights_find(f->w, NN("%s%s", module.s, ends[form][1]));
@@ -302,20 +316,24 @@ static bool apply_module(struct nn_lora *out, struct device *dev, const struct f
         else
             hi = mid;
     }
-    for (; lo < all->n && strcmp(all->item[lo].name, name.s) == 0; lo++) {
+    size_t end = lo;
+    int64_t last = 0; /* where the fused tensor's last part begins */
+    for (; end < all->n && strcmp(all->item[end].name, name.s) == 0; end++) {
+        if (all->item[end].row0 > last) last = all->item[end].row0;
+    }
+    for (; lo < end; lo++) {
         const struct spelling *s = &all->item[lo];
-        if (qkv_only && s->row0 >= b->dim[0]) continue;
-        if (!apply(out, dev, f, s, module.s, a, b, e)) return false;
+        if (qkv_only && s->row0 == last) continue;
+        if (!apply(out, dev, f, s, qkv_only ? last : s->total, module.s, a, b, e)) return false;
         found = true;
-        out->first |= s->target == 0;
     }
     out->applied += found;
-    out->unmatched += !found;
+    if (!found && f->unmatched++ < NAMED) f->foreign[f->unmatched - 1] = module;
     return true;
 }
 
-static bool apply_file(struct nn_lora *out, struct device *dev, const struct file *f,
-                       const struct spellings *all, struct err *e)
+static bool apply_file(struct nn_lora *out, struct device *dev, struct file *f, const struct spellings *all,
+                       struct err *e)
 {
     for (size_t i = 0; i < weights_count(f->w); i++) {
         const struct tensor *t = weights_at(f->w, i);
@@ -330,25 +348,17 @@ static bool apply_file(struct nn_lora *out, struct device *dev, const struct fil
         if (form < N_FORMS ? !apply_module(out, dev, f, all, t, form, stem, e) : !belongs(f, t, e))
             return false;
     }
-    /* SDXL and FLUX have a text encoder in common: that alone makes no adapter of one fit the other. */
-    if (out->applied > 0 && (out->first || out->unmatched == 0)) return true;
-    return err_set(e, ERR_FORMAT, "%s: none of its %d adapter modules belongs to this model", f->path,
-                   out->unmatched);
-}
-
-/* diffusers' note in the file, or a PEFT folder's adapter_config.json beside it. */
-static void read_peft_config(struct file *f)
-{
-    const char *note = weights_note(f->w, "lora_adapter_metadata");
-    if (note) {
-        f->peft = json_loads(note, 0, NULL);
-        return;
-    }
-    for (size_t i = 0; i < weights_count(f->w); i++) {
-        if (!strstr(weights_at(f->w, i)->name, "lora_A")) continue;
-        f->peft = json_load_file(NN("%s/adapter_config.json", weights_dir(f->w)), 0, NULL);
-        return;
-    }
+    /* SDXL and FLUX have a text encoder in common, and so have their adapters: what fits alone says little. */
+    if (out->applied > 0 && f->unmatched == 0) return true;
+    char names[NAMED * sizeof f->foreign->s] = "";
+    for (int i = 0, at = 0; i < NAMED && i < f->unmatched; i++)
+        at += snprintf(names + at, sizeof names - (size_t)at, "%s%.70s", i ? ", " : "", f->foreign[i].s);
+    if (out->applied == 0)
+        return err_set(e, ERR_FORMAT, "%s: none of its %d adapter modules belongs to this model%s%s", f->path,
+                       f->unmatched, *names ? ": " : "", names);
+    return err_set(e, ERR_FORMAT, "%s: %d of its %d adapter modules belong to no layer of this model: %s%s",
+                   f->path, f->unmatched, f->unmatched + out->applied, names,
+                   f->unmatched > NAMED ? ", ..." : "");
 }
 
 bool nn_lora_load(struct nn_lora **out, struct device *dev, const char *path,
@@ -371,13 +381,12 @@ bool nn_lora_load(struct nn_lora **out, struct device *dev, const char *path,
     if (!ok) {
         err_set(e, ERR_NOMEM, "no memory for adapter %s", path);
     } else {
-        if (all.n) qsort(all.item, all.n, sizeof *all.item, by_name);
-        read_peft_config(&f);
-        ok = apply_file(l, dev, &f, &all, e);
+        spellings_sort(&all);
+        ok = lora_peft_read(&f.peft, f.w, f.path, e) && apply_file(l, dev, &f, &all, e);
     }
     spellings_free(&all);
     weights_close(f.w);
-    json_decref(f.peft);
+    lora_peft_free(f.peft);
     if (!ok) {
         nn_lora_free(l);
         return false;
@@ -404,8 +413,6 @@ void nn_lora_free(struct nn_lora *l)
 }
 
 int nn_lora_applied(const struct nn_lora *l) { return l->applied; }
-
-int nn_lora_unmatched(const struct nn_lora *l) { return l->unmatched; }
 
 const struct nn_lora_branch *nn_lora_branches(const struct nn_lora *l, const struct nn_owner *o,
                                               int linear_id)

@@ -2,7 +2,8 @@
  *
  * Formats   kohya (lora_unet_*, lora_te1_*, lora_te2_*; .lora_down .lora_up .alpha) and diffusers/PEFT (transformer.*, unet.*,
  *           text_encoder.*; .lora_A .lora_B), FLUX in BFL and diffusers names, SDXL in LDM and diffusers names. Fused BFL
- *           rows (qkv, linear1) are split over the canonical layers. LyCORIS, DoRA and convolution adapters are refused.
+ *           rows (qkv, linear1) are split over the canonical layers. LyCORIS, DoRA and convolution adapters are refused, and so is
+ *           a file with any module that no network has (an SDXL adapter on SSD-1B), with other shapes or with NaN.
  * Lifetime  an adapter points into the networks it was made for and must be freed before them.
  * Threads   read-only after loading. */
 #ifndef HEARTH_IMAGE_LORA_H
@@ -22,9 +23,7 @@ struct nn_lora_target {
 bool nn_lora_load(struct nn_lora **out, struct device *dev, const char *path,
                   const struct nn_lora_target *target, int n_target, struct err *e);
 void nn_lora_free(struct nn_lora *l);
-/* Modules applied, and modules of the file that no network has (SDXL adapters on SSD-1B). */
-int nn_lora_applied(const struct nn_lora *l);
-int nn_lora_unmatched(const struct nn_lora *l);
+int nn_lora_applied(const struct nn_lora *l); /* modules */
 
 struct nn_lora_branch {
     struct linear *a, *b; /* [rank, n_in] and [rows, rank] */

@@ -74,7 +74,6 @@ static void test_flux(void **state)
         check(nn_lora_load(&kohya, g.dev, GOLDEN_DIR "lora/flux_kohya.safetensors", &t.target, 1, &e), &e);
         assert_int_equal(nn_lora_applied(peft), 7);
         assert_int_equal(nn_lora_applied(kohya), 4);
-        assert_int_equal(nn_lora_unmatched(peft) + nn_lora_unmatched(kohya), 0);
         struct nn_lora_use both[] = { { peft, 0.8f }, { kohya, 0.8f } };
         velocity(&t, both, 1, v);
         golden_near("flux, peft", v, want, "flux_peft", VALUES, 1e-4);
@@ -130,8 +129,12 @@ static void test_sdxl_names(void **state)
     check(nn_lora_load(&l[0], g.dev, GOLDEN_DIR "lora/sdxl_ldm.safetensors", &target, 1, &e), &e);
     check(nn_lora_load(&l[1], g.dev, GOLDEN_DIR "lora/sdxl_diffusers.safetensors", &target, 1, &e), &e);
     assert_int_equal(nn_lora_applied(l[0]), 2);
-    assert_int_equal(nn_lora_unmatched(l[0]), 1); /* input_blocks.9.1 is not in this UNet */
     assert_int_equal(nn_lora_applied(l[1]), 2);
+    struct nn_lora *none;
+    assert_false(nn_lora_load(&none, g.dev, GOLDEN_DIR "lora/sdxl_foreign.safetensors", &target, 1, &e));
+    assert_int_equal(e.code, ERR_FORMAT);
+    assert_non_null(strstr(e.msg, "1 of its 3 adapter modules belong to no layer of this model"));
+    assert_non_null(strstr(e.msg, "lora_unet_input_blocks_9_1_proj_in"));
     float *x = golden_floats(ref, "x", 6 * 10 * 4), *context = golden_floats(ref, "context", 5 * 12);
     float *pooled = golden_floats(ref, "pooled", 10), *ids = golden_floats(ref, "time_ids", 6),
           out[2][6 * 10 * 4];

@@ -2,6 +2,7 @@
 import base64
 import io
 import json
+import shutil
 import struct
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from conftest import Server
-from test_layouts import bfl, draw, refused_lora as refused, single, tool  # noqa: F401 (fixtures)
+from test_layouts import bfl as narrow, draw, load, numbers, refused_lora as refused, save as save_typed, single, tool  # noqa: F401 (fixtures)
 
 RANK = 2
 
@@ -69,6 +70,18 @@ FLUX = {
 
 
 @pytest.fixture(scope="module")
+def bfl(narrow, tmp_path_factory):
+    """The small FLUX in F32. Two orders of one sum then differ by some 1e-7 of it, which two steps and the decoder do not carry near a byte's
+    step of 4e-3: a byte may change by one, where its value stood at a half, and by no more on any instruction set. In BF16 such a difference
+    flips roundings of 1 in 256 on the way."""
+    folder = tmp_path_factory.mktemp("loras") / "model"
+    shutil.copytree(narrow, folder, symlinks=False)
+    for path in folder.rglob("*.safetensors"):
+        save_typed(path, {k: ("F32", t[1], numbers(t).tobytes()) for k, t in load(path).items()})
+    return folder
+
+
+@pytest.fixture(scope="module")
 def flux_pictures(bfl, tmp_path_factory):
     folder = tmp_path_factory.mktemp("loras")
     return draw(bfl), draw(bfl, "--lora", save(folder / "a.safetensors", FLUX["peft"]))
@@ -86,7 +99,7 @@ def alphas(modules, value):
     return {name + ".alpha": value for name in modules}
 
 
-@pytest.mark.parametrize("how", ["tensor", "note", "pattern", "config", "rslora"])
+@pytest.mark.parametrize("how", ["tensor", "note", "pattern", "expression", "config", "rslora"])
 def test_alpha(bfl, flux_pictures, tmp_path, how):
     """Half the rank is half the weight, wherever it is written."""
     want = draw(bfl, "--lora", f"{save(tmp_path / 'w.safetensors', FLUX['peft'])}:0.5")
@@ -99,6 +112,8 @@ def test_alpha(bfl, flux_pictures, tmp_path, how):
         note = {"transformer.r": RANK, "transformer.lora_alpha": RANK / 2}
     elif how == "pattern":
         note = {"transformer.lora_alpha": 77, "transformer.alpha_pattern": {k: RANK / 2 for k in SPLIT}}
+    elif how == "expression":
+        note = {"transformer.lora_alpha": 77, "transformer.alpha_pattern": {r"single_.*to_[qk]": RANK / 2, r"^transformer_blocks\.\d.*": RANK / 2, "to_v": RANK / 2}}
     elif how == "rslora":
         note = {"transformer.lora_alpha": RANK ** 0.5 / 2, "transformer.use_rslora": True}
     else:
@@ -148,6 +163,63 @@ def test_what_is_refused(bfl, tmp_path, extra, words):
     refused(bfl, save(tmp_path / "a.safetensors", FLUX["peft"] | extra), *words)
 
 
+def rows(modules, name, n):
+    """The same modules, B of one with n rows."""
+    a, b = modules[name]
+    return modules | {name: (a, np.resize(b, (n, RANK)))}
+
+
+def columns(modules, name, n):
+    a, b = modules[name]
+    return modules | {name: (np.resize(a, (RANK, n)), b)}
+
+
+@pytest.mark.parametrize("form,n", [("split", 2 * D), ("split", D // 2), ("single", 2 * D), ("fused", 3 * D + 1), ("fused", 4 * D), ("fused", 2 * D), ("first", 3 * D),
+                                    ("first", 8 * D), ("xlabs", 2 * D), ("xlabs", 4 * D)])
+def test_rows_of_fused_layers(bfl, tmp_path, form, n):
+    """A part of a fused layer takes its own rows of B, no more and no fewer; nothing is cut off in silence."""
+    modules, name = {"split": (under("transformer.", SPLIT), "transformer.transformer_blocks.0.attn.to_k"),
+                     "single": (under("transformer.", SPLIT), "transformer.single_transformer_blocks.0.attn.to_q"),
+                     "fused": (under("diffusion_model.", FUSED), "diffusion_model.double_blocks.0.img_attn.qkv"),
+                     "first": (under("diffusion_model.", FUSED), "diffusion_model.single_blocks.0.linear1"),
+                     "xlabs": (XLABS, "single_blocks.0.processor.qkv_lora")}[form]
+    ends = (".down.weight", ".up.weight") if form == "xlabs" else ()
+    refused(bfl, save(tmp_path / "a.safetensors", named(rows(modules, name, n), *ends)), name.removesuffix("_lora"), f"[{n}, {RANK}]", "does not fit")
+
+
+@pytest.mark.parametrize("name", ["double_blocks.0.img_attn.qkv", "single_blocks.0.linear1"])
+def test_columns_of_fused_layers(bfl, tmp_path, name):
+    refused(bfl, save(tmp_path / "a.safetensors", named(columns(under("diffusion_model.", FUSED), "diffusion_model." + name, D + 1))), name, "does not fit")
+
+
+def test_ranks_that_differ(bfl, tmp_path):
+    modules = named(under("transformer.", SPLIT))
+    name = "transformer.transformer_blocks.0.attn.to_q"
+    refused(bfl, save(tmp_path / "a.safetensors", modules | {name + ".lora_A.weight": np.ones((RANK + 1, D))}), name, "does not fit")
+    refused(bfl, save(tmp_path / "a.safetensors", modules, {"transformer.r": RANK, "transformer.rank_pattern": {r".*blocks\.0.*to_q": 3}}), name, "rank 2", "says 3")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("which", ["lora_A.weight", "lora_B.weight"])
+def test_values_that_are_no_numbers(bfl, tmp_path, which, value):
+    name = f"transformer.transformer_blocks.0.attn.to_k.{which}"
+    modules = named(under("transformer.", SPLIT))
+    modules[name] = modules[name].copy()
+    modules[name][-1, -1] = value
+    refused(bfl, save(tmp_path / "a.safetensors", modules), "a.safetensors", name, "finite")
+
+
+def test_foreign_modules(bfl, tmp_path):
+    """One module that fits among nine that do not: the first of these are named."""
+    foreign = {f"transformer.transformer_blocks.{i}.attn.to_q": SPLIT["transformer_blocks.0.attn.to_q"] for i in range(20, 29)}
+    path = save(tmp_path / "a.safetensors", named(foreign | {"transformer.transformer_blocks.0.attn.to_q": SPLIT["transformer_blocks.0.attn.to_q"]}))
+    refused(bfl, path, "9 of its 10 adapter modules", "transformer_blocks.20.attn.to_q", "transformer_blocks.22.attn.to_q", "...")
+
+
+def test_a_layer_twice(bfl, tmp_path):
+    refused(bfl, save(tmp_path / "a.safetensors", FLUX["peft"] | FLUX["original names"]), "same layer")
+
+
 # ---- requests ------------------------------------------------------------------------------------------------------
 
 
@@ -195,7 +267,7 @@ def test_adapters_of_a_request(server, flux_pictures):
 @pytest.mark.parametrize("loras,words", [
     ("none", ["none"]), ("../outside", ["../outside"]), (".", ["adapter"]), (["one"] * 5, ["at most 4"]), (["one"] * 17, ["at most 16"]),
     ("one:x", ["NAME:WEIGHT"]), (5, ["list"]), ([{"weight": 1}], ["name"]), ([{"name": "one", "weight": "x"}], ["weight"]), ("one:1000", ["WEIGHT"]),
-    ("unet", ["unet.safetensors", "belongs to this model"]),
+    ("unet", ["unet.safetensors", "2 of its 3 adapter modules", "lora_unet_input_blocks_4_1"]),
 ])
 def test_adapters_that_are_refused(server, loras, words):
     r = ask(server, loras=loras)

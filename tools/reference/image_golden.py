@@ -408,7 +408,7 @@ def lora():
     save(path / "golden.safetensors", golden)
     save(path / "flux_dora.safetensors", {**kohya, "lora_unet_double_blocks_0_img_attn_qkv.dora_scale": torch.ones(48, 1)})
 
-    # SDXL: the same adapter in LDM and in diffusers names, and one module that no network of ours has.
+    # SDXL: the same adapter in LDM and in diffusers names; and with one module more that no network of ours has.
     ldm, diff = {}, {}
     for i, (sgm, name, n_out, n_in) in enumerate((("input_blocks_4_1_transformer_blocks_0_attn1_to_q",
                                                    "down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q", 8, 8),
@@ -418,10 +418,11 @@ def lora():
         for flat, out in ((sgm, ldm), (name, diff)):
             out[f"lora_unet_{flat}.lora_down.weight"], out[f"lora_unet_{flat}.lora_up.weight"] = a, b
             out[f"lora_unet_{flat}.alpha"] = torch.tensor(2.0)
-    ldm["lora_unet_input_blocks_9_1_proj_in.lora_down.weight"] = randn(1, 2, 8)
-    ldm["lora_unet_input_blocks_9_1_proj_in.lora_up.weight"] = randn(1, 8, 2)
     save(path / "sdxl_ldm.safetensors", ldm)
     save(path / "sdxl_diffusers.safetensors", diff)
+    ldm["lora_unet_input_blocks_9_1_proj_in.lora_down.weight"] = randn(1, 2, 8)
+    ldm["lora_unet_input_blocks_9_1_proj_in.lora_up.weight"] = randn(1, 8, 2)
+    save(path / "sdxl_foreign.safetensors", ldm)
 
 
 if __name__ == "__main__":
