@@ -39,7 +39,10 @@ struct lm_arch {
     const char *covers; /* the model types, for a message */
     /* Does this file describe a model of the family? Looks at metadata only. */
     bool (*recognises)(const struct weights *w);
-    /* Checks every tensor against the shape and reports all that do not match together, before memory is reserved. */
+    /* What load() can refuse without reading weights: the configuration, how they are encoded, and every tensor against the shape; all
+     * that does not match is reported together. */
+    bool (*check)(struct lm_shape *shape, const struct weights *w, struct err *e);
+    /* check(), and then memory is reserved. */
     bool (*load)(struct lm_net **out, struct lm_shape *shape, const struct weights *w, struct device *d,
                  int max_rows, struct err *e);
     void (*free)(struct lm_net *n);

@@ -1,20 +1,36 @@
 #include "lm/bind.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "lm/quantization.h"
 
 void bind_open(struct binding *t, const struct weights *w, const int64_t *dim)
 {
-    *t = (struct binding){ .w = w, .prefix = "", .dim = dim, .bad = BUF_INIT(64 << 10) };
-    /* Multimodal exports wrap the language model. */
-    static const char *const prefixes[] = { "", "language_model.", "model.language_model." };
-    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+    *t = (struct binding){ .w = w, .body = "model.", .head = "", .dim = dim, .bad = BUF_INIT(64 << 10) };
+    static const struct {
+        const char *body, *head;
+    } names[] = {
+        { "model.", "" },
+        { "model.language_model.", "" },                /* pictures and text, transformers 4.52 and later */
+        { "language_model.model.", "language_model." }, /* and before */
+        { "model.language_model.model.", "model.language_model." },
+        { "language_model.", "" },
+        { "model.text_model.", "" }, /* Idefics */
+        { "", "" },                  /* the network without its head's wrapper */
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char name[96];
-        snprintf(name, sizeof name, "%smodel.embed_tokens.weight", prefixes[i]);
-        if (weights_find(w, name)) t->prefix = prefixes[i];
+        snprintf(name, sizeof name, "%snorm.weight", names[i].body);
+        if (!weights_find(w, name)) continue;
+        t->body = names[i].body;
+        t->head = names[i].head;
+        snprintf(name, sizeof name, "%slm_head.weight", t->head);
+        if (!weights_find(w, name)) t->head = ""; /* some exports move the head alone */
+        return;
     }
 }
 
@@ -49,25 +65,19 @@ bool bind_close(struct binding *t, struct err *e)
     return ok;
 }
 
-bool bind_check_quantization(const json_t *config, struct err *e)
+/* Puts numbers for {l} and {e}, and for a Hugging Face name what this file has for "model."; false when the name gets too long. */
+static bool spell(char *out, size_t cap, const struct binding *t, const char *pattern, int il, int ie)
 {
-    const json_t *q = json_object_get(config, "quantization_config");
-    if (!json_is_object(q)) return true;
-    const char *method = json_string_value(json_object_get(q, "quant_method"));
-    static const char *const known[] = { "fp8", "fbgemm_fp8", "compressed-tensors" };
-    for (size_t i = 0; method && i < sizeof known / sizeof *known; i++)
-        if (strcmp(method, known[i]) == 0) return true; /* the tensors' own types tell the rest */
-    return err_set(
-        e, ERR_UNSUPPORTED,
-        "weights quantised with '%s' cannot be read; use a GGUF, BF16, F16 or FP8 version of this model",
-        method ? method : "an unnamed method");
-}
-
-/* Puts numbers for {l} and {e}; false when the name gets too long. */
-static bool spell(char *out, size_t cap, const char *prefix, const char *pattern, int il, int ie)
-{
-    int n = snprintf(out, cap, "%s", prefix);
-    size_t len = n < 0 ? cap : (size_t)n;
+    static const char body[] = "model.";
+    size_t len = 0;
+    int n = 0;
+    out[0] = 0;
+    if (!weights_gguf(t->w)) {
+        const bool in_body = strncmp(pattern, body, sizeof body - 1) == 0;
+        n = snprintf(out, cap, "%s", in_body ? t->body : t->head);
+        len = n < 0 ? cap : (size_t)n;
+        if (in_body) pattern += sizeof body - 1;
+    }
     for (const char *p = pattern; *p && len + 1 < cap;) {
         if (p[0] == '{' && (p[1] == 'l' || p[1] == 'e') && p[2] == '}') {
             n = snprintf(out + len, cap - len, "%d", p[1] == 'l' ? il : ie);
@@ -97,6 +107,32 @@ static void shape_text(char *out, size_t cap, const int64_t *dim, int n)
     }
 }
 
+/* Scales, norms and biases are few numbers: one that is none spoils everything behind it. */
+static bool all_finite(const struct tensor *f, bool positive, int64_t *where)
+{
+    float row[256];
+    const int64_t n = tensor_elems(f);
+    const size_t size = dtype_row_bytes(f->type, 1);
+    for (int64_t at = 0; at < n; at += 256) {
+        const int64_t k = n - at < 256 ? n - at : 256;
+        dequant_row(f->type, (const unsigned char *)f->data + (size_t)at * size, row, k);
+        for (int64_t i = 0; i < k; i++) {
+            if (isfinite(row[i]) && !(positive && row[i] < 0)) continue;
+            *where = at + i;
+            return false;
+        }
+    }
+    return true;
+}
+
+static void check_scale(struct binding *t, const struct tensor *scale)
+{
+    int64_t where;
+    if (!all_finite(scale, true, &where))
+        bind_fault(t, "%s: number %lld is negative, infinite or NaN: the file is damaged", scale->name,
+                   (long long)where);
+}
+
 static void find_scale(struct binding *t, struct tensor_slot *s)
 {
     const int64_t n_out = s->t->dim[0], n_in = s->t->dim[1];
@@ -110,17 +146,19 @@ static void find_scale(struct binding *t, struct tensor_slot *s)
         bind_fault(t, "%s: stacked FP8 experts are not supported", s->t->name);
         return;
     }
-    if (!s->scale) return; /* plain e4m3 values */
+    if (!s->scale) { /* plain e4m3 values, where nothing says otherwise */
+        if (quantization_of(t->w))
+            bind_fault(t,
+                       "%s is F8_E4M3 and has no scale, although quantization_config says that it is scaled",
+                       s->t->name);
+        return;
+    }
     if (s->scale->type > DT_BF16) {
         bind_fault(t, "%s: scale of type %s", name, dtype_info(s->scale->type)->name);
         return;
     }
-    const json_t *block =
-        json_object_get(json_object_get(weights_config(t->w), "quantization_config"), "weight_block_size");
-    int64_t br = json_integer_value(json_array_get(block, 0)),
-            bc = json_integer_value(json_array_get(block, 1));
-    if (br <= 0 || br > 1 << 20) br = 128;
-    if (bc <= 0 || bc > 1 << 20) bc = 128;
+    int64_t br, bc;
+    quantization_block(t->w, &br, &bc);
     const int64_t elems = tensor_elems(s->scale), rows = s->scale->dim[0], cols = s->scale->dim[1];
     if (elems == 1) {
         s->scale_rows = n_out, s->scale_cols = n_in;
@@ -134,7 +172,9 @@ static void find_scale(struct binding *t, struct tensor_slot *s)
         bind_fault(
             t, "%s: scale [%s] is neither one number, one a row, nor one a %lldx%lld block of [%lld,%lld]",
             name, got, (long long)br, (long long)bc, (long long)n_out, (long long)n_in);
+        return;
     }
+    check_scale(t, s->scale);
 }
 
 static void resolve_one(struct binding *t, const struct tensor_spec *spec, int il, int ie,
@@ -145,7 +185,7 @@ static void resolve_one(struct binding *t, const struct tensor_spec *spec, int i
     char name[256];
     *s = (struct tensor_slot){ 0 };
     if (!pattern) return;
-    const bool fits = spell(name, sizeof name, gguf ? "" : t->prefix, pattern, il, ie);
+    const bool fits = spell(name, sizeof name, t, pattern, il, ie);
     const struct tensor *f = fits ? weights_find(t->w, name) : NULL;
     if (!f) {
         if (spec->need == TENSOR_NEEDED) bind_fault(t, "%s is missing", name);
@@ -170,6 +210,11 @@ static void resolve_one(struct binding *t, const struct tensor_spec *spec, int i
     if (dtype_row_bytes(f->type, f->dim[n - 1]) == 0) {
         bind_fault(t, "%s: rows of %lld are not whole %s blocks", name, (long long)f->dim[n - 1],
                    dtype_info(f->type)->name);
+        return;
+    }
+    int64_t where;
+    if (n == 1 && !all_finite(f, false, &where)) {
+        bind_fault(t, "%s: number %lld is infinite or NaN: the file is damaged", name, (long long)where);
         return;
     }
     s->t = f;

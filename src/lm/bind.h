@@ -4,8 +4,10 @@
  * files. bind_resolve() finds them and checks type and shape; whatever does not match is collected in a report, so
  * that a wrong file is described in one go and before memory is reserved.
  * Names    {l} stands for the layer's number, {e} for the expert's.
+ *          A language model inside a larger one has its tensors below another name than "model."; several are known.
  * FP8      an F8_E4M3 matrix NAME has its scale in NAME_scale or NAME_scale_inv: one number, one a row, or one a block
- *          (quantization_config.weight_block_size, 128x128 unless it says otherwise). w = data * scale either way. */
+ *          (of the size that quantization_config names, 128x128 unless it does). w = data * scale either way. Without a scale the
+ *          numbers stand for themselves, unless the configuration says that the model is quantised. */
 #ifndef HEARTH_LM_BIND_H
 #define HEARTH_LM_BIND_H
 
@@ -33,9 +35,9 @@ struct tensor_slot {
 
 struct binding {
     const struct weights *w;
-    const char *prefix; /* before Hugging Face names, "" mostly */
-    const int64_t *dim; /* value of each dimension number; -1: any (written back to from the file) */
-    struct buf bad;     /* one line a fault */
+    const char *body, *head; /* what stands for "model." and before "lm_head" in Hugging Face names */
+    const int64_t *dim;      /* value of each dimension number; -1: any (written back to from the file) */
+    struct buf bad;          /* one line a fault */
     int n_bad;
 };
 
@@ -45,9 +47,6 @@ void bind_resolve(struct binding *t, const struct tensor_spec *spec, int n_spec,
 void bind_fault(struct binding *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Frees the report; false and an error that names the first faults when there were any (all go to the log). */
 bool bind_close(struct binding *t, struct err *e);
-
-/* Refuses weight encodings that change the meaning of tensors (GPTQ, AWQ, bitsandbytes, ...). */
-bool bind_check_quantization(const json_t *config, struct err *e);
 
 /* Memory slot_floats() and slot_matrix() take from the arena for this slot. */
 size_t slot_cost(const struct tensor_slot *s);

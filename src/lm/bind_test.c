@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,13 +87,16 @@ static void test_shapes(void **state)
 static void test_numbers(void **state)
 {
     (void)state;
-    refused("hidden_size", NULL, ERR_FORMAT, "hidden_size is missing");
+    refused("hidden_size", NULL, ERR_FORMAT,
+            "norm.weight: expected [4096], the file has [48]"); /* Llama's own */
     refused("num_hidden_layers", json_integer(-1), ERR_FORMAT, "num_hidden_layers is -1");
     refused("num_hidden_layers", json_integer(1 << 30), ERR_FORMAT, "a whole number from 1 to 1000");
     refused("num_attention_heads", json_real(6.5), ERR_FORMAT, "num_attention_heads is 6.5");
     refused("num_key_value_heads", json_integer(4), ERR_FORMAT, "6 heads over 4 key/value heads");
     refused("head_dim", json_string("eight"), ERR_FORMAT, "head_dim is not one number");
-    refused("intermediate_size", NULL, ERR_FORMAT, "configuration: intermediate_size is missing");
+    refused("intermediate_size", NULL, ERR_FORMAT, "gate_proj.weight: expected [11008,48]");
+    refused("rms_norm_eps", json_string("NaN"), ERR_FORMAT, "norm epsilon"); /* as json_read gives it */
+    refused("num_hidden_layers", json_string("Infinity"), ERR_FORMAT, "num_hidden_layers is inf");
     refused("rms_norm_eps", json_real(-1), ERR_FORMAT, "norm epsilon");
 }
 
@@ -121,7 +125,135 @@ static void test_activation(void **state)
 static void test_quantisation(void **state)
 {
     (void)state;
-    refused("quantization_config", json_pack("{s:s}", "quant_method", "gptq"), ERR_UNSUPPORTED, "'gptq'");
+    static const char key[] = "quantization_config";
+    refused(key, json_pack("{s:s}", "quant_method", "gptq"), ERR_UNSUPPORTED, "'gptq'");
+    refused(key, json_pack("{s:s,s:s}", "quant_method", "compressed-tensors", "format", "pack-quantized"),
+            ERR_UNSUPPORTED, "'compressed-tensors' (pack-quantized)");
+    refused(key,
+            json_pack("{s:s,s:s}", "quant_method", "compressed-tensors", "format", "nvfp4-pack-quantized"),
+            ERR_UNSUPPORTED, "nvfp4-pack-quantized");
+    refused(key,
+            json_pack("{s:s,s:s,s:{s:{s:{s:i,s:s}}}}", "quant_method", "compressed-tensors", "format",
+                      "naive-quantized", "config_groups", "group_0", "weights", "num_bits", 8, "type", "int"),
+            ERR_UNSUPPORTED, "'compressed-tensors' (int)");
+    refused(key, json_pack("{s:s,s:s}", "quant_method", "modelopt", "quant_algo", "NVFP4"), ERR_UNSUPPORTED,
+            "(NVFP4)");
+    refused(key, json_pack("{s:b}", "load_in_4bit", 1), ERR_UNSUPPORTED, "'bitsandbytes'");
+    refused(key, json_pack("{s:i}", "bits", 4), ERR_UNSUPPORTED, "'an unnamed method'");
+    refused(key, json_string("int4"), ERR_UNSUPPORTED, "'an unnamed method'");
+    /* words for nothing, and blocks whose tensors are plain numbers here */
+    struct err e;
+    assert_true(load_with(key, json_object(), &e));
+    assert_true(load_with(key, json_null(), &e));
+    assert_true(load_with(key, json_string("none"), &e));
+    assert_true(load_with(key, json_pack("{s:s}", "quant_method", "none"), &e));
+    assert_true(load_with(key, json_pack("{s:s,s:s}", "quant_method", "modelopt", "quant_algo", "FP8"), &e));
+    assert_true(load_with(
+        key, json_pack("{s:s,s:s}", "quant_method", "compressed-tensors", "format", "float-quantized"), &e));
+}
+
+/* ---- tensors that are not what the configuration promises ------------------------------------------------------------------ */
+
+/* The FP8 golden's file with every `from` in its header replaced by `to`, of the same length, and the numbers of `tensor`
+ * overwritten by `value`. */
+static void write_changed(const char *out, const char *from, const char *to, const char *tensor, float value)
+{
+    FILE *in = fopen("tests/golden/lm/llama_fp8/model.safetensors", "rb");
+    assert_non_null(in);
+    static char all[200 << 10];
+    const size_t size = fread(all, 1, sizeof all, in);
+    uint64_t n;
+    memcpy(&n, all, sizeof n);
+    assert_true(size < sizeof all && n < size);
+    json_t *header = json_loadb(all + 8, n, 0, NULL);
+    const json_t *at = json_object_get(json_object_get(header, tensor), "data_offsets");
+    const size_t first = 8 + n + (size_t)json_integer_value(json_array_get(at, 0));
+    if (at) memcpy(all + first, &value, sizeof value);
+    json_decref(header);
+    fclose(in);
+    for (char *p = all + 8; from && (p = memmem(p, (size_t)(all + 8 + n - p), from, strlen(from)));)
+        memcpy(p, to, strlen(to));
+    FILE *f = fopen(out, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(all, 1, size, f), size);
+    assert_int_equal(fclose(f), 0);
+}
+
+static bool load_changed(const char *from, const char *to, const char *tensor, float value,
+                         const char *config_text, struct err *e)
+{
+    char dir[] = "/tmp/hearth-bind-XXXXXX", file[100], config[100];
+    assert_non_null(mkdtemp(dir));
+    snprintf(file, sizeof file, "%s/model.safetensors", dir);
+    snprintf(config, sizeof config, "%s/config.json", dir);
+    write_changed(file, from, to, tensor, value);
+    json_t *c = json_load_file("tests/golden/lm/llama_fp8/config.json", 0, NULL);
+    json_t *q = config_text ? json_loads(config_text, 0, NULL) : NULL;
+    if (q) json_object_set_new(c, "quantization_config", q);
+    assert_int_equal(json_dump_file(c, config, 0), 0);
+    json_decref(c);
+    struct weights *w;
+    struct lm_shape s;
+    bool ok = weights_open(&w, dir, e);
+    if (ok) {
+        ok = lm_arch_llama.check(&s, w, e);
+        weights_close(w);
+    }
+    unlink(file);
+    unlink(config);
+    rmdir(dir);
+    return ok;
+}
+
+static void test_scales(void **state)
+{
+    (void)state;
+    static const char q_scale[] = "model.layers.0.self_attn.q_proj.weight_scale_inv";
+    struct err e = { 0 };
+    if (!load_changed(NULL, NULL, q_scale, 0.01f, NULL, &e)) fail_msg("%s", e.msg);
+    /* promised, and absent */
+    assert_false(load_changed("weight_scale_inv", "weight_other_one", "", 0, NULL, &e));
+    assert_non_null(strstr(e.msg, "q_proj.weight is F8_E4M3 and has no scale"));
+    assert_int_equal(e.code, ERR_FORMAT);
+    /* nothing promised: plain e4m3 values */
+    if (!load_changed("weight_scale_inv", "weight_other_one", "", 0, "{}", &e)) fail_msg("%s", e.msg);
+    /* whichever library made them, scales are scales */
+    if (!load_changed(NULL, NULL, "", 0, "{\"quant_method\": \"modelopt\", \"weight_block_size\": [32, 32]}",
+                      &e))
+        fail_msg("%s", e.msg);
+    if (!load_changed(
+            NULL, NULL, "", 0,
+            "{\"quant_method\": \"compressed-tensors\", \"config_groups\": {\"group_0\": {\"weights\": "
+            "{\"type\": \"float\", \"num_bits\": 8, \"block_structure\": [32, 32]}}}}",
+            &e))
+        fail_msg("%s", e.msg);
+    /* numbers that are none */
+    static const float bad[] = { NAN, INFINITY, -1.0f };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_false(load_changed(NULL, NULL, q_scale, bad[i], NULL, &e));
+        assert_non_null(strstr(e.msg, "q_proj.weight_scale_inv: number 0 is negative, infinite or NaN"));
+    }
+}
+
+/* Known by their tensors where config.json does not say so. */
+static void test_packed_tensors(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *to, *says;
+    } kinds[] = {
+        { "weight_scale_inv", "zzz_proj.qweight", "quantised as AWQ or GPTQ" },
+        { "_proj.weight_scale_inv", "_pr.zzzz.weight_packed", "compressed-tensors, packed" },
+        { "weight_scale_inv", "a.weight_scale_2", "NVFP4" },
+        { "\"F8_E4M3\"", "\"I8\"     ", "quantised as I8" },
+    };
+    struct err e;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        e = (struct err){ 0 };
+        assert_false(load_changed(kinds[i].from, kinds[i].to, "", 0, "{}", &e));
+        if (!strstr(e.msg, kinds[i].says)) fail_msg("\"%s\" does not say \"%s\"", e.msg, kinds[i].says);
+        assert_int_equal(e.code, ERR_UNSUPPORTED);
+    }
 }
 
 int main(void)
@@ -131,6 +263,7 @@ int main(void)
         cmocka_unit_test(test_as_it_is),     cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_numbers),      cmocka_unit_test(test_rope),
         cmocka_unit_test(test_quantisation), cmocka_unit_test(test_activation),
+        cmocka_unit_test(test_scales),       cmocka_unit_test(test_packed_tensors),
     };
     return cmocka_run_group_tests_name("binding", tests, NULL, NULL);
 }

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
+#include "lm/config_keys.h"
 #include "lm/moe.h"
+#include "lm/quantization.h"
 
 /* Up to this width products with quantised weights keep more bits of the activations. On the starter model (576 wide)
  * 8 bits move the log-probability of a text's tokens by 0.06 on average, 15 bits by 0.001 (smollm2_test.c), for a tenth of
@@ -42,7 +45,7 @@ struct lm_net {
 
 /* clang-format off */
 static const struct tensor_spec global[] = {
-    { G_EMBD,       "token_embd.weight",  "model.embed_tokens.weight", { DIM_VOCAB, DIM_EMBD }, TENSOR_NEEDED },
+    { G_EMBD,       "token_embd.weight",  "model.embed_tokens.weight", { DIM_VOCAB, DIM_EMBD }, TENSOR_OPTIONAL },
     { G_NORM,       "output_norm.weight", "model.norm.weight",         { DIM_EMBD },            TENSOR_NEEDED },
     { G_HEAD,       "output.weight",      "lm_head.weight",            { DIM_VOCAB, DIM_EMBD }, TENSOR_OPTIONAL },
     /* divisors of the base frequencies: llama3 scaling, done by the converter */
@@ -85,7 +88,9 @@ static const struct tensor_specs dense_specs = { dense, COUNT(dense) };
 
 struct load {
     const struct decoder_family *f;
+    const struct hparam_family *h; /* the member of it that this is */
     const struct weights *w;
+    bool say; /* what is passed over, in the log */
     struct tensor_slot g[G_COUNT];
     struct tensor_slot *l; /* [n_layer][L_COUNT] */
     struct tensor_slot *x; /* [n_layer][n_expert][E_COUNT] or NULL */
@@ -116,6 +121,54 @@ static void resolve_experts(struct load *ld, struct binding *t, const struct lm_
     for (int ie = 0; ie < s->n_expert; ie++) resolve(t, &ld->f->expert, il, ie, expert_slots(ld, s, il, ie));
 }
 
+/* A config.json says which products have biases: the others are passed over, as the reference passes over them. */
+static void settle_biases(struct load *ld, struct binding *t, int il)
+{
+    const struct hparam_biases has = hparams_biases(ld->h, ld->w);
+    const struct {
+        int slot;
+        bool wanted, there;
+    } bias[] = {
+        { L_Q_BIAS, has.qkv, true },     { L_K_BIAS, has.qkv, true },     { L_V_BIAS, has.qkv, true },
+        { L_OUT_BIAS, has.out, true },   { L_GATE_BIAS, has.mlp, false }, { L_UP_BIAS, has.mlp, false },
+        { L_DOWN_BIAS, has.mlp, false },
+    };
+    struct tensor_slot *l = layer_slots(ld, il);
+    const char *unused = NULL;
+    for (size_t i = 0; i < sizeof bias / sizeof *bias; i++) {
+        struct tensor_slot *b = &l[bias[i].slot];
+        if (b->t && !bias[i].wanted) {
+            if (!unused) unused = b->t->name;
+            *b = (struct tensor_slot){ 0 };
+        }
+        const bool layer_has = bias[i].there || l[L_GATE].t;
+        if (!b->t && bias[i].wanted && layer_has)
+            bind_fault(t, "layer %d: the configuration says that %s biases, which are missing", il,
+                       bias[i].slot < L_OUT_BIAS ? "q, k and v have"
+                       : bias[i].there           ? "the attention's output has"
+                                                 : "the feed-forward has");
+    }
+    if (unused && il == 0 && ld->say)
+        log_warn("%s and others are not used: by its configuration the model has no such biases", unused);
+}
+
+/* The head is the embedding where the file has one of them alone. A head beside a tied embedding is used: the reference ties only what
+ * is equal. */
+static void settle_head(struct load *ld, struct binding *t)
+{
+    struct tensor_slot *embd = &ld->g[G_EMBD], *head = &ld->g[G_HEAD];
+    const enum hparam_tied tied = weights_gguf(ld->w) ? TIED_YES : hparams_tied(ld->w);
+    if (!embd->t && head->t && tied == TIED_YES) *embd = *head;
+    if (!embd->t && !t->n_bad) bind_fault(t, "the embedding of tokens (token_embd, embed_tokens) is missing");
+    if (head->t || !embd->t) return;
+    if (tied == TIED_NO)
+        bind_fault(t, "the head (lm_head) is missing, and tie_word_embeddings is false");
+    else if (tied == TIED_UNSAID && ld->say)
+        log_warn(
+            "the head (lm_head) is missing and tie_word_embeddings does not say why: the embedding is used");
+    *head = *embd;
+}
+
 static bool find_tensors(struct load *ld, struct lm_shape *s, struct err *e)
 {
     struct binding t;
@@ -132,6 +185,7 @@ static bool find_tensors(struct load *ld, struct lm_shape *s, struct err *e)
     dim[DIM_2FF_EXPERT] = 2 * (int64_t)s->n_ff_expert;
     bind_open(&t, ld->w, dim);
     resolve(&t, &global_specs, 0, 0, ld->g);
+    settle_head(ld, &t);
     const struct tensor *embd = ld->g[G_EMBD].t, *head = ld->g[G_HEAD].t;
     if (embd) s->n_vocab = (int)embd->dim[0];
     if (embd && (embd->dim[0] < 2 || embd->dim[0] > 1 << 24))
@@ -142,10 +196,11 @@ static bool find_tensors(struct load *ld, struct lm_shape *s, struct err *e)
     for (int il = 0; il < s->n_layer; il++) {
         resolve(&t, &layer_specs, il, 0, layer_slots(ld, il));
         resolve(&t, &ld->f->layer, il, 0, layer_slots(ld, il));
-        if (s->n_expert)
+        if (hparams_routed(s, ld->h, ld->w, il))
             resolve_experts(ld, &t, s, il);
         else
             resolve(&t, &dense_specs, il, 0, layer_slots(ld, il));
+        if (!weights_gguf(ld->w)) settle_biases(ld, &t, il);
     }
     return bind_close(&t, e);
 }
@@ -158,12 +213,11 @@ static bool reserve(struct lm_net *n, const struct load *ld, struct err *e)
     for (size_t i = 0; i < (size_t)s->n_layer * L_COUNT; i++) cost += slot_cost(&ld->l[i]);
     for (size_t i = 0; ld->x && i < (size_t)s->n_layer * (size_t)s->n_expert * E_COUNT; i++)
         cost += slot_cost(&ld->x[i]);
-    if (!ld->g[G_HEAD].t) cost += slot_cost(&ld->g[G_EMBD]);
     if (!arena_init(&n->model, cost, e)) return false;
 
     const size_t rows = (size_t)n->max_rows, q = (size_t)ld->dim[DIM_Q], kv = (size_t)ld->dim[DIM_KV];
     const size_t embd = (size_t)s->n_embd, experts = (size_t)s->n_expert, k = (size_t)s->n_expert_used;
-    const size_t h = s->n_expert ? experts : (size_t)s->n_ff;
+    const size_t h = experts > (size_t)s->n_ff ? experts : (size_t)s->n_ff; /* some layers may be dense */
     size_t acts = arena_cost(rows * embd, 4) * 2 + arena_cost(rows * (q + 2 * kv), 4) +
                   arena_cost(rows * q, 4) + arena_cost(rows * h, 4) + 2 * arena_cost(rows * k, 4);
     if (!arena_init(&n->acts, acts, e)) return false;
@@ -268,7 +322,7 @@ static bool load_layer(struct lm_net *n, const struct load *ld, int il, struct e
 {
     struct layer *l = &n->layer[il];
     const struct tensor_slot *t = layer_slots(ld, il);
-    l->window = hparams_window(&n->s, ld->w, ld->f->window_opt_in, il);
+    l->window = hparams_window(&n->s, ld->h, ld->w, il);
     l->attn_norm = slot_floats(&t[L_ATTN_NORM], &n->model);
     l->ffn_norm = slot_floats(&t[L_FFN_NORM], &n->model);
     l->q_norm = slot_floats(&t[L_Q_NORM], &n->model);
@@ -278,7 +332,7 @@ static bool load_layer(struct lm_net *n, const struct load *ld, int il, struct e
     const struct tensor_slot *out[] = { &t[L_OUT] }, *out_bias[] = { &t[L_OUT_BIAS] };
     if (!make_linear(n, ld, &l->qkv, qkv, 3, LINEAR_CONCAT, qkv_bias, e)) return false;
     if (!make_linear(n, ld, &l->out, out, 1, LINEAR_CONCAT, out_bias, e)) return false;
-    if (n->s.n_expert) return load_experts(n, ld, l, il, e);
+    if (hparams_routed(&n->s, ld->h, ld->w, il)) return load_experts(n, ld, l, il, e);
     const struct tensor_slot *gu[] = { &t[L_GATE], &t[L_UP] },
                              *gu_bias[] = { &t[L_GATE_BIAS], &t[L_UP_BIAS] };
     const struct tensor_slot *down[] = { &t[L_DOWN] }, *down_bias[] = { &t[L_DOWN_BIAS] };
@@ -298,44 +352,71 @@ static bool load_weights(struct lm_net *n, const struct load *ld, struct err *e)
         if (!load_layer(n, ld, il, e)) return false;
         pool_offer(device_pool(n->dev), POOL_LOAD);
     }
-    const bool tied =
-        !ld->g[G_HEAD].t || json_is_true(json_object_get(hparams_config(ld->w), "tie_word_embeddings"));
-    const struct tensor_slot *head = &ld->g[tied ? G_EMBD : G_HEAD];
+    const struct tensor_slot *head = &ld->g[G_HEAD];
     return make_linear(n, ld, &n->head, &head, 1, LINEAR_CONCAT, NULL, e);
+}
+
+static void forget(struct load *ld)
+{
+    free(ld->l);
+    free(ld->x);
+}
+
+/* Everything that can be refused before memory is taken. On failure *ld is to be forgotten too. */
+static bool prepare(struct load *ld, struct lm_shape *s, struct err *e)
+{
+    ld->h = hparams_member(ld->f->member, ld->f->n_members, ld->w);
+    if (!quantization_check(ld->w, e) || !hparams_read(s, ld->h, ld->w, e)) return false;
+    s->rope_layout = weights_gguf(ld->w) ? ld->f->rope_gguf : ld->f->rope_hf;
+    ld->l = calloc((size_t)s->n_layer * L_COUNT, sizeof *ld->l);
+    if (s->n_expert) ld->x = calloc((size_t)s->n_layer * (size_t)s->n_expert * E_COUNT, sizeof *ld->x);
+    if (!ld->l || (s->n_expert && !ld->x))
+        return err_set(e, ERR_NOMEM, "no memory for %d layers", s->n_layer);
+    return find_tensors(ld, s, e);
+}
+
+bool decoder_recognises(const struct decoder_family *f, const struct weights *w)
+{
+    return hparams_member(f->member, f->n_members, w) != NULL;
+}
+
+bool decoder_check(const struct decoder_family *f, struct lm_shape *shape, const struct weights *w,
+                   struct err *e)
+{
+    struct lm_shape s;
+    struct load ld = { .f = f, .w = w };
+    bool ok = prepare(&ld, &s, e);
+    forget(&ld);
+    if (ok) *shape = s;
+    return ok;
 }
 
 bool decoder_load(const struct decoder_family *f, struct lm_net **out, struct lm_shape *shape,
                   const struct weights *w, struct device *d, int max_rows, struct err *e)
 {
     struct lm_shape s;
-    struct load ld = { .f = f, .w = w };
-    if (!bind_check_quantization(hparams_config(w), e)) return false;
-    if (!hparams_read(&s, w, f->hparams, f->n_hparams, e)) return false;
-    s.rope_layout = weights_gguf(w) ? f->rope_gguf : f->rope_hf;
-
-    bool ok = false;
-    struct lm_net *n = calloc(1, sizeof *n);
-    ld.l = calloc((size_t)s.n_layer * L_COUNT, sizeof *ld.l);
-    if (s.n_expert) ld.x = calloc((size_t)s.n_layer * (size_t)s.n_expert * E_COUNT, sizeof *ld.x);
-    if (!n || !ld.l || (s.n_expert && !ld.x)) {
-        err_set(e, ERR_NOMEM, "no memory for %d layers", s.n_layer);
-        goto done;
+    struct load ld = { .f = f, .w = w, .say = true };
+    struct lm_net *n = NULL;
+    bool ok = prepare(&ld, &s, e);
+    if (ok) {
+        config_keys_report(ld.h, w);
+        n = calloc(1, sizeof *n);
+        if (!n) ok = err_set(e, ERR_NOMEM, "no memory for %d layers", s.n_layer);
     }
-    if (!find_tensors(&ld, &s, e)) goto done;
-    n->s = s;
-    n->dev = d;
-    n->max_rows = max_rows;
-    n->renorm = f->always_renorm || weights_gguf(w) ||
-                json_is_true(json_object_get(hparams_config(w), "norm_topk_prob"));
-    ok = reserve(n, &ld, e) && load_weights(n, &ld, e);
+    if (ok) {
+        n->s = s;
+        n->dev = d;
+        n->max_rows = max_rows;
+        n->renorm = hparams_renorm(ld.h, w);
+        ok = reserve(n, &ld, e) && load_weights(n, &ld, e);
+    }
     if (ok) {
         *out = n;
         *shape = s;
+    } else {
+        decoder_free(n);
     }
-done:
-    if (!ok && n) decoder_free(n);
-    free(ld.l);
-    free(ld.x);
+    forget(&ld);
     return ok;
 }
 

@@ -32,16 +32,20 @@ struct tensor_specs {
 };
 
 struct decoder_family {
-    const struct hparam_spec *hparams; /* beyond those of every family */
-    int n_hparams;
+    const struct hparam_family *member; /* model types that share the tables below */
+    int n_members;
     struct tensor_specs layer;  /* beyond attention, norms and dense feed-forward, which all have */
     struct tensor_specs moe;    /* router and stacked experts */
     struct tensor_specs expert; /* one tensor an expert, for files without stacks */
     enum rope_layout rope_gguf, rope_hf;
-    bool window_opt_in; /* a sliding window only where use_sliding_window is true */
-    bool always_renorm; /* routing weights of the chosen experts sum to one; else norm_topk_prob decides */
 };
 
+/* The tables of llama.c and qwen3.c. */
+extern const struct decoder_family llama_family, qwen2_family, qwen3_family;
+
+bool decoder_recognises(const struct decoder_family *f, const struct weights *w);
+bool decoder_check(const struct decoder_family *f, struct lm_shape *shape, const struct weights *w,
+                   struct err *e);
 bool decoder_load(const struct decoder_family *f, struct lm_net **out, struct lm_shape *shape,
                   const struct weights *w, struct device *d, int max_rows, struct err *e);
 void decoder_free(struct lm_net *n);

@@ -1,4 +1,5 @@
-/* Networks against transformers: tests/golden/lm/NAME (tools/reference/lm_golden.py) in both file formats. */
+/* Networks against transformers: tests/golden/lm/NAME (tools/reference/lm_golden.py) in both file formats, and variants of their
+ * configuration over the same weights. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/log.h"
 #include "lm/arch.h"
 #include "lm/kvcache.h"
 
@@ -94,36 +97,198 @@ static double error_of(const float *got, const float *want, const struct golden 
     return sqrt(d / r);
 }
 
-static void compare(const char *name, const char *file, double bound)
+/* path: a file or folder, whose logits must be those of *g. */
+static void check(const char *name, const char *path, const struct golden *given, double bound)
 {
     struct err e = { 0 };
     struct pool *pool;
     struct device *dev = NULL;
-    struct golden g;
+    const struct golden g = *given;
     if (!pool_new(&pool, 2, &e) || !device_cpu_open(&dev, pool, ~0u, &e)) fail_msg("%s", e.msg);
     pool_acquire(pool, POOL_LOAD);
-    open_golden(&g, name);
-    char path[200];
-    snprintf(path, sizeof path, DIR "%s/%s", name, file);
     float *whole = run(path, &g, g.n, dev);
-    double err = error_of(whole, g.logits_kv16, &g), plain = error_of(whole, g.logits, &g);
-    print_message("%-18s %-18s relative error %.2e (f32 cache in the reference: %.2e)\n", name, file, err,
-                  plain);
-    if (!(err < bound)) fail_msg("%s: relative error %g, allowed %g", path, err, bound);
+    double err = error_of(whole, g.logits_kv16, &g);
+    double plain = g.logits ? error_of(whole, g.logits, &g) : 0;
+    print_message("%-48s relative error %.2e (f32 cache in the reference: %.2e)\n", name, err, plain);
+    if (!(err < bound)) fail_msg("%s: relative error %g, allowed %g", name, err, bound);
     if (!(plain < bound + CACHE_BOUND))
-        fail_msg("%s: relative error %g, allowed %g", path, plain, bound + CACHE_BOUND);
+        fail_msg("%s: relative error %g, allowed %g", name, plain, bound + CACHE_BOUND);
     static const int chunks[] = { 1, 7, 33 };
     for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
         float *cut = run(path, &g, chunks[i], dev);
         if (memcmp(cut, whole, (size_t)g.n * (size_t)g.n_vocab * sizeof *cut) != 0)
-            fail_msg("%s: chunks of %d give other bits than one chunk", path, chunks[i]);
+            fail_msg("%s: chunks of %d give other bits than one chunk", name, chunks[i]);
         free(cut);
     }
     free(whole);
-    weights_close(g.w);
     pool_release(pool);
     device_close(dev);
     pool_free(pool);
+}
+
+static void compare(const char *name, const char *file, double bound)
+{
+    struct golden g;
+    char path[200];
+    open_golden(&g, name);
+    snprintf(path, sizeof path, DIR "%s/%s", name, file);
+    check(path + strlen(DIR), path, &g, bound);
+    weights_close(g.w);
+}
+
+/* ---- the same weights under another config.json, or under other names ----------------------------------------------------- */
+
+struct folder {
+    char dir[40], config[80], weights[80];
+};
+
+static void open_folder(struct folder *f, const json_t *config)
+{
+    snprintf(f->dir, sizeof f->dir, "/tmp/hearth-golden-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    snprintf(f->config, sizeof f->config, "%s/config.json", f->dir);
+    snprintf(f->weights, sizeof f->weights, "%s/model.safetensors", f->dir);
+    assert_int_equal(json_dump_file(config, f->config, 0), 0);
+}
+
+static void remove_folder(struct folder *f)
+{
+    unlink(f->config);
+    unlink(f->weights);
+    rmdir(f->dir);
+}
+
+static void link_weights(struct folder *f, const char *name)
+{
+    char cwd[400], target[500];
+    assert_non_null(getcwd(cwd, sizeof cwd));
+    snprintf(target, sizeof target, "%s/" DIR "%s/model.safetensors", cwd, name);
+    assert_int_equal(symlink(target, f->weights), 0);
+}
+
+static void compare_variant(const char *name)
+{
+    struct err e = { 0 };
+    char path[200];
+    snprintf(path, sizeof path, DIR "variants/%s.json", name);
+    json_t *about = json_load_file(path, 0, NULL);
+    const char *of = json_string_value(json_object_get(about, "weights"));
+    assert_non_null(of);
+    struct golden g;
+    struct weights *w;
+    open_golden(&g, of);
+    snprintf(path, sizeof path, DIR "variants/%s.safetensors", name);
+    if (!weights_open(&w, path, &e)) fail_msg("%s", e.msg);
+    g.logits = NULL;
+    g.logits_kv16 = weights_find(w, "logits_kv16")->data;
+    struct folder f;
+    open_folder(&f, json_object_get(about, "config"));
+    link_weights(&f, of);
+    check(name, f.dir, &g, F32_BOUND);
+    remove_folder(&f);
+    weights_close(w);
+    weights_close(g.w);
+    json_decref(about);
+}
+
+/* Keys that the reference passes over, obeys, or replaces by its own value when they are absent. */
+static void test_variants(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "llama_sliding_window",
+        "llama_experts",
+        "llama_unused_biases",
+        "llama_tied_with_head",
+        "mistral_window",
+        "mistral_layer_types",
+        "mistral_absent",
+        "ministral",
+        "mixtral_window",
+        "mixtral_absent",
+        "qwen2_window_null",
+        "qwen2_max_window_layers_absent",
+        "qwen3_moe_window",
+        "qwen3_moe_window_off",
+        "qwen3_moe_sparse_step",
+        "qwen3_moe_mlp_only",
+        "qwen3_moe_step_and_mlp_only",
+        "rope_scaling_beside_parameters",
+        "rope_scaling_empty",
+        "rope_theta_beside",
+        "rope_original_outside",
+        "rope_yarn_magnitudes",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) compare_variant(names[i]);
+}
+
+/* A copy of NAME's weights in which tensors' names have `from` at their start replaced by `to`; the head has its own. */
+static void write_renamed(const char *out, const char *name, const char *to, const char *head)
+{
+    char path[200], spelt[200];
+    uint64_t n;
+    snprintf(path, sizeof path, DIR "%s/model.safetensors", name);
+    FILE *in = fopen(path, "rb"), *f = fopen(out, "wb");
+    assert_true(in && f);
+    assert_int_equal(fread(&n, sizeof n, 1, in), 1);
+    char *text = malloc(n);
+    assert_int_equal(fread(text, n, 1, in), 1);
+    json_t *was = json_loadb(text, n, 0, NULL), *is = json_object(), *v;
+    const char *key;
+    json_object_foreach(was, key, v)
+    {
+        if (strncmp(key, "model.", 6) == 0)
+            snprintf(spelt, sizeof spelt, "%s%s", to, key + 6);
+        else
+            snprintf(spelt, sizeof spelt, "%s%s", strncmp(key, "lm_head", 7) == 0 ? head : "", key);
+        json_object_set(is, spelt, v);
+    }
+    char *header = json_dumps(is, JSON_COMPACT);
+    n = strlen(header);
+    assert_int_equal(fwrite(&n, sizeof n, 1, f), 1);
+    assert_int_equal(fwrite(header, n, 1, f), 1);
+    char block[4096];
+    for (size_t got; (got = fread(block, 1, sizeof block, in)) > 0;)
+        assert_int_equal(fwrite(block, 1, got, f), got);
+    fclose(in);
+    assert_int_equal(fclose(f), 0);
+    free(header);
+    free(text);
+    json_decref(was);
+    json_decref(is);
+}
+
+/* A language model inside a larger one: other names, and its configuration one level down. */
+static void test_inside_others(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *inner, *body, *head;
+    } kinds[] = {
+        { "llama3", "text_config", "model.language_model.", "" },
+        { "llama3", "text_config", "language_model.model.", "language_model." },
+        { "llama3", "llm_config", "language_model.model.", "" },
+        { "llama3", "text_config", "model.text_model.", "" },
+        { "llama3", NULL, "", "" },
+        { "llama_tied", "text_config", "model.language_model.", "" },
+        { "llama_fp8", "text_config", "model.language_model.", "" }, /* weight_block_size is down there too */
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        struct golden g;
+        struct folder f;
+        char path[200];
+        open_golden(&g, kinds[i].name);
+        snprintf(path, sizeof path, DIR "%s/config.json", kinds[i].name);
+        json_t *config = json_load_file(path, 0, NULL), *outer = config;
+        if (kinds[i].inner) outer = json_pack("{s:s,s:o}", "model_type", "llava", kinds[i].inner, config);
+        open_folder(&f, outer);
+        write_renamed(f.weights, kinds[i].name, kinds[i].body, kinds[i].head);
+        snprintf(path, sizeof path, "%s as %s", kinds[i].name, *kinds[i].body ? kinds[i].body : "(nothing)");
+        check(path, f.dir, &g, strcmp(kinds[i].name, "llama_fp8") == 0 ? NARROW_BOUND : F32_BOUND);
+        remove_folder(&f);
+        weights_close(g.w);
+        json_decref(outer);
+    }
 }
 
 static void test_f32(void **state)
@@ -156,7 +321,9 @@ static void test_narrow(void **state)
 
 int main(void)
 {
+    log_set_level(LOG_ERROR - 1); /* keys that are passed over are the point of some variants */
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_f32), cmocka_unit_test(test_windows),
+                                        cmocka_unit_test(test_variants), cmocka_unit_test(test_inside_others),
                                         cmocka_unit_test(test_narrow) };
     return cmocka_run_group_tests_name("golden networks", tests, NULL, NULL);
 }

@@ -6,80 +6,74 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "format/json_read.h"
+#include "lm/rope_config.h"
 
 #define F(x) offsetof(struct lm_shape, x)
+#define MAX_WINDOW_LAYERS 28 /* of the Qwen families, where the key is absent */
+
+enum absent {
+    NEEDED = -1, /* an error */
+    DERIVED = 0,
+};
+
+/* When config.json has no such key the family's own column counts (hparam_family.absent). */
+struct spec {
+    const char *gguf, *hf; /* "a|b": either */
+    size_t field;          /* an int of struct lm_shape */
+    int64_t min, max;
+    enum absent gguf_absent;
+};
 
 /* Bounds far above any published model, so that products of a few of these fit 64 bits. */
 /* clang-format off */
-static const struct hparam_spec common[] = {
-    /* GGUF key                   config.json key             field           min  max       when absent */
-    { "block_count",              "num_hidden_layers",        F(n_layer),     1,   1000,     HPARAM_NEEDED },
-    { "embedding_length",         "hidden_size",              F(n_embd),      1,   1 << 20,  HPARAM_NEEDED },
-    { "attention.head_count",     "num_attention_heads",      F(n_head),      1,   1 << 14,  HPARAM_NEEDED },
-    { "attention.head_count_kv",  "num_key_value_heads",      F(n_kv_head),   1,   1 << 14,  0             },
-    { "attention.key_length",     "head_dim",                 F(head_dim),    2,   1 << 12,  0             },
-    { "context_length",           "max_position_embeddings",  F(n_ctx_train), 1,   1 << 28,  2048          },
-    { "attention.sliding_window", "sliding_window",           F(window),      0,   1 << 28,  0             },
+static const struct spec plain[] = {
+    /* GGUF key                   config.json key             field           min  max       absent in GGUF */
+    { "block_count",              "num_hidden_layers",        F(n_layer),     1,   1000,     NEEDED  },
+    { "embedding_length",         "hidden_size",              F(n_embd),      1,   1 << 20,  NEEDED  },
+    { "attention.head_count",     "num_attention_heads",      F(n_head),      1,   1 << 14,  NEEDED  },
+    { "attention.head_count_kv",  "num_key_value_heads",      F(n_kv_head),   1,   1 << 14,  DERIVED },
+    { "attention.key_length",     "head_dim",                 F(head_dim),    2,   1 << 12,  DERIVED },
+    { "context_length",           "max_position_embeddings",  F(n_ctx_train), 1,   1 << 28,  NEEDED  },
+    { "feed_forward_length",      "intermediate_size",        F(n_ff),        1,   1 << 22,  NEEDED  },
+};
+static const struct spec routed[] = {
+    { "expert_count",               "num_experts|num_local_experts", F(n_expert),      0, 1 << 12, DERIVED },
+    { "expert_used_count",          "num_experts_per_tok",           F(n_expert_used), 0, 1 << 12, DERIVED },
+    { "expert_feed_forward_length", "moe_intermediate_size",         F(n_ff_expert),   1, 1 << 22, DERIVED },
 };
 /* clang-format on */
 
 const json_t *hparams_config(const struct weights *w)
 {
+    static const char *const inner[] = { "text_config", "llm_config", "language_config" };
     const json_t *c = weights_config(w);
-    const json_t *text = json_object_get(c, "text_config");
-    return json_is_object(text) ? text : c;
+    for (size_t i = 0; i < sizeof inner / sizeof *inner; i++) {
+        const json_t *text = json_object_get(c, inner[i]);
+        if (json_is_object(text)) return text;
+    }
+    return c;
 }
 
-bool hparams_is(const struct weights *w, const char *gguf, const char *hf)
+static bool describes(const struct hparam_family *f, const struct weights *w)
 {
     const struct gguf *g = weights_gguf(w);
     if (g) {
         struct gguf_str s = gguf_string(g, "general.architecture");
-        return gguf && s.len == strlen(gguf) && memcmp(s.data, gguf, s.len) == 0;
+        return f->gguf && s.len == strlen(f->gguf) && memcmp(s.data, f->gguf, s.len) == 0;
     }
     const char *type = json_string_value(json_object_get(hparams_config(w), "model_type"));
-    return hf && type && strcmp(type, hf) == 0;
+    return type && strcmp(type, f->hf) == 0;
 }
 
-/* Both kinds of metadata behind one question. */
-struct source {
-    const struct gguf *g;
-    const json_t *cfg;
-    char arch[64];
-};
-
-static const struct gguf_value *gguf_key(const struct source *s, const char *key)
+const struct hparam_family *hparams_member(const struct hparam_family *family, int n, const struct weights *w)
 {
-    char full[160];
-    snprintf(full, sizeof full, "%s.%s", s->arch, key);
-    return gguf_find(s->g, full);
+    for (int i = 0; i < n; i++)
+        if (describes(&family[i], w)) return &family[i];
+    return NULL;
 }
 
-/* false: absent. A list of equal numbers (per-layer head counts) counts as that number. */
-static bool read_number(const struct source *s, const char *gguf, const char *hf, double *out)
-{
-    if (s->g) {
-        const struct gguf_value *v = gguf ? gguf_key(s, gguf) : NULL;
-        if (!v || v->n == 0 || v->type == GGUF_STRING) return false;
-        *out = gguf_value_float(v, 0, NAN);
-        for (uint64_t i = 1; i < v->n && i < 1000; i++)
-            if (gguf_value_float(v, i, NAN) != *out) *out = NAN;
-        return true;
-    }
-    const char *bar = hf ? strchr(hf, '|') : NULL;
-    const json_t *v = NULL;
-    if (bar) v = json_object_getn(s->cfg, hf, (size_t)(bar - hf));
-    if (hf && !v) v = json_object_get(s->cfg, bar ? bar + 1 : hf);
-    if (!v || json_is_null(v)) return false;
-    *out = json_is_number(v) ? json_number_value(v) : json_is_boolean(v) ? json_is_true(v) : NAN;
-    return true;
-}
-
-static double number(const struct source *s, const char *gguf, const char *hf, double fallback)
-{
-    double v;
-    return read_number(s, gguf, hf, &v) ? v : fallback;
-}
+/* ---- numbers ------------------------------------------------------------------------------------------------------ */
 
 /* Adds "TEXT; " once: two rows of a table may read the same key. */
 static void complain(struct buf *bad, const char *fmt, ...)
@@ -92,133 +86,184 @@ static void complain(struct buf *bad, const char *fmt, ...)
     if (!bad->data || !strstr(bad->data, line)) buf_printf(bad, "%s; ", line);
 }
 
-static void read_ints(struct lm_shape *out, const struct source *s, const struct hparam_spec *t, int n,
-                      struct buf *bad)
+static void set(struct lm_shape *s, size_t field, int value)
+{
+    memcpy((char *)s + field, &value, sizeof value);
+}
+
+static int get(const struct lm_shape *s, size_t field)
+{
+    int value;
+    memcpy(&value, (const char *)s + field, sizeof value);
+    return value;
+}
+
+static void check_and_set(struct lm_shape *out, const struct spec *t, const char *key, double v,
+                          struct buf *bad)
+{
+    if (v >= (double)t->min && v <= (double)t->max && v == floor(v)) {
+        set(out, t->field, (int)v);
+        return;
+    }
+    if (isnan(v))
+        complain(bad, "%s is not one number", key);
+    else
+        complain(bad, "%s is %g, expected a whole number from %lld to %lld", key, v, (long long)t->min,
+                 (long long)t->max);
+    set(out, t->field, (int)t->min);
+}
+
+static void ints_from_gguf(struct lm_shape *out, const struct gguf *g, const char *arch, const struct spec *t,
+                           int n, struct buf *bad)
 {
     for (int i = 0; i < n; i++) {
         double v;
-        if (!read_number(s, t[i].gguf, t[i].hf, &v)) {
-            if (t[i].fallback == HPARAM_NEEDED) complain(bad, "%s is missing", s->g ? t[i].gguf : t[i].hf);
-            v = t[i].fallback == HPARAM_NEEDED ? (double)t[i].min : (double)t[i].fallback;
-        } else if (!(v >= (double)t[i].min && v <= (double)t[i].max) || v != floor(v)) {
-            const char *key = s->g ? t[i].gguf : t[i].hf;
-            if (isnan(v))
-                complain(bad, "%s is not one number", key);
-            else
-                complain(bad, "%s is %g, expected a whole number from %lld to %lld", key, v,
-                         (long long)t[i].min, (long long)t[i].max);
-            v = (double)t[i].min;
+        if (rope_gguf_number(g, arch, t[i].gguf, &v)) {
+            check_and_set(out, &t[i], t[i].gguf, v, bad);
+        } else if (t[i].gguf_absent == NEEDED) {
+            complain(bad, "%s is missing", t[i].gguf);
+            set(out, t[i].field, (int)t[i].min);
         }
-        int value = (int)v;
-        memcpy((char *)out + t[i].field, &value, sizeof value);
     }
 }
 
-/* ---- rotary embedding ------------------------------------------------------------------------------------------- */
-
-static bool scaling_type(struct rope_spec *r, const char *type, size_t len, struct buf *bad)
+static void ints_from_config(struct lm_shape *out, const json_t *c, const struct lm_shape *absent,
+                             const struct spec *t, int n, struct buf *bad)
 {
-    static const struct {
-        const char *name;
-        enum rope_scaling scaling;
-    } known[] = {
-        { "none", ROPE_SCALING_NONE },     { "default", ROPE_SCALING_NONE },
-        { "linear", ROPE_SCALING_LINEAR }, { "llama3", ROPE_SCALING_LLAMA3 },
-        { "yarn", ROPE_SCALING_YARN },
-    };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        if (strlen(known[i].name) != len || memcmp(known[i].name, type, len) != 0) continue;
-        r->scaling = known[i].scaling;
-        return true;
-    }
-    return buf_printf(bad, "rope scaling '%.*s' is not supported (linear, llama3 and yarn are); ",
-                      (int)(len > 40 ? 40 : len), type),
-           false;
-}
-
-static void rope_from_gguf(struct lm_shape *s, const struct source *src, struct buf *bad)
-{
-    struct rope_spec *r = &s->rope;
-    r->theta = number(src, "rope.freq_base", NULL, 10000);
-    r->n_rot = (int)number(src, "rope.dimension_count", NULL, s->head_dim);
-    r->factor = number(src, "rope.scaling.factor", NULL, 0);
-    const struct gguf_value *type = gguf_key(src, "rope.scaling.type");
-    if (type && type->type == GGUF_STRING && type->n) {
-        scaling_type(r, type->s[0].data, type->s[0].len, bad);
-    } else if ((r->factor = number(src, "rope.scale_linear", NULL, r->factor)) > 0) {
-        r->scaling = ROPE_SCALING_LINEAR; /* files from before rope.scaling.type */
-    }
-    r->n_ctx_orig = number(src, "rope.scaling.original_context_length", NULL, s->n_ctx_train);
-    r->low = number(src, "rope.scaling.low_freq_factor", NULL, 1);
-    r->high = number(src, "rope.scaling.high_freq_factor", NULL, 4);
-    r->beta_fast = number(src, "rope.scaling.yarn_beta_fast", NULL, 32);
-    r->beta_slow = number(src, "rope.scaling.yarn_beta_slow", NULL, 1);
-    /* ggml's convention: attn_factor multiplies the magnitude that yarn gives by itself. */
-    if (r->scaling == ROPE_SCALING_YARN)
-        r->mscale = number(src, "rope.scaling.attn_factor", NULL, 1) * rope_yarn_mscale(r->factor);
-}
-
-/* Old style: rope_theta beside rope_scaling {type|rope_type, factor, ...}; new: rope_parameters with all of it inside. */
-static void rope_from_config(struct lm_shape *s, const struct source *src, struct buf *bad)
-{
-    struct rope_spec *r = &s->rope;
-    const json_t *p = json_object_get(src->cfg, "rope_parameters");
-    if (!json_is_object(p)) p = json_object_get(src->cfg, "rope_scaling");
-    const struct source in = { .cfg = json_is_object(p) ? p : NULL };
-    r->theta = number(&in, NULL, "rope_theta", number(src, NULL, "rope_theta", 10000));
-    r->n_rot =
-        s->head_dim; /* these families' reference rotates whole heads whatever partial_rotary_factor says */
-    r->factor = number(&in, NULL, "factor", 0);
-    const char *type = json_string_value(json_object_get(p, "rope_type"));
-    if (!type) type = json_string_value(json_object_get(p, "type"));
-    if (type) scaling_type(r, type, strlen(type), bad);
-    r->n_ctx_orig = number(&in, NULL, "original_max_position_embeddings",
-                           number(src, NULL, "original_max_position_embeddings", s->n_ctx_train));
-    r->low = number(&in, NULL, "low_freq_factor", 1);
-    r->high = number(&in, NULL, "high_freq_factor", 4);
-    r->beta_fast = number(&in, NULL, "beta_fast", 32);
-    r->beta_slow = number(&in, NULL, "beta_slow", 1);
-    r->yarn_exact = json_is_false(json_object_get(p, "truncate"));
-    if (r->scaling == ROPE_SCALING_YARN) {
-        if (!(r->factor > 0)) r->factor = s->n_ctx_train / r->n_ctx_orig;
-        double m = number(&in, NULL, "mscale", 0), all = number(&in, NULL, "mscale_all_dim", 0);
-        double own = m != 0 && all != 0 ? (0.1 * m * log(r->factor) + 1) / (0.1 * all * log(r->factor) + 1)
-                                        : rope_yarn_mscale(r->factor);
-        r->mscale = number(&in, NULL, "attention_factor", own);
+    for (int i = 0; i < n; i++) {
+        const char *bar = strchr(t[i].hf, '|'), *key = bar ? bar + 1 : t[i].hf;
+        const json_t *v = bar ? json_object_getn(c, t[i].hf, (size_t)(bar - t[i].hf)) : NULL;
+        if (!v) v = json_object_get(c, key);
+        const bool derived = t[i].field == F(n_kv_head) || t[i].field == F(head_dim);
+        if (!v)
+            set(out, t[i].field, get(absent, t[i].field));
+        else if (json_is_null(v)) /* "none of its own" where the number follows from others */
+            set(out, t[i].field, derived ? 0 : get(absent, t[i].field));
+        else
+            check_and_set(out, &t[i], key, json_read_number(v, NAN), bad);
     }
 }
 
-static void rope_check(const struct lm_shape *s, struct buf *bad)
+/* ---- layers that differ ------------------------------------------------------------------------------------------- */
+
+static bool switched_on(const json_t *c) { return json_is_true(json_object_get(c, "use_sliding_window")); }
+
+/* The window that the configuration names, whichever layers have it; 0: none. */
+static int window_of(const struct hparam_family *f, const json_t *c, struct buf *bad)
 {
-    const struct rope_spec *r = &s->rope;
-    if (r->n_rot < 2 || r->n_rot > s->head_dim || r->n_rot % 2)
-        buf_printf(bad, "rotary dimension %d does not fit head dimension %d; ", r->n_rot, s->head_dim);
-    if (!(r->theta > 1 && r->theta < 1e12)) buf_printf(bad, "rope base %g; ", r->theta);
-    if (r->scaling != ROPE_SCALING_NONE && !(r->factor > 0 && r->factor < 1e6))
-        buf_printf(bad, "rope scaling factor %g; ", r->factor);
-    if (!(r->n_ctx_orig >= 1 && r->n_ctx_orig < 1e9))
-        buf_printf(bad, "rope original context %g; ", r->n_ctx_orig);
-    if (r->scaling == ROPE_SCALING_LLAMA3 && !(r->low > 0 && r->high >= r->low))
-        buf_printf(bad, "rope low_freq_factor %g, high_freq_factor %g; ", r->low, r->high);
-    if (r->scaling == ROPE_SCALING_YARN &&
-        !(r->beta_slow > 0 && r->beta_fast > r->beta_slow && r->mscale > 0 && r->mscale < 100))
-        buf_printf(bad, "yarn beta_fast %g, beta_slow %g, magnitude %g; ", r->beta_fast, r->beta_slow,
-                   r->mscale);
+    if (f->window == WINDOW_NONE || (f->window >= WINDOW_SWITCHED && !switched_on(c))) return 0;
+    const json_t *v = json_object_get(c, "sliding_window");
+    if (!v) return f->absent.window;
+    if (json_is_null(v)) return 0;
+    const double x = json_read_number(v, NAN);
+    if (x >= 0 && x <= 1 << 28 && x == floor(x)) return (int)x;
+    complain(bad, "sliding_window is no whole number of tokens");
+    return 0;
 }
 
-int hparams_window(const struct lm_shape *s, const struct weights *w, bool opt_in, int il)
+static bool obeys_types(const struct hparam_family *f)
+{
+    return f->window == WINDOW_LISTED || f->window == WINDOW_LAYERS;
+}
+
+static bool slides(const json_t *type)
+{
+    return json_is_string(type) && strcmp(json_string_value(type), "sliding_attention") == 0;
+}
+
+/* layer_types of the families that obey it: a known kind for every layer. */
+static void check_layer_types(const struct lm_shape *s, const struct hparam_family *f, const json_t *c,
+                              struct buf *bad)
+{
+    const json_t *types = json_object_get(c, "layer_types"), *one;
+    size_t i;
+    if (!obeys_types(f) || !types || json_is_null(types)) return;
+    if (!json_is_array(types) || json_array_size(types) != (size_t)s->n_layer) {
+        complain(bad, "layer_types has %zu entries for %d layers", json_array_size(types), s->n_layer);
+        return;
+    }
+    json_array_foreach(types, i, one)
+    {
+        const char *type = json_string_value(one);
+        if (type && (strcmp(type, "full_attention") == 0 || strcmp(type, "attention") == 0)) continue;
+        if (!slides(one))
+            complain(bad,
+                     "layer_types: \"%.40s\" is not supported (full_attention and sliding_attention are)",
+                     type ? type : "(not a string)");
+        else if (!s->window)
+            complain(bad, "layer_types has sliding_attention, but no sliding_window is switched on");
+    }
+}
+
+int hparams_window(const struct lm_shape *s, const struct hparam_family *f, const struct weights *w, int il)
 {
     const json_t *c = hparams_config(w);
-    if (!c || !opt_in) return s->window;
-    if (!json_is_true(json_object_get(c, "use_sliding_window"))) return 0;
+    if (!obeys_types(f) || !s->window) return s->window;
     const json_t *types = json_object_get(c, "layer_types");
-    if (json_is_array(types)) {
-        const char *type = json_string_value(json_array_get(types, (size_t)il));
-        return type && strcmp(type, "sliding_attention") == 0 ? s->window : 0;
-    }
-    const json_t *from = json_object_get(c, "max_window_layers");
-    return json_is_integer(from) && il < json_integer_value(from) ? 0 : s->window;
+    if (json_is_array(types)) return slides(json_array_get(types, (size_t)il)) ? s->window : 0;
+    if (f->window == WINDOW_LISTED) return s->window;
+    return il >= json_read_number(json_object_get(c, "max_window_layers"), MAX_WINDOW_LAYERS) ? s->window : 0;
 }
+
+static void check_sparsity(const struct hparam_family *f, const json_t *c, struct buf *bad)
+{
+    if (!f->mixed) return;
+    const json_t *step = json_object_get(c, "decoder_sparse_step"), *dense, *one;
+    size_t i;
+    if (step && (!json_is_integer(step) || json_integer_value(step) < 1))
+        complain(bad, "decoder_sparse_step is no whole number above 0");
+    dense = json_object_get(c, "mlp_only_layers");
+    if (dense && !json_is_null(dense) && !json_is_array(dense))
+        complain(bad, "mlp_only_layers is not a list of layers");
+    json_array_foreach(dense, i, one)
+    {
+        if (!json_is_integer(one)) complain(bad, "mlp_only_layers is not a list of layers");
+    }
+}
+
+bool hparams_routed(const struct lm_shape *s, const struct hparam_family *f, const struct weights *w, int il)
+{
+    const json_t *c = hparams_config(w), *one;
+    size_t i;
+    if (!s->n_expert) return false;
+    if (!c || !f->mixed) return true;
+    json_array_foreach(json_object_get(c, "mlp_only_layers"), i, one)
+    {
+        if (json_integer_value(one) == il) return false;
+    }
+    const json_t *step = json_object_get(c, "decoder_sparse_step");
+    return !step || (il + 1) % json_integer_value(step) == 0;
+}
+
+struct hparam_biases hparams_biases(const struct hparam_family *f, const struct weights *w)
+{
+    const json_t *c = hparams_config(w);
+    const bool attention = f->bias >= BIAS_ATTENTION && json_is_true(json_object_get(c, "attention_bias"));
+    return (struct hparam_biases){
+        .qkv = attention || f->bias == BIAS_QKV,
+        .out = attention,
+        .mlp = f->bias == BIAS_ATTENTION_MLP && json_is_true(json_object_get(c, "mlp_bias")),
+    };
+}
+
+bool hparams_renorm(const struct hparam_family *f, const struct weights *w)
+{
+    return f->renorm || weights_gguf(w) || json_is_true(json_object_get(hparams_config(w), "norm_topk_prob"));
+}
+
+enum hparam_tied hparams_tied(const struct weights *w)
+{
+    const json_t *both[] = { weights_config(w), hparams_config(w) };
+    enum hparam_tied tied = TIED_UNSAID;
+    for (int i = 0; i < 2; i++) {
+        const json_t *v = json_object_get(both[i], "tie_word_embeddings");
+        if (json_is_true(v)) return TIED_YES;
+        if (json_is_false(v)) tied = TIED_NO;
+    }
+    return tied;
+}
+
+/* ---- all of it ---------------------------------------------------------------------------------------------------- */
 
 /* The one activation these networks have here. Another would load and answer nonsense. */
 static void check_activation(const json_t *config, struct buf *bad)
@@ -227,35 +272,65 @@ static void check_activation(const json_t *config, struct buf *bad)
     if (!act || json_is_null(act)) return;
     const char *name = json_string_value(act);
     if (name && (strcmp(name, "silu") == 0 || strcmp(name, "swish") == 0)) return;
-    buf_printf(bad, "hidden_act '%.40s' is not supported (silu is); ", name ? name : "(not a string)");
+    complain(bad, "hidden_act '%.40s' is not supported (silu is)", name ? name : "(not a string)");
 }
 
-bool hparams_read(struct lm_shape *s, const struct weights *w, const struct hparam_spec *more, int n_more,
-                  struct err *e)
+static void read_gguf(struct lm_shape *t, const struct gguf *g, struct buf *bad)
 {
-    struct source src = { .g = weights_gguf(w), .cfg = hparams_config(w) };
-    if (src.g) {
-        struct gguf_str a = gguf_string(src.g, "general.architecture");
-        snprintf(src.arch, sizeof src.arch, "%.*s", (int)(a.len < 60 ? a.len : 60), a.data ? a.data : "");
-    }
+    char arch[64];
+    double v;
+    struct gguf_str a = gguf_string(g, "general.architecture");
+    snprintf(arch, sizeof arch, "%.*s", (int)(a.len < 60 ? a.len : 60), a.data ? a.data : "");
+    ints_from_gguf(t, g, arch, plain, sizeof plain / sizeof *plain, bad);
+    ints_from_gguf(t, g, arch, routed, sizeof routed / sizeof *routed, bad);
+    if (!t->n_kv_head) t->n_kv_head = t->n_head;
+    if (!t->head_dim) t->head_dim = t->n_embd / t->n_head;
+    if (rope_gguf_number(g, arch, "attention.value_length", &v) && v != t->head_dim)
+        complain(bad, "attention.value_length is %g, but attention.key_length %d: they cannot differ here", v,
+                 t->head_dim);
+    if (rope_gguf_number(g, arch, "attention.layer_norm_rms_epsilon", &v))
+        t->eps = (float)v;
+    else
+        complain(bad, "attention.layer_norm_rms_epsilon is missing");
+    rope_from_gguf(t, g, arch, bad);
+}
+
+static void read_config(struct lm_shape *t, const struct hparam_family *f, const json_t *c, struct buf *bad)
+{
+    ints_from_config(t, c, &f->absent, plain, sizeof plain / sizeof *plain, bad);
+    if (f->absent.n_expert) /* with fewer rows where experts are as wide as the dense network */
+        ints_from_config(t, c, &f->absent, routed, f->absent.n_ff_expert ? 3 : 2, bad);
+    if (!t->n_kv_head) t->n_kv_head = t->n_head;
+    if (!t->head_dim) t->head_dim = t->n_embd / t->n_head;
+    const json_t *eps = json_object_get(c, "rms_norm_eps");
+    t->eps = eps ? (float)json_read_number(eps, NAN) : f->absent.eps;
+    t->window = window_of(f, c, bad);
+    check_layer_types(t, f, c, bad);
+    check_sparsity(f, c, bad);
+    check_activation(c, bad);
+    if (json_object_size(json_object_get(c, "per_layer_config")))
+        complain(bad, "per_layer_config: layers that differ in their configuration are not supported");
+    rope_from_config(t, c, f->absent.rope.theta, bad);
+}
+
+bool hparams_read(struct lm_shape *s, const struct hparam_family *f, const struct weights *w, struct err *e)
+{
     struct buf bad = BUF_INIT(4096);
     struct lm_shape t = { 0 };
-    read_ints(&t, &src, common, sizeof common / sizeof *common, &bad);
-    read_ints(&t, &src, more, n_more, &bad);
-    if (!t.n_kv_head) t.n_kv_head = t.n_head;
-    if (!t.head_dim) t.head_dim = t.n_embd / t.n_head;
-    t.eps = (float)number(&src, "attention.layer_norm_rms_epsilon", "rms_norm_eps", 1e-6);
-    t.rope.mscale = 1;
-    if (src.g)
-        rope_from_gguf(&t, &src, &bad);
+    if (weights_gguf(w))
+        read_gguf(&t, weights_gguf(w), &bad);
     else
-        rope_from_config(&t, &src, &bad);
+        read_config(&t, f, hparams_config(w), &bad);
+    if (!t.n_ff_expert) {
+        t.n_ff_expert = t.n_ff;
+        if (weights_gguf(w) && f->absent.n_ff_expert && t.n_expert_used) t.n_ff_expert /= t.n_expert_used;
+    }
+    if (weights_gguf(w) && f->absent.n_ff_expert && !t.n_expert) complain(&bad, "expert_count is missing");
     rope_check(&t, &bad);
-    check_activation(src.cfg, &bad);
-    if (t.n_head % t.n_kv_head) buf_printf(&bad, "%d heads over %d key/value heads; ", t.n_head, t.n_kv_head);
-    if (!(t.eps >= 0 && t.eps < 0.1f)) buf_printf(&bad, "norm epsilon %g; ", (double)t.eps);
+    if (t.n_head % t.n_kv_head) complain(&bad, "%d heads over %d key/value heads", t.n_head, t.n_kv_head);
+    if (!(t.eps >= 0 && t.eps < 0.1f)) complain(&bad, "norm epsilon %g", (double)t.eps);
     if (t.n_expert && (t.n_expert_used < 1 || t.n_expert_used > t.n_expert))
-        buf_printf(&bad, "%d experts a token of %d; ", t.n_expert_used, t.n_expert);
+        complain(&bad, "%d experts a token of %d", t.n_expert_used, t.n_expert);
     bool ok = bad.len == 0 && !bad.failed;
     if (!ok) {
         if (bad.len >= 2) bad.data[bad.len - 2] = 0; /* the last separator */

@@ -5,17 +5,64 @@
 #include "lm/decoder.h"
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
-#define F(x) offsetof(struct lm_shape, x)
 
-/* clang-format off */
-static const struct hparam_spec hparams[] = {
-    /* GGUF key            config.json key          field              min max      when absent */
-    { "feed_forward_length", "intermediate_size",   F(n_ff),           1,  1 << 22, HPARAM_NEEDED },
-    { "feed_forward_length", "intermediate_size",   F(n_ff_expert),    1,  1 << 22, HPARAM_NEEDED },
-    { "expert_count",        "num_local_experts",   F(n_expert),       0,  1 << 12, 0 },
-    { "expert_used_count",   "num_experts_per_tok", F(n_expert_used),  0,  1 << 12, 0 },
+/* What transformers' LlamaConfig, MistralConfig, MinistralConfig and MixtralConfig take where config.json says nothing (lm_defaults.json). */
+static const struct hparam_family members[] = {
+    { .gguf = "llama",
+      .hf = "llama",
+      .absent = { .n_layer = 32,
+                  .n_embd = 4096,
+                  .n_head = 32,
+                  .n_ff = 11008,
+                  .n_ctx_train = 2048,
+                  .eps = 1e-6f,
+                  .rope.theta = 10000 },
+      .window = WINDOW_NONE,
+      .bias = BIAS_ATTENTION_MLP,
+      .renorm = true },
+    { .hf = "mistral",
+      .absent = { .n_layer = 32,
+                  .n_embd = 4096,
+                  .n_head = 32,
+                  .n_kv_head = 8,
+                  .n_ff = 14336,
+                  .n_ctx_train = 131072,
+                  .window = 4096,
+                  .eps = 1e-6f,
+                  .rope.theta = 10000 },
+      .window = WINDOW_LISTED,
+      .bias = BIAS_NONE,
+      .renorm = true },
+    { .hf = "ministral",
+      .absent = { .n_layer = 32,
+                  .n_embd = 4096,
+                  .n_head = 32,
+                  .n_kv_head = 8,
+                  .n_ff = 14336,
+                  .n_ctx_train = 131072,
+                  .window = 4096,
+                  .eps = 1e-6f,
+                  .rope.theta = 10000 },
+      .window = WINDOW_LISTED,
+      .bias = BIAS_NONE,
+      .renorm = true },
+    { .hf = "mixtral",
+      .absent = { .n_layer = 32,
+                  .n_embd = 4096,
+                  .n_head = 32,
+                  .n_kv_head = 8,
+                  .n_ff = 14336,
+                  .n_ctx_train = 131072,
+                  .n_expert = 8,
+                  .n_expert_used = 2,
+                  .eps = 1e-5f,
+                  .rope.theta = 1000000 },
+      .window = WINDOW_ALL,
+      .bias = BIAS_NONE,
+      .renorm = true },
 };
 
+/* clang-format off */
 #define HF "model.layers.{l}."
 #define GG "blk.{l}."
 #define MOE HF "block_sparse_moe."
@@ -38,32 +85,33 @@ static const struct tensor_spec expert[] = {
 };
 /* clang-format on */
 
-static const struct decoder_family family = {
-    .hparams = hparams,
-    .n_hparams = COUNT(hparams),
+const struct decoder_family llama_family = {
+    .member = members,
+    .n_members = COUNT(members),
     .moe = { moe, COUNT(moe) },
     .expert = { expert, COUNT(expert) },
     .rope_gguf = ROPE_INTERLEAVED,
     .rope_hf = ROPE_HALF,
-    .always_renorm = true,
 };
 
-static bool recognises(const struct weights *w)
+static bool recognises(const struct weights *w) { return decoder_recognises(&llama_family, w); }
+
+static bool check(struct lm_shape *s, const struct weights *w, struct err *e)
 {
-    return hparams_is(w, "llama", "llama") || hparams_is(w, NULL, "mistral") ||
-           hparams_is(w, NULL, "mixtral");
+    return decoder_check(&llama_family, s, w, e);
 }
 
 static bool load(struct lm_net **out, struct lm_shape *s, const struct weights *w, struct device *d,
                  int max_rows, struct err *e)
 {
-    return decoder_load(&family, out, s, w, d, max_rows, e);
+    return decoder_load(&llama_family, out, s, w, d, max_rows, e);
 }
 
 const struct lm_arch lm_arch_llama = {
     .name = "llama",
-    .covers = "llama, mistral, mixtral",
+    .covers = "llama, mistral, ministral, mixtral",
     .recognises = recognises,
+    .check = check,
     .load = load,
     .free = decoder_free,
     .step = decoder_step,

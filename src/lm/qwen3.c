@@ -5,20 +5,33 @@
 #include "lm/decoder.h"
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
-#define F(x) offsetof(struct lm_shape, x)
+
+/* What transformers' Qwen2Config, Qwen3Config and Qwen3MoeConfig take where config.json says nothing (lm_defaults.json). */
+#define QWEN_ABSENT .n_head = 32, .n_ctx_train = 32768, .window = 4096, .eps = 1e-6f, .rope.theta = 10000
+static const struct hparam_family qwen2_members[] = {
+    { .gguf = "qwen2",
+      .hf = "qwen2",
+      .absent = { QWEN_ABSENT, .n_layer = 32, .n_embd = 4096, .n_kv_head = 32, .n_ff = 22016 },
+      .window = WINDOW_LAYERS,
+      .bias = BIAS_QKV },
+};
+static const struct hparam_family qwen3_members[] = {
+    { .gguf = "qwen3",
+      .hf = "qwen3",
+      .absent = { QWEN_ABSENT, .n_layer = 32, .n_embd = 4096, .n_kv_head = 32, .head_dim = 128,
+                  .n_ff = 22016 },
+      .window = WINDOW_LAYERS,
+      .bias = BIAS_ATTENTION },
+    { .gguf = "qwen3moe",
+      .hf = "qwen3_moe",
+      .absent = { QWEN_ABSENT, .n_layer = 24, .n_embd = 2048, .n_kv_head = 4, .n_ff = 6144, .n_expert = 128,
+                  .n_expert_used = 8, .n_ff_expert = 768 },
+      .window = WINDOW_SWITCHED,
+      .bias = BIAS_ATTENTION,
+      .mixed = true },
+};
 
 /* clang-format off */
-static const struct hparam_spec dense_hparams[] = {
-    /* GGUF key                     config.json key          field             min max      when absent */
-    { "feed_forward_length",        "intermediate_size",     F(n_ff),          1,  1 << 22, HPARAM_NEEDED },
-};
-
-static const struct hparam_spec moe_hparams[] = {
-    { "expert_feed_forward_length", "moe_intermediate_size", F(n_ff_expert),   1,  1 << 22, HPARAM_NEEDED },
-    { "expert_count",               "num_experts|num_local_experts", F(n_expert), 1,  1 << 12, HPARAM_NEEDED },
-    { "expert_used_count",          "num_experts_per_tok",   F(n_expert_used), 1,  1 << 12, HPARAM_NEEDED },
-};
-
 #define HF "model.layers.{l}."
 #define GG "blk.{l}."
 static const struct tensor_spec head_norms[] = {
@@ -44,52 +57,45 @@ static const struct tensor_spec expert[] = {
 };
 /* clang-format on */
 
-static const struct decoder_family qwen2 = {
-    .hparams = dense_hparams,
-    .n_hparams = COUNT(dense_hparams),
+const struct decoder_family qwen2_family = {
+    .member = qwen2_members,
+    .n_members = COUNT(qwen2_members),
     .rope_gguf = ROPE_HALF,
     .rope_hf = ROPE_HALF,
-    .window_opt_in = true,
 };
-static const struct decoder_family qwen3 = {
-    .hparams = dense_hparams,
-    .n_hparams = COUNT(dense_hparams),
-    .layer = { head_norms, COUNT(head_norms) },
-    .rope_gguf = ROPE_HALF,
-    .rope_hf = ROPE_HALF,
-    .window_opt_in = true,
-};
-static const struct decoder_family qwen3moe = {
-    .hparams = moe_hparams,
-    .n_hparams = COUNT(moe_hparams),
+const struct decoder_family qwen3_family = {
+    .member = qwen3_members,
+    .n_members = COUNT(qwen3_members),
     .layer = { head_norms, COUNT(head_norms) },
     .moe = { moe, COUNT(moe) },
     .expert = { expert, COUNT(expert) },
     .rope_gguf = ROPE_HALF,
     .rope_hf = ROPE_HALF,
-    .window_opt_in = true,
 };
 
-static const struct decoder_family *member(const struct weights *w)
+static const struct decoder_family *family(const struct weights *w)
 {
-    if (hparams_is(w, "qwen3moe", "qwen3_moe")) return &qwen3moe;
-    if (hparams_is(w, "qwen3", "qwen3")) return &qwen3;
-    if (hparams_is(w, "qwen2", "qwen2")) return &qwen2;
-    return NULL;
+    return decoder_recognises(&qwen2_family, w) ? &qwen2_family : &qwen3_family;
 }
 
-static bool recognises(const struct weights *w) { return member(w) != NULL; }
+static bool recognises(const struct weights *w) { return decoder_recognises(family(w), w); }
+
+static bool check(struct lm_shape *s, const struct weights *w, struct err *e)
+{
+    return decoder_check(family(w), s, w, e);
+}
 
 static bool load(struct lm_net **out, struct lm_shape *s, const struct weights *w, struct device *d,
                  int max_rows, struct err *e)
 {
-    return decoder_load(member(w), out, s, w, d, max_rows, e);
+    return decoder_load(family(w), out, s, w, d, max_rows, e);
 }
 
 const struct lm_arch lm_arch_qwen = {
     .name = "qwen",
     .covers = "qwen2, qwen3, qwen3_moe",
     .recognises = recognises,
+    .check = check,
     .load = load,
     .free = decoder_free,
     .step = decoder_step,

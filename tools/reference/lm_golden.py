@@ -8,17 +8,22 @@ as llama.cpp's converter would store them (q and k permuted, llama3 scaling as r
 golden.safetensors with the token ids and two sets of logits of every position: `logits`, all in f32 on exactly the
 stored (rounded) weights; and `logits_kv16`, the same but for keys and values rounded to f16, as the cache stores them,
 so that everything else can be held to a much narrower bound. Needs torch, transformers, safetensors, gguf, numpy, tokenizers.
+
+`variants/NAME.json` says which case's weights a variant shares and what its config.json has otherwise; NAME.safetensors holds
+`logits_kv16` for the case's ids, computed by transformers from those files as a user would load them.
+`defaults.json` holds what transformers' configuration classes take where config.json names nothing but the model type.
 """
 import json
 import math
 import pathlib
 import sys
+import tempfile
 
 import gguf
 import numpy as np
 import torch
-from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.llama.modeling_llama import eager_attention_forward
@@ -252,6 +257,100 @@ def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=0, old_rope
     print(name, sum(f.stat().st_size for f in out.iterdir()), "bytes, logits std %.2f" % logits.std())
 
 
+YARN = dict(type="yarn", factor=4.0, original_max_position_embeddings=32)
+# name -> (case whose weights and ids it has, members of config.json that are set, and those that are taken away)
+VARIANTS = {
+    # keys that the family's reference passes over
+    "llama_sliding_window": ("llama3", dict(sliding_window=16, use_sliding_window=True, layer_types=["sliding_attention"] * 2), ()),
+    "llama_experts": ("llama3", dict(num_local_experts=4, num_experts_per_tok=2), ()),
+    "llama_unused_biases": ("llama_linear_bias", dict(attention_bias=False), ("mlp_bias",)),
+    # and those that it obeys
+    "mistral_layer_types": ("llama3", dict(model_type="mistral", sliding_window=16, head_dim=8,
+                                           layer_types=["sliding_attention", "full_attention"]), ()),
+    "ministral": ("llama3", dict(model_type="ministral", sliding_window=16, head_dim=8), ()),
+    "mistral_window": ("llama3", dict(model_type="mistral", sliding_window=16), ()),
+    "mixtral_window": ("mixtral", dict(sliding_window=16), ()),
+    "qwen3_moe_window": ("qwen3_moe", dict(use_sliding_window=True, sliding_window=16, max_window_layers=2,
+                                           layer_types=["sliding_attention", "full_attention"]), ()),
+    "qwen3_moe_window_off": ("qwen3_moe", dict(use_sliding_window=False, sliding_window=16, norm_topk_prob=False), ()),
+    "qwen2_window_null": ("qwen2_window", dict(sliding_window=None), ("layer_types",)),
+    # absent keys
+    "mistral_absent": ("llama3", dict(model_type="mistral"), ("rms_norm_eps", "rope_parameters", "max_position_embeddings")),
+    "mixtral_absent": ("mixtral", {}, ("rms_norm_eps", "num_experts_per_tok", "rope_theta")),
+    "qwen2_max_window_layers_absent": ("qwen2_window", {}, ("max_window_layers", "layer_types")),
+    # layers with and without experts: the file has both kinds of all layers
+    "qwen3_moe_sparse_step": ("qwen3_moe_both", dict(decoder_sparse_step=2), ("norm_topk_prob",)),
+    "qwen3_moe_mlp_only": ("qwen3_moe_both", dict(mlp_only_layers=[0, 2]), ()),
+    "qwen3_moe_step_and_mlp_only": ("qwen3_moe_both", dict(decoder_sparse_step=2, mlp_only_layers=[3, 0]), ()),
+    # rotary parameters in two places
+    "rope_scaling_beside_parameters": ("llama3", dict(rope_scaling=YARN, rope_parameters=dict(rope_type="default", rope_theta=5e5)), ()),
+    "rope_scaling_empty": ("llama3", dict(rope_scaling={}, rope_parameters=dict(rope_type="default", rope_theta=5e5), rope_theta=7.0), ()),
+    "rope_theta_beside": ("llama3", dict(rope_scaling=YARN, rope_theta=5e5), ("rope_parameters",)),
+    "rope_original_outside": ("llama3", dict(rope_parameters=dict(rope_type="yarn", factor=4.0, rope_theta=1e4,
+                                                                  original_max_position_embeddings=128),
+                                             original_max_position_embeddings=32), ()),
+    "rope_yarn_magnitudes": ("llama3", dict(rope_parameters=dict(rope_type="yarn", factor=4.0, rope_theta=1e4, truncate=False,
+                                                                 mscale=0.8, mscale_all_dim=0.5, beta_fast=16, beta_slow=2,
+                                                                 original_max_position_embeddings=64)), ()),
+    # a head of its own in a model that says it has none
+    "llama_tied_with_head": ("llama3", dict(tie_word_embeddings=True), ()),
+}
+
+
+def variant(root, name, base, more, drop):
+    if sys.argv[2:] and name not in sys.argv[2:]:
+        return
+    config = json.loads((root / base / "config.json").read_text())
+    config.update(more)
+    for key in drop:
+        config.pop(key, None)
+    with tempfile.TemporaryDirectory() as d:
+        d = pathlib.Path(d)
+        (d / "config.json").write_text(json.dumps(config))
+        (d / "model.safetensors").symlink_to((root / base / "model.safetensors").resolve())
+        model = AutoModelForCausalLM.from_pretrained(d, dtype=torch.float32, attn_implementation="eager").eval()
+    ids = load_file(root / base / "golden.safetensors")["ids"][None].long()
+    with torch.no_grad():
+        plain = model(ids).logits[0].float()
+        mask = torch.full((N_IDS, N_IDS), -torch.inf).triu(1)[None, None]
+        model.config._attn_implementation = "kv16"
+        logits = model(ids, attention_mask=mask).logits[0].float()
+    assert (plain - logits).norm() / plain.norm() < 2e-3, name  # else the mask of one of them is another
+    out = root / "variants"
+    out.mkdir(exist_ok=True)
+    save_file({"logits_kv16": logits.contiguous()}, out / f"{name}.safetensors")
+    (out / f"{name}.json").write_text(json.dumps({"weights": base, "config": config}, indent=1) + "\n")
+    was = load_file(root / base / "golden.safetensors")["logits_kv16"]
+    print(name, "differs from its case by %.2e" % ((was - logits).norm() / was.norm()))
+
+
+def both(root, cfg):
+    """qwen3_moe_both: a file with experts and with a dense network in every layer, so that config.json decides."""
+    name = "qwen3_moe_both"
+    case(root, name, "qwen3_moe", cfg, 16, style="qwen", arch=None)
+    if sys.argv[2:] and name not in sys.argv[2:]:
+        return
+    state = load_file(root / name / "model.safetensors")
+    dense = build("qwen3_moe", {**cfg, "mlp_only_layers": list(range(cfg["num_hidden_layers"]))}, 17).state_dict()
+    state.update({k: v.contiguous() for k, v in dense.items() if ".mlp." in k})
+    save_file(state, root / name / "model.safetensors")
+
+
+def defaults(root):
+    kinds = {}
+    for kind in ("llama", "mistral", "ministral", "mixtral", "qwen2", "qwen3", "qwen3_moe"):
+        c = AutoConfig.for_model(kind)
+        c = {**c.to_dict(), "head_dim": getattr(c, "head_dim", None), "rope_theta": c.rope_parameters["rope_theta"]}
+        # the window where it is switched on, which its class forgets where it is not
+        c["sliding_window"] = getattr(AutoConfig.for_model(kind, use_sliding_window=True), "sliding_window", None)
+        keys = ("num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads", "head_dim", "intermediate_size",
+                "max_position_embeddings", "rms_norm_eps", "rope_theta", "sliding_window", "max_window_layers",
+                "num_local_experts", "num_experts", "num_experts_per_tok", "moe_intermediate_size", "decoder_sparse_step",
+                "norm_topk_prob", "attention_bias", "mlp_bias", "tie_word_embeddings", "use_sliding_window")
+        kinds[kind] = {k: c[k] for k in keys if k in c}
+    (root / "defaults.json").write_text(json.dumps(kinds, indent=1) + "\n")
+
+
 def tokenizer_files(out):
     """A byte-level tokenizer of 256 bytes, a few merges and two control tokens, so that a case can chat."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -311,8 +410,13 @@ def main():
                                               "layer_types": ["sliding_attention", "full_attention"]}, 14, arch=None)
     case(root, "qwen2_no_window", "qwen2", {**windows, "use_sliding_window": False, "max_window_layers": 0}, 15, arch=None,
          old_rope=dict(rope_theta=1e6, sliding_window=16))
+    both(root, {**qwen, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 24, "moe_intermediate_size": 16, "num_experts": 4,
+                "num_experts_per_tok": 2, "norm_topk_prob": True})
+    for name, (base_case, more, drop) in VARIANTS.items():
+        variant(root, name, base_case, more, drop)
     if sys.argv[2:]:
         return
+    defaults(root)
     chat = root / "chat"
     chat.mkdir(parents=True, exist_ok=True)
     n_vocab = tokenizer_files(chat)
@@ -322,4 +426,5 @@ def main():
         (chat / extra).unlink()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+/* What a configuration means: the families' own values for absent keys against transformers' (tests/golden/lm/defaults.json,
+ * tools/reference/lm_golden.py), and the keys that are named because nothing follows them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lm/config_keys.h"
+#include "lm/decoder.h"
+
+struct model {
+    char dir[40], config[80], file[80];
+    struct weights *w;
+    const struct hparam_family *f;
+};
+
+static const struct hparam_family *family_of(const struct weights *w)
+{
+    const struct decoder_family *all[] = { &llama_family, &qwen2_family, &qwen3_family };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        const struct hparam_family *f = hparams_member(all[i]->member, all[i]->n_members, w);
+        if (f) return f;
+    }
+    return NULL;
+}
+
+/* A folder with this config.json and a file of one number. */
+static void open_model(struct model *m, const json_t *config)
+{
+    static const char header[] = "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}";
+    const uint64_t n = sizeof header - 1;
+    struct err e = { 0 };
+    snprintf(m->dir, sizeof m->dir, "/tmp/hearth-hparams-XXXXXX");
+    assert_non_null(mkdtemp(m->dir));
+    snprintf(m->config, sizeof m->config, "%s/config.json", m->dir);
+    snprintf(m->file, sizeof m->file, "%s/model.safetensors", m->dir);
+    assert_int_equal(json_dump_file(config, m->config, 0), 0);
+    FILE *f = fopen(m->file, "wb");
+    assert_non_null(f);
+    fwrite(&n, sizeof n, 1, f);
+    fwrite(header, n, 1, f);
+    fwrite("\0\0\0", 4, 1, f);
+    assert_int_equal(fclose(f), 0);
+    if (!weights_open(&m->w, m->dir, &e)) fail_msg("%s", e.msg);
+    m->f = family_of(m->w);
+    assert_non_null(m->f);
+}
+
+static void close_model(struct model *m)
+{
+    weights_close(m->w);
+    unlink(m->config);
+    unlink(m->file);
+    rmdir(m->dir);
+}
+
+static json_int_t whole(const json_t *o, const char *key)
+{
+    return json_integer_value(json_object_get(o, key));
+}
+
+static void same(const char *kind, const char *key, double got, double want)
+{
+    if (got != want)
+        fail_msg("%s: %s is %g where config.json says nothing, transformers takes %g", kind, key, got, want);
+}
+
+static void check_absent(const char *kind, const json_t *want, bool windows)
+{
+    struct model m;
+    struct lm_shape s;
+    struct err e = { 0 };
+    json_t *config = json_pack("{s:s}", "model_type", kind);
+    if (windows) json_object_set_new(config, "use_sliding_window", json_true());
+    open_model(&m, config);
+    if (!hparams_read(&s, m.f, m.w, &e)) fail_msg("%s: %s", kind, e.msg);
+    same(kind, "num_hidden_layers", s.n_layer, (double)whole(want, "num_hidden_layers"));
+    same(kind, "hidden_size", s.n_embd, (double)whole(want, "hidden_size"));
+    same(kind, "num_attention_heads", s.n_head, (double)whole(want, "num_attention_heads"));
+    same(kind, "num_key_value_heads", s.n_kv_head, (double)whole(want, "num_key_value_heads"));
+    const json_int_t hd = whole(want, "head_dim");
+    same(kind, "head_dim", s.head_dim, hd ? (double)hd : s.n_embd / s.n_head);
+    same(kind, "intermediate_size", s.n_ff, (double)whole(want, "intermediate_size"));
+    same(kind, "max_position_embeddings", s.n_ctx_train, (double)whole(want, "max_position_embeddings"));
+    same(kind, "rms_norm_eps", s.eps, (float)json_number_value(json_object_get(want, "rms_norm_eps")));
+    same(kind, "rope_theta", s.rope.theta, json_number_value(json_object_get(want, "rope_theta")));
+    const json_int_t experts = whole(want, "num_local_experts") + whole(want, "num_experts");
+    same(kind, "num_experts", s.n_expert, (double)experts);
+    same(kind, "num_experts_per_tok", s.n_expert_used, (double)whole(want, "num_experts_per_tok"));
+    const json_int_t wide = whole(want, "moe_intermediate_size");
+    same(kind, "moe_intermediate_size", s.n_ff_expert, wide ? (double)wide : s.n_ff);
+
+    const bool switched = json_object_get(want, "use_sliding_window") != NULL, on = !switched || windows;
+    const json_t *from = json_object_get(want, "max_window_layers");
+    for (int il = 0; il < s.n_layer; il++) {
+        const bool has = on && (!from || il >= json_integer_value(from));
+        same(kind, "the window of a layer", hparams_window(&s, m.f, m.w, il),
+             has ? (double)whole(want, "sliding_window") : 0);
+        same(kind, "experts of a layer", hparams_routed(&s, m.f, m.w, il), experts > 0);
+    }
+    const struct hparam_biases b = hparams_biases(m.f, m.w);
+    same(kind, "attention_bias", b.out, json_is_true(json_object_get(want, "attention_bias")));
+    same(kind, "mlp_bias", b.mlp, json_is_true(json_object_get(want, "mlp_bias")));
+    if (experts && wide)
+        same(kind, "norm_topk_prob", hparams_renorm(m.f, m.w),
+             json_is_true(json_object_get(want, "norm_topk_prob")));
+    assert_int_equal(hparams_tied(m.w), TIED_UNSAID);
+    close_model(&m);
+    json_decref(config);
+}
+
+static void test_absent_keys(void **state)
+{
+    (void)state;
+    json_t *all = json_load_file("tests/golden/lm/defaults.json", 0, NULL), *want;
+    const char *kind;
+    assert_int_equal(json_object_size(all), 7);
+    json_object_foreach(all, kind, want)
+    {
+        check_absent(kind, want, false);
+        check_absent(kind, want, true);
+    }
+    json_decref(all);
+}
+
+static void refused(json_t *config, const char *says)
+{
+    struct model m;
+    struct lm_shape s;
+    struct err e = { 0 };
+    open_model(&m, config);
+    if (hparams_read(&s, m.f, m.w, &e)) fail_msg("accepted, should say \"%s\"", says);
+    if (!strstr(e.msg, says)) fail_msg("\"%s\" does not say \"%s\"", e.msg, says);
+    assert_int_equal(e.code, ERR_FORMAT);
+    close_model(&m);
+    json_decref(config);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    refused(json_pack("{s:s,s:i,s:[s,s]}", "model_type", "qwen3", "num_hidden_layers", 2, "layer_types",
+                      "full_attention", "sliding_attention"),
+            "no sliding_window is switched on");
+    refused(json_pack("{s:s,s:i,s:[s]}", "model_type", "qwen2", "num_hidden_layers", 2, "layer_types",
+                      "full_attention"),
+            "layer_types has 1 entries for 2 layers");
+    refused(json_pack("{s:s,s:i,s:[s]}", "model_type", "mistral", "num_hidden_layers", 1, "layer_types",
+                      "chunked_attention"),
+            "chunked_attention");
+    refused(json_pack("{s:s,s:s}", "model_type", "mistral", "sliding_window", "wide"), "sliding_window");
+    refused(json_pack("{s:s,s:i}", "model_type", "qwen3_moe", "decoder_sparse_step", 0),
+            "decoder_sparse_step");
+    refused(json_pack("{s:s,s:[s]}", "model_type", "qwen3_moe", "mlp_only_layers", "0"), "mlp_only_layers");
+    refused(json_pack("{s:s,s:{s:{s:i}}}", "model_type", "llama", "per_layer_config", "3",
+                      "num_attention_heads", 8),
+            "per_layer_config");
+    refused(json_pack("{s:s,s:{s:s,s:f}}", "model_type", "llama", "rope_scaling", "type", "llama3", "factor",
+                      8.0),
+            "low_freq_factor");
+    refused(json_pack("{s:s,s:f,s:{s:s,s:f}}", "model_type", "llama", "partial_rotary_factor", 0.5,
+                      "rope_scaling", "type", "linear", "factor", 8.0),
+            "partial_rotary_factor");
+    refused(json_pack("{s:s,s:{s:{s:f},s:{s:f}}}", "model_type", "qwen3", "rope_parameters", "full_attention",
+                      "rope_theta", 1e6, "sliding_attention", "rope_theta", 1e4),
+            "differ between kinds of layers");
+}
+
+static void test_rope_by_kind_of_layer(void **state)
+{
+    (void)state;
+    struct model m;
+    struct lm_shape s;
+    struct err e = { 0 };
+    json_t *config = json_pack("{s:{s:s,s:{s:{s:s,s:f},s:{s:s,s:f}}}}", "text_config", "model_type", "qwen3",
+                               "rope_parameters", "full_attention", "rope_type", "default", "rope_theta", 5e5,
+                               "sliding_attention", "rope_type", "default", "rope_theta", 5e5);
+    open_model(&m, config);
+    if (!hparams_read(&s, m.f, m.w, &e)) fail_msg("%s", e.msg);
+    assert_true(s.rope.theta == 5e5);
+    close_model(&m);
+    json_decref(config);
+}
+
+static void unused(json_t *config, const char *names)
+{
+    struct model m;
+    struct buf b = BUF_INIT(0);
+    open_model(&m, config);
+    config_keys_unused(&b, m.f, hparams_config(m.w));
+    if (strcmp(b.data ? b.data : "", names) != 0)
+        fail_msg("\"%s\", expected \"%s\"", b.data ? b.data : "", names);
+    buf_free(&b);
+    close_model(&m);
+    json_decref(config);
+}
+
+static void test_keys_are_named(void **state)
+{
+    (void)state;
+    unused(json_pack("{s:s,s:i,s:s,s:b}", "model_type", "llama", "vocab_size", 64, "torch_dtype", "bfloat16",
+                     "use_cache", 1),
+           "");
+    unused(json_pack("{s:s,s:i,s:f}", "model_type", "llama", "sliding_window", 16, "logits_scaling", 8.0),
+           "sliding_window, logits_scaling");
+    unused(json_pack("{s:s,s:n,s:b,s:[]}", "model_type", "llama", "sliding_window", "attention_multiplier", 0,
+                     "layer_types"),
+           "");
+    unused(json_pack("{s:s,s:i,s:i}", "model_type", "mistral", "sliding_window", 16, "max_window_layers", 3),
+           "max_window_layers");
+    unused(json_pack("{s:s,s:i,s:i,s:b}", "model_type", "qwen2", "sliding_window", 16, "max_window_layers", 3,
+                     "use_sliding_window", 0),
+           "");
+    unused(json_pack("{s:s,s:{s:f},s:{s:s,s:f,s:i}}", "model_type", "llama", "rope_parameters", "rope_theta",
+                     1e6, "rope_scaling", "type", "linear", "factor", 2.0, "short_mscale", 1),
+           "rope_parameters, rope_scaling.short_mscale");
+    /* of a larger model its text part counts */
+    unused(json_pack("{s:s,s:i,s:{s:s,s:i}}", "model_type", "llava", "image_token_index", 3, "text_config",
+                     "model_type", "llama", "mystery", 1),
+           "mystery");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_absent_keys),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_rope_by_kind_of_layer),
+        cmocka_unit_test(test_keys_are_named),
+    };
+    return cmocka_run_group_tests_name("hyper-parameters", tests, NULL, NULL);
+}

@@ -1,0 +1,23 @@
+/* quantization.h - how a Hugging Face model's weights are encoded: what its configuration says, and what lies in the files.
+ *
+ * Read       plain floating-point numbers, and FP8 (F8_E4M3) with scales (bind.h), whichever library made them: fp8, fbgemm_fp8,
+ *            compressed-tensors' float formats, ModelOpt's FP8, Quark's. The tensors' own types tell one from the other.
+ * Refused    encodings that pack several numbers into one, or keep whole numbers: GPTQ, AWQ, bitsandbytes, NVFP4 and the like. They are
+ *            known by quantization_config, or by the names of their tensors where there is none.
+ * No block, null, {}, "none" and a quant_method of "none" all mean that nothing is quantised. */
+#ifndef HEARTH_LM_QUANTIZATION_H
+#define HEARTH_LM_QUANTIZATION_H
+
+#include "base/err.h"
+#include "format/weights.h"
+
+/* ERR_UNSUPPORTED, in one line that names the encoding. GGUF: always true. */
+bool quantization_check(const struct weights *w, struct err *e);
+
+/* The block that says how the weights are quantised, of the text part before that of the whole; NULL: they are not. */
+const json_t *quantization_of(const struct weights *w);
+
+/* Rows and columns that share one FP8 scale where there is one for each block; 128 x 128 where nothing is said. */
+void quantization_block(const struct weights *w, int64_t *rows, int64_t *cols);
+
+#endif

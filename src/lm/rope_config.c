@@ -1,0 +1,155 @@
+#include "lm/rope_config.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "format/json_read.h"
+
+static const struct gguf_value *gguf_key(const struct gguf *g, const char *arch, const char *key)
+{
+    char full[160];
+    snprintf(full, sizeof full, "%s.%s", arch, key);
+    return gguf_find(g, full);
+}
+
+bool rope_gguf_number(const struct gguf *g, const char *arch, const char *key, double *out)
+{
+    const struct gguf_value *v = gguf_key(g, arch, key);
+    if (!v || v->n == 0 || v->type == GGUF_STRING) return false;
+    *out = gguf_value_float(v, 0, NAN);
+    for (uint64_t i = 1; i < v->n && i < 1000; i++)
+        if (gguf_value_float(v, i, NAN) != *out) *out = NAN;
+    return true;
+}
+
+static bool scaling_type(struct rope_spec *r, const char *type, size_t len, struct buf *bad)
+{
+    static const struct {
+        const char *name;
+        enum rope_scaling scaling;
+    } known[] = {
+        { "none", ROPE_SCALING_NONE },     { "default", ROPE_SCALING_NONE },
+        { "linear", ROPE_SCALING_LINEAR }, { "llama3", ROPE_SCALING_LLAMA3 },
+        { "yarn", ROPE_SCALING_YARN },
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strlen(known[i].name) != len || memcmp(known[i].name, type, len) != 0) continue;
+        r->scaling = known[i].scaling;
+        return true;
+    }
+    return buf_printf(bad, "rope scaling '%.*s' is not supported (linear, llama3 and yarn are); ",
+                      (int)(len > 40 ? 40 : len), type),
+           false;
+}
+
+void rope_from_gguf(struct lm_shape *s, const struct gguf *g, const char *arch, struct buf *bad)
+{
+#define NUMBER(key, otherwise) (rope_gguf_number(g, arch, "rope." key, &v) ? v : (otherwise))
+    double v;
+    struct rope_spec *r = &s->rope;
+    r->mscale = 1;
+    r->theta = NUMBER("freq_base", 10000);
+    r->n_rot = (int)NUMBER("dimension_count", s->head_dim);
+    r->factor = NUMBER("scaling.factor", 0);
+    const struct gguf_value *type = gguf_key(g, arch, "rope.scaling.type");
+    if (type && type->type == GGUF_STRING && type->n) {
+        scaling_type(r, type->s[0].data, type->s[0].len, bad);
+    } else if ((r->factor = NUMBER("scale_linear", r->factor)) > 0) {
+        r->scaling = ROPE_SCALING_LINEAR; /* files from before rope.scaling.type */
+    }
+    if (r->factor == 0) r->factor = 1;
+    r->n_ctx_orig = NUMBER("scaling.original_context_length", s->n_ctx_train);
+    r->low = NUMBER("scaling.low_freq_factor", 1);
+    r->high = NUMBER("scaling.high_freq_factor", 4);
+    r->beta_fast = NUMBER("scaling.yarn_beta_fast", 32);
+    r->beta_slow = NUMBER("scaling.yarn_beta_slow", 1);
+    /* ggml's convention: attn_factor multiplies the magnitude that yarn gives by itself. */
+    if (r->scaling == ROPE_SCALING_YARN)
+        r->mscale = NUMBER("scaling.attn_factor", 1) * rope_yarn_mscale(r->factor);
+#undef NUMBER
+}
+
+/* ---- config.json -------------------------------------------------------------------------------------------------- */
+
+const json_t *rope_config(const json_t *config)
+{
+    const json_t *old = json_object_get(config, "rope_scaling");
+    return json_object_size(old) ? old : json_object_get(config, "rope_parameters");
+}
+
+/* {"full_attention": {...}, "sliding_attention": {...}}: the one set of parameters that all kinds have. */
+static const json_t *of_all_kinds(const json_t *p, struct buf *bad)
+{
+    static const char *const kinds[] = { "full_attention", "sliding_attention" };
+    const json_t *one = NULL;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        const json_t *kind = json_object_get(p, kinds[i]);
+        if (!json_is_object(kind)) continue;
+        if (one && !json_equal(one, kind))
+            buf_puts(bad, "rope_parameters that differ between kinds of layers are not supported; ");
+        one = kind;
+    }
+    return one ? one : p;
+}
+
+/* As the reference does it: a key that is null or 0 counts as absent where it says so. */
+static double number(const json_t *p, const char *key, double otherwise)
+{
+    const json_t *v = json_object_get(p, key);
+    return !v || json_is_null(v) ? otherwise : json_read_number(v, NAN);
+}
+
+static double yarn_magnitude(double factor, double m) { return factor > 1 ? 0.1 * m * log(factor) + 1 : 1; }
+
+void rope_from_config(struct lm_shape *s, const json_t *c, double theta, struct buf *bad)
+{
+    struct rope_spec *r = &s->rope;
+    const json_t *p = of_all_kinds(rope_config(c), bad);
+    r->mscale = 1;
+    r->theta = number(p, "rope_theta", number(c, "rope_theta", theta));
+    /* these families' reference rotates whole heads whatever partial_rotary_factor says, and cannot run with it under scaling */
+    r->n_rot = s->head_dim;
+    r->factor = number(p, "factor", 0);
+    const char *type = json_string_value(json_object_get(p, "rope_type"));
+    if (!type) type = json_string_value(json_object_get(p, "type"));
+    if (type) scaling_type(r, type, strlen(type), bad);
+    const double part = number(p, "partial_rotary_factor", number(c, "partial_rotary_factor", 1));
+    if (r->scaling != ROPE_SCALING_NONE && part != 1)
+        buf_printf(bad, "partial_rotary_factor %g with rope scaling is not supported; ", part);
+    r->n_ctx_orig = number(c, "original_max_position_embeddings",
+                           number(p, "original_max_position_embeddings", s->n_ctx_train));
+    const bool llama3 = r->scaling == ROPE_SCALING_LLAMA3;
+    r->low = number(p, "low_freq_factor", llama3 ? NAN : 1);
+    r->high = number(p, "high_freq_factor", llama3 ? NAN : 4);
+    r->beta_fast = number(p, "beta_fast", 0);
+    r->beta_slow = number(p, "beta_slow", 0);
+    if (r->beta_fast == 0) r->beta_fast = 32;
+    if (r->beta_slow == 0) r->beta_slow = 1;
+    r->yarn_exact = json_is_false(json_object_get(p, "truncate"));
+    if (r->scaling == ROPE_SCALING_YARN) {
+        if (!(r->factor > 0)) r->factor = s->n_ctx_train / r->n_ctx_orig;
+        const double m = number(p, "mscale", 0), all = number(p, "mscale_all_dim", 0);
+        const double own = m != 0 && all != 0 ? yarn_magnitude(r->factor, m) / yarn_magnitude(r->factor, all)
+                                              : rope_yarn_mscale(r->factor);
+        r->mscale = number(p, "attention_factor", own);
+    }
+}
+
+void rope_check(const struct lm_shape *s, struct buf *bad)
+{
+    const struct rope_spec *r = &s->rope;
+    if (r->n_rot < 2 || r->n_rot > s->head_dim || r->n_rot % 2)
+        buf_printf(bad, "rotary dimension %d does not fit head dimension %d; ", r->n_rot, s->head_dim);
+    if (!(r->theta > 1 && r->theta < 1e12)) buf_printf(bad, "rope base %g; ", r->theta);
+    if (r->scaling != ROPE_SCALING_NONE && !(r->factor > 0 && r->factor < 1e6))
+        buf_printf(bad, "rope scaling factor %g; ", r->factor);
+    if (!(r->n_ctx_orig >= 1 && r->n_ctx_orig < 1e9))
+        buf_printf(bad, "rope original context %g; ", r->n_ctx_orig);
+    if (r->scaling == ROPE_SCALING_LLAMA3 && !(r->low > 0 && r->high >= r->low))
+        buf_printf(bad, "rope low_freq_factor %g, high_freq_factor %g; ", r->low, r->high);
+    if (r->scaling == ROPE_SCALING_YARN &&
+        !(r->beta_slow > 0 && r->beta_fast > r->beta_slow && r->mscale > 0 && r->mscale < 100))
+        buf_printf(bad, "yarn beta_fast %g, beta_slow %g, magnitude %g; ", r->beta_fast, r->beta_slow,
+                   r->mscale);
+}
