@@ -143,7 +143,7 @@ static bool take(const struct jbuf *b, struct rendered *out, struct err *e)
     }
     text[b->len] = '\0';
     data[b->len] = 0;
-    *out = (struct rendered){ text, b->len, data, b->vm->n_steps };
+    *out = (struct rendered){ text, b->len, data, b->vm->n_steps, b->vm->mem.used_bytes };
     return true;
 }
 

@@ -36,7 +36,8 @@ struct rendered {
     size_t len;
     unsigned char
         *data; /* one byte a byte of text: 1 where it came from the context's untrusted values; free() */
-    uint64_t n_steps; /* what it cost, of the steps that one rendering may take */
+    uint64_t n_steps; /* what it cost, of the steps and of the memory that one rendering may take */
+    size_t n_bytes;
 };
 
 struct render_options {

@@ -254,6 +254,25 @@ static void hostile_templates_end_with_an_error(void **state)
                  ERR_LIMIT, "deeper");
     expect_limit("{{ range(100001) }}", ERR_LIMIT, "MAX_RANGE");
     expect_limit("{{ 9223372036854775807 + 1 }}", ERR_LIMIT, "large");
+    expect_limit("{{ 9223372036854775807 | round(-1) }}", ERR_LIMIT, "large");
+    expect_limit("{{ range(0, 9223372036854775807, 4611686018427387904)[::4] }}", ERR_LIMIT, "large");
+    expect_limit("{{ range(0, 10, 2)[::4611686018427387904] }}", ERR_LIMIT, "large");
+    expect_limit("{{ range(-9223372036854775807, 9, 9223372036854775807)[1:][5:] }}", ERR_LIMIT, "large");
+    expect_limit("{{ 'a'.center(9223372036854775807) }}", ERR_LIMIT, "steps");
+    expect_limit("{{ 'a' | center(9223372036854775807) }}", ERR_LIMIT, "memory");
+    expect_limit("{{ 'a'.zfill(9223372036854775807) }}", ERR_LIMIT, "memory");
+    expect_limit("{{ 'a\nb' | indent(9223372036854775807) }}", ERR_LIMIT, "memory");
+    expect_limit("{{ 'a' * 9223372036854775807 }}", ERR_LIMIT, "line 1");
+    expect_limit("{{ [1] | slice(9223372036854775807) | list }}", ERR_LIMIT, "line 1");
+    expect_limit("{{ [1] | batch(9223372036854775807, 0) | list }}", ERR_LIMIT, "line 1");
+    /* A key that is a tuple of tuples: deep for the stack, or with more leaves than anyone can count. */
+    expect_limit("{% set ns = namespace(x=1) %}{% for i in range(99999) %}{% set ns.x = (ns.x,) %}{% endfor "
+                 "%}{{ {ns.x: 1} }}",
+                 ERR_LIMIT, "deeper");
+    expect_limit(
+        "{% set ns = namespace(x=1) %}{% for i in range(99) %}{% set ns.x = (ns.x, ns.x) %}{% endfor "
+        "%}{{ {ns.x: 1} }}",
+        ERR_LIMIT, "steps");
 
     enum { DEEP = 10000 };
     static const char *const pairs[][2] = { { "(", ")" },  { "[", "]" },  { "-", "" },   { "not ", "" },
@@ -344,6 +363,155 @@ static void the_form_of_content_is_read_from_the_template(void **state)
             fail_msg("%s: %d", cases[i].source, (int)chat_template_content(t));
         chat_template_free(t);
     }
+}
+
+/* What one expression costs for strings of n bytes: steps, and memory at the rate of the steps. */
+static uint64_t cost_of(const char *expr, size_t n, bool wide)
+{
+    char source[400];
+    struct rendered r;
+    struct err e = { 0 };
+    char *s = calloc(1, n + 8), *t = calloc(1, n + 8);
+    assert_true(s && t);
+    for (size_t i = 0; i + 1 < n; i += 2) memcpy(s + i, wide ? "\xC3\xA9" : "ab", 2);
+    memcpy(t, s, n);
+    json_t *ctx = json_pack("{s:s, s:s, s:[s], s:{s:i}}", "s", s, "t", t, "list", s, "d", t, 1);
+    free(s);
+    free(t);
+    assert_non_null(ctx);
+    snprintf(source, sizeof source, "{%% set x = %s %%}", expr);
+    if (!render(source, strlen(source), ctx, &r, &e)) fail_msg("%s: %s", expr, e.msg);
+    json_decref(ctx);
+    const uint64_t cost = r.n_steps + r.n_bytes / 16;
+    release(&r);
+    return cost;
+}
+
+/* Whatever goes through a long string pays for it, so that no template can make a server work for hours: s and t are equal strings, list
+ * holds one and d has it as its key. */
+static void every_operation_is_charged_by_length(void **state)
+{
+    (void)state;
+    static const char *const exprs[] = {
+        "s == t",
+        "s != t",
+        "s < t",
+        "s >= t",
+        "s in [t]",
+        "[t].index(s)",
+        "[t].count(s)",
+        "(1, s) == (1, t)",
+        "s is eq(t)",
+        "s is in([t])",
+        "{'a': s} == {'a': t}",
+        "{s: 1}",
+        "{(s, 1): 1}",
+        "d[s]",
+        "d.get(s)",
+        "s in d",
+        "dict(d)",
+        "d.copy()",
+        "[s, t] | unique | list",
+        "[s, t] | sort",
+        "[s, t] | sort(case_sensitive=true)",
+        "[s, t] | min",
+        "[s, t] | max",
+        "{s: 1, t ~ 'a': 2} | dictsort",
+        "[{'k': s}, {'k': t}] | groupby('k')",
+        "{s: 1, 'a': 2} | tojson(sort_keys=true)",
+        "s.upper()",
+        "s.lower()",
+        "s.title()",
+        "s.capitalize()",
+        "s.swapcase()",
+        "s.casefold()",
+        "s | upper",
+        "s | lower",
+        "s | title",
+        "s | capitalize",
+        "s.islower()",
+        "s.isalpha()",
+        "s is lower",
+        "s.replace('q', 'r')",
+        "s.replace(s, 'r')",
+        "s | replace('q', 'r')",
+        "s.split('q')",
+        "s.split(t)",
+        "s.split()",
+        "s.rsplit('q')",
+        "s.rsplit(t)",
+        "s.splitlines()",
+        "s.partition('q')",
+        "s.rpartition('q')",
+        "s.strip(t)",
+        "(' ' ~ s ~ '  ').strip()",
+        "'q'.strip(s)",
+        "s.find('q')",
+        "s.rfind('q')",
+        "s.rfind(t)",
+        "s.count('q')",
+        "s.count(t)",
+        "'q' in s",
+        "s in t",
+        "s.startswith(t)",
+        "s.endswith(t)",
+        "s.startswith(('q', t))",
+        "s.removeprefix(t)",
+        "s.removesuffix(t)",
+        "s.join(['a', 'b', 'c'])",
+        "[s, t] | join",
+        "[s] | join(t)",
+        "s ~ t",
+        "s + t",
+        "s * 2",
+        "'%s' % s",
+        "s % ()",
+        "'{}'.format(s)",
+        "s.format()",
+        "s.center(10)",
+        "s.ljust(s | length + 5)",
+        "s.zfill(s | length + 5)",
+        "s | center(s | length + 5)",
+        "s | indent",
+        "s | truncate(20)",
+        "s | wordcount",
+        "s | escape",
+        "s | safe | escape | length",
+        "s | striptags",
+        "s | urlencode",
+        "s | reverse",
+        "s[::-1]",
+        "s[1:] | length",
+        "s[1:]",
+        "s[-1]",
+        "s | length",
+        "s | list",
+        "s | last",
+        "s | int",
+        "s | float",
+        "s | tojson",
+        "[s] | string",
+        "s | map('upper') | list",
+        "s | batch(9) | list",
+        "list | map('lower') | list",
+        "list | select('in', [t]) | list",
+        "[{'a': 1}] | map(attribute=s) | list",
+        "namespace(a=s == t)",
+    };
+    enum { SHORT = 2000, LONG = 200000 };
+    int bad = 0;
+    for (size_t i = 0; i < sizeof exprs / sizeof *exprs; i++) {
+        /* A comparison reads 64 bytes a step, the rest 16. Where the ASCII form needs no look at the text the other does. */
+        uint64_t most = 0;
+        for (int wide = 0; wide < 2; wide++) {
+            const uint64_t d = cost_of(exprs[i], LONG, wide) - cost_of(exprs[i], SHORT, wide);
+            if (d > most) most = d;
+        }
+        if (most >= (LONG - SHORT) / 64) continue;
+        print_message("%s: %llu more for %d bytes more\n", exprs[i], (unsigned long long)most, LONG - SHORT);
+        bad++;
+    }
+    if (bad) fail_msg("%d operations are too cheap", bad);
 }
 
 static void a_flag_ends_a_rendering(void **state)
@@ -463,6 +631,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(provenance_survives_everything),
         cmocka_unit_test(hostile_templates_end_with_an_error),
         cmocka_unit_test(the_form_of_content_is_read_from_the_template),
+        cmocka_unit_test(every_operation_is_charged_by_length),
         cmocka_unit_test(a_flag_ends_a_rendering),
         cmocka_unit_test(errors_say_where_and_what),
         cmocka_unit_test(threads_share_a_template),

@@ -20,7 +20,8 @@ struct vars {
 };
 
 struct facts {
-    const struct node *root;
+    const struct node *macro[MAX_NAMES];
+    size_t n_macros;
     struct vars lists, messages, contents; /* may hold: the messages, one of them, the content of one */
     struct vars looped;                    /* messages by vLLM's rule: targets of loops over the messages */
     bool changed, parts, string_test;
@@ -154,31 +155,24 @@ static void flow(struct facts *f, const struct node *target, const struct node *
     if (is_content(f, value)) add(f, &f->contents, target);
 }
 
-struct call {
-    struct facts *f;
-    const struct node *call;
-};
-
-/* A call's arguments flow into the parameters of the macros of that name. */
-static void into_macro(const struct node *n, void *arg)
+static void find_macro(const struct node *n, void *arg)
 {
-    const struct call *c = arg;
-    if (n->kind != N_MACRO || !jstr_eq(n->name, c->call->a->name)) return;
-    const struct jargs_ast *args = c->call->args;
-    for (size_t i = 0; i < args->n_pos && i < n->n_params; i++) flow(c->f, n->params[i], args->pos[i]);
-    for (size_t k = 0; k < args->n_kw; k++)
-        for (size_t i = 0; i < n->n_params; i++)
-            if (jstr_eq(args->kw[k].name, n->params[i]->name)) flow(c->f, n->params[i], args->kw[k].val);
+    struct facts *f = arg;
+    if (n->kind == N_MACRO && f->n_macros < MAX_NAMES) f->macro[f->n_macros++] = n;
 }
 
-static bool carries(const struct facts *f, const struct node *call)
+/* A call's arguments flow into the parameters of the macros of that name. */
+static void into_macros(struct facts *f, const struct node *call)
 {
-    for (size_t i = 0; i < call->args->n_pos + call->args->n_kw; i++) {
-        const struct node *v =
-            i < call->args->n_pos ? call->args->pos[i] : call->args->kw[i - call->args->n_pos].val;
-        if (is_list(f, v) || is_message(f, v) || is_content(f, v)) return true;
+    const struct jargs_ast *args = call->args;
+    for (size_t m = 0; m < f->n_macros; m++) {
+        const struct node *n = f->macro[m];
+        if (!jstr_eq(n->name, call->a->name)) continue;
+        for (size_t i = 0; i < args->n_pos && i < n->n_params; i++) flow(f, n->params[i], args->pos[i]);
+        for (size_t k = 0; k < args->n_kw; k++)
+            for (size_t i = 0; i < n->n_params; i++)
+                if (jstr_eq(args->kw[k].name, n->params[i]->name)) flow(f, n->params[i], args->kw[k].val);
     }
-    return false;
 }
 
 static void follow(const struct node *n, void *arg)
@@ -195,8 +189,7 @@ static void follow(const struct node *n, void *arg)
         add(f, &f->looped, n->a);
         break;
     case N_CALL:
-        if (n->a->kind == N_NAME && n->args && carries(f, n))
-            walk(f->root, into_macro, &(struct call){ f, n });
+        if (n->a->kind == N_NAME && n->args) into_macros(f, n);
         break;
     default: break;
     }
@@ -268,7 +261,8 @@ static void judge(const struct node *n, void *arg)
 
 enum chat_content jinja_content(const struct node *root)
 {
-    struct facts f = { .root = root };
+    struct facts f = { .n_macros = 0 };
+    walk(root, find_macro, &f);
     for (int i = 0; i < MAX_ROUNDS; i++) {
         f.changed = false;
         walk(root, follow, &f);

@@ -150,11 +150,11 @@ struct jval j_getattr(struct jvm *vm, struct jval obj, const struct jstr *name)
     return undef_attr(vm, obj, name);
 }
 
-size_t jstr_offset(struct jstr *s, int64_t i)
+size_t jstr_offset(struct jvm *vm, struct jstr *s, int64_t i)
 {
-    const int64_t n = jstr_chars(s);
+    const int64_t n = jstr_chars(vm, s);
     if (n == (int64_t)s->len) return (size_t)i; /* ASCII */
-    if (i >= n) return s->len;
+    if (i >= n || !vm_text(vm, (size_t)i)) return s->len;
     size_t at = 0;
     for (; i > 0; i--) {
         int k;
@@ -167,13 +167,13 @@ size_t jstr_offset(struct jstr *s, int64_t i)
 /* obj[i] for sequences: false when out of range. */
 static bool index_into(struct jvm *vm, struct jval obj, int64_t i, struct jval *out)
 {
-    const int64_t n = j_len(obj);
+    const int64_t n = j_len(vm, obj);
     if (i < 0) i += n;
     if (i < 0 || i >= n) return false;
     if (obj.t == J_STR) {
-        const size_t from = jstr_offset(obj.s, i);
+        const size_t from = jstr_offset(vm, obj.s, i);
         int k;
-        if (!vm_step(vm, from / 64)) return false;
+        if (vm->failed) return false;
         utf8_at(obj.s->p + from, obj.s->len - from, &k);
         *out = j_str_sub(vm, obj.s, from, (size_t)k);
     } else if (obj.t == J_RANGE) {
@@ -209,6 +209,12 @@ struct jval j_getitem(struct jvm *vm, struct jval obj, struct jval key)
                    b.p ? b.p : "");
 }
 
+static struct jval too_large(struct jvm *vm)
+{
+    vm_fail(vm, ERR_LIMIT, "integer too large");
+    return j_none();
+}
+
 static bool slice_bound(struct jvm *vm, struct jval v, int64_t otherwise, int64_t *out)
 {
     *out = otherwise;
@@ -229,7 +235,7 @@ struct jval j_slice(struct jvm *vm, struct jval obj, struct jval start, struct j
         return j_none();
     }
     int64_t step, from, to;
-    const int64_t n = j_len(obj);
+    const int64_t n = j_len(vm, obj);
     if (!slice_bound(vm, step_val, 1, &step)) return j_none();
     if (step == 0) {
         vm_type_error(vm, "slice step cannot be zero");
@@ -254,35 +260,33 @@ struct jval j_slice(struct jvm *vm, struct jval obj, struct jval start, struct j
         struct jrange *r = vm_new(vm, struct jrange, 1);
         if (!r) return j_none();
         const struct jrange *o = obj.range;
-        *r = (struct jrange){ o->start + from * o->step, o->start + to * o->step, o->step * step, count };
+        *r = (struct jrange){ .n = count };
+        if (__builtin_mul_overflow(from, o->step, &r->start) ||
+            __builtin_add_overflow(r->start, o->start, &r->start) ||
+            __builtin_mul_overflow(to, o->step, &r->stop) ||
+            __builtin_add_overflow(r->stop, o->start, &r->stop) ||
+            __builtin_mul_overflow(o->step, step, &r->step))
+            return too_large(vm);
         return (struct jval){ .t = J_RANGE, .range = r };
     }
     if (obj.t == J_STR) {
         if (count == 0) return j_str_sub(vm, obj.s, 0, 0);
-        if (!vm_step(vm, obj.s->len / 64)) return j_none();
         if (step == 1) {
-            const size_t a = jstr_offset(obj.s, from), b = jstr_offset(obj.s, to);
+            const size_t a = jstr_offset(vm, obj.s, from), b = jstr_offset(vm, obj.s, to);
+            if (vm->failed) return j_none();
             return j_str_sub(vm, obj.s, a, b - a);
         }
         const struct jval chars = j_items(vm, obj);
         struct jbuf b = jbuf_new(vm);
-        for (int64_t k = 0, i = from; k < count && vm_step(vm, 1); k++, i += step)
-            jbuf_str(&b, chars.seq->v[i].s);
+        for (int64_t k = 0; k < count && vm_step(vm, 1); k++) jbuf_str(&b, chars.seq->v[from + k * step].s);
         return jbuf_take(&b);
     }
     struct jval r = j_seq(vm, obj.t, (size_t)count);
-    for (int64_t k = 0, i = from; k < count && vm_step(vm, 1); k++, i += step)
-        jseq_push(vm, r, obj.seq->v[i]);
+    for (int64_t k = 0; k < count && vm_step(vm, 1); k++) jseq_push(vm, r, obj.seq->v[from + k * step]);
     return r;
 }
 
 /* --- arithmetic -------------------------------------------------------------------------------------------------------- */
-
-static struct jval too_large(struct jvm *vm)
-{
-    vm_fail(vm, ERR_LIMIT, "integer too large");
-    return j_none();
-}
 
 static struct jval divided_by_zero(struct jvm *vm)
 {

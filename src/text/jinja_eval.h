@@ -135,6 +135,8 @@ struct jval jstr_center(struct jvm *vm, struct jstr *s, int64_t width);
 struct jval jstr_join(struct jvm *vm, const struct jstr *sep, struct jval list, bool any_type);
 bool jstr_is_cased(struct jvm *vm, const struct jstr *s, bool upper);
 /* Bytes before the i-th code point (0 <= i <= length). */
-size_t jstr_offset(struct jstr *s, int64_t i);
+size_t jstr_offset(struct jvm *vm, struct jstr *s, int64_t i);
+/* True when all of p[0..n) are digits 0 to 9. */
+bool jstr_digits(const char *p, size_t n);
 
 #endif

@@ -19,6 +19,7 @@ struct jscope *jscope_new(struct jvm *vm, struct jscope *parent)
 void jscope_set(struct jvm *vm, struct jscope *s, const struct jstr *name, struct jval v)
 {
     if (vm->failed) return;
+    if (!vm_step(vm, s->n / 8)) return;
     for (size_t i = 0; i < s->n; i++) {
         if (s->b[i].name != name && !jstr_eq(s->b[i].name, name)) continue;
         s->b[i].v = v;
@@ -37,9 +38,11 @@ void jscope_set(struct jvm *vm, struct jscope *s, const struct jstr *name, struc
 
 struct jval jscope_get(struct jvm *vm, const struct jscope *s, const struct jstr *name)
 {
-    for (; s; s = s->parent)
+    for (; s; s = s->parent) {
+        if (!vm_step(vm, s->n / 8)) return j_none();
         for (size_t i = 0; i < s->n; i++)
             if (s->b[i].name == name || jstr_eq(s->b[i].name, name)) return s->b[i].v;
+    }
     const struct jval *v = jdict_gets(vm, vm->context, name->p, name->len);
     if (v) return *v;
     if (jstr_is(name, "self")) { /* the template's blocks as attributes; nothing here calls them that way */
@@ -292,6 +295,7 @@ static bool bind_macro(struct jvm *vm, const struct node *n, const struct jargs 
     for (size_t i = 0; i < kwargs.d->n; i++) {
         const struct jentry *e = &kwargs.d->e[i];
         bool named = false;
+        if (!vm_step(vm, n->n_params / 8)) return false;
         for (size_t k = args->n_pos; k < n->n_params; k++) named |= jstr_eq(n->params[k]->name, e->key.s);
         if (named) continue;
         if (n->uses_caller && !has_caller && jstr_is(e->key.s, "caller"))

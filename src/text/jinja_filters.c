@@ -105,14 +105,14 @@ FILTER(f_truncate)
     if (!jbind(vm, "truncate", args, "length? killwords? end? leeway?", a)) return j_none();
     const struct jval end = a[2].t == J_MISSING ? j_cstr(vm, "...") : a[2];
     if (!jarg_str(vm, "truncate", end)) return j_none();
-    const int64_t length = jarg_int(vm, "truncate", a[0], 255), n_end = jstr_chars(end.s), n = j_len(v),
-                  leeway = a[3].t == J_NONE ? 5 : jarg_int(vm, "truncate", a[3], 5);
+    const int64_t length = jarg_int(vm, "truncate", a[0], 255), n_end = jstr_chars(vm, end.s),
+                  n = j_len(vm, v), leeway = a[3].t == J_NONE ? 5 : jarg_int(vm, "truncate", a[3], 5);
     if (length < n_end || leeway < 0) vm_type_error(vm, "truncate: the length must hold the end mark");
     if (vm->failed) return j_none();
     if (n >= 0 && n - leeway <= length) return v; /* short enough, whatever it is */
     struct jstr *s = jarg_str(vm, "truncate", v);
     if (!s) return j_none();
-    size_t cut = jstr_offset(s, length - n_end);
+    size_t cut = jstr_offset(vm, s, length - n_end);
     if (a[1].t == J_MISSING || !j_truth(vm, a[1])) {
         size_t space = cut;
         while (space > 0 && s->p[space - 1] != ' ') space--;
@@ -163,12 +163,14 @@ FILTER(f_striptags)
     if (!no_args(vm, "striptags", args)) return j_none();
     const struct jstr *s = j_to_str(vm, v).s;
     struct jbuf b = jbuf_new(vm);
+    bool may_end = true; /* a > lies ahead: without one nothing is searched for again */
     for (size_t i = 0; i < s->len && vm_step(vm, 1);) { /* comments and tags out; one without an end stays */
-        if (s->p[i] == '<') {
+        if (s->p[i] == '<' && may_end) {
             const bool comment = s->len - i >= 4 && memcmp(s->p + i, "<!--", 4) == 0;
             const char *end =
                 comment ? memmem(s->p + i, s->len - i, "-->", 3) : memchr(s->p + i, '>', s->len - i);
             if (!end && comment) end = memchr(s->p + i, '>', s->len - i);
+            may_end = end != NULL;
             if (end) {
                 i = (size_t)(end - s->p) + (comment && *end == '-' ? 3 : 1);
                 continue;
@@ -254,7 +256,7 @@ FILTER(f_filesizeformat)
     double bytes;
     if (j_is_number(v))
         bytes = j_to_double(v);
-    else if (v.t != J_STR || !j_parse_float(v.s, &bytes)) {
+    else if (v.t != J_STR || !vm_text(vm, v.s->len) || !j_parse_float(v.s, &bytes)) {
         vm_type_error(vm, "filesizeformat: needs a number");
         return j_none();
     }
@@ -304,6 +306,7 @@ FILTER(f_int)
     const int64_t base = jarg_int(vm, "int", a[1], 10);
     if (j_to_int(v, &i)) return j_int(i);
     if (v.t == J_STR) {
+        vm_text(vm, v.s->len);
         if ((base == 0 || (base >= 2 && base <= 36)) && j_parse_int(v.s, (int)base, &i)) return j_int(i);
         if (!j_parse_float(v.s, &f)) f = NAN;
         if (isinf(f)) f = NAN; /* an overflow, which means the default too */
@@ -326,7 +329,7 @@ FILTER(f_float)
     double f;
     if (!jbind(vm, "float", args, "default?", &otherwise)) return j_none();
     if (j_is_number(v)) return j_float(j_to_double(v));
-    if (v.t == J_STR && j_parse_float(v.s, &f)) return j_float(f);
+    if (v.t == J_STR && vm_text(vm, v.s->len) && j_parse_float(v.s, &f)) return j_float(f);
     if (v.t == J_UNDEF) vm_type_error(vm, "%s", v.undef->msg);
     return otherwise.t == J_MISSING ? j_float(0) : otherwise;
 }
@@ -368,7 +371,9 @@ FILTER(f_round)
     int64_t q = i / p, rest = i % p;
     const int64_t twice = rest < 0 ? -2 * rest : 2 * rest; /* p <= 10^18, so this fits */
     if (twice > p || (twice == p && (q & 1))) q += i < 0 ? -1 : 1;
-    return j_int(q * p);
+    if (!__builtin_mul_overflow(q, p, &i)) return j_int(i);
+    vm_fail(vm, ERR_LIMIT, "integer too large");
+    return j_none();
 }
 
 /* --- anything ---------------------------------------------------------------------------------------------------------------- */
@@ -385,7 +390,7 @@ FILTER(f_default)
 FILTER(f_length)
 {
     if (!no_args(vm, "length", args)) return j_none();
-    const int64_t n = j_len(v);
+    const int64_t n = j_len(vm, v);
     if (n < 0) vm_type_error(vm, "object of type '%s' has no len()", j_type_name(v));
     return j_int(n);
 }

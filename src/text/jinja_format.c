@@ -212,10 +212,10 @@ static void put_int(struct jbuf *b, const struct spec *s, int64_t v)
 static void put_string(struct jbuf *b, const struct spec *sp, struct jstr *s, char default_align)
 {
     size_t len = s->len;
-    int64_t n = jstr_chars(s);
+    int64_t n = jstr_chars(b->vm, s);
     if (sp->precision >= 0 && sp->precision < n) {
         n = sp->precision;
-        len = jstr_offset(s, n);
+        len = jstr_offset(b->vm, s, n);
     }
     const int64_t room = sp->width - n;
     const char align = sp->align ? sp->align : default_align;
@@ -252,7 +252,7 @@ static int64_t read_number(const struct jstr *f, size_t *i, struct percent *p, b
         (*i)++;
         n = jarg_int(p->vm, "%", percent_arg(p), 0);
         if (n < 0 && minus) *minus = true;
-        return n < 0 ? -n : n;
+        return n == INT64_MIN ? INT64_MAX : n < 0 ? -n : n;
     }
     for (; *i < f->len && f->p[*i] >= '0' && f->p[*i] <= '9'; (*i)++)
         if (n < 1 << 28) n = n * 10 + (f->p[*i] - '0');
@@ -272,7 +272,7 @@ static void percent_one(struct jbuf *b, struct percent *p, struct spec *s, struc
         put_string(b, s, jbuf_take(&text).s, '>');
         return;
     case 'c':
-        if (v.t == J_STR && jstr_chars(v.s) == 1) {
+        if (v.t == J_STR && jstr_chars(vm, v.s) == 1) {
             put_string(b, s, v.s, '>');
         } else if (j_to_int(v, &i) && i >= 0 && i < 0x110000 && !(i >= 0xD800 && i < 0xE000)) {
             jbuf_char(&text, (uint32_t)i, false);
@@ -321,7 +321,7 @@ struct jval j_percent(struct jvm *vm, const struct jstr *f, struct jval args)
     struct jbuf b = jbuf_new(vm);
     struct percent p = { .vm = vm, .args = args };
     bool used_mapping = false;
-    if (!vm_step(vm, f->len / 16)) return j_none();
+    if (!vm_text(vm, f->len)) return j_none();
     for (size_t i = 0; i < f->len && !vm->failed;) {
         const char *pct = memchr(f->p + i, '%', f->len - i);
         const size_t at = pct ? (size_t)(pct - f->p) : f->len;
@@ -484,7 +484,7 @@ static struct jval field_value(struct formatter *fm, const char *p, size_t len)
             vm_type_error(vm, "cannot switch from manual field specification to automatic numbering");
         index = fm->auto_index++;
         fm->any_auto = true;
-    } else if (strspn(p, "0123456789") >= n) {
+    } else if (jstr_digits(p, n)) {
         if (fm->any_auto)
             vm_type_error(vm, "cannot switch from automatic field numbering to manual specification");
         fm->auto_index = -1;
@@ -513,8 +513,7 @@ static struct jval field_value(struct formatter *fm, const char *p, size_t len)
             v = j_getattr(vm, v, name.s);
         } else {
             v = j_getitem(vm, v,
-                          strspn(p + from, "0123456789") >= n - from && j_parse_int(name.s, 10, &i) ? j_int(i)
-                                                                                                    : name);
+                          jstr_digits(p + from, n - from) && j_parse_int(name.s, 10, &i) ? j_int(i) : name);
             n++;
             if (n < len && p[n] != '.' && p[n] != '[')
                 vm_type_error(vm, "Only '.' or '[' may follow ']' in format string");
@@ -530,6 +529,7 @@ static void format_into(struct jbuf *b, struct formatter *fm, const struct jstr 
         vm_type_error(vm, "Max string recursion exceeded");
         return;
     }
+    if (!vm_text(vm, f->len)) return;
     for (size_t i = 0; i < f->len && vm_step(vm, 1);) {
         const char c = f->p[i];
         if (c != '{' && c != '}') {

@@ -44,7 +44,7 @@ static void put_string(struct writer *w, const struct jstr *s)
     }
     jbuf_sub(b, s, from, s->len - from);
     jbuf_puts(b, "\"");
-    vm_step(b->vm, s->len / 16);
+    vm_text(b->vm, s->len);
 }
 
 static void number_text(struct jval v, char out[40])

@@ -86,24 +86,49 @@ METHOD(m_istitle)
 static bool window(struct jvm *vm, struct jstr *s, struct jval start, struct jval end, size_t *from,
                    size_t *to)
 {
-    const int64_t n = jstr_chars(s);
+    if ((start.t == J_MISSING || start.t == J_NONE) && (end.t == J_MISSING || end.t == J_NONE)) {
+        *from = 0;
+        *to = s->len;
+        return !vm->failed;
+    }
+    const int64_t n = jstr_chars(vm, s);
     int64_t a = start.t == J_NONE ? 0 : jarg_int(vm, "str", start, 0),
             b = end.t == J_NONE ? n : jarg_int(vm, "str", end, n);
     if (a < 0) a = a + n < 0 ? 0 : a + n;
     if (b < 0) b = b + n < 0 ? 0 : b + n;
     if (b > n) b = n;
     if (a > b || vm->failed) return false;
-    *from = jstr_offset(s, a);
-    *to = jstr_offset(s, b);
-    return vm_step(vm, s->len / 32);
+    *from = jstr_offset(vm, s, a);
+    *to = jstr_offset(vm, s, b);
+    return !vm->failed;
 }
 
-static const char *rfind(const char *p, size_t len, const struct jstr *what)
+/* Text turned round, so that a search from the right is one from the left, with its linear cost. */
+struct turned {
+    char *text, *what;
+    size_t len, n_what;
+};
+
+static char *turn(struct jvm *vm, const char *p, size_t n)
 {
-    if (what->len > len) return NULL;
-    for (size_t i = len - what->len + 1; i-- > 0;)
-        if (what->len == 0 || memcmp(p + i, what->p, what->len) == 0) return p + i;
-    return NULL;
+    char *t = vm_alloc(vm, n + 1, 1);
+    for (size_t i = 0; t && i < n; i++) t[i] = p[n - 1 - i];
+    return t;
+}
+
+/* False when there is no memory for it. */
+static bool turn_both(struct jvm *vm, const char *p, size_t len, const struct jstr *what, struct turned *out)
+{
+    *out = (struct turned){ turn(vm, p, len), turn(vm, what->p, what->len), len, what->len };
+    return out->text && out->what;
+}
+
+/* Where the last hit that ends at or before byte `to` begins; SIZE_MAX: nowhere. */
+static size_t find_last(const struct turned *t, size_t to)
+{
+    const char *from = t->text + (t->len - to);
+    const char *hit = t->n_what ? memmem(from, to, t->what, t->n_what) : from;
+    return hit ? t->len - (size_t)(hit - t->text) - t->n_what : SIZE_MAX;
 }
 
 static int64_t find(struct jvm *vm, struct jval self, const struct jargs *args, const char *what, bool last)
@@ -114,9 +139,14 @@ static int64_t find(struct jvm *vm, struct jval self, const struct jargs *args, 
     const struct jstr *sub = jarg_str(vm, what, a[0]);
     if (!sub || !window(vm, self.s, a[1], a[2], &from, &to)) return -1;
     const char *const p = self.s->len ? self.s->p : "";
-    const char *hit = last ? rfind(p + from, to - from, sub)
-                           : (sub->len ? memmem(p + from, to - from, sub->p, sub->len) : p + from);
+    if (!vm_text(vm, 2 * (to - from) + sub->len)) return -1;
+    const char *hit = sub->len ? memmem(p + from, to - from, sub->p, sub->len) : p + from;
     if (!hit) return -1;
+    if (last) {
+        struct turned t;
+        if (!turn_both(vm, p + from, to - from, sub, &t)) return -1;
+        hit = p + from + find_last(&t, to - from);
+    }
     int64_t at = 0;
     for (const char *c = p; c < hit; c++) at += ((unsigned char)*c & 0xC0) != 0x80;
     return at;
@@ -141,11 +171,12 @@ METHOD(m_count)
     if (!jbind(vm, "count", args, "/ sub start? end?", a)) return j_none();
     const struct jstr *sub = jarg_str(vm, "count", a[0]);
     if (!sub || !window(vm, self.s, a[1], a[2], &from, &to)) return j_int(0);
+    if (!vm_text(vm, to - from + sub->len)) return j_int(0);
     if (!sub->len) {
         for (size_t i = from; i < to; i++) n += ((unsigned char)self.s->p[i] & 0xC0) != 0x80;
         return j_int(n + 1);
     }
-    while (from < to) {
+    while (from < to && vm_step(vm, 1)) {
         const char *hit = memmem(self.s->p + from, to - from, sub->p, sub->len);
         if (!hit) break;
         n++;
@@ -172,10 +203,11 @@ static struct jval has_affix(struct jvm *vm, struct jval self, const struct jarg
         return j_none();
     }
     if (!window(vm, self.s, a[1], a[2], &from, &to)) return j_bool(false);
-    if (a[0].t == J_STR) return j_bool(affix_matches(self.s, from, to, a[0].s, end));
+    if (a[0].t == J_STR)
+        return j_bool(vm_text(vm, a[0].s->len) && affix_matches(self.s, from, to, a[0].s, end));
     for (size_t i = 0; i < a[0].seq->n; i++) {
         const struct jstr *affix = jarg_str(vm, what, a[0].seq->v[i]);
-        if (!affix) return j_none();
+        if (!affix || !vm_step(vm, 1 + affix->len / 16)) return j_none();
         if (affix_matches(self.s, from, to, affix, end)) return j_bool(true);
     }
     return j_bool(false);
@@ -188,7 +220,7 @@ static struct jval remove_affix(struct jvm *vm, struct jval self, const struct j
     struct jval a;
     if (!jbind(vm, "removeprefix", args, "/ affix", &a)) return j_none();
     const struct jstr *affix = jarg_str(vm, "removeprefix", a), *s = self.s;
-    if (!affix) return j_none();
+    if (!affix || !vm_text(vm, affix->len)) return j_none();
     const size_t cut = affix_matches(s, 0, s->len, affix, end) ? affix->len : 0;
     return j_str_sub(vm, s, end ? 0 : cut, s->len - cut);
 }
@@ -245,7 +277,7 @@ static struct jval split(struct jvm *vm, struct jval self, const struct jargs *a
     if (!jbind(vm, "split", args, "sep? maxsplit?", a)) return j_none();
     int64_t max = jarg_int(vm, "split", a[1], -1);
     if (max < 0) max = INT64_MAX;
-    if (!vm_step(vm, s->len / 16)) return j_none();
+    if (!vm_text(vm, s->len)) return j_none();
     struct jval list;
     if (a[0].t == J_MISSING || a[0].t == J_NONE) {
         list = split_space(vm, s, max, right);
@@ -258,11 +290,12 @@ static struct jval split(struct jvm *vm, struct jval self, const struct jargs *a
         }
         list = j_seq(vm, J_LIST, 0);
         size_t from = 0, to = s->len;
-        const char *hit;
-        while (max-- > 0 && to > from && !vm->failed) {
-            hit = right ? rfind(s->p, to, sep) : memmem(s->p + from, to - from, sep->p, sep->len);
-            if (!hit) break;
-            const size_t at = (size_t)(hit - s->p);
+        struct turned turned;
+        if (!vm_text(vm, sep->len) || (right && !turn_both(vm, s->p, s->len, sep, &turned))) return j_none();
+        while (max-- > 0 && to > from && vm_step(vm, 1)) {
+            const char *hit = right ? NULL : memmem(s->p + from, to - from, sep->p, sep->len);
+            const size_t at = right ? find_last(&turned, to) : hit ? (size_t)(hit - s->p) : SIZE_MAX;
+            if (at == SIZE_MAX) break;
             if (right) {
                 jseq_push(vm, list, j_str_sub(vm, s, at + sep->len, to - at - sep->len));
                 to = at;
@@ -286,10 +319,13 @@ static struct jval partition(struct jvm *vm, struct jval self, const struct jarg
     if (!jbind(vm, "partition", args, "/ sep", &a)) return j_none();
     const struct jstr *sep = jarg_str(vm, "partition", a);
     if (sep && !sep->len) vm_type_error(vm, "empty separator");
-    if (!sep || !vm_step(vm, s->len / 16)) return j_none();
-    const char *hit = !s->len ? NULL
-                      : right ? rfind(s->p, s->len, sep)
-                              : memmem(s->p, s->len, sep->p, sep->len);
+    if (!sep || !vm_text(vm, s->len + sep->len)) return j_none();
+    const char *hit = s->len ? memmem(s->p, s->len, sep->p, sep->len) : NULL;
+    if (hit && right) {
+        struct turned turned;
+        if (!turn_both(vm, s->p, s->len, sep, &turned)) return j_none();
+        hit = s->p + find_last(&turned, s->len);
+    }
     const size_t at = hit ? (size_t)(hit - s->p) : right ? 0 : s->len, n = hit ? sep->len : 0;
     jseq_push(vm, t, j_str_sub(vm, s, 0, at));
     jseq_push(vm, t, hit ? j_str_sub(vm, s, at, n) : j_cstr(vm, ""));
@@ -330,13 +366,14 @@ static struct jval pad(struct jvm *vm, struct jval self, const struct jargs *arg
 {
     struct jval a[2];
     if (!jbind(vm, what, args, "/ width fillchar?", a)) return j_none();
-    const int64_t width = jarg_int(vm, what, a[0], 0), n = jstr_chars(self.s), room = width - n;
+    const int64_t width = jarg_int(vm, what, a[0], 0), n = jstr_chars(vm, self.s);
     struct jval fill = a[1].t == J_MISSING ? j_cstr(vm, " ") : a[1];
-    if (fill.t != J_STR || jstr_chars(fill.s) != 1) {
+    if (fill.t != J_STR || jstr_chars(vm, fill.s) != 1) {
         vm_type_error(vm, "%s: the fill character must be exactly one character long", what);
         return j_none();
     }
-    if (room <= 0) return self;
+    if (width <= n) return self;
+    const int64_t room = width - n;
     const int64_t left = where < 0 ? 0 : where > 0 ? room : room / 2 + (room & width & 1);
     struct jbuf b = jbuf_new(vm);
     for (int64_t i = 0; i < left && vm_step(vm, 1); i++) jbuf_str(&b, fill.s);
@@ -352,8 +389,9 @@ METHOD(m_zfill)
 {
     struct jval a;
     if (!jbind(vm, "zfill", args, "/ width", &a)) return j_none();
-    const int64_t room = jarg_int(vm, "zfill", a, 0) - jstr_chars(self.s);
-    if (room <= 0) return self;
+    const int64_t width = jarg_int(vm, "zfill", a, 0), n_chars = jstr_chars(vm, self.s);
+    if (width <= n_chars) return self;
+    const int64_t room = width - n_chars;
     const size_t sign = self.s->len && (self.s->p[0] == '-' || self.s->p[0] == '+');
     struct jbuf b = jbuf_new(vm);
     jbuf_sub(&b, self.s, 0, sign);
@@ -379,7 +417,7 @@ METHOD(m_get)
 {
     struct jval a[2];
     if (!jbind(vm, "get", args, "/ key default?", a)) return j_none();
-    if (!j_hashable(a[0])) {
+    if (!j_hashable(vm, a[0])) {
         vm_type_error(vm, "unhashable type: '%s'", j_type_name(a[0]));
         return j_none();
     }

@@ -329,6 +329,7 @@ static struct jargs_ast *parse_args(struct jparser *p)
             args->star2 = jparse_expr(p, true);
         } else if (jparse_cur(p)->type == TOK_NAME && jparse_is_op(look(p), '=')) {
             ok = !args->star2;
+            if (args->n_kw == JINJA_MAX_ARGS) jparse_fail(p, line, "a call has too many keyword arguments");
             if (args->n_kw == cap_kw) {
                 cap_kw = cap_kw ? 2 * cap_kw : 4;
                 struct kwarg_ast *kw = jparse_alloc(p, cap_kw, sizeof *kw);

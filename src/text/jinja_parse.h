@@ -6,6 +6,10 @@
 
 #include "text/jinja_ast.h"
 
+enum {
+    JINJA_MAX_ARGS = 1000
+}; /* parameters of a macro, keywords of a call: each is compared with all others */
+
 struct nodes {
     struct node **v;
     size_t n, cap;

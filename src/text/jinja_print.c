@@ -106,6 +106,7 @@ void j_float_text(double f, char out[32])
 
 static void repr_str(struct jbuf *b, const struct jstr *s)
 {
+    if (!vm_step(b->vm, s->len / 4)) return; /* Unicode's tables for each character */
     const bool single = s->len && memchr(s->p, '\'', s->len), twice = s->len && memchr(s->p, '"', s->len);
     const char quote = single && !twice ? '"' : '\'';
     jbuf_add(b, &quote, 1, false);

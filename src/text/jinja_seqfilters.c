@@ -41,8 +41,7 @@ static struct jval attr_path(struct jvm *vm, struct jval item, const char *p, si
         while (end < len && p[end] != '.') end++;
         const struct jstr part = { .p = p + from, .len = end - from };
         int64_t i;
-        const bool number =
-            part.len && strspn(part.p, "0123456789") >= part.len && j_parse_int(&part, 10, &i);
+        const bool number = part.len && jstr_digits(part.p, part.len) && j_parse_int(&part, 10, &i);
         item = j_getitem(vm, item, number ? j_int(i) : j_str_copy(vm, part.p, part.len, PROV_TRUSTED));
         if (item.t == J_UNDEF && otherwise.t != J_MISSING && otherwise.t != J_NONE) item = otherwise;
         from = end + 1;

@@ -83,6 +83,7 @@ static bool parse_signature(struct jparser *p, struct node *macro)
         if (params.n && !jparse_expect_op(p, ',')) return false;
         struct node *name = parse_name(p);
         if (!name) return false;
+        if (params.n == JINJA_MAX_ARGS) return jparse_fail(p, name->line, "a macro has too many parameters");
         for (size_t i = 0; i < params.n; i++)
             if (jstr_eq(params.v[i]->name, name->name))
                 return jparse_fail(p, name->line, "a parameter is named twice");

@@ -5,10 +5,10 @@
 
 #include "text/jinja_eval.h"
 
-/* Whether s contains the character at p[0..n). */
-static bool has_char(const struct jstr *s, const char *p, size_t n)
+/* Whether s contains the character at p[0..n); false after failing, too. */
+static bool has_char(struct jvm *vm, const struct jstr *s, const char *p, size_t n)
 {
-    for (size_t i = 0; i < s->len;) {
+    for (size_t i = 0, seen = 0; i < s->len && vm_step(vm, ++seen % 16 == 0);) {
         int k;
         utf8_at(s->p + i, s->len - i, &k);
         if ((size_t)k == n && memcmp(s->p + i, p, n) == 0) return true;
@@ -17,9 +17,16 @@ static bool has_char(const struct jstr *s, const char *p, size_t n)
     return false;
 }
 
-static bool strippable(const struct jstr *chars, const char *p, size_t n, uint32_t c)
+static bool strippable(struct jvm *vm, const struct jstr *chars, const char *p, size_t n, uint32_t c)
 {
-    return chars ? has_char(chars, p, n) : uni_is_space(c);
+    return chars ? has_char(vm, chars, p, n) : uni_is_space(c);
+}
+
+bool jstr_digits(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i] < '0' || p[i] > '9') return false;
+    return true;
 }
 
 struct jval jstr_strip(struct jvm *vm, const struct jstr *s, const struct jstr *chars, int sides)
@@ -28,17 +35,17 @@ struct jval jstr_strip(struct jvm *vm, const struct jstr *s, const struct jstr *
     int n;
     while ((sides & STRIP_LEFT) && from < to) {
         const uint32_t c = utf8_at(s->p + from, to - from, &n);
-        if (!strippable(chars, s->p + from, (size_t)n, c)) break;
+        if (!strippable(vm, chars, s->p + from, (size_t)n, c)) break;
         from += (size_t)n;
     }
     while ((sides & STRIP_RIGHT) && to > from) {
         size_t k = to - 1;
         while (k > from && ((unsigned char)s->p[k] & 0xC0) == 0x80) k--;
         const uint32_t c = utf8_at(s->p + k, to - k, &n);
-        if (!strippable(chars, s->p + k, (size_t)n, c)) break;
+        if (!strippable(vm, chars, s->p + k, (size_t)n, c)) break;
         to = k;
     }
-    if (!vm_step(vm, (s->len - (to - from)) / 16)) return j_none();
+    if (!vm_text(vm, s->len - (to - from))) return j_none();
     return j_str_sub(vm, s, from, to - from);
 }
 
@@ -47,10 +54,10 @@ struct jval jstr_replace(struct jvm *vm, const struct jstr *s, const struct jstr
 {
     struct jbuf b = jbuf_new(vm);
     if (max < 0) max = INT64_MAX;
-    if (!vm_step(vm, s->len / 16)) return j_none();
+    if (!vm_text(vm, s->len + old->len)) return j_none();
     size_t i = 0;
     if (old->len == 0) { /* between all characters, as Python does */
-        for (; max > 0 && !vm->failed; max--) {
+        for (; max > 0 && vm_step(vm, 1); max--) {
             jbuf_str(&b, by);
             if (i == s->len) break;
             int n;
@@ -60,7 +67,7 @@ struct jval jstr_replace(struct jvm *vm, const struct jstr *s, const struct jstr
         }
     } else {
         bool any = false;
-        while (max > 0 && i < s->len && !vm->failed) {
+        while (max > 0 && i < s->len && vm_step(vm, 1)) {
             const char *hit = memmem(s->p + i, s->len - i, old->p, old->len);
             if (!hit) break;
             const size_t at = (size_t)(hit - s->p);
@@ -110,14 +117,29 @@ static void add_lower(struct jbuf *b, const struct jstr *s, size_t at, uint32_t 
 
 enum letter_case { CASE_UPPER, CASE_LOWER, CASE_CAPITAL, CASE_SWAP, CASE_FOLD };
 
+/* ASCII, which needs none of Unicode's tables and is most of what there is. */
+static void add_ascii(struct jbuf *b, char c, bool up, bool swap, bool data)
+{
+    const bool letter = (unsigned)((c | 32) - 'a') < 26, is_up = letter && !(c & 32);
+    if (letter && (swap || up != is_up)) c ^= 32;
+    jbuf_add(b, &c, 1, data);
+}
+
 static struct jval change_case(struct jvm *vm, const struct jstr *s, enum letter_case how)
 {
     struct jbuf b = jbuf_new(vm);
-    if (!vm_step(vm, s->len / 16)) return j_none();
+    if (!vm_text(vm, s->len)) return j_none();
     for (size_t i = 0; i < s->len && !vm->failed;) {
         int n;
         const uint32_t c = utf8_at(s->p + i, s->len - i, &n);
         const bool data = jstr_data(s, i);
+        if (c < 0x80) {
+            add_ascii(&b, (char)c, how == CASE_UPPER || (how == CASE_CAPITAL && i == 0), how == CASE_SWAP,
+                      data);
+            i++;
+            continue;
+        }
+        if (!vm_step(vm, 1)) break; /* a character of the rest costs a step */
         bool up = how == CASE_UPPER || (how == CASE_CAPITAL && i == 0);
         if (how == CASE_SWAP) up = uc_is_property_lowercase(c);
         if (how == CASE_FOLD)
@@ -141,8 +163,7 @@ struct jval jstr_title(struct jvm *vm, const struct jstr *s)
 {
     struct jbuf b = jbuf_new(vm);
     bool in_word = false;
-    if (!vm_step(vm, s->len / 16)) return j_none();
-    for (size_t i = 0; i < s->len && !vm->failed;) {
+    for (size_t i = 0; i < s->len && vm_step(vm, 1);) {
         int n;
         const uint32_t c = utf8_at(s->p + i, s->len - i, &n);
         const bool data = jstr_data(s, i);
@@ -174,6 +195,7 @@ struct jval jstr_splitlines(struct jvm *vm, const struct jstr *s, bool keep_ends
 {
     struct jval list = j_seq(vm, J_LIST, 0);
     size_t from = 0;
+    vm_text(vm, s->len);
     for (size_t i = 0; i < s->len && !vm->failed;) {
         int n;
         const uint32_t c = utf8_at(s->p + i, s->len - i, &n);
@@ -186,14 +208,13 @@ struct jval jstr_splitlines(struct jvm *vm, const struct jstr *s, bool keep_ends
         i = end;
     }
     if (from < s->len) jseq_push(vm, list, j_str_sub(vm, s, from, s->len - from));
-    vm_step(vm, s->len / 16);
     return list;
 }
 
 struct jval jstr_reverse(struct jvm *vm, const struct jstr *s)
 {
     struct jbuf b = jbuf_new(vm);
-    if (!vm_step(vm, s->len / 16)) return j_none();
+    if (!vm_text(vm, s->len)) return j_none();
     for (size_t to = s->len; to > 0 && !vm->failed;) {
         size_t k = to - 1;
         while (k > 0 && ((unsigned char)s->p[k] & 0xC0) == 0x80) k--;
@@ -205,8 +226,9 @@ struct jval jstr_reverse(struct jvm *vm, const struct jstr *s)
 
 struct jval jstr_center(struct jvm *vm, struct jstr *s, int64_t width)
 {
-    const int64_t n = jstr_chars(s), pad = width - n;
-    if (pad <= 0) return j_str_sub(vm, s, 0, s->len);
+    const int64_t n = jstr_chars(vm, s);
+    if (width <= n) return j_str_sub(vm, s, 0, s->len);
+    const int64_t pad = width - n;
     const int64_t left = pad / 2 + (pad & width & 1); /* CPython's own rounding */
     struct jbuf b = jbuf_new(vm);
     jbuf_pad(&b, ' ', left);

@@ -98,7 +98,7 @@ TEST(t_sameas)
 /* A name, looked up as in a dictionary. */
 static bool is_name(struct jvm *vm, struct jval v, const struct jargs *args)
 {
-    if (!j_hashable(v)) vm_type_error(vm, "unhashable type: '%s'", j_type_name(v));
+    if (!j_hashable(vm, v)) vm_type_error(vm, "unhashable type: '%s'", j_type_name(v));
     return none_left(vm, args) && v.t == J_STR;
 }
 TEST(t_filter) { return is_name(vm, v, args) && jfilter_find(v.s); }

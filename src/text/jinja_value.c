@@ -177,11 +177,12 @@ bool jstr_is(const struct jstr *s, const char *literal)
     return s->len == strlen(literal) && (s->len == 0 || memcmp(s->p, literal, s->len) == 0);
 }
 
-int64_t jstr_chars(struct jstr *s)
+int64_t jstr_chars(struct jvm *vm, struct jstr *s)
 {
     if (s->len == 0) return 0; /* the shared empty string is constant */
     if (s->n_chars < 0) {
         int64_t n = 0;
+        vm_text(vm, s->len);
         for (size_t i = 0; i < s->len; i++) n += ((unsigned char)s->p[i] & 0xC0) != 0x80;
         s->n_chars = n;
     }
@@ -348,13 +349,15 @@ struct jval j_dict(struct jvm *vm)
     return (struct jval){ .t = J_DICT, .d = d ? d : (struct jdict *)&none };
 }
 
-bool j_hashable(struct jval v)
+bool j_hashable(struct jvm *vm, struct jval v)
 {
     if (v.t == J_LIST || v.t == J_DICT || v.t == J_VIEW) return false;
-    if (v.t == J_TUPLE)
-        for (size_t i = 0; i < v.seq->n; i++)
-            if (!j_hashable(v.seq->v[i])) return false;
-    return true;
+    if (v.t != J_TUPLE) return true;
+    if (!vm_enter(vm)) return false;
+    bool all = true;
+    for (size_t i = 0; i < v.seq->n && all; i++) all = vm_step(vm, 1) && j_hashable(vm, v.seq->v[i]);
+    vm_leave(vm);
+    return all;
 }
 
 static uint64_t hash_bytes(const char *p, size_t n)
@@ -365,10 +368,10 @@ static uint64_t hash_bytes(const char *p, size_t n)
 }
 
 /* Equal values hash alike: 1, 1.0 and True are one key. */
-static uint64_t hash_of(struct jval v)
+static uint64_t hash_of(struct jvm *vm, struct jval v)
 {
     switch (v.t) {
-    case J_STR: return hash_bytes(v.s->p, v.s->len);
+    case J_STR: return vm_text(vm, v.s->len) ? hash_bytes(v.s->p, v.s->len) : 0;
     case J_BOOL: return (uint64_t)v.b * 0x9E3779B97F4A7C15u;
     case J_INT: return (uint64_t)v.i * 0x9E3779B97F4A7C15u;
     case J_FLOAT:
@@ -376,7 +379,9 @@ static uint64_t hash_of(struct jval v)
         return 7;
     case J_TUPLE: {
         uint64_t h = 31;
-        for (size_t i = 0; i < v.seq->n; i++) h = h * 1000003u + hash_of(v.seq->v[i]);
+        if (!vm_enter(vm)) return h;
+        for (size_t i = 0; i < v.seq->n && vm_step(vm, 1); i++) h = h * 1000003u + hash_of(vm, v.seq->v[i]);
+        vm_leave(vm);
         return h;
     }
     default: return (uint64_t)v.t;
@@ -391,6 +396,7 @@ static struct jentry *dict_find(struct jvm *vm, const struct jdict *d, struct jv
         return NULL;
     }
     for (size_t at = h & (d->n_index - 1); d->index[at]; at = (at + 1) & (d->n_index - 1)) {
+        if (!vm_step(vm, 1)) return NULL; /* keys that collide cost what they cost */
         struct jentry *e = &d->e[d->index[at] - 1];
         if (e->hash == h && j_eq(vm, e->key, key)) return e;
     }
@@ -407,12 +413,13 @@ static void index_add(struct jdict *d, size_t i)
 void jdict_set(struct jvm *vm, struct jdict *d, struct jval key, struct jval val)
 {
     if (vm->failed) return;
-    if (!j_hashable(key)) {
+    if (!j_hashable(vm, key)) {
         vm_type_error(vm, "a %s cannot be a dictionary's key", j_type_name(key));
         return;
     }
-    const uint64_t h = hash_of(key);
+    const uint64_t h = hash_of(vm, key);
     struct jentry *e = dict_find(vm, d, key, h);
+    if (vm->failed) return;
     if (e) {
         e->val = val;
         return;
@@ -438,8 +445,8 @@ void jdict_set(struct jvm *vm, struct jdict *d, struct jval key, struct jval val
 
 const struct jval *jdict_get(struct jvm *vm, const struct jdict *d, struct jval key)
 {
-    if (!j_hashable(key)) return NULL;
-    const struct jentry *e = dict_find(vm, d, key, hash_of(key));
+    if (!j_hashable(vm, key)) return NULL;
+    const struct jentry *e = dict_find(vm, d, key, hash_of(vm, key));
     return e ? &e->val : NULL;
 }
 
@@ -481,11 +488,11 @@ const char *j_type_name(struct jval v)
     return "object";
 }
 
-int64_t j_len(struct jval v)
+int64_t j_len(struct jvm *vm, struct jval v)
 {
     switch (v.t) {
     case J_UNDEF: return 0;
-    case J_STR: return jstr_chars(v.s);
+    case J_STR: return jstr_chars(vm, v.s);
     case J_LIST:
     case J_TUPLE: return (int64_t)v.seq->n;
     case J_DICT: return (int64_t)v.d->n;
@@ -497,7 +504,6 @@ int64_t j_len(struct jval v)
 
 bool j_truth(struct jvm *vm, struct jval v)
 {
-    (void)vm;
     switch (v.t) {
     case J_MISSING:
     case J_UNDEF:
@@ -506,7 +512,7 @@ bool j_truth(struct jvm *vm, struct jval v)
     case J_INT: return v.i != 0;
     case J_FLOAT: return v.f != 0;
     case J_STR: return v.s->len != 0;
-    default: return j_len(v) != 0; /* what has no length (-1) is true */
+    default: return j_len(vm, v) != 0; /* what has no length (-1) is true */
     }
 }
 
@@ -603,11 +609,11 @@ bool j_contains(struct jvm *vm, struct jval c, struct jval item)
         if (item.t != J_STR)
             return vm_type_error(vm, "'in <string>' needs a string on its left, not %s", j_type_name(item));
         if (item.s->len == 0) return true;
-        if (!vm_step(vm, c.s->len / 64)) return false;
+        if (!vm_text(vm, c.s->len + item.s->len)) return false;
         return c.s->len && memmem(c.s->p, c.s->len, item.s->p, item.s->len) != NULL;
     }
     if (c.t == J_DICT || (c.t == J_VIEW && c.view->kind == VIEW_KEYS)) {
-        if (!j_hashable(item)) return vm_type_error(vm, "unhashable type: '%s'", j_type_name(item));
+        if (!j_hashable(vm, item)) return vm_type_error(vm, "unhashable type: '%s'", j_type_name(item));
         return jdict_get(vm, c.t == J_DICT ? c.d : c.view->d, item) != NULL;
     }
     const struct jval list = j_items(vm, c);
@@ -645,7 +651,7 @@ struct jval j_items(struct jvm *vm, struct jval v)
         if (v.seq->error) vm_type_error(vm, "%s", v.seq->error);
         return list;
     case J_STR:
-        list = j_seq(vm, J_LIST, (size_t)jstr_chars(v.s));
+        list = j_seq(vm, J_LIST, (size_t)jstr_chars(vm, v.s));
         for (size_t i = 0; i < v.s->len && vm_step(vm, 1);) {
             int n;
             utf8_at(v.s->p + i, v.s->len - i, &n);

@@ -145,6 +145,8 @@ void *vm_alloc(struct jvm *vm, size_t n, size_t size);
 #define vm_new(vm, type, n) ((type *)vm_alloc((vm), (n), sizeof(type)))
 /* Counts work; false once the limit is passed or anything has failed. */
 bool vm_step(struct jvm *vm, size_t n);
+/* The price of going through n bytes of text: whatever reads a string to its end pays it, unless it pays in memory as much. */
+static inline bool vm_text(struct jvm *vm, size_t n) { return vm_step(vm, n / 16); }
 /* Recursion guard: every true needs a vm_leave(). */
 bool vm_enter(struct jvm *vm);
 static inline void vm_leave(struct jvm *vm) { vm->depth--; }
@@ -167,7 +169,7 @@ struct jval j_str_sub(struct jvm *vm, const struct jstr *s, size_t from, size_t 
 struct jval jstr_concat(struct jvm *vm, const struct jstr *a, const struct jstr *b);
 bool jstr_eq(const struct jstr *a, const struct jstr *b);
 bool jstr_is(const struct jstr *s, const char *literal);
-int64_t jstr_chars(struct jstr *s);
+int64_t jstr_chars(struct jvm *vm, struct jstr *s);
 
 /* A string being built. */
 struct jbuf {
@@ -203,7 +205,7 @@ void jdict_set(struct jvm *vm, struct jdict *d, struct jval key, struct jval val
 /* NULL when absent; the caller has checked j_hashable() or does not mind "absent". */
 const struct jval *jdict_get(struct jvm *vm, const struct jdict *d, struct jval key);
 const struct jval *jdict_gets(struct jvm *vm, const struct jdict *d, const char *key, size_t len);
-bool j_hashable(struct jval v);
+bool j_hashable(struct jvm *vm, struct jval v);
 
 /* --- Python's rules ------------------------------------------------------------------------------------------ */
 
@@ -219,7 +221,7 @@ double j_to_double(struct jval v);
 /* bool and int, as Python's int; false for others. */
 bool j_to_int(struct jval v, int64_t *out);
 /* len(); -1 when the type has none (no failure recorded). */
-int64_t j_len(struct jval v);
+int64_t j_len(struct jvm *vm, struct jval v);
 /* The items as a fresh or shared J_LIST, generators consumed. Fails on what is not iterable. */
 struct jval j_items(struct jvm *vm, struct jval v);
 bool j_iterable(struct jval v);
