@@ -121,7 +121,8 @@ static bool load_text(struct lm *m, struct err *e)
         return err_wrap(e, "tokenizer");
     const char *source = tokenizer_chat_template(m->tok);
     if (source && !chat_template_compile(&m->tmpl, source, strlen(source), &m->tmpl_error))
-        log_warn("%s: the chat template cannot be used: %s", m->name, m->tmpl_error.msg);
+        log_warn("%s: the chat template of %s cannot be used: %s", m->name,
+                 tokenizer_chat_template_from(m->tok), m->tmpl_error.msg);
     return true;
 }
 

@@ -91,6 +91,11 @@ static bool render(const struct lm *lm, const struct gen_request *q, const atomi
     json_object_set_new(ctx, "add_generation_prompt", json_true());
     set_token(ctx, "bos_token", tok, tokenizer_bos(tok));
     set_token(ctx, "eos_token", tok, tokenizer_eos(tok));
+    static const char *const named[] = { "bos_token", "eos_token", "unk_token", "pad_token",
+                                         "sep_token", "cls_token", "mask_token" };
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
+        if (tokenizer_named(tok, named[i]))
+            json_object_set_new(ctx, named[i], json_string(tokenizer_named(tok, named[i])));
 
     struct rendered r;
     const struct render_options options = { .now_unix = clock_unix_ms() / 1000, .cancel = cancel };

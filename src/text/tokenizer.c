@@ -133,7 +133,9 @@ static bool word(void *arg, const char *s, size_t n, struct err *e)
     const struct tokenizer *t = c->t;
     uint64_t hash = vocab_hash(s, n);
     int32_t whole = n > t->vocab.max_len ? -1 : vocab_find_hashed(&t->vocab, s, n, hash);
-    if (whole >= 0 && (t->flag[whole] & TOKEN_OUTSIDE)) whole = -1;
+    /* A control token is what merging makes of its spelling (nothing, nearly always), never a word as it stands. */
+    unsigned char not_whole = t->ignore_merges ? TOKEN_OUTSIDE | TOKEN_CONTROL : TOKEN_OUTSIDE;
+    if (whole >= 0 && (t->flag[whole] & not_whole)) whole = -1;
     if (whole >= 0) {
         unsigned char known =
             t->ignore_merges ? WHOLE_YES : atomic_load_explicit(&t->whole[whole], memory_order_relaxed);
@@ -259,7 +261,10 @@ bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, c
     }
     if (len >= MEMORY_FROM_BYTES)
         c.memory = calloc(MEMORY_SLOTS, sizeof *c.memory); /* without it all the same, slower */
-    if ((flags & TOK_BOS) && t->add_bos && t->bos >= 0 && !push(&c, t->bos, e)) goto done;
+    const size_t n_first = flags & TOK_BOS ? (size_t)t->first.n : 0,
+                 n_last = flags & TOK_BOS ? (size_t)t->last.n : 0;
+    for (size_t k = 0; k < n_first; k++)
+        if (!push(&c, t->first.id[k], e)) goto done;
     struct added_match m;
     while (added_find(&t->raw, t->u, text, data, from, i, len, parse_special, &m)) {
         if (m.start > i && !segment(&c, text + i, data ? data + i : NULL, m.start - i, i == 0, e)) goto done;
@@ -269,9 +274,12 @@ bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, c
     }
     ok = segment(&c, text + i, data ? data + i : NULL, len - i, i == 0, e);
     /* A prompt that spells the beginning out gets one, not two: doubled, it costs models much of their wit. */
-    if (ok && (flags & TOK_BOS) && t->add_bos && out->n - before >= 2 && out->id[before] == t->bos &&
-        out->id[before + 1] == t->bos)
-        out->n--, memmove(out->id + before, out->id + before + 1, (out->n - before) * sizeof *out->id);
+    if (ok && n_first && out->n - before >= 2 * n_first &&
+        memcmp(out->id + before, out->id + before + n_first, n_first * sizeof *out->id) == 0) {
+        out->n -= n_first;
+        memmove(out->id + before, out->id + before + n_first, (out->n - before) * sizeof *out->id);
+    }
+    for (size_t k = 0; ok && k < n_last; k++) ok = push(&c, t->last.id[k], e);
 done:
     if (!ok) out->n = before;
     masked_free(&repaired);
@@ -288,6 +296,12 @@ int32_t tokenizer_n_vocab(const struct tokenizer *t) { return t->vocab.n; }
 int32_t tokenizer_bos(const struct tokenizer *t) { return t->bos; }
 int32_t tokenizer_eos(const struct tokenizer *t) { return t->eos; }
 const char *tokenizer_chat_template(const struct tokenizer *t) { return t->chat_template; }
+const char *tokenizer_chat_template_from(const struct tokenizer *t) { return t->template_from; }
+
+const char *tokenizer_named(const struct tokenizer *t, const char *name)
+{
+    return json_string_value(json_object_get(t->names, name));
+}
 
 int32_t tokenizer_find(const struct tokenizer *t, const char *piece)
 {

@@ -18,7 +18,8 @@
 struct tokenizer;
 
 bool tokenizer_from_gguf(struct tokenizer **out, const struct gguf *g, struct err *e);
-/* folder holding tokenizer.json (or else a SentencePiece tokenizer.model), and tokenizer_config.json if there is one. */
+/* folder holding tokenizer.json (or else a SentencePiece tokenizer.model), and what transformers writes beside it, as far as it is
+ * there: tokenizer_config.json, special_tokens_map.json, added_tokens.json, chat_template.jinja or chat_template.json. */
 bool tokenizer_from_dir(struct tokenizer **out, const char *dir, struct err *e);
 void tokenizer_free(struct tokenizer *t);
 
@@ -28,7 +29,8 @@ struct token_list {
 };
 void token_list_free(struct token_list *l);
 
-/* Put the model's beginning token in front when its files say so and the text does not begin with it already. */
+/* Put the special tokens around the text that the model's files put there (the post-processor of a tokenizer.json): nearly always the
+ * beginning token alone. Those in front are left out when the text begins with them already. */
 enum { TOK_BOS = 1 };
 
 /* Appends the ids of text[len] to *out. `data` is NULL or len bytes: where data[i] != 0 the byte came from a user, and
@@ -49,9 +51,12 @@ const char *tokenizer_bytes(const struct tokenizer *t, int32_t id, size_t *len);
 
 /* The model's own chat template and its bos/eos texts; NULL when the files have none. */
 const char *tokenizer_chat_template(const struct tokenizer *t);
+const char *tokenizer_chat_template_from(const struct tokenizer *t); /* the file or key that it stands in */
 const char *tokenizer_token_text(const struct tokenizer *t,
                                  int32_t id); /* NUL-terminated literal of a control token */
 int32_t tokenizer_eos(const struct tokenizer *t);
+/* The text of a special token that the files name, as "pad_token" or "unk_token"; NULL when they do not. */
+const char *tokenizer_named(const struct tokenizer *t, const char *name);
 
 /* Streaming text: whole UTF-8 characters only, and never the beginning of a stop string that may still come. */
 struct detok;

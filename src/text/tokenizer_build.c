@@ -31,7 +31,9 @@ void tokenizer_free(struct tokenizer *t)
     free(t->u);
     added_free(&t->raw);
     added_free(&t->norm);
+    free(t->literals);
     free(t->chat_template);
+    json_decref(t->names);
     free(t);
 }
 
@@ -156,6 +158,27 @@ bool tokenizer_add_merge(struct tokenizer *t, const char *left, size_t left_len,
     }
     if (text != small) free(text);
     return true;
+}
+
+bool tokenizer_added_is_control(const json_t *added)
+{
+    const json_t *c = json_object_get(added, "content");
+    return json_is_true(json_object_get(added, "special")) ||
+           added_is_control(json_string_value(c), json_string_length(c));
+}
+
+bool affix_push(struct affix *a, int32_t id, struct err *e)
+{
+    if (a->n == AFFIX_MAX)
+        return err_set(e, ERR_UNSUPPORTED, "more than %d special tokens around a text", AFFIX_MAX);
+    a->id[a->n++] = id;
+    return true;
+}
+
+void tokenizer_set_affixes(struct tokenizer *t, bool bos, bool eos)
+{
+    t->first = bos && t->bos >= 0 ? (struct affix){ { t->bos }, 1 } : (struct affix){ 0 };
+    t->last = eos && t->eos >= 0 ? (struct affix){ { t->eos }, 1 } : (struct affix){ 0 };
 }
 
 struct scored {

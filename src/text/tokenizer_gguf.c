@@ -114,7 +114,7 @@ static bool add_scores(struct tokenizer *t, const struct source *s, struct err *
     return ok;
 }
 
-static bool add_pretokenizer(struct tokenizer *t, const struct gguf *g, struct err *e)
+static bool add_pretokenizer(struct tokenizer *t, const struct gguf *g, bool *bos, struct err *e)
 {
     struct gguf_str pre = gguf_string(g, "tokenizer.ggml.pre");
     if (!pre.data || pre.len == 0) {
@@ -124,7 +124,7 @@ static bool add_pretokenizer(struct tokenizer *t, const struct gguf *g, struct e
     /* These look a whole word up before they merge (tokenizer.json: ignore_merges) and begin with a BOS by default. */
     static const char *const whole[] = { "llama-bpe", "llama3", "llama-v3", "pixtral", "falcon3", "tekken" };
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
-        if (is_name(pre, whole[i])) t->ignore_merges = t->add_bos = true;
+        if (is_name(pre, whole[i])) t->ignore_merges = *bos = true;
     if (is_name(pre, "qwen2") || is_name(pre, "qwen3")) t->form = FORM_NFC;
     return pretoken_add_named(t->pre, pre.data, pre.len, e);
 }
@@ -133,6 +133,26 @@ static int32_t id_of(const struct tokenizer *t, const struct gguf *g, const char
 {
     int64_t id = gguf_int(g, key, -1);
     return id >= 0 && id < t->vocab.n ? (int32_t)id : -1;
+}
+
+/* As the templates of transformers know them. */
+static bool add_names(struct tokenizer *t, const struct gguf *g, struct err *e)
+{
+    static const char *const keys[][2] = { { "bos_token", "tokenizer.ggml.bos_token_id" },
+                                           { "eos_token", "tokenizer.ggml.eos_token_id" },
+                                           { "unk_token", "tokenizer.ggml.unknown_token_id" },
+                                           { "pad_token", "tokenizer.ggml.padding_token_id" },
+                                           { "sep_token", "tokenizer.ggml.seperator_token_id" } };
+    t->names = json_object();
+    bool ok = t->names != NULL;
+    for (size_t i = 0; ok && i < sizeof keys / sizeof *keys; i++) {
+        int32_t id = id_of(t, g, keys[i][1]);
+        size_t len;
+        const char *text = id >= 0 ? vocab_text(&t->vocab, id, &len) : NULL;
+        if (text && utf8_valid(text, len) == len)
+            ok = json_object_set_new(t->names, keys[i][0], json_string(text)) == 0;
+    }
+    return ok || err_set(e, ERR_NOMEM, "no memory for the names of special tokens");
 }
 
 static bool load(struct tokenizer *t, const struct gguf *g, struct err *e)
@@ -147,18 +167,20 @@ static bool load(struct tokenizer *t, const struct gguf *g, struct err *e)
                        model.len > 40 ? 40 : (int)model.len, model.data);
     if (!find_arrays(g, &s, e) || !add_tokens(t, &s, used_tokens(&s), e) || !add_special(t, e)) return false;
 
-    t->add_bos = t->spm;
+    bool bos = t->spm;
     if (t->spm) {
         if (!add_scores(t, &s, e)) return false;
         t->prefix = gguf_bool(g, "tokenizer.ggml.add_space_prefix", true) ? PREFIX_SEGMENT : PREFIX_NONE;
         t->strip_first = t->prefix != PREFIX_NONE;
         t->unk = id_of(t, g, "tokenizer.ggml.unknown_token_id");
-    } else if (!add_pretokenizer(t, g, e) || !add_merges(t, &s, e)) {
+    } else if (!add_pretokenizer(t, g, &bos, e) || !add_merges(t, &s, e)) {
         return false;
     }
-    t->add_bos = gguf_bool(g, "tokenizer.ggml.add_bos_token", t->add_bos);
     t->bos = id_of(t, g, "tokenizer.ggml.bos_token_id");
     t->eos = id_of(t, g, "tokenizer.ggml.eos_token_id");
+    tokenizer_set_affixes(t, gguf_bool(g, "tokenizer.ggml.add_bos_token", bos),
+                          gguf_bool(g, "tokenizer.ggml.add_eos_token", false));
+    if (!add_names(t, g, e)) return false;
     static const char *const ends[] = { "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id" };
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         int32_t id = id_of(t, g, ends[i]);
@@ -168,6 +190,7 @@ static bool load(struct tokenizer *t, const struct gguf *g, struct err *e)
     if (template.data) {
         t->chat_template = strndup(template.data, template.len);
         if (!t->chat_template) return err_set(e, ERR_NOMEM, "no memory for the chat template");
+        t->template_from = "tokenizer.chat_template";
     }
     tokenizer_finish(t);
     return true;

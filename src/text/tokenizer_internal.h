@@ -8,10 +8,13 @@
 #ifndef HEARTH_TEXT_TOKENIZER_INTERNAL_H
 #define HEARTH_TEXT_TOKENIZER_INTERNAL_H
 
+#include <jansson.h>
+
 #include "text/bpe.h"
 #include "text/pretoken.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_added.h"
+#include "text/tokenizer_config.h"
 #include "text/tokenizer_vocab.h"
 #include "text/unicode.h"
 
@@ -29,6 +32,13 @@ enum token_flag {
     TOKEN_OUTSIDE = 4, /* added, and no piece of the vocabulary that merging or looking up may give */
 };
 
+/* What the files put around a text: the post-processor's special tokens before and after it. */
+enum { AFFIX_MAX = 16 };
+struct affix {
+    int32_t id[AFFIX_MAX];
+    int n;
+};
+
 enum whole { WHOLE_UNKNOWN, WHOLE_YES, WHOLE_NO };
 
 struct tokenizer {
@@ -40,7 +50,8 @@ struct tokenizer {
     _Atomic unsigned char *whole;
     int32_t byte_id[256];  /* -1: none */
     int32_t unk, bos, eos; /* -1: none */
-    bool add_bos, ignore_merges, fuse_unk;
+    bool ignore_merges, fuse_unk;
+    struct affix first, last;
 
     struct unicode *u;
     struct pretoken *pre;
@@ -54,7 +65,10 @@ struct tokenizer {
     enum space_prefix prefix;
     bool strip_first; /* decoding drops the first piece's space */
 
+    char *literals;      /* texts of added tokens, which are spelled otherwise than the pieces they are */
     char *chat_template; /* NULL: none */
+    const char *template_from; /* the file or key it came from */
+    json_t *names;             /* "bos_token" and such: text; NULL: none are known */
 };
 
 /* tokenizer_build.c: what both kinds of files share. */
@@ -82,7 +96,16 @@ bool tokenizer_merges_from_scores(struct tokenizer *t, const float *score, struc
 /* After merges and added tokens: ends of text by their spelling, and split_words. */
 void tokenizer_finish(struct tokenizer *t);
 
-/* tokenizer_spm.c: everything but tokenizer_finish(), out of the bytes of a SentencePiece model. */
-bool tokenizer_from_spm(struct tokenizer **out, const uint8_t *data, size_t len, struct err *e);
+/* Whether an added token (an object as in tokenizer.json) is one that users must not be able to say. */
+bool tokenizer_added_is_control(const json_t *added);
+/* Appends to an affix; refused when it is full. */
+bool affix_push(struct affix *a, int32_t id, struct err *e);
+/* The beginning and the end by their ids, where they are wanted and known. */
+void tokenizer_set_affixes(struct tokenizer *t, bool bos, bool eos);
+
+/* tokenizer_spm.c: everything but tokenizer_finish(), out of the bytes of a SentencePiece model. `beside`: NULL or what the files
+ * beside it declare. */
+bool tokenizer_from_spm(struct tokenizer **out, const uint8_t *data, size_t len,
+                        const struct special_tokens *beside, struct err *e);
 
 #endif

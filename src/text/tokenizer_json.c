@@ -148,19 +148,83 @@ static bool add_normalizer(struct tokenizer *t, const json_t *v, int depth, stru
                    "the normalizer \"%.40s\" is not known to this build, or not with these settings", type);
 }
 
-/* The token that the post-processor puts in front. */
-static void add_beginning(struct tokenizer *t, const json_t *post)
+/* [name, id] of Bert's and Roberta's. */
+static bool push_pair(struct affix *a, const struct tokenizer *t, const json_t *pair, struct err *e)
 {
-    const json_t *v = find_type(post, "TemplateProcessing", 0);
-    const json_t *first = json_object_get(json_array_get(json_object_get(v, "single"), 0), "SpecialToken");
-    const char *name = json_string_value(json_object_get(first, "id"));
-    if (!name) return;
-    const json_t *ids = json_object_get(json_object_get(json_object_get(v, "special_tokens"), name), "ids");
-    json_int_t id = json_integer_value(json_array_get(ids, 0));
-    if (json_is_integer(json_array_get(ids, 0)) && id >= 0 && id < t->vocab.n) {
-        t->bos = (int32_t)id;
-        t->add_bos = true;
+    const json_t *id = json_array_get(pair, 1);
+    if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= t->vocab.n)
+        return err_set(e, ERR_FORMAT, "the post-processor names a token without a usable id");
+    return affix_push(a, (int32_t)json_integer_value(id), e);
+}
+
+/* One special token of a template: all ids that its entry has. */
+static bool push_special(struct affix *a, const struct tokenizer *t, const json_t *v, const char *name,
+                         struct err *e)
+{
+    const json_t *ids = json_object_get(json_object_get(json_object_get(v, "special_tokens"), name), "ids"),
+                 *id;
+    size_t i;
+    if (!json_is_array(ids))
+        return err_set(e, ERR_FORMAT,
+                       "the post-processor's template names \"%.60s\", which it does not declare", name);
+    json_array_foreach(ids, i, id)
+    {
+        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= t->vocab.n)
+            return err_set(e, ERR_FORMAT, "the post-processor's \"%.60s\" has no usable id", name);
+        if (!affix_push(a, (int32_t)json_integer_value(id), e)) return false;
     }
+    return true;
+}
+
+static bool read_template(const struct tokenizer *t, const json_t *v, struct affix *first, struct affix *last,
+                          struct err *e)
+{
+    const json_t *piece;
+    size_t i;
+    bool behind = false;
+    json_array_foreach(json_object_get(v, "single"), i, piece)
+    {
+        const json_t *sequence = json_object_get(piece, "Sequence");
+        const char *name = json_string_value(json_object_get(json_object_get(piece, "SpecialToken"), "id"));
+        if (sequence &&
+            (behind || strcmp(json_string_value(json_object_get(sequence, "id")) ?: "", "A") != 0))
+            return err_set(e, ERR_UNSUPPORTED,
+                           "a post-processor's template with another sequence than one $A");
+        if (sequence) behind = true;
+        if (name && !push_special(behind ? last : first, t, v, name, e)) return false;
+    }
+    return behind || err_set(e, ERR_UNSUPPORTED, "a post-processor's template without the text itself");
+}
+
+/* The tokens that the post-processor puts around a text. A second one that adds tokens would get the first one's result as a pair of
+ * texts in the reference: nobody means that. */
+static bool read_post(struct tokenizer *t, const json_t *v, int depth, struct err *e)
+{
+    const char *type = type_of(v);
+    struct affix first = { 0 }, last = { 0 };
+    if (!v || json_is_null(v) || strcmp(type, "ByteLevel") == 0)
+        return true; /* that one moves offsets alone */
+    if (strcmp(type, "Sequence") == 0 && depth < 4) {
+        const json_t *one;
+        size_t i;
+        json_array_foreach(json_object_get(v, "processors"), i, one)
+        {
+            if (!read_post(t, one, depth + 1, e)) return false;
+        }
+        return true;
+    }
+    bool ok;
+    if (strcmp(type, "TemplateProcessing") == 0)
+        ok = read_template(t, v, &first, &last, e);
+    else if (strcmp(type, "BertProcessing") == 0 || strcmp(type, "RobertaProcessing") == 0)
+        ok = push_pair(&first, t, json_object_get(v, "cls"), e) &&
+             push_pair(&last, t, json_object_get(v, "sep"), e);
+    else
+        ok = err_set(e, ERR_UNSUPPORTED, "the post-processor \"%.40s\" is not known to this build", type);
+    if (ok && t->first.n + t->last.n)
+        ok = err_set(e, ERR_UNSUPPORTED, "two post-processors that add special tokens");
+    if (ok) t->first = first, t->last = last;
+    return ok;
 }
 
 struct entry {
@@ -169,12 +233,6 @@ struct entry {
     const json_t *added; /* NULL: of the vocabulary alone */
     bool piece;          /* of the vocabulary too */
 };
-
-static bool is_control(const json_t *added)
-{
-    const json_t *c = json_object_get(added, "content");
-    return flag_of(added, "special", false) || added_is_control(json_string_value(c), json_string_length(c));
-}
 
 /* Vocabulary and added tokens by id. */
 static bool collect(const struct tokenizer_file *f, const json_t *added, struct entry **out, int32_t *n_out,
@@ -211,39 +269,51 @@ static bool collect(const struct tokenizer_file *f, const json_t *added, struct 
     return true;
 }
 
-static bool add_tokens(struct tokenizer *t, const struct tokenizer_file *f, struct err *e)
+/* How a token's text is kept. A piece of the vocabulary stays one when it is added as well: merging may give it, and then its text
+ * is the piece's. Only a control token that is spelled otherwise than its piece is kept by its spelling alone. */
+static bool add_entry(struct tokenizer *t, int32_t id, const struct entry *v, struct err *e)
+{
+    if (!v->added) return tokenizer_add(t, id, VOCAB_NORMAL, false, v->text, v->len, e);
+    bool control = tokenizer_added_is_control(v->added);
+    if (!v->piece)
+        return tokenizer_add(t, id, control ? VOCAB_CONTROL : VOCAB_USER, true, v->text, v->len, e);
+    if (!control) return tokenizer_add(t, id, VOCAB_USER, false, v->text, v->len, e);
+    bool plain = t->spm ? !strstr(v->text, "\u2581") && spm_byte(v->text, v->len) < 0 : true;
+    for (size_t i = 0; i < v->len && !t->spm; i++) plain &= v->text[i] > 32 && v->text[i] < 127;
+    return tokenizer_add(t, id, plain ? VOCAB_USER : VOCAB_CONTROL, !plain, v->text, v->len, e);
+}
+
+static bool add_tokens(struct tokenizer *t, const struct tokenizer_file *f, const json_t *added,
+                       struct err *e)
 {
     struct entry *v = NULL;
     int32_t n = 0;
-    if (!collect(f, json_object_get(f->rest, "added_tokens"), &v, &n, e)) return false;
-    size_t bytes = 0;
-    for (int32_t i = 0; i < n; i++) bytes += v[i].len;
+    if (!collect(f, added, &v, &n, e)) return false;
+    size_t bytes = 0, literal = 1;
+    for (int32_t i = 0; i < n; i++) bytes += v[i].len, literal += v[i].added ? v[i].len : 0;
     bool ok = vocab_begin(&t->vocab, n, bytes, e);
-    for (int32_t i = 0; ok && i < n; i++) {
-        if (!v[i].text) continue;
-        enum vocab_kind kind = !v[i].added              ? VOCAB_NORMAL
-                               : is_control(v[i].added) ? VOCAB_CONTROL
-                                                        : VOCAB_USER;
-        ok = tokenizer_add(t, i, kind, v[i].added != NULL, v[i].text, v[i].len, e);
-    }
+    for (int32_t i = 0; ok && i < n; i++) ok = !v[i].text || add_entry(t, i, &v[i], e);
     ok = ok && tokenizer_index(t, e);
+    if (ok && !(t->literals = malloc(literal))) ok = err_set(e, ERR_NOMEM, "no memory for the added tokens");
+    char *text = t->literals;
     for (int32_t id = 0; ok && id < t->vocab.n; id++) {
         const json_t *a = v[id].added;
         if (!a) continue;
-        size_t len;
-        const char *text = vocab_text(&t->vocab, id, &len);
-        if (is_control(a)) t->flag[id] |= TOKEN_CONTROL;
+        const size_t len = v[id].len;
+        memcpy(text, v[id].text, len);
+        if (tokenizer_added_is_control(a)) t->flag[id] |= TOKEN_CONTROL;
         if (!v[id].piece) t->flag[id] |= TOKEN_OUTSIDE;
         /* A content that normalising would change is matched in the text as it came: nobody publishes one. */
         bool norm = flag_of(a, "normalized", false) && !unicode_may_change(t->u, t->form, text, len);
         struct added one = { .text = text,
                              .len = len,
                              .id = id,
-                             .markup = is_control(a) || added_is_tag(text, len),
+                             .markup = tokenizer_added_is_control(a) || added_is_tag(text, len),
                              .single_word = flag_of(a, "single_word", false),
                              .lstrip = flag_of(a, "lstrip", false),
                              .rstrip = flag_of(a, "rstrip", false) };
         ok = added_push(norm ? &t->norm : &t->raw, one, e);
+        text += len;
     }
     added_sort(&t->raw);
     added_sort(&t->norm);
@@ -251,6 +321,92 @@ static bool add_tokens(struct tokenizer *t, const struct tokenizer_file *f, stru
     t->norm.prefixed =
         t->prefix == PREFIX_SEGMENT; /* Prepend: the reference normalises these tokens as well */
     free(v);
+    return ok;
+}
+
+/* The ids of those contents that are pieces of the vocabulary, into `ids` (content: id). */
+static bool find_pieces(const struct tokenizer_file *f, const json_t *wanted, json_t *ids, struct err *e)
+{
+    for (size_t k = 0; k < f->n_pieces && json_object_size(wanted); k++) {
+        const struct tokenizer_piece *p = &f->piece[k];
+        if (!json_object_get(wanted, p->text) || json_object_get(ids, p->text)) continue;
+        if (json_object_set_new(ids, p->text, json_integer(p->id)) != 0)
+            return err_set(e, ERR_NOMEM, "no memory for the added tokens");
+    }
+    return true;
+}
+
+/* One more added token, unless it is there with the same settings; `old` is the place of its content in the list, or -1. */
+static bool put_added(json_t *list, const json_t *token, json_int_t id, json_int_t old, struct err *e)
+{
+    json_t *one = json_copy((json_t *)token);
+    bool ok = one && json_object_set_new(one, "id", json_integer(id)) == 0;
+    if (ok && old >= 0)
+        ok = json_array_set(list, (size_t)old, one) == 0;
+    else if (ok)
+        ok = json_array_append(list, one) == 0;
+    json_decref(one);
+    return ok || err_set(e, ERR_NOMEM, "no memory for the added tokens");
+}
+
+/* The file's own added tokens, and those declared beside it: of the same content the settings beside it count and the id here; a
+ * piece of the vocabulary keeps its id; any other has the id that is declared. Named tokens that are pieces are added tokens too. */
+static bool all_added(const struct tokenizer_file *f, const struct special_tokens *beside, json_t **out,
+                      struct err *e)
+{
+    json_t *list = json_array(), *place = json_object(), *wanted = json_object(), *ids = json_object();
+    json_t *names = json_array(), *a;
+    bool ok = list && place && wanted && ids && names;
+    const char *key;
+    size_t i;
+    json_array_foreach(json_object_get(f->rest, "added_tokens"), i, a)
+    {
+        const char *text = json_string_value(json_object_get(a, "content"));
+        ok = ok && json_array_append(list, a) == 0 &&
+             (!text || json_object_set_new(place, text, json_integer((json_int_t)i)) == 0);
+    }
+    json_object_foreach(beside ? beside->names : NULL, key, a)
+    {
+        if (json_is_string(a)) ok = ok && json_array_append(names, a) == 0;
+    }
+    if (beside) ok = ok && json_array_extend(names, json_object_get(beside->names, "extra")) == 0;
+    json_array_foreach(beside ? beside->added : NULL, i, a)
+    {
+        ok =
+            ok && json_object_set(wanted, json_string_value(json_object_get(a, "content")), json_true()) == 0;
+    }
+    json_array_foreach(names, i, a) ok =
+        ok && json_object_set(wanted, json_string_value(a), json_true()) == 0;
+    json_object_foreach(place, key, a) json_object_del(wanted, key);
+    if (!ok) err_set(e, ERR_NOMEM, "no memory for the added tokens");
+    ok = ok && find_pieces(f, wanted, ids, e);
+    json_array_foreach(beside ? beside->added : NULL, i, a)
+    {
+        const char *text = json_string_value(json_object_get(a, "content"));
+        const json_t *at = json_object_get(place, text), *piece = json_object_get(ids, text);
+        const json_t *id = at ? json_object_get(json_array_get(list, (size_t)json_integer_value(at)), "id")
+                           : piece ? piece
+                                   : json_object_get(a, "id");
+        ok = ok && put_added(list, a, json_integer_value(id), at ? json_integer_value(at) : -1, e);
+        if (ok && !at &&
+            json_object_set_new(place, text, json_integer((json_int_t)json_array_size(list) - 1)) != 0)
+            ok = err_set(e, ERR_NOMEM, "no memory for the added tokens");
+    }
+    json_array_foreach(names, i, a)
+    {
+        const char *text = json_string_value(a);
+        const json_t *piece = json_object_get(ids, text);
+        if (!ok || !piece || json_object_get(place, text)) continue;
+        json_t *one = json_pack("{s:s, s:b}", "content", text, "special", 1);
+        ok = one ? put_added(list, one, json_integer_value(piece), -1, e)
+                 : err_set(e, ERR_NOMEM, "no memory for the added tokens");
+        json_decref(one);
+    }
+    json_decref(place);
+    json_decref(wanted);
+    json_decref(ids);
+    json_decref(names);
+    *out = list;
     return ok;
 }
 
@@ -284,7 +440,7 @@ static bool check_model(const struct tokenizer_file *f, struct err *e)
     return true;
 }
 
-static bool build(struct tokenizer *t, const struct tokenizer_file *f, struct err *e)
+static bool build(struct tokenizer *t, const struct tokenizer_file *f, const json_t *added, struct err *e)
 {
     const json_t *pre = json_object_get(f->rest, "pre_tokenizer"),
                  *decoder = json_object_get(f->rest, "decoder");
@@ -293,7 +449,7 @@ static bool build(struct tokenizer *t, const struct tokenizer_file *f, struct er
     t->fuse_unk = flag_of(f->model, "fuse_unk", false);
     t->strip_first = t->spm && (find_type(decoder, "Strip", 0) || find_type(decoder, "Metaspace", 0));
     if (!check_model(f, e) || !add_normalizer(t, json_object_get(f->rest, "normalizer"), 0, e) ||
-        !add_pretokenizer(t, pre, 0, e) || !add_tokens(t, f, e) || !add_merges(t, f, e))
+        !add_pretokenizer(t, pre, 0, e) || !add_tokens(t, f, added, e) || !add_merges(t, f, e))
         return false;
     const char *unk = json_string_value(json_object_get(f->model, "unk_token"));
     for (int32_t id = 0; unk && t->unk < 0 && id < t->vocab.n; id++) {
@@ -303,15 +459,20 @@ static bool build(struct tokenizer *t, const struct tokenizer_file *f, struct er
     }
     if (t->spm && !flag_of(f->model, "byte_fallback", false))
         for (int b = 0; b < 256; b++) t->byte_id[b] = -1;
-    add_beginning(t, json_object_get(f->rest, "post_processor"));
+    if (!read_post(t, json_object_get(f->rest, "post_processor"), 0, e)) return false;
+    if (t->first.n) t->bos = t->first.id[0];
     return true;
 }
 
-bool tokenizer_from_json(struct tokenizer **out, const char *text, size_t len, struct err *e)
+bool tokenizer_from_json(struct tokenizer **out, const char *text, size_t len,
+                         const struct special_tokens *beside, struct err *e)
 {
     struct tokenizer *t = NULL;
     struct tokenizer_file f;
-    bool ok = tokenizer_file_json(&f, text, len, e) && tokenizer_alloc(&t, e) && build(t, &f, e);
+    json_t *added = NULL;
+    bool ok = tokenizer_file_json(&f, text, len, e) && tokenizer_alloc(&t, e) &&
+              all_added(&f, beside, &added, e) && build(t, &f, added, e);
+    json_decref(added);
     tokenizer_file_free(&f);
     if (!ok) {
         tokenizer_free(t);

@@ -6,7 +6,9 @@
 
 #include "text/tokenizer_internal.h"
 
-/* Everything but what tokenizer_finish() does. What the file asks for and is not offered here is refused by name. */
-bool tokenizer_from_json(struct tokenizer **out, const char *text, size_t len, struct err *e);
+/* Everything but what tokenizer_finish() does. What the file asks for and is not offered here is refused by name. `beside`: NULL or the
+ * tokens that the files beside it declare. */
+bool tokenizer_from_json(struct tokenizer **out, const char *text, size_t len,
+                         const struct special_tokens *beside, struct err *e);
 
 #endif

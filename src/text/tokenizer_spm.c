@@ -5,62 +5,115 @@
 #include "text/spm_model.h"
 #include "text/tokenizer_internal.h"
 
-static bool add_pieces(struct tokenizer *t, const struct spm_model *m, float *score, struct err *e)
+struct loading {
+    struct tokenizer *t;
+    const struct spm_model *m;
+    const json_t *added; /* NULL: none; in order of ids */
+    float *score;        /* [vocab.n] */
+};
+
+static bool is_special(const struct spm_piece *p)
 {
-    size_t bytes = 0;
-    for (size_t i = 0; i < m->n; i++) bytes += m->piece[i].len;
-    if (!vocab_begin(&t->vocab, (int32_t)m->n, bytes, e)) return false;
-    for (size_t i = 0; i < m->n; i++) {
-        const struct spm_piece *p = &m->piece[i];
+    return p->type == SPM_CONTROL || p->type == SPM_UNKNOWN || p->type == SPM_USER;
+}
+
+/* Tokens that stand beside the model have the ids behind its pieces. Those that the model has already are taken from it. */
+static bool is_behind(const struct loading *l, const json_t *token)
+{
+    return json_integer_value(json_object_get(token, "id")) >= (json_int_t)l->m->n;
+}
+
+static bool add_pieces(struct loading *l, struct err *e)
+{
+    struct tokenizer *t = l->t;
+    size_t bytes = 0, n = l->m->n, i;
+    const json_t *a;
+    for (i = 0; i < l->m->n; i++) bytes += l->m->piece[i].len;
+    json_array_foreach(l->added, i, a)
+    {
+        json_int_t id = json_integer_value(json_object_get(a, "id"));
+        if (id >= VOCAB_MAX || id > (json_int_t)(n + 65536))
+            return err_set(e, ERR_FORMAT, "added token \"%.60s\" has the id %lld behind %zu pieces",
+                           json_string_value(json_object_get(a, "content")), (long long)id, l->m->n);
+        if ((size_t)id >= n) n = (size_t)id + 1;
+        bytes += json_string_length(json_object_get(a, "content"));
+    }
+    if (!vocab_begin(&t->vocab, (int32_t)n, bytes, e)) return false;
+    for (i = 0; i < l->m->n; i++) {
+        const struct spm_piece *p = &l->m->piece[i];
         bool control = p->type == SPM_CONTROL || p->type == SPM_UNKNOWN;
         enum vocab_kind kind = control ? VOCAB_CONTROL : p->type == SPM_USER ? VOCAB_USER : VOCAB_NORMAL;
-        bool literal = control || p->type == SPM_USER;
-        score[i] = p->score;
-        if (!tokenizer_add(t, (int32_t)i, kind, literal, p->text, p->len, e)) return false;
+        if (!tokenizer_add(t, (int32_t)i, kind, is_special(p), p->text, p->len, e)) return false;
     }
-    return tokenizer_index(t, e);
+    json_array_foreach(l->added, i, a)
+    {
+        const json_t *text = json_object_get(a, "content");
+        const int32_t id = (int32_t)json_integer_value(json_object_get(a, "id"));
+        enum vocab_kind kind = tokenizer_added_is_control(a) ? VOCAB_CONTROL : VOCAB_USER;
+        if (is_behind(l, a) && id >= t->vocab.n &&
+            !tokenizer_add(t, id, kind, true, json_string_value(text), json_string_length(text), e))
+            return false;
+    }
+    if (!tokenizer_index(t, e)) return false;
+    l->score = calloc((size_t)t->vocab.n, sizeof *l->score);
+    if (!l->score) return err_set(e, ERR_NOMEM, "no memory for %d scores", (int)t->vocab.n);
+    for (i = 0; i < l->m->n; i++) l->score[i] = l->m->piece[i].score;
+    return true;
+}
+
+static bool add_one(struct tokenizer *t, int32_t id, const json_t *settings, bool control, struct err *e)
+{
+    struct added a = { .id = id,
+                       .single_word = json_is_true(json_object_get(settings, "single_word")),
+                       .lstrip = json_is_true(json_object_get(settings, "lstrip")),
+                       .rstrip = json_is_true(json_object_get(settings, "rstrip")) };
+    a.text = vocab_text(&t->vocab, id, &a.len);
+    a.markup = control || added_is_tag(a.text, a.len);
+    if (control) t->flag[id] |= TOKEN_CONTROL;
+    return added_push(&t->raw, a, e);
 }
 
 /* After the vocabulary stands: its strings no longer move. */
-static bool add_special(struct tokenizer *t, const struct spm_model *m, struct err *e)
+static bool add_special(struct loading *l, struct err *e)
 {
-    for (size_t i = 0; i < m->n; i++) {
-        enum spm_type type = m->piece[i].type;
-        if (type != SPM_CONTROL && type != SPM_UNKNOWN && type != SPM_USER) continue;
-        struct added a = { .id = (int32_t)i };
-        a.text = vocab_text(&t->vocab, a.id, &a.len);
-        a.markup = type != SPM_USER || added_is_tag(a.text, a.len);
-        if (type != SPM_USER) t->flag[i] |= TOKEN_CONTROL;
-        if (type == SPM_UNKNOWN) t->unk = a.id;
-        if (!added_push(&t->raw, a, e)) return false;
+    struct tokenizer *t = l->t;
+    const json_t *a;
+    size_t i;
+    json_array_foreach(l->added, i, a)
+    {
+        int32_t id = (int32_t)json_integer_value(json_object_get(a, "id"));
+        if (is_behind(l, a) && !add_one(t, id, a, tokenizer_added_is_control(a), e)) return false;
+    }
+    for (i = 0; i < l->m->n; i++) {
+        const struct spm_piece *p = &l->m->piece[i];
+        if (p->type == SPM_UNKNOWN) t->unk = (int32_t)i;
+        if (is_special(p) && !add_one(t, (int32_t)i, NULL, p->type != SPM_USER, e)) return false;
     }
     added_sort(&t->raw);
     t->bos = tokenizer_find(t, "<s>");
     t->eos = tokenizer_find(t, "</s>");
+    tokenizer_set_affixes(t, true, false);
     return true;
 }
 
-bool tokenizer_from_spm(struct tokenizer **out, const uint8_t *data, size_t len, struct err *e)
+bool tokenizer_from_spm(struct tokenizer **out, const uint8_t *data, size_t len,
+                        const struct special_tokens *beside, struct err *e)
 {
     struct spm_model m = { 0 };
-    struct tokenizer *t = NULL;
-    float *score = NULL;
-    bool ok = tokenizer_alloc(&t, e) && spm_model_parse(&m, data, len, e);
+    struct loading l = { .m = &m, .added = beside ? beside->added : NULL };
+    bool ok = tokenizer_alloc(&l.t, e) && spm_model_parse(&m, data, len, e);
     if (ok && m.n == 0) ok = err_set(e, ERR_FORMAT, "the model has no pieces");
-    if (ok && !(score = malloc(m.n * sizeof *score)))
-        ok = err_set(e, ERR_NOMEM, "no memory for %zu scores", m.n);
     if (ok) {
-        t->spm = t->strip_first = t->add_bos = t->fuse_unk = true;
-        t->prefix = PREFIX_SEGMENT;
-        ok =
-            add_pieces(t, &m, score, e) && add_special(t, &m, e) && tokenizer_merges_from_scores(t, score, e);
+        l.t->spm = l.t->strip_first = l.t->fuse_unk = true;
+        l.t->prefix = PREFIX_SEGMENT;
+        ok = add_pieces(&l, e) && add_special(&l, e) && tokenizer_merges_from_scores(l.t, l.score, e);
     }
-    free(score);
+    free(l.score);
     spm_model_free(&m);
     if (!ok) {
-        tokenizer_free(t);
+        tokenizer_free(l.t);
         return err_wrap(e, "tokenizer.model");
     }
-    *out = t;
+    *out = l.t;
     return true;
 }

@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     };
     struct tokenizer *t = NULL;
     struct err e = { 0 };
-    if (!tokenizer_from_json(&t, (const char *)data, size, &e)) {
+    if (!tokenizer_from_json(&t, (const char *)data, size, NULL, &e)) {
         if (e.code == ERR_NONE || !e.msg[0] || t) abort(); /* a refusal says why */
         return 0;
     }

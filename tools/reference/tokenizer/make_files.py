@@ -1,0 +1,261 @@
+"""Makes tests/golden/tokenizer/files: small tokenizer folders, each with one thing that is easy to read wrongly, and what the
+reference makes of texts (expect.json).
+
+    python tools/reference/tokenizer/make_files.py [NAME...]
+
+The reference of a tokenizer.json is the `tokenizers` library, of a folder with files beside it `transformers`, of a tokenizer.model
+`sentencepiece`. Needs all three. Without names all folders are made again.
+"""
+import copy
+import io
+import json
+import pathlib
+import shutil
+import sys
+
+import sentencepiece as spm
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+ROOT = pathlib.Path(__file__).parents[3]
+OUT = ROOT / "tests/golden/tokenizer/files"
+
+LINES = ["hello world", "hello  world", "a  b    c", "The year is 2024, not 12345.", "don't DON'T I'll we've", "it's 12345678 a",
+         "नमस्ते hello नमस्ते", "hello\n\nworld\n", " hello", "hello ", "  x\n y", "a ½ b ²", "日本語 テキスト 한국어", "Привет, мир!",
+         "x = foo(bar[1]);\n\treturn", "CamelCaseHTTPServer", "e\u0301 café", "…!?", "<s>hello</s>", "▁hello▁world"]
+CORPUS = LINES * 3 + ["hello world hello", "नमस्ते नमस्ते", "world world 2024 12 34 345 123", " world the year"] * 4
+
+
+def token(id, content, **settings):
+    return {"id": id, "content": content, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+            "special": True, **settings}
+
+
+def byte_level(pre, vocab=330, **more):
+    """A byte-level tokenizer.json trained with these pre-tokenizers (JSON)."""
+    t = Tokenizer(models.BPE())
+    t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    t.train_from_iterator(CORPUS, trainers.BpeTrainer(
+        vocab_size=vocab, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False, special_tokens=["<s>", "</s>"]))
+    doc = json.loads(t.to_str())
+    doc["pre_tokenizer"] = pre
+    doc["decoder"] = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+    doc.update(more)
+    return doc
+
+
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+BYTES_ONLY = {**BYTES, "use_regex": False}
+
+
+def sequence(*pre):
+    return {"type": "Sequence", "pretokenizers": list(pre)}
+
+
+def split(regex, behavior="Isolated", invert=False):
+    return {"type": "Split", "pattern": {"Regex": regex}, "behavior": behavior, "invert": invert}
+
+
+def write(name, files, texts, reference, **expect):
+    """`reference(text, around)` gives ids."""
+    folder = OUT / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for file, content in files.items():
+        if isinstance(content, bytes):
+            (folder / file).write_bytes(content)
+        else:
+            (folder / file).write_text(content if isinstance(content, str) else
+                                       json.dumps(content, ensure_ascii=False, separators=(",", ":")))
+    rows = []
+    ref = reference(folder) if texts else None
+    for text in texts:
+        row = {"text": text, "ids": ref(text, False)}
+        # a text that begins with the beginning token gets no second one here, unlike the reference: none of those
+        if ref(text, True) != row["ids"] and not text.startswith("<s>"):
+            row["around"] = ref(text, True)
+        rows.append(row)
+    body = ",\n".join(json.dumps(r, ensure_ascii=False) for r in rows)
+    rest = "".join(",\n%s: %s" % (json.dumps(k), json.dumps(v, ensure_ascii=False)) for k, v in expect.items())
+    (folder / "expect.json").write_text('{"texts": [\n%s\n]%s}\n' % (body, rest))
+
+
+def by_tokenizers(folder):
+    t = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return lambda s, around: t.encode(s, add_special_tokens=around).ids
+
+
+def by_transformers(folder):
+    from transformers import PreTrainedTokenizerFast
+
+    t = PreTrainedTokenizerFast.from_pretrained(folder)
+    return lambda s, around: t(s, add_special_tokens=around).input_ids
+
+
+def by_sentencepiece(added=(), bos=1):
+    """Added tokens are cut out first, and every stretch between them is a text of its own."""
+    def open_(folder):
+        p = spm.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+        control = {p.id_to_piece(i): i for i in range(p.get_piece_size()) if p.is_control(i) or p.is_unknown(i)}
+        known = {**control, **dict(added)}
+
+        def encode(s, around):
+            out, i, start = [bos] if around else [], 0, 0
+            while i < len(s):
+                hit = max((k for k in known if s.startswith(k, i)), key=len, default=None)
+                if hit is None:
+                    i += 1
+                    continue
+                out += p.encode(s[start:i]) + [known[hit]]
+                i += len(hit)
+                start = i
+            return out + p.encode(s[start:])
+        return encode
+    return open_
+
+
+def sentencepiece(**how):
+    model = io.BytesIO()
+    defaults = dict(model_type="bpe", vocab_size=340, byte_fallback=True, character_coverage=0.98, hard_vocab_limit=False,
+                    normalization_rule_name="identity", minloglevel=2)
+    spm.SentencePieceTrainer.train(sentence_iterator=iter(CORPUS), model_writer=model, **{**defaults, **how})
+    return model.getvalue()
+
+
+FOLDERS = {}
+
+
+def folder(f):
+    FOLDERS[f.__name__] = f
+    return f
+
+
+# -- what stands beside the vocabulary
+
+CHAT = ["<|im_start|>hello<|im_end|>", "hello <|im_end|> world", "a <pad>b", "hello</s>", "x <think> y", "x<think>"]
+
+
+@folder
+def added_in_config():
+    """Tokens that only added_tokens_decoder names, one of which is a piece already, and one that the file has otherwise."""
+    doc = byte_level(BYTES)
+    n = len(doc["model"]["vocab"])
+    doc["added_tokens"] = [token(0, "<s>"), token(1, "</s>", lstrip=True), token(n, "<think>", special=False)]
+    decoder = {str(t.pop("id")): t for t in copy.deepcopy(
+        [token(0, "<s>"), token(1, "</s>"), token(n, "<think>", special=False, lstrip=True, rstrip=True), token(n + 1, "<|im_start|>"),
+         token(n + 2, "<|im_end|>"), token(doc["model"]["vocab"]["world"], "world", special=False, single_word=True)])}
+    config = {"added_tokens_decoder": decoder, "bos_token": "<s>", "eos_token": "<|im_end|>", "pad_token": "</s>"}
+    write("added_in_config", {"tokenizer.json": doc, "tokenizer_config.json": config}, CHAT + LINES, by_transformers, eos=n + 2,
+          names={"bos_token": "<s>", "eos_token": "<|im_end|>", "pad_token": "</s>"})
+
+
+@folder
+def added_in_file():
+    """added_tokens.json, and names in special_tokens_map.json, which win over those of tokenizer_config.json."""
+    doc = byte_level(BYTES)
+    n = len(doc["model"]["vocab"])
+    write("added_in_file", {
+        "tokenizer.json": doc, "added_tokens.json": {"<|im_end|>": n + 1, "<|im_start|>": n, "<think>": n + 2},
+        "special_tokens_map.json": {"bos_token": {"content": "<|im_start|>", "lstrip": False, "normalized": False, "rstrip": False,
+                                                  "single_word": False}, "eos_token": "<|im_end|>"},
+        "tokenizer_config.json": {"eos_token": "</s>", "unk_token": "<s>", "chat_template": "of the config"},
+    }, CHAT + LINES, by_transformers, eos=n + 1, template="of the config", **{"from": "tokenizer_config.json"},
+        names={"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "unk_token": "<s>"})
+
+
+@folder
+def named_pieces():
+    """Names of tokens that are pieces of the vocabulary and no added tokens: they are cut out of the text all the same."""
+    doc = byte_level(BYTES)
+    doc["added_tokens"] = []
+    write("named_pieces", {"tokenizer.json": doc, "tokenizer_config.json": {
+        "bos_token": "<s>", "eos_token": "</s>", "additional_special_tokens": ["hello"], "add_bos_token": True, "add_eos_token": True}},
+        CHAT + LINES, by_transformers, eos=1)
+
+
+@folder
+def added_beside_model():
+    model = sentencepiece(remove_extra_whitespaces=False)
+    n = spm.SentencePieceProcessor(model_proto=model).get_piece_size()
+    decoder = {str(t.pop("id")): t for t in [token(n, "<|im_end|>"), token(n + 1, "<|im_start|>")]}
+    write("added_beside_model", {"tokenizer.model": model, "tokenizer_config.json": {
+        "added_tokens_decoder": decoder, "bos_token": "<s>", "eos_token": "<|im_end|>", "tokenizer_class": "LlamaTokenizer"}},
+        CHAT + LINES, by_sentencepiece({"<|im_end|>": n, "<|im_start|>": n + 1}), eos=n)
+    write("added_beside_model_2", {"tokenizer.model": model, "added_tokens.json": {"<|im_start|>": n, "<|im_end|>": n + 1},
+                                   "special_tokens_map.json": {"bos_token": "<s>", "eos_token": "<|im_end|>"}},
+          CHAT + LINES, by_sentencepiece({"<|im_end|>": n + 1, "<|im_start|>": n}), eos=n + 1)
+
+
+@folder
+def template_json():
+    """chat_template.json of a processor; chat_template.jinja wins over it, and it over tokenizer_config.json."""
+    doc = byte_level(BYTES, vocab=260)
+    config = {"chat_template": "of the config", "eos_token": "</s>"}
+    write("template_json", {"tokenizer.json": doc, "tokenizer_config.json": config, "chat_template.json": {"chat_template": "[{{ x }}]"}},
+          [], None, template="[{{ x }}]", **{"from": "chat_template.json"})
+    write("template_jinja", {"tokenizer.json": doc, "tokenizer_config.json": config, "chat_template.json": {"chat_template": "no"},
+                             "chat_template.jinja": "({{ x }})"},
+          [], None, template="({{ x }})", **{"from": "chat_template.jinja"})
+
+
+@folder
+def added_results_of_merges():
+    """Runs of U+2581 that are added tokens and pieces (Gemma), and a byte-level word that is both."""
+    t = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    trainer = trainers.BpeTrainer(vocab_size=340, show_progress=False,
+                                  special_tokens=["<unk>", "<s>", "</s>"] + ["<0x%02X>" % i for i in range(256)])
+    t.train_from_iterator([s.replace(" ", "▁") for s in CORPUS if "▁" not in s], trainer)
+    doc = json.loads(t.to_str())
+    vocab = doc["model"]["vocab"]
+    n = len(vocab)
+    for k, (a, b) in enumerate([("▁", "▁"), ("▁▁", "▁▁"), ("a", "▁▁"), ("b", "▁▁▁▁")]):
+        vocab[a + b] = n + k
+        doc["model"]["merges"].insert(k, [a, b])
+    doc["added_tokens"] = [token(0, "<unk>"), token(1, "<s>"), token(2, "</s>"), token(n, "▁▁", special=False),
+                           token(n + 1, "▁▁▁▁", special=False)]
+    doc["normalizer"] = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    doc["decoder"] = {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+                                                       {"type": "ByteFallback"}, {"type": "Fuse"}]}
+    write("added_results_of_merges", {"tokenizer.json": doc}, LINES + ["a  b    c", "x▁▁y", "a    ", "b    b"], by_tokenizers)
+    doc = byte_level(BYTES)
+    v = doc["model"]["vocab"]
+    doc["added_tokens"] += [token(v["Ġworld"], "Ġworld", special=False), token(v["hello"], "hello", special=False)]
+    write("added_byte_pieces", {"tokenizer.json": doc}, LINES + ["xĠworld", "hellohello world"], by_tokenizers)
+
+
+# -- the post-processor
+
+def template(single, *tokens):
+    return {"type": "TemplateProcessing", "single": [
+        {"Sequence": {"id": "A", "type_id": 0}} if s == "$A" else {"SpecialToken": {"id": s, "type_id": 0}} for s in single],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {t: {"id": t, "ids": ids, "tokens": [t] * len(ids)} for t, ids in tokens}}
+
+
+@folder
+def post_processors():
+    two = (("<s>", [0]), ("</s>", [1]))
+    texts = ["hello", "", "a b"]
+    cases = {
+        "post_two_first": template(["</s>", "<s>", "$A"], *two),
+        "post_around": template(["<s>", "$A", "</s>", "</s>"], *two),
+        "post_two_ids": template(["<s>", "$A"], ("<s>", [0, 1])),
+        "post_sequence": {"type": "Sequence", "processors": [{**BYTES, "trim_offsets": False}, template(["</s>", "$A", "<s>"], *two)]},
+        "post_roberta": {"type": "RobertaProcessing", "sep": ["</s>", 1], "cls": ["<s>", 0], "trim_offsets": True, "add_prefix_space": False},
+        "post_bert": {"type": "BertProcessing", "sep": ["</s>", 1], "cls": ["<s>", 0]},
+    }
+    for name, post in cases.items():
+        write(name, {"tokenizer.json": byte_level(BYTES, vocab=280, post_processor=post)}, texts, by_tokenizers)
+
+
+    nested = {"type": "Sequence", "processors": [template(["<s>", "$A"], *two), template(["$A", "</s>"], *two)]}
+    write("post_nested", {"tokenizer.json": byte_level(BYTES, vocab=260, post_processor=nested)}, [], None,
+          error="two post-processors")  # the reference takes the first one's result for a pair of texts
+
+
+def main():
+    for name, make in FOLDERS.items():
+        if len(sys.argv) == 1 or name in sys.argv[1:]:
+            make()
+
+
+main()
