@@ -58,7 +58,8 @@ bool bind_close(struct binding *t, struct err *e)
             if (used + strlen(line) + 3 > sizeof first) continue;
             snprintf(first + used, sizeof first - used, "%s%s", shown++ ? "; " : "", line);
         }
-        err_set(e, ERR_FORMAT, "%d tensor%s do%s not fit the model's configuration: %s%s", t->n_bad,
+        err_set(e, strstr(first, "not supported") ? ERR_UNSUPPORTED : ERR_FORMAT,
+                "%d tensor%s do%s not fit the model's configuration: %s%s", t->n_bad,
                 t->n_bad == 1 ? "" : "s", t->n_bad == 1 ? "es" : "", first, shown < t->n_bad ? "; ..." : "");
     }
     buf_free(&t->bad);

@@ -103,7 +103,7 @@ static void test_numbers(void **state)
 static void test_rope(void **state)
 {
     (void)state;
-    refused("rope_parameters", json_pack("{s:s,s:f}", "rope_type", "dynamic", "factor", 2.0), ERR_FORMAT,
+    refused("rope_parameters", json_pack("{s:s,s:f}", "rope_type", "dynamic", "factor", 2.0), ERR_UNSUPPORTED,
             "'dynamic' is not supported");
     refused("rope_parameters", json_pack("{s:s}", "type", "linear"), ERR_FORMAT, "rope scaling factor");
     refused("rope_parameters",
@@ -115,8 +115,8 @@ static void test_rope(void **state)
 static void test_activation(void **state)
 {
     (void)state;
-    refused("hidden_act", json_string("gelu"), ERR_FORMAT, "hidden_act 'gelu' is not supported");
-    refused("hidden_act", json_integer(3), ERR_FORMAT, "hidden_act");
+    refused("hidden_act", json_string("gelu"), ERR_UNSUPPORTED, "hidden_act 'gelu' is not supported");
+    refused("hidden_act", json_integer(3), ERR_UNSUPPORTED, "hidden_act");
     struct err e;
     assert_true(load_with("hidden_act", json_string("swish"), &e));
     assert_true(load_with("hidden_act", json_null(), &e));

@@ -334,7 +334,10 @@ bool hparams_read(struct lm_shape *s, const struct hparam_family *f, const struc
     bool ok = bad.len == 0 && !bad.failed;
     if (!ok) {
         if (bad.len >= 2) bad.data[bad.len - 2] = 0; /* the last separator */
-        err_set(e, ERR_FORMAT, "model configuration: %s", bad.len ? bad.data : "too many faults to list");
+        /* what is valid elsewhere but not offered here says so */
+        const bool unsupported = bad.data && strstr(bad.data, "not supported");
+        err_set(e, unsupported ? ERR_UNSUPPORTED : ERR_FORMAT, "model configuration: %s",
+                bad.len ? bad.data : "too many faults to list");
     } else {
         *s = t;
     }

@@ -61,6 +61,7 @@ struct lm_job {
 
     struct seq *seq;   /* [n_choices] */
     bool prompt_ready; /* the first choice has processed the prompt: the others may share it */
+    bool broken;       /* the prompt's logits were no numbers */
     bool queued;       /* counts in the queue's length */
     int n_left;        /* choices not finished */
     bool ended;        /* the final event has been put in the queue */

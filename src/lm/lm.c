@@ -175,7 +175,8 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
     const struct lm_shape *s = &m->shape;
     if (!kvcache_new(&m->cache, o.kv_type, s->n_layer, s->n_kv_head, s->head_dim, s->head_dim, n_pages, e))
         goto fail;
-    struct scheduler_config c = { .arch = m->arch,
+    struct scheduler_config c = { .name = m->name,
+                                  .arch = m->arch,
                                   .net = m->net,
                                   .shape = &m->shape,
                                   .dev = dev,

@@ -343,9 +343,11 @@ static void score_prompt(struct scheduler *s, const struct piece *p)
             s->c.arch->head(s->c.net, s->out_row, n, s->logits);
             for (int r = 0; r < n; r++) {
                 const int i = pos + r + 1;
-                if (i >= j->score_from && i < j->n_prompt)
-                    sampler_score(device_isa(s->c.dev), s->logits + (size_t)r * n_vocab, n_valid, q->token[i],
-                                  j->sampling.n_top_logprobs, &j->echo_token[i - j->echo_from].pick);
+                if (i < j->score_from || i >= j->n_prompt) continue;
+                struct pick *pick = &j->echo_token[i - j->echo_from].pick;
+                sampler_score(device_isa(s->c.dev), s->logits + (size_t)r * n_vocab, n_valid, q->token[i],
+                              j->sampling.n_top_logprobs, pick);
+                j->broken |= pick->broken;
             }
         }
         k += n;
@@ -384,9 +386,25 @@ static int draw_tokens(struct scheduler *s)
     return n;
 }
 
+/* A request whose logits are no numbers ends with an error: no token means anything then. */
+static void end_broken(struct scheduler *s, struct lm_job *j)
+{
+    struct err e;
+    err_set(
+        &e, ERR_FORMAT,
+        "%.100s computes numbers that are infinite or NaN: its weights are damaged, or need more range than "
+        "this build computes with; fetch them again",
+        s->c.name);
+    job_end(j, &e);
+}
+
 static void prompt_complete(struct scheduler *s, struct seq *q)
 {
     struct lm_job *j = q->job;
+    if (j->broken) {
+        end_broken(s, j);
+        return;
+    }
     if (q->choice == 0) {
         j->prompt_ready = true;
         j->t_first = clock_seconds();
@@ -401,6 +419,10 @@ static void take_token(struct scheduler *s, struct seq *q)
 {
     struct lm_job *j = q->job;
     if (q->finished) return;
+    if (q->pick.broken) {
+        end_broken(s, j);
+        return;
+    }
     if (tokenizer_is_end(s->c.tok, q->pick.id) && !j->ignore_end) {
         job_end_choice(q, LM_FINISH_STOP, NULL);
         return;

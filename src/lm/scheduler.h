@@ -20,6 +20,7 @@
 struct scheduler;
 
 struct scheduler_config {
+    const char *name; /* of the model, for messages; borrowed */
     const struct lm_arch *arch;
     struct lm_net *net; /* borrowed; used by the scheduler's thread alone from now on */
     const struct lm_shape *shape;

@@ -366,6 +366,7 @@ void sampler_pick(struct sampler *s, float *logits, int32_t n_valid, const uint3
     /* Infinite maximum: no distribution to speak of. +inf wins outright; -inf means nothing is allowed at all, and the
      * lowest id that the mask names is as good as any. */
     const bool plain = isfinite(max);
+    out->broken = !plain && !(allowed && max < 0);
     if (!plain) {
         if (best >= n) id = 0; /* nothing but NaN */
         if (allowed && !(max > 0))
@@ -407,7 +408,8 @@ void sampler_score(unsigned isa, const float *logits, int32_t n_valid, int32_t i
     if (n_valid < 1) return;
     const size_t n = (size_t)n_valid;
     const float max = k->max(logits, n);
-    if (!isfinite(max)) return;
+    out->broken = !isfinite(max);
+    if (out->broken) return;
     const double log_z = log(k->exp_sum(logits, n, max, 1.0f, NULL));
     if (id >= 0 && id < n_valid) out->logprob = log_prob(logits[id], max, log_z);
     top_logits(k, logits, n, n_top < SAMPLER_MAX_TOP ? n_top : SAMPLER_MAX_TOP, out);

@@ -43,6 +43,8 @@ struct pick {
     float logprob; /* when n_top_logprobs >= 0 */
     struct token_prob top[SAMPLER_MAX_TOP];
     int n_top;
+    bool
+        broken; /* the logits held no largest number (all NaN, or an infinity): the model's weights are damaged */
 };
 
 struct sampler;
