@@ -1,5 +1,6 @@
 #include "format/gguf.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -234,6 +235,34 @@ static bool place(struct gguf *g, const struct reader *r, const uint64_t *offset
     return true;
 }
 
+/* Image networks' weights whose rows are no whole number of blocks are stored as rows of 256 elements, with a key that holds the
+ * shape they came in. With that shape back, a row may begin inside a block. */
+static bool restore_shapes(struct gguf *g, struct err *e)
+{
+    static const char prefix[] = "comfy.gguf.orig_shape.";
+    for (size_t i = 0; i < g->tensors.n; i++) {
+        struct tensor *t = &g->tensors.t[i];
+        char key[sizeof prefix + 256];
+        int len = snprintf(key, sizeof key, "%s%s", prefix, t->name);
+        const struct gguf_value *v = len < (int)sizeof key ? gguf_find(g, key) : NULL;
+        if (!v) continue;
+        int64_t left = tensor_elems(t);
+        bool ok = v->is_array && v->n >= 1 && v->n <= TENSOR_MAX_DIMS;
+        for (uint64_t k = 0; ok && k < v->n; k++) {
+            int64_t d = gguf_value_int(v, k, 0);
+            ok = d >= 1 && left % d == 0;
+            if (ok) left /= d;
+        }
+        if (!ok || left != 1)
+            return err_set(e, ERR_FORMAT, "%s does not fit the tensor's %lld elements", key,
+                           (long long)tensor_elems(t));
+        t->n_dims = (int)v->n;
+        for (int k = 0; k < TENSOR_MAX_DIMS; k++)
+            t->dim[k] = k < t->n_dims ? gguf_value_int(v, (uint64_t)k, 1) : 1;
+    }
+    return true;
+}
+
 static bool parse_tensors(struct gguf *g, struct reader *r, size_t n, struct err *e)
 {
     size_t room =
@@ -241,7 +270,7 @@ static bool parse_tensors(struct gguf *g, struct reader *r, size_t n, struct err
     g->names = malloc(room + 1);
     uint64_t *offsets = calloc(n ? n : 1, sizeof *offsets);
     bool ok = (g->names && offsets) || err_set(e, ERR_NOMEM, "no memory for a table of %zu tensors", n);
-    ok = ok && parse_descriptions(g, r, n, offsets, e) && place(g, r, offsets, e);
+    ok = ok && parse_descriptions(g, r, n, offsets, e) && place(g, r, offsets, e) && restore_shapes(g, e);
     free(offsets);
     return ok && tensor_table_seal(&g->tensors, e);
 }

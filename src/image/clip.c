@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "image/config_keys.h"
+
 struct clip_layer {
     float *norm1_w, *norm1_b, *norm2_w, *norm2_b;
     struct nn_linear *qkv, *out, *fc1, *fc2;
@@ -13,7 +15,7 @@ struct clip_layer {
 struct clip {
     struct clip_config c;
     struct nn_owner own;
-    float *token, *position; /* [n_vocab, n_embd] as matrix below; [n_pos, n_embd] */
+    float *position; /* [n_pos, n_embd] */
     struct matrix token_matrix;
     float *final_w, *final_b;
     struct nn_linear *projection;
@@ -21,16 +23,45 @@ struct clip {
     bool precise;
 };
 
-bool clip_config_from_json(struct clip_config *c, const json_t *config, struct err *e)
+static const struct config_key known[] = {
+    { "vocab_size", NULL },
+    { "max_position_embeddings", NULL },
+    { "num_hidden_layers", NULL },
+    { "hidden_size", NULL },
+    { "num_attention_heads", NULL },
+    { "intermediate_size", NULL },
+    { "projection_dim", NULL },
+    { "hidden_act", NULL },
+    { "layer_norm_eps", NULL },
+    { "eos_token_id", NULL },
+}, of_both_towers[] = { /* around a text tower that is nested */
+    { "text_config", NULL },
+    { "text_config_dict", NULL },
+    { "vision_config", NULL },
+    { "vision_config_dict", NULL },
+    { "projection_dim", NULL },
+    { "logit_scale_init_value", NULL },
+};
+
+bool clip_config_from_json(struct clip_config *c, const json_t *config, const char *class, struct err *e)
 {
     /* A full CLIPModel's config nests the text tower. */
     const json_t *text = json_object_get(config, "text_config");
     const json_t *o = json_is_object(text) && !json_object_get(config, "hidden_size") ? text : config;
     const char *act = json_string_value(json_object_get(o, "hidden_act"));
     const json_t *eps = json_object_get(o, "layer_norm_eps");
-    const json_t *arch = json_array_get(json_object_get(config, "architectures"), 0);
-    bool projects =
-        json_is_string(arch) && strcmp(json_string_value(arch), "CLIPTextModelWithProjection") == 0;
+    if (!class) class = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
+    bool projects = class && strcmp(class, "CLIPTextModelWithProjection") == 0;
+    if (class && !projects && strcmp(class, "CLIPTextModel") != 0 && strcmp(class, "CLIPModel") != 0)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "CLIP text encoder: class \"%.60s\" is not supported (CLIPTextModel and "
+                       "CLIPTextModelWithProjection are)",
+                       class);
+    if (!config_keys_check_text(o, known, sizeof known / sizeof *known, "CLIP text encoder", e) ||
+        (o != config &&
+         !config_keys_check_text(config, of_both_towers, sizeof of_both_towers / sizeof *of_both_towers,
+                                 "CLIP text encoder", e)))
+        return false;
     *c = (struct clip_config){
         .n_vocab = nn_config_int(o, "vocab_size", 49408),
         .n_pos = nn_config_int(o, "max_position_embeddings", 77),
@@ -56,18 +87,25 @@ bool clip_config_from_json(struct clip_config *c, const json_t *config, struct e
     return true;
 }
 
+/* Newer transformers save the text tower without its "text_model." level. */
+static const char *base_of(struct nn_source *s)
+{
+    return nn_has(s, "text_model.final_layer_norm.weight") ? "text_model." : "";
+}
+
 bool clip_config_from_shapes(struct clip_config *c, struct nn_source *s, struct err *e)
 {
+    const char *base = base_of(s);
     *c = (struct clip_config){
-        .n_vocab = (int)nn_dim(s, "text_model.embeddings.token_embedding.weight", 0),
-        .n_embd = (int)nn_dim(s, "text_model.embeddings.token_embedding.weight", 1),
-        .n_pos = (int)nn_dim(s, "text_model.embeddings.position_embedding.weight", 0),
-        .n_ff = (int)nn_dim(s, "text_model.encoder.layers.0.mlp.fc1.weight", 0),
+        .n_vocab = (int)nn_dim(s, NN("%sembeddings.token_embedding.weight", base), 0),
+        .n_embd = (int)nn_dim(s, NN("%sembeddings.token_embedding.weight", base), 1),
+        .n_pos = (int)nn_dim(s, NN("%sembeddings.position_embedding.weight", base), 0),
+        .n_ff = (int)nn_dim(s, NN("%sencoder.layers.0.mlp.fc1.weight", base), 0),
         .n_proj = (int)nn_dim(s, "text_projection.weight", 0),
         .eps = 1e-5f,
         .eos_id = 49407,
     };
-    while (nn_has(s, NN("text_model.encoder.layers.%d.mlp.fc1.weight", c->n_layer))) c->n_layer++;
+    while (nn_has(s, NN("%sencoder.layers.%d.mlp.fc1.weight", base, c->n_layer))) c->n_layer++;
     c->n_head = c->n_embd / 64;
     c->quick_gelu = c->n_embd == 768; /* CLIP-L; the OpenCLIP towers use the exact GELU */
     if (c->n_layer == 0 || c->n_head == 0 || c->n_embd % 64 != 0) {
@@ -136,17 +174,9 @@ bool clip_load(struct clip **out, const struct clip_config *c, struct nn_source 
     m->c = *c;
     struct nn_owner *o = &m->own;
     int d = c->n_embd;
-    /* Newer transformers save the text tower without its "text_model." level. */
-    const char *base = nn_has(s, "text_model.final_layer_norm.weight") ? "text_model." : "";
+    const char *base = base_of(s);
 
-    const struct tensor *t;
-    struct nn_place p;
-    struct nn_name token = nn_name("%sembeddings.token_embedding.weight", base);
-    if (nn_find(s, token.s, &t, &p) && t->n_dims == 2 && t->dim[0] == c->n_vocab && t->dim[1] == d) {
-        m->token_matrix = (struct matrix){ .type = t->type, .n_out = c->n_vocab, .n_in = d, .data = t->data };
-    } else {
-        (void)nn_vector(o, s, token.s, (int64_t)c->n_vocab * d); /* notes what is wrong with it */
-    }
+    nn_embedding(o, s, NN("%sembeddings.token_embedding.weight", base), c->n_vocab, d, &m->token_matrix);
     m->position = nn_table(o, s, NN("%sembeddings.position_embedding.weight", base), c->n_pos, d);
     for (int i = 0; i < c->n_layer; i++) {
         struct clip_layer *l = &m->layer[i];

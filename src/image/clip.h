@@ -15,8 +15,8 @@ struct clip_config {
     int eos_id; /* the pooled row is that of the first eos_id; 2 (old configurations): of the highest id */
 };
 
-/* From a transformers config.json. */
-bool clip_config_from_json(struct clip_config *c, const json_t *config, struct err *e);
+/* From a transformers config.json. class: what model_index.json names, which decides on the projection; NULL: what the file says. */
+bool clip_config_from_json(struct clip_config *c, const json_t *config, const char *class, struct err *e);
 /* From the tensors of a file without a config: widths are read off the shapes, heads are 64 wide. */
 bool clip_config_from_shapes(struct clip_config *c, struct nn_source *s, struct err *e);
 /* Canonical names to OpenCLIP's (conditioner.embedders.1.model.*); arg: the struct clip_config. */

@@ -24,5 +24,8 @@ bool config_key_known(const struct config_key *keys, size_t n, const char *name)
 /* what: "UNet", for messages. */
 bool config_keys_check(const json_t *config, const struct config_key *keys, size_t n, const char *what,
                        struct err *e);
+/* The same for a text encoder's: what transformers writes into every model's configuration is without effect. */
+bool config_keys_check_text(const json_t *config, const struct config_key *keys, size_t n, const char *what,
+                            struct err *e);
 
 #endif

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "image/config_keys.h"
+
 enum { N_FREQ = 256 }; /* width of the sinusoidal embeddings of time and guidance */
 
 struct flux_stream { /* one of the two streams of a double block */
@@ -54,8 +56,18 @@ static bool plausible(const struct flux_config *c, struct err *e)
     return true;
 }
 
+static const struct config_key known[] = {
+    { "in_channels", NULL },         { "out_channels", NULL },          { "num_layers", NULL },
+    { "num_single_layers", NULL },   { "attention_head_dim", NULL },    { "num_attention_heads", NULL },
+    { "joint_attention_dim", NULL }, { "pooled_projection_dim", NULL }, { "guidance_embeds", NULL },
+    { "axes_dims_rope", NULL },      { "patch_size", "[1]" },
+};
+
+bool flux_config_knows(const char *key) { return config_key_known(known, sizeof known / sizeof *known, key); }
+
 bool flux_config_from_json(struct flux_config *c, const json_t *config, struct err *e)
 {
+    if (!config_keys_check(config, known, sizeof known / sizeof *known, "FLUX transformer", e)) return false;
     int in = nn_config_int(config, "in_channels", 64);
     int heads = nn_config_int(config, "num_attention_heads", 24);
     int head_dim = nn_config_int(config, "attention_head_dim", 128);
@@ -72,13 +84,12 @@ bool flux_config_from_json(struct flux_config *c, const json_t *config, struct e
         .guidance = json_is_true(json_object_get(config, "guidance_embeds")),
     };
     const json_t *axes = json_object_get(config, "axes_dims_rope");
+    if (axes && json_array_size(axes) != 3)
+        return err_set(e, ERR_FORMAT, "FLUX transformer: axes_dims_rope is not a list of three");
     for (size_t i = 0; i < 3 && json_array_size(axes) == 3; i++) {
         c->axes[i] = (int)json_integer_value(json_array_get(axes, i));
     }
     if (heads > 0 && heads < 65536 && head_dim > 0 && head_dim < 65536) c->n_ff = 4 * heads * head_dim;
-    if (nn_config_int(config, "patch_size", 1) != 1) {
-        return err_set(e, ERR_UNSUPPORTED, "FLUX transformer: patch_size other than 1 is not supported");
-    }
     return plausible(c, e);
 }
 

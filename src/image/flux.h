@@ -17,6 +17,8 @@ struct flux_config {
 };
 
 bool flux_config_from_json(struct flux_config *c, const json_t *config, struct err *e);
+/* Whether the reference's class has this key, as far as is known here. */
+bool flux_config_knows(const char *key);
 /* From a BFL-layout file: found by its tensor names. s->locate must be flux_locate_bfl or NULL as for loading. */
 bool flux_config_from_shapes(struct flux_config *c, struct nn_source *s, bool bfl, struct err *e);
 /* Canonical (diffusers) names to BFL's; arg: the struct flux_config. */

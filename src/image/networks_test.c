@@ -28,7 +28,7 @@ static void clip_case(const char *dir, const char *file, bool openclip)
     struct clip_config k;
     snprintf(path, sizeof path, "%s/config.json", dir);
     json_t *config = golden_json(path);
-    check(clip_config_from_json(&k, config, &e), &e);
+    check(clip_config_from_json(&k, config, NULL, &e), &e);
     json_decref(config);
     snprintf(path, sizeof path, "%s/%s", dir, file);
     struct weights *w = golden_weights(path);

@@ -74,9 +74,9 @@ bool nn_check(struct nn_source *s, struct err *e)
 int nn_config_int(const json_t *config, const char *key, int fallback)
 {
     const json_t *v = json_object_get(config, key);
-    if (!json_is_integer(v)) return fallback;
-    json_int_t i = json_integer_value(v);
-    return i >= INT32_MIN && i <= INT32_MAX ? (int)i : fallback;
+    if (!v || json_is_null(v)) return fallback;
+    double i = json_is_number(v) ? json_number_value(v) : -1;
+    return i >= INT32_MIN && i <= INT32_MAX && i == floor(i) ? (int)i : -1;
 }
 
 /* ---- ownership --------------------------------------------------------------------------------------------- */
@@ -145,6 +145,75 @@ static bool is_float(enum dtype t)
     return t == DT_F32 || t == DT_F16 || t == DT_BF16 || t == DT_F8_E4M3 || t == DT_F8_E5M2;
 }
 
+/* Elements [first, first + n) of a tensor as f32. A row need not begin with a block (GGUF with its original shape restored). */
+static void read_elements(const struct tensor *t, int64_t first, int64_t n, float *out)
+{
+    const struct dtype_info *info = dtype_info(t->type);
+    int64_t block = info->block_elems;
+    const unsigned char *at = (const unsigned char *)t->data + first / block * info->block_bytes;
+    int64_t skip = first % block;
+    if (skip == 0 && n % block == 0) {
+        dequant_row(t->type, at, out, n);
+        return;
+    }
+    float whole[256];
+    for (; n > 0; at += info->block_bytes, skip = 0) {
+        int64_t take = block - skip < n ? block - skip : n;
+        dequant_row(t->type, at, whole, block);
+        memcpy(out, whole + skip, (size_t)take * sizeof *out);
+        out += take;
+        n -= take;
+    }
+}
+
+static bool readable(const struct tensor *t)
+{
+    return is_float(t->type) || (t->type >= DT_Q4_0 && t->type <= DT_IQ4_XS &&
+                                 tensor_elems(t) % dtype_info(t->type)->block_elems == 0);
+}
+
+/* The F8 scale beside a weight, in any of its spellings, as f32: one value, or n_out of them, one a row. *scale is NULL where
+ * there is none, or where the weights are not F8. */
+static bool find_scale(struct nn_owner *o, struct nn_source *s, const struct tensor *weights,
+                       const struct nn_place *place, int64_t n_out, const float **scale, bool *per_row)
+{
+    static const char *const suffix[] = { "scale_weight", "weight_scale" };
+    static const char *const strange[] = { "weight_scale_inv", "weight_scale_2", "weight.scale", "scale",
+                                           "scale_inv" };
+    char file[sizeof place->name];
+    *scale = NULL;
+    *per_row = false;
+    if (weights->type != DT_F8_E4M3 && weights->type != DT_F8_E5M2) return true;
+    snprintf(file, sizeof file, "%s", place->name);
+    size_t len = strlen(file);
+    if (len < 7 || strcmp(file + len - 7, ".weight") != 0) return true;
+    file[len - 7] = '\0';
+    const char *prefix = s->prefix ? s->prefix : "";
+    for (size_t i = 0; i < sizeof strange / sizeof *strange; i++) {
+        if (!weights_find(s->w, NN("%s%s.%s", prefix, file, strange[i]))) continue;
+        problem(s, "%s.%s: scales of this kind are not supported (scale_weight and weight_scale are)", file,
+                strange[i]);
+        return false;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        const struct tensor *t = weights_find(s->w, NN("%s%s.%s", prefix, file, suffix[i]));
+        if (!t) continue;
+        int64_t n = tensor_elems(t);
+        *per_row = n > 1;
+        if (!is_float(t->type) || (*per_row && n != weights->dim[0])) {
+            problem(s, "%s.%s: expected one scale or one a row, the file has %lld", file, suffix[i],
+                    (long long)n);
+            return false;
+        }
+        float *v = own_memory(o, s, (size_t)(*per_row ? n_out : 1), sizeof *v);
+        if (!v) return false;
+        read_elements(t, *per_row ? place->row0 : 0, *per_row ? n_out : 1, v);
+        *scale = v;
+        return true;
+    }
+    return true;
+}
+
 float *nn_table(struct nn_owner *o, struct nn_source *s, const char *name, int64_t rows, int64_t cols)
 {
     const struct tensor *t;
@@ -159,18 +228,19 @@ float *nn_table(struct nn_owner *o, struct nn_source *s, const char *name, int64
                 (long long)cols, (long long)(p.n_rows * per_row));
         return NULL;
     }
-    size_t row_bytes = dtype_row_bytes(t->type, per_row);
-    if (!row_bytes) {
+    if (!readable(t)) {
         problem(s, "%s: type %s is not read here", name, dtype_info(t->type)->name);
         return NULL;
     }
+    const float *scale;
+    bool scaled_rows;
     float *v = own_memory(o, s, (size_t)(rows * cols), sizeof *v);
-    if (!v) return NULL;
-    const unsigned char *base = t->data;
+    if (!v || !find_scale(o, s, t, &p, p.n_rows, &scale, &scaled_rows)) return NULL;
     for (int64_t r = 0; r < p.n_rows; r++) {
-        int64_t from = p.row0 + r;
-        if (p.swap_halves) from = p.row0 + (r + p.n_rows / 2) % p.n_rows;
-        dequant_row(t->type, base + (size_t)from * row_bytes, v + r * per_row, per_row);
+        int64_t from = r;
+        if (p.swap_halves) from = (r + p.n_rows / 2) % p.n_rows;
+        read_elements(t, (p.row0 + from) * per_row, per_row, v + r * per_row);
+        for (int64_t c = 0; scale && c < per_row; c++) v[r * per_row + c] *= scale[scaled_rows ? from : 0];
     }
     return v;
 }
@@ -178,41 +248,6 @@ float *nn_table(struct nn_owner *o, struct nn_source *s, const char *name, int64
 float *nn_vector(struct nn_owner *o, struct nn_source *s, const char *name, int64_t n)
 {
     return nn_table(o, s, name, n, 1);
-}
-
-/* The F8 scale beside a weight, in any of its spellings; 1 value, or one a row. */
-static bool find_scale(struct nn_owner *o, struct nn_source *s, const char *module,
-                       const struct nn_place *weight, int64_t n_out, struct matrix *m)
-{
-    static const char *const suffix[] = { "scale_weight", "weight_scale" };
-    char file[sizeof weight->name];
-    snprintf(file, sizeof file, "%s", weight->name);
-    size_t len = strlen(file);
-    if (len < 7 || strcmp(file + len - 7, ".weight") != 0) return true;
-    file[len - 7] = '\0';
-    for (size_t i = 0; i < 2; i++) {
-        const struct tensor *t =
-            weights_find(s->w, NN("%s%s.%s", s->prefix ? s->prefix : "", file, suffix[i]));
-        if (!t) continue;
-        int64_t n = tensor_elems(t);
-        bool per_row = n > 1;
-        if (!is_float(t->type) || (per_row && n < weight->row0 + n_out)) {
-            problem(s, "%s.%s: expected one scale or one a row, the file has %lld", module, suffix[i],
-                    (long long)n);
-            return false;
-        }
-        float *v = own_memory(o, s, (size_t)(per_row ? n_out : 1), sizeof *v);
-        if (!v) return false;
-        size_t elem = (size_t)dtype_info(t->type)->block_bytes;
-        const unsigned char *src =
-            (const unsigned char *)t->data + (per_row ? (size_t)weight->row0 * elem : 0);
-        dequant_row(t->type, src, v, per_row ? n_out : 1);
-        m->scale = v;
-        m->scale_rows = per_row ? 1 : n_out;
-        m->scale_cols = m->n_in;
-        return true;
-    }
-    return true;
 }
 
 /* A copy of rows that do not lie in the file as the matrix needs them: transposed, or with swapped halves. */
@@ -236,8 +271,32 @@ static const void *rearranged(struct nn_owner *o, struct nn_source *s, const str
     return copy;
 }
 
+/* Rows of the place as bf16, scaled: for what an operation does not take as the file has it. free() it; NULL after noting why. */
+static uint16_t *unpacked(struct nn_source *s, const struct tensor *t, const struct nn_place *p,
+                          const float *scale, bool scaled_rows)
+{
+    int64_t per_row = tensor_elems(t) / t->dim[0];
+    size_t bytes;
+    uint16_t *out = mem_mul((size_t)(p->n_rows * per_row), sizeof *out, &bytes) ? malloc(bytes) : NULL;
+    float *row = malloc((size_t)per_row * sizeof *row);
+    if (!out || !row) {
+        problem(s, "%s: no memory for %lld values", t->name, (long long)(p->n_rows * per_row));
+        free(out);
+        out = NULL;
+    }
+    for (int64_t r = 0; out && r < p->n_rows; r++) {
+        int64_t from = p->swap_halves ? (r + p->n_rows / 2) % p->n_rows : r;
+        read_elements(t, (p->row0 + from) * per_row, per_row, row);
+        float k = scale ? scale[scaled_rows ? from : 0] : 1;
+        for (int64_t c = 0; c < per_row; c++) out[r * per_row + c] = f32_to_bf16(row[c] * k);
+    }
+    free(row);
+    return out;
+}
+
+/* *temp: memory that the matrix lies in and that is freed once it is copied; NULL: none. */
 static bool find_matrix(struct nn_owner *o, struct nn_source *s, const char *module, int64_t n_out,
-                        int64_t n_in, struct matrix *m, const struct tensor **whole)
+                        int64_t n_in, struct matrix *m, const struct tensor **whole, void **temp)
 {
     const struct tensor *t;
     struct nn_place p;
@@ -253,21 +312,34 @@ static bool find_matrix(struct nn_owner *o, struct nn_source *s, const char *mod
                 (long long)n_in, (long long)have_out, (long long)have_in);
         return false;
     }
-    size_t row_bytes = dtype_row_bytes(t->type, cols);
-    if (!row_bytes || (p.transposed && !is_float(t->type))) {
+    if (!readable(t) || (p.transposed && !is_float(t->type))) {
         problem(s, "%s.weight: type %s is not read here", module, dtype_info(t->type)->name);
         return false;
     }
     *m = (struct matrix){ .type = t->type, .n_out = n_out, .n_in = n_in, .stay = s->stay };
-    if (p.transposed || p.swap_halves) {
+    *whole = t;
+    *temp = NULL;
+    size_t row_bytes = dtype_row_bytes(t->type, cols);
+    bool scaled_rows;
+    if (!find_scale(o, s, t, &p, p.n_rows, &m->scale, &scaled_rows)) return false;
+    if (!row_bytes) {
+        m->type = DT_BF16;
+        m->stay = false;
+        m->data = *temp = unpacked(s, t, &p, NULL, false);
+    } else if (p.transposed || p.swap_halves) {
         m->data = rearranged(o, s, t, &p, n_out, n_in);
-        if (!m->data) return false;
+        if (scaled_rows) {
+            problem(s, "%s.weight: scales of rows that are stored in another order are not supported",
+                    module);
+            return false;
+        }
     } else {
         m->data = (const unsigned char *)t->data + (size_t)p.row0 * row_bytes;
     }
+    m->scale_rows = scaled_rows ? 1 : n_out;
+    m->scale_cols = n_in;
     if (t->type == DT_F32) s->f32 = true;
-    *whole = t;
-    return !(t->type == DT_F8_E4M3 || t->type == DT_F8_E5M2) || find_scale(o, s, module, &p, n_out, m);
+    return m->data != NULL;
 }
 
 static struct nn_linear *new_linear(struct nn_owner *o)
@@ -292,11 +364,12 @@ struct nn_linear *nn_linear_load(struct nn_owner *o, struct nn_source *s, int n_
 {
     struct matrix m[NN_PARTS];
     const struct tensor *whole[NN_PARTS];
+    void *temp[NN_PARTS] = { NULL };
     float *b = NULL;
     bool ok = true;
     int64_t n_out = 0;
     for (int i = 0; i < n_parts; i++) {
-        ok &= find_matrix(o, s, part[i], rows[i], n_in, &m[i], &whole[i]);
+        ok &= find_matrix(o, s, part[i], rows[i], n_in, &m[i], &whole[i], &temp[i]);
         n_out += rows[i];
     }
     if (bias == NN_BIAS || (bias == NN_MAYBE_BIAS && nn_has(s, NN("%s.bias", part[0])))) {
@@ -340,9 +413,13 @@ struct nn_linear *nn_linear_load(struct nn_owner *o, struct nn_source *s, int n_
                     weights_forget(s->w, whole[i]);
                 else
                     l->view[i] = whole[i];
+                if (!temp[i] || linear_is_copy(base)) continue;
+                if (!own(o, temp[i], ITEM_MEMORY)) problem(s, "%s.weight: no memory", part[i]);
+                temp[i] = NULL;
             }
         }
     }
+    for (int i = 0; i < n_parts; i++) free(temp[i]);
     free(b);
     return l;
 }
@@ -351,6 +428,29 @@ struct nn_linear *nn_linear1(struct nn_owner *o, struct nn_source *s, const char
                              int64_t n_in, enum nn_bias bias)
 {
     return nn_linear_load(o, s, 1, &module, &n_out, n_in, LINEAR_CONCAT, bias);
+}
+
+bool nn_embedding(struct nn_owner *o, struct nn_source *s, const char *name, int64_t rows, int64_t cols,
+                  struct matrix *out)
+{
+    const struct tensor *t;
+    struct nn_place p;
+    if (!nn_find(s, name, &t, &p)) {
+        problem(s, "%s is missing", name);
+        return false;
+    }
+    if (t->n_dims != 2 || t->dim[0] != rows || t->dim[1] != cols || !readable(t) ||
+        !dtype_row_bytes(t->type, cols)) {
+        problem(s, "%s: expected [%lld, %lld], the file has [%lld, %lld], %s", name, (long long)rows,
+                (long long)cols, (long long)t->dim[0], (long long)t->dim[1], dtype_info(t->type)->name);
+        return false;
+    }
+    *out = (struct matrix){ .type = t->type, .n_out = rows, .n_in = cols, .data = t->data };
+    bool scaled_rows;
+    if (!find_scale(o, s, t, &p, rows, &out->scale, &scaled_rows)) return false;
+    out->scale_rows = scaled_rows ? 1 : rows;
+    out->scale_cols = cols;
+    return true;
 }
 
 struct conv *nn_conv(struct nn_owner *o, struct nn_source *s, const char *module, int n_out, int n_in, int k,
@@ -364,11 +464,9 @@ struct conv *nn_conv(struct nn_owner *o, struct nn_source *s, const char *module
     }
     bool shape =
         t->dim[0] == n_out && tensor_elems(t) == (int64_t)n_out * n_in * k * k && (t->n_dims == 4 || k == 1);
-    if (!shape || !is_float(t->type)) {
-        problem(
-            s,
-            "%s.weight: expected [%d, %d, %d, %d] of a float type, the file has %d dimensions from %lld, %s",
-            module, n_out, n_in, k, k, t->n_dims, (long long)t->dim[0], dtype_info(t->type)->name);
+    if (!shape || !readable(t)) {
+        problem(s, "%s.weight: expected [%d, %d, %d, %d], the file has %d dimensions from %lld, %s", module,
+                n_out, n_in, k, k, t->n_dims, (long long)t->dim[0], dtype_info(t->type)->name);
         return NULL;
     }
     float *b = NULL;
@@ -377,9 +475,18 @@ struct conv *nn_conv(struct nn_owner *o, struct nn_source *s, const char *module
         if (!b) return NULL;
     }
     if (t->type == DT_F32) s->f32 = true;
+    const float *scale;
+    bool scaled_rows;
+    if (!find_scale(o, s, t, &p, n_out, &scale, &scaled_rows)) return NULL;
+    /* Convolutions multiply narrow weights as bf16, so that scaling first costs them one rounding of the same size. */
+    uint16_t *copy = NULL;
+    if ((scale || !is_float(t->type)) && !(copy = unpacked(s, t, &p, scale, scaled_rows))) return NULL;
     struct conv *c = NULL;
     struct err e = { 0 };
-    if (!conv_new(s->dev, &c, t->type, t->data, n_out, n_in, k, k, 1, use, b, &e)) {
+    bool ok = conv_new(s->dev, &c, copy ? DT_BF16 : t->type, copy ? (const void *)copy : t->data, n_out, n_in,
+                       k, k, 1, use, b, &e);
+    free(copy);
+    if (!ok) {
         problem(s, "%s: %s", module, e.msg);
         return NULL;
     }

@@ -55,7 +55,7 @@ int64_t nn_dim(struct nn_source *s, const char *name, int i);
 /* true when nothing was missing; otherwise one error that lists the first problems. */
 bool nn_check(struct nn_source *s, struct err *e);
 
-/* An integer of a config.json; fallback when it is absent or not one. */
+/* An integer of a config.json; fallback when it is absent or null, -1 (which no size may be) when it is something else. */
 int nn_config_int(const json_t *config, const char *key, int fallback);
 
 /* ---- layers ------------------------------------------------------------------------------------------------ */
@@ -96,6 +96,9 @@ float *nn_vector(struct nn_owner *o, struct nn_source *s, const char *name,
                  int64_t n); /* f32 copy of any dtype */
 /* A matrix as an f32 copy [rows, cols], for small tables (position embeddings, T5's bias). */
 float *nn_table(struct nn_owner *o, struct nn_source *s, const char *name, int64_t rows, int64_t cols);
+/* A table whose rows are looked up (op_embed), [rows, cols], in the file's type and with its scales; data stay in the file. */
+bool nn_embedding(struct nn_owner *o, struct nn_source *s, const char *name, int64_t rows, int64_t cols,
+                  struct matrix *out);
 struct conv *nn_conv(struct nn_owner *o, struct nn_source *s, const char *module, int n_out, int n_in, int k,
                      enum conv_use use, enum nn_bias bias);
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "image/config_keys.h"
+
 struct t5_layer {
     float *norm1, *norm2;
     struct nn_linear *qkv, *o, *wi, *wo;
@@ -31,8 +33,28 @@ static bool plausible(const struct t5_config *c, struct err *e)
     return true;
 }
 
+static const struct config_key known[] = {
+    { "vocab_size", NULL },
+    { "num_layers", NULL },
+    { "d_model", NULL },
+    { "num_heads", NULL },
+    { "d_kv", NULL },
+    { "d_ff", NULL },
+    { "relative_attention_num_buckets", NULL },
+    { "relative_attention_max_distance", NULL },
+    { "layer_norm_epsilon", NULL },
+    { "feed_forward_proj", "[\"gated-gelu\"]" },
+    { "model_type", "[\"t5\"]" },
+    /* Without effect: of the decoder, and what feed_forward_proj says already. */
+    { "num_decoder_layers", NULL },
+    { "scale_decoder_outputs", NULL },
+    { "dense_act_fn", NULL },
+    { "is_gated_act", NULL },
+};
+
 bool t5_config_from_json(struct t5_config *c, const json_t *config, struct err *e)
 {
+    if (!config_keys_check_text(config, known, sizeof known / sizeof *known, "T5 encoder", e)) return false;
     const json_t *eps = json_object_get(config, "layer_norm_epsilon");
     const char *ff = json_string_value(json_object_get(config, "feed_forward_proj"));
     *c = (struct t5_config){
@@ -87,14 +109,8 @@ bool t5_load(struct t5 **out, const struct t5_config *c, struct nn_source *s, st
     /* A request passes through it once, in hundreds of rows: reading 9.5 GB of bf16 from the file costs a few percent, and
      * the denoiser has the memory to itself afterwards. */
     s->stay = true;
-    const struct tensor *t;
-    struct nn_place p;
     const char *embed = nn_has(s, "shared.weight") ? "shared.weight" : "encoder.embed_tokens.weight";
-    if (nn_find(s, embed, &t, &p) && t->n_dims == 2 && t->dim[0] == c->n_vocab && t->dim[1] == d) {
-        m->embed = (struct matrix){ .type = t->type, .n_out = c->n_vocab, .n_in = d, .data = t->data };
-    } else {
-        (void)nn_vector(o, s, embed, c->n_vocab * d); /* notes what is wrong with it */
-    }
+    nn_embedding(o, s, embed, c->n_vocab, d, &m->embed);
     m->bias_table = nn_table(o, s, "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
                              c->n_bucket, c->n_head);
     for (int i = 0; i < c->n_layer; i++) {

@@ -9,7 +9,7 @@
 
 #include "image/nn.h"
 
-enum { UNET_LEVELS = 6, UNET_RES = 6 };
+enum { UNET_LEVELS = 6, UNET_RES = 6, UNET_SAMPLE = 128 /* latent cells a side that SDXL was trained at */ };
 
 struct unet_config {
     int n_in, n_out, n_level, channels[UNET_LEVELS], n_head[UNET_LEVELS], n_res;
@@ -21,10 +21,13 @@ struct unet_config {
         n_time_id; /* cross-attention width; width of the added vector; width of one size number's sinusoid */
     int groups;
     float eps;
+    int n_sample; /* latent cells a side of the pictures it was trained on: the default size */
 };
 
 bool unet_config_from_json(struct unet_config *c, const json_t *config, struct err *e);
-/* From an LDM checkpoint's shapes; heads are 64 wide. */
+/* Whether the reference's class has this key, as far as is known here. */
+bool unet_config_knows(const char *key);
+/* From a file's shapes, through s->locate (whose argument is c where the layout is LDM's); heads are 64 wide. */
 bool unet_config_from_shapes(struct unet_config *c, struct nn_source *s, struct err *e);
 /* Canonical (diffusers) names to LDM's (without model.diffusion_model.); arg: the struct unet_config. */
 bool unet_locate_ldm(const void *config, const char *name, struct nn_place *out);

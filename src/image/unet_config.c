@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "image/config_keys.h"
 #include "image/unet.h"
 
 /* Relatives of SDXL that would load: what else they are fed is not known here. */
@@ -60,47 +61,89 @@ static bool has_attention(const json_t *types, int i)
     return t && strstr(t, "CrossAttn") != NULL;
 }
 
-static bool only(const json_t *config, const char *key, const char *want, struct err *e)
+/* Parts that SDXL does without have one value: a UNet that has one is another network, though its other tensors are all there. */
+static const struct config_key known[] = {
+    { "sample_size", NULL },
+    { "in_channels", NULL },
+    { "out_channels", NULL },
+    { "block_out_channels", NULL },
+    { "down_block_types", NULL },
+    { "up_block_types", NULL },
+    { "mid_block_type", NULL },
+    { "layers_per_block", NULL },
+    { "norm_num_groups", NULL },
+    { "norm_eps", NULL },
+    { "cross_attention_dim", NULL },
+    { "transformer_layers_per_block", NULL },
+    { "reverse_transformer_layers_per_block", NULL },
+    { "attention_head_dim", NULL },
+    { "num_attention_heads", NULL },
+    { "addition_time_embed_dim", NULL },
+    { "projection_class_embeddings_input_dim", NULL },
+    { "addition_embed_type", "[\"text_time\"]" },
+    { "use_linear_projection", "[true]" },
+    { "act_fn", "[\"silu\", \"swish\"]" },
+    { "downsample_padding", "[1]" },
+    { "mid_block_scale_factor", "[1]" },
+    { "resnet_out_scale_factor", "[1]" },
+    { "conv_in_kernel", "[3]" },
+    { "conv_out_kernel", "[3]" },
+    { "center_input_sample", "[false, null]" },
+    { "flip_sin_to_cos", "[true]" },
+    { "freq_shift", "[0]" },
+    { "only_cross_attention", "[false, null]" },
+    { "dual_cross_attention", "[false, null]" },
+    { "class_embed_type", "[null]" },
+    { "num_class_embeds", "[null]" },
+    { "class_embeddings_concat", "[false, null]" },
+    { "encoder_hid_dim", "[null]" },
+    { "encoder_hid_dim_type", "[null]" },
+    { "time_cond_proj_dim", "[null]" },
+    { "time_embedding_dim", "[null]" },
+    { "time_embedding_type", "[\"positional\"]" },
+    { "time_embedding_act_fn", "[null]" },
+    { "timestep_post_act", "[null]" },
+    { "resnet_time_scale_shift", "[\"default\"]" },
+    { "resnet_skip_time_act", "[false, null]" },
+    { "attention_type", "[\"default\"]" },
+    { "cross_attention_norm", "[null]" },
+    { "mid_block_only_cross_attention", "[null, false]" },
+    /* Without effect here: of training, of the precision of half floats, of other kinds of conditioning. */
+    { "dropout", NULL },
+    { "upcast_attention", NULL },
+    { "addition_embed_type_num_heads", NULL },
+};
+
+/* A number, or a list that has it for every level; -1: otherwise. */
+static int same_for_all(const json_t *config, const char *key, int fallback)
 {
-    const char *v = json_string_value(json_object_get(config, key));
-    if (v && strcmp(v, want) == 0) return true;
-    return err_set(e, ERR_UNSUPPORTED, "UNet: %s \"%s\" is not supported (only %s)", key, v ? v : "(absent)",
-                   want);
+    const json_t *v = json_object_get(config, key);
+    if (!json_is_array(v)) return nn_config_int(config, key, fallback);
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        const json_t *one = json_array_get(v, i);
+        if (!json_is_integer(one) || !json_equal(one, json_array_get(v, 0))) return -1;
+    }
+    return json_array_size(v) ? (int)json_integer_value(json_array_get(v, 0)) : -1;
 }
 
-/* Parts that SDXL does without: a UNet that has one is another network, though its other tensors are all there. */
-static bool is_plain(const json_t *config, struct err *e)
+/* Every block is of one of two kinds. */
+static bool plain_blocks(const json_t *config, const char *key, const char *without, const char *with,
+                         size_t n, struct err *e)
 {
-    static const char *const absent[] = { "time_cond_proj_dim",    "class_embed_type",
-                                          "num_class_embeds",      "encoder_hid_dim_type",
-                                          "time_embedding_act_fn", "cross_attention_norm",
-                                          "timestep_post_act" };
-    static const char *const off[] = { "dual_cross_attention", "only_cross_attention", "center_input_sample",
-                                       "class_embeddings_concat", "resnet_skip_time_act" };
-    static const char *const words[][2] = { { "resnet_time_scale_shift", "default" },
-                                            { "time_embedding_type", "positional" },
-                                            { "attention_type", "default" },
-                                            { "act_fn", "silu" } };
-    const char *key = NULL;
-    for (size_t i = 0; i < sizeof absent / sizeof *absent; i++) {
-        const json_t *v = json_object_get(config, absent[i]);
-        if (v && !json_is_null(v)) key = absent[i];
+    const json_t *list = json_object_get(config, key), *one;
+    size_t i;
+    if (json_array_size(list) != n) return err_set(e, ERR_FORMAT, "UNet: %s is not a list of %zu", key, n);
+    json_array_foreach(list, i, one)
+    {
+        const char *t = json_string_value(one);
+        if (t && (strcmp(t, without) == 0 || strcmp(t, with) == 0)) continue;
+        return err_set(e, ERR_UNSUPPORTED, "UNet: %s \"%.40s\" is not supported (%s and %s are)", key,
+                       t ? t : "", without, with);
     }
-    for (size_t i = 0; i < sizeof off / sizeof *off; i++) {
-        if (json_is_true(json_object_get(config, off[i]))) key = off[i];
-    }
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        const char *v = json_string_value(json_object_get(config, words[i][0]));
-        if (v && strcmp(v, words[i][1]) != 0) key = words[i][0];
-    }
-    if (json_is_false(json_object_get(config, "flip_sin_to_cos"))) key = "flip_sin_to_cos";
-    if (json_number_value(json_object_get(config, "freq_shift")) != 0) key = "freq_shift";
-    if (!key) return true;
-    char *v = json_dumps(json_object_get(config, key), JSON_ENCODE_ANY);
-    err_set(e, ERR_UNSUPPORTED, "UNet: %s %.60s is not supported", key, v ? v : "");
-    free(v);
-    return false;
+    return true;
 }
+
+bool unet_config_knows(const char *key) { return config_key_known(known, sizeof known / sizeof *known, key); }
 
 bool unet_config_from_json(struct unet_config *c, const json_t *config, struct err *e)
 {
@@ -113,21 +156,32 @@ bool unet_config_from_json(struct unet_config *c, const json_t *config, struct e
     const json_t *down = json_object_get(config, "down_block_types"),
                  *up = json_object_get(config, "up_block_types");
     const json_t *mid = json_object_get(config, "mid_block_type"), *eps = json_object_get(config, "norm_eps");
-    if (!only(config, "addition_embed_type", "text_time", e) || !is_plain(config, e)) return false;
-    if (!json_is_true(json_object_get(config, "use_linear_projection"))) {
-        return err_set(e, ERR_UNSUPPORTED, "UNet: use_linear_projection false is not supported");
+    if (!config_keys_check(config, known, sizeof known / sizeof *known, "UNet", e)) return false;
+    /* What is absent has the class's default, which is not SDXL's for these. */
+    static const char *const must[] = { "addition_embed_type", "use_linear_projection" };
+    for (size_t i = 0; i < 2; i++) {
+        if (!json_object_get(config, must[i]))
+            return err_set(e, ERR_UNSUPPORTED, "UNet: %s is absent: not a UNet of SDXL's kind", must[i]);
     }
+    if (!plain_blocks(config, "down_block_types", "DownBlock2D", "CrossAttnDownBlock2D",
+                      json_array_size(widths), e) ||
+        !plain_blocks(config, "up_block_types", "UpBlock2D", "CrossAttnUpBlock2D", json_array_size(widths),
+                      e))
+        return false;
     *c = (struct unet_config){
         .n_in = nn_config_int(config, "in_channels", 4),
         .n_out = nn_config_int(config, "out_channels", 4),
         .n_level = json_array_size(widths) <= UNET_LEVELS ? (int)json_array_size(widths) : 0,
-        .n_res = nn_config_int(config, "layers_per_block", 2),
-        .n_context = nn_config_int(config, "cross_attention_dim", 2048),
+        .n_res = same_for_all(config, "layers_per_block", 2),
+        .n_context = same_for_all(config, "cross_attention_dim", 1280),
         .n_added = nn_config_int(config, "projection_class_embeddings_input_dim", 2816),
         .n_time_id = nn_config_int(config, "addition_time_embed_dim", 256),
         .groups = nn_config_int(config, "norm_num_groups", 32),
         .eps = json_is_number(eps) ? (float)json_number_value(eps) : 1e-5f,
+        .n_sample = nn_config_int(config, "sample_size", UNET_SAMPLE),
     };
+    if (c->n_sample < 1 || c->n_sample > 4096)
+        return err_set(e, ERR_FORMAT, "UNet: sample_size is not a number from 1 to 4096");
     if (c->n_res < 1 || c->n_res >= UNET_RES) return plausible(c, e);
     for (int i = 0; i < c->n_level; i++) {
         int rev = c->n_level - 1 - i;
@@ -157,50 +211,42 @@ bool unet_config_from_json(struct unet_config *c, const json_t *config, struct e
     return plausible(c, e);
 }
 
+/* Transformer blocks of the attention with this name. */
+static int depth_in(struct nn_source *s, const char *attention)
+{
+    int n = 0;
+    while (n < 100 && nn_has(s, NN("%s.transformer_blocks.%d.norm1.weight", attention, n))) n++;
+    return n;
+}
+
 bool unet_config_from_shapes(struct unet_config *c, struct nn_source *s, struct err *e)
 {
-    struct nn_source file = *s;
-    file.locate = NULL;
-    *c = (struct unet_config){
-        .n_in = (int)nn_dim(&file, "input_blocks.0.0.weight", 1),
-        .n_out = (int)nn_dim(&file, "out.2.weight", 0),
-        .n_res = 2,
-        .n_added = (int)nn_dim(&file, "label_emb.0.0.weight", 1),
-        .n_time_id = 256,
-        .groups = 32,
-        .eps = 1e-5f,
-    };
-    for (int i = 0; i < UNET_LEVELS;
-         i++) { /* level i: res blocks input_blocks 3i+1, 3i+2; then a downsampler 3i+3 */
-        int64_t width = nn_dim(&file, NN("input_blocks.%d.0.in_layers.2.weight", 3 * i + 1), 0);
+    *c = (struct unet_config){ .n_res = 2, /* an LDM checkpoint's names count by it */
+                               .n_time_id = 256,
+                               .groups = 32,
+                               .eps = 1e-5f,
+                               .n_sample = UNET_SAMPLE };
+    c->n_in = (int)nn_dim(s, "conv_in.weight", 1);
+    c->n_out = (int)nn_dim(s, "conv_out.weight", 0);
+    c->n_added = (int)nn_dim(s, "add_embedding.linear_1.weight", 1);
+    for (int i = 0; i < UNET_LEVELS; i++) {
+        int64_t width = nn_dim(s, NN("down_blocks.%d.resnets.0.conv1.weight", i), 0);
         if (width == 0) break;
         c->channels[c->n_level] = (int)width;
         c->n_head[c->n_level++] = (int)(width / 64);
     }
     for (int i = 0; i < c->n_level; i++) {
         for (int j = 0; j <= c->n_res; j++) {
-            while (j < c->n_res && c->down_depth[i][j] < 100 &&
-                   nn_has(&file, NN("input_blocks.%d.1.transformer_blocks.%d.norm1.weight", 3 * i + 1 + j,
-                                    c->down_depth[i][j]))) {
-                c->down_depth[i][j]++;
-            }
-            while (c->up_depth[i][j] < 100 &&
-                   nn_has(&file, NN("output_blocks.%d.1.transformer_blocks.%d.norm1.weight", 3 * i + j,
-                                    c->up_depth[i][j]))) {
-                c->up_depth[i][j]++;
-            }
-            if (j < c->n_res && c->down_depth[i][j]) {
-                c->n_context = (int)nn_dim(
-                    &file, NN("input_blocks.%d.1.transformer_blocks.0.attn2.to_k.weight", 3 * i + 1 + j), 1);
-            }
+            if (j < c->n_res) c->down_depth[i][j] = depth_in(s, NN("down_blocks.%d.attentions.%d", i, j));
+            c->up_depth[i][j] = depth_in(s, NN("up_blocks.%d.attentions.%d", i, j));
+            if (j == c->n_res || c->down_depth[i][j] == 0) continue;
+            c->n_context = (int)nn_dim(
+                s, NN("down_blocks.%d.attentions.%d.transformer_blocks.0.attn2.to_k.weight", i, j), 1);
         }
     }
-    while (c->mid_depth < 100 &&
-           nn_has(&file, NN("middle_block.1.transformer_blocks.%d.norm1.weight", c->mid_depth))) {
-        c->mid_depth++;
-    }
+    c->mid_depth = depth_in(s, "mid_block.attentions.0");
     c->mid = c->mid_depth > 0;
-    c->mid_res = c->mid ? 2 : nn_has(&file, "middle_block.0.in_layers.0.weight");
+    c->mid_res = c->mid ? 2 : nn_has(s, "mid_block.resnets.0.norm1.weight");
     if (c->n_level == 0) return err_set(e, ERR_FORMAT, "%s: no SDXL UNet found in the file", s->what);
     return plausible(c, e);
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "image/config_keys.h"
+
 enum { MAX_RES = 8 };
 
 struct vae_res {
@@ -64,8 +66,57 @@ static float number_or(const json_t *o, const char *key, float fallback)
     return json_is_number(v) ? (float)json_number_value(v) : fallback;
 }
 
+static const struct config_key known[] = {
+    { "latent_channels", NULL },
+    { "block_out_channels", NULL },
+    { "layers_per_block", NULL },
+    { "norm_num_groups", NULL },
+    { "use_quant_conv", NULL },
+    { "use_post_quant_conv", NULL },
+    { "mid_block_add_attention", NULL },
+    { "scaling_factor", NULL },
+    { "shift_factor", NULL },
+    { "latents_mean", NULL },
+    { "latents_std", NULL },
+    { "in_channels", "[3]" },
+    { "out_channels", "[3]" },
+    { "act_fn", "[\"silu\", \"swish\"]" },
+    { "down_block_types", NULL },
+    { "up_block_types", NULL },
+    /* Without effect here: the size that tiles would have, and of the precision of half floats. */
+    { "sample_size", NULL },
+    { "force_upcast", NULL },
+};
+
+bool vae_config_knows(const char *key) { return config_key_known(known, sizeof known / sizeof *known, key); }
+
+static bool plain_blocks(const json_t *config, const char *key, const char *only, struct err *e)
+{
+    const json_t *list = json_object_get(config, key), *one;
+    size_t i;
+    json_array_foreach(list, i, one)
+    {
+        const char *t = json_string_value(one);
+        if (!t || strcmp(t, only) != 0)
+            return err_set(e, ERR_UNSUPPORTED, "VAE: %s \"%.40s\" is not supported (only %s)", key,
+                           t ? t : "", only);
+    }
+    return true;
+}
+
+/* As Python sees it: null and false are false, what is absent is true. */
+static bool truth(const json_t *config, const char *key)
+{
+    const json_t *v = json_object_get(config, key);
+    return !v || json_is_true(v) || (json_is_number(v) && json_number_value(v) != 0);
+}
+
 bool vae_config_from_json(struct vae_config *c, const json_t *config, struct err *e)
 {
+    if (!config_keys_check(config, known, sizeof known / sizeof *known, "VAE", e) ||
+        !plain_blocks(config, "down_block_types", "DownEncoderBlock2D", e) ||
+        !plain_blocks(config, "up_block_types", "UpDecoderBlock2D", e))
+        return false;
     const json_t *widths = json_object_get(config, "block_out_channels");
     const json_t *mean = json_object_get(config, "latents_mean"),
                  *std = json_object_get(config, "latents_std");
@@ -74,16 +125,20 @@ bool vae_config_from_json(struct vae_config *c, const json_t *config, struct err
         .n_level = json_array_size(widths) <= VAE_MAX_LEVELS ? (int)json_array_size(widths) : 0,
         .n_res = nn_config_int(config, "layers_per_block", 1),
         .groups = nn_config_int(config, "norm_num_groups", 32),
-        .quant_conv = !json_is_false(json_object_get(config, "use_quant_conv")),
-        .post_quant_conv = !json_is_false(json_object_get(config, "use_post_quant_conv")),
-        .mid_attention = !json_is_false(json_object_get(config, "mid_block_add_attention")),
+        .quant_conv = truth(config, "use_quant_conv"),
+        .post_quant_conv = truth(config, "use_post_quant_conv"),
+        .mid_attention = truth(config, "mid_block_add_attention"),
         .scaling = number_or(config, "scaling_factor", 0.18215f),
         .shift = number_or(config, "shift_factor", 0),
     };
     for (int i = 0; i < c->n_level; i++)
         c->channels[i] = (int)json_integer_value(json_array_get(widths, (size_t)i));
     if (!plausible(c, e)) return false;
-    if (json_array_size(mean) == (size_t)c->n_latent && json_array_size(std) == (size_t)c->n_latent) {
+    /* The reference takes them where both are there. */
+    if (json_is_array(mean) && json_is_array(std)) {
+        if (json_array_size(mean) != (size_t)c->n_latent || json_array_size(std) != (size_t)c->n_latent)
+            return err_set(e, ERR_FORMAT, "VAE: latents_mean and latents_std are not lists of %d numbers",
+                           c->n_latent);
         c->has_stats = true;
         for (int i = 0; i < c->n_latent; i++) {
             c->mean[i] = (float)json_number_value(json_array_get(mean, (size_t)i));
@@ -95,20 +150,18 @@ bool vae_config_from_json(struct vae_config *c, const json_t *config, struct err
 
 bool vae_config_from_shapes(struct vae_config *c, struct nn_source *s, struct err *e)
 {
-    struct nn_source file = *s;
-    file.locate = NULL;
-    *c = (struct vae_config){ .n_latent = (int)nn_dim(&file, "decoder.conv_in.weight", 1),
+    *c = (struct vae_config){ .n_latent = (int)nn_dim(s, "decoder.conv_in.weight", 1),
                               .groups = 32,
-                              .mid_attention = nn_has(&file, "decoder.mid.attn_1.q.weight"),
-                              .quant_conv = nn_has(&file, "quant_conv.weight"),
-                              .post_quant_conv = nn_has(&file, "post_quant_conv.weight") };
+                              .mid_attention = nn_has(s, "decoder.mid_block.attentions.0.to_q.weight"),
+                              .quant_conv = nn_has(s, "quant_conv.weight"),
+                              .post_quant_conv = nn_has(s, "post_quant_conv.weight") };
     while (c->n_level < VAE_MAX_LEVELS &&
-           nn_has(&file, NN("encoder.down.%d.block.0.conv1.weight", c->n_level))) {
+           nn_has(s, NN("encoder.down_blocks.%d.resnets.0.conv1.weight", c->n_level))) {
         c->channels[c->n_level] =
-            (int)nn_dim(&file, NN("encoder.down.%d.block.0.conv1.weight", c->n_level), 0);
+            (int)nn_dim(s, NN("encoder.down_blocks.%d.resnets.0.conv1.weight", c->n_level), 0);
         c->n_level++;
     }
-    while (c->n_res < MAX_RES && nn_has(&file, NN("encoder.down.0.block.%d.conv1.weight", c->n_res)))
+    while (c->n_res < MAX_RES && nn_has(s, NN("encoder.down_blocks.0.resnets.%d.conv1.weight", c->n_res)))
         c->n_res++;
     bool flux = c->n_latent == 16;
     c->scaling = flux ? 0.3611f : 0.13025f;
@@ -117,6 +170,25 @@ bool vae_config_from_shapes(struct vae_config *c, struct nn_source *s, struct er
     while (c->n_level > 0 && c->channels[0] > 0 && c->channels[0] % c->groups != 0) c->groups /= 2;
     if (c->n_level == 0) return err_set(e, ERR_FORMAT, "%s: no autoencoder found in the file", s->what);
     return plausible(c, e);
+}
+
+bool vae_locate_diffusers(const void *source, const char *name, struct nn_place *out)
+{
+    const struct nn_source *s = source;
+    static const char *const old[][2] = { { ".to_q.", ".query." },
+                                          { ".to_k.", ".key." },
+                                          { ".to_v.", ".value." },
+                                          { ".to_out.0.", ".proj_attn." } };
+    *out = (struct nn_place){ 0 };
+    snprintf(out->name, sizeof out->name, "%s", name);
+    if (weights_find(s->w, NN("%s%s", s->prefix, name))) return true;
+    for (size_t i = 0; i < sizeof old / sizeof *old; i++) {
+        const char *at = strstr(name, old[i][0]);
+        if (at)
+            snprintf(out->name, sizeof out->name, "%.*s%s%s", (int)(at - name), name, old[i][1],
+                     at + strlen(old[i][0]));
+    }
+    return true;
 }
 
 bool vae_locate_ldm(const void *config, const char *name, struct nn_place *out)

@@ -22,8 +22,13 @@ struct vae_config {
 };
 
 bool vae_config_from_json(struct vae_config *c, const json_t *config, struct err *e);
-/* LDM layout without a config: widths from the shapes; 16 latent channels mean FLUX's factors, 4 SDXL's. */
+/* Whether the reference's class has this key, as far as is known here. */
+bool vae_config_knows(const char *key);
+/* Without a config, through s->locate: widths from the shapes; 16 latent channels mean FLUX's factors, 4 SDXL's. */
 bool vae_config_from_shapes(struct vae_config *c, struct nn_source *s, struct err *e);
+/* Canonical names as files have them that were saved before the attention's parts were renamed (query, key, value, proj_attn); arg:
+ * the struct nn_source itself. */
+bool vae_locate_diffusers(const void *source, const char *name, struct nn_place *out);
 /* Canonical (diffusers) names to LDM's; arg: the struct vae_config. */
 bool vae_locate_ldm(const void *config, const char *name, struct nn_place *out);
 

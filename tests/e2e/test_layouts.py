@@ -113,7 +113,7 @@ def sdxl(tmp_path):
 
 @pytest.fixture
 def flux(tmp_path):
-    return shutil.copytree(PIPELINES / "flux_dev", tmp_path / "model")
+    return shutil.copytree(PIPELINES / "flux_dev", tmp_path / "flux")
 
 
 @pytest.fixture(scope="module")
@@ -192,21 +192,80 @@ def test_refiner(sdxl):
     ("unet/config.json", {"in_channels": 9}, ["9 channels", "inpainting"]),
     ("unet/config.json", {"time_cond_proj_dim": 256}, ["time_cond_proj_dim 256"]),
     ("unet/config.json", {"quantization_config": {"quant_method": "bitsandbytes"}}, ["bitsandbytes", "not supported"]),
-    ("scheduler/scheduler_config.json", {"_class_name": "LCMScheduler"}, ["LCMScheduler"]),
-    ("scheduler/scheduler_config.json", {"prediction_type": "sample"}, ["prediction_type", "sample"]),
+    ("unet/config.json", {"mid_block_scale_factor": 1.5}, ["mid_block_scale_factor 1.5", "[1]"]),
+    ("unet/config.json", {"downsample_padding": 0}, ["downsample_padding 0"]),
+    ("unet/config.json", {"resnet_out_scale_factor": 2.0}, ["resnet_out_scale_factor"]),
+    ("unet/config.json", {"act_fn": "gelu"}, ["act_fn"]),
+    ("unet/config.json", {"conv_in_kernel": 1}, ["conv_in_kernel"]),
+    ("unet/config.json", {"time_embedding_dim": 32}, ["time_embedding_dim"]),
+    ("unet/config.json", {"layers_per_block": [1, 2]}, ["UNet", "-1 res blocks"]),
+    ("unet/config.json", {"down_block_types": ["DownBlock2D", "SimpleCrossAttnDownBlock2D"]}, ["SimpleCrossAttnDownBlock2D"]),
+    ("unet/config.json", {"center_input_sample": True}, ["center_input_sample"]),
+    ("unet/config.json", {"norm_num_groups": "2"}, ["UNet"]),
+    ("vae/config.json", {"act_fn": "relu"}, ["act_fn"]),
+    ("vae/config.json", {"latents_mean": [1, 2], "latents_std": [1, 2]}, ["latents_mean"]),
+    ("vae/config.json", {"down_block_types": ["AttnDownEncoderBlock2D"] * 2}, ["AttnDownEncoderBlock2D"]),
+    ("text_encoder/config.json", {"hidden_act": "relu"}, ["hidden_act", "relu"]),
+    ("model_index.json", {"scheduler": ["diffusers", "SASolverScheduler"]}, ["SASolverScheduler"]),
+    ("model_index.json", {"scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"]}, ["scheduler", "sdxl"]),
+    ("model_index.json", {"vae": ["diffusers", "AutoencoderTiny"]}, ["AutoencoderTiny", "AutoencoderKL"]),
+    ("model_index.json", {"unet": ["diffusers", "UNetMotionModel"]}, ["UNetMotionModel"]),
+    ("model_index.json", {"text_encoder_2": ["transformers", "T5EncoderModel"]}, ["text_encoder_2", "T5EncoderModel"]),
     ("scheduler/scheduler_config.json", {"timestep_spacing": "odd"}, ["timestep_spacing", "odd"]),
-    ("scheduler/scheduler_config.json", {"timestep_type": "continuous"}, ["timestep_type", "continuous"]),
-    ("scheduler/scheduler_config.json", {"beta_schedule": "linear"}, ["beta_schedule", "linear"]),
-    ("tokenizer/tokenizer_config.json", {"tokenizer_class": "LlamaTokenizer"}, ["LlamaTokenizer", "CLIPTokenizer"]),
+    ("scheduler/scheduler_config.json", {"trained_betas": [0.1]}, ["trained_betas"]),
+    ("model_index.json", {"tokenizer": ["transformers", "LlamaTokenizer"]}, None),
 ])
 def test_configurations_that_are_refused(sdxl, file, fields, words):
     edit(sdxl / file, **fields)
+    if words is None:  # a tokenizer's own file says more than the index's generic name
+        edit(sdxl / "tokenizer/tokenizer_config.json", tokenizer_class="LlamaTokenizer")
+        words = ["LlamaTokenizer", "CLIPTokenizer"]
     refused(sdxl, *words)
+
+
+def test_keys_that_nothing_here_knows_are_named(sdxl):
+    """A newer file's new key shows in the log; the picture is drawn."""
+    want = draw(sdxl)
+    for file in ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json", "model_index.json"):
+        edit(sdxl / file, a_new_key=[1], _a_note=2)
+    out = sdxl.parent / "o.png"
+    r = run("image", "--model", sdxl, "--size", "32x32", "--steps", "2", "--seed", "1", "-o", out, "a red apple")
+    assert r.returncode == 0 and r.stderr.count("a_new_key") == 5 and "_a_note" not in r.stderr, r.stderr
+    assert (np.asarray(Image.open(out).convert("RGB"), "i4") == want).all()
+
+
+def test_components_go_by_the_index(sdxl):
+    """A component's class is what model_index.json names, whatever the component's own file says."""
+    want = draw(sdxl)
+    config = json.loads((sdxl / "text_encoder_2/config.json").read_text())
+    del config["architectures"]
+    (sdxl / "text_encoder_2/config.json").write_text(json.dumps(config))
+    edit(sdxl / "scheduler/scheduler_config.json", _class_name="EulerAncestralDiscreteScheduler")
+    edit(sdxl / "tokenizer/tokenizer_config.json", tokenizer_class="LlamaTokenizer")
+    assert (draw(sdxl) == want).all()
+
+
+def size_of(model):
+    out = pathlib.Path(model).parent / "size.png"
+    r = run("image", "--model", model, "--steps", "1", "--seed", "1", "-o", out, "x")
+    assert r.returncode == 0, r.stderr
+    return Image.open(out).size
+
+
+def test_default_size(sdxl, flux):
+    """The denoiser's sample_size times the VAE's factor, for FLUX 128 times that; never the VAE's own sample_size."""
+    for side in (64, 512):
+        edit(sdxl / "vae/config.json", sample_size=side)
+        assert size_of(sdxl) == (32, 32)
+    edit(sdxl / "unet/config.json", sample_size=24)
+    assert size_of(sdxl) == (48, 48)
+    edit(flux / "vae/config.json", sample_size=32)
+    assert size_of(flux) == (256, 256)
 
 
 def test_scheduler_that_is_stood_in_for(sdxl):
     want = draw(sdxl)
-    edit(sdxl / "scheduler/scheduler_config.json", _class_name="HeunDiscreteScheduler")
+    edit(sdxl / "model_index.json", scheduler=["diffusers", "HeunDiscreteScheduler"])
     assert (draw(sdxl) == want).all()
     r = run("image", "--model", sdxl, "--size", "32x32", "--steps", "1", "-o", sdxl / "x.png", "a red apple")
     assert "HeunDiscreteScheduler" in r.stderr and "euler" in r.stderr
