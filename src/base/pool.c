@@ -9,12 +9,14 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 
-/* Rounds of `pause` before a waiting thread sleeps: about 50 us on current cores, several times the gap between
- * two jobs of a decode step. With more runnable threads than cores spinning steals the core that the other side
- * needs, so after SPIN_YIELD rounds each round also yields. */
+/* Rounds of `pause` before a waiting thread sleeps: about 150 us on current cores, several times the gap between
+ * two jobs of a decode step. A thread never yields its core instead: beside a busy neighbour that gives a whole slice of milliseconds
+ * away, and the core is not given back when the work comes, as it is to one that slept. */
 #define SPIN_ROUNDS 4000
-#define SPIN_YIELD 1000
+/* Rounds after which the owner does the parts of workers that have not begun: a worker that is awake has begun by then. */
+#define SPIN_LATE 50
 
 /* What an image may use of the pool after each time that others cut into its work: this share of what they took, at most so long.
  * A share of 0.1 and the changes of hands keep a stream's tokens within 1.5 times their distance (docs/benchmarks.md has the figure). */
@@ -26,17 +28,22 @@ struct level {
     void (*fn)(void *arg, int ith, int nth);
     void *arg;
     _Alignas(64) atomic_uint generation; /* counts jobs; workers wait for it to change */
-    _Alignas(64) atomic_int remaining;   /* workers still inside the present job */
+    _Alignas(64) atomic_int remaining;   /* parts of the present job that are not done, but the owner's own */
     _Alignas(64) atomic_int master_sleeps;
-    _Alignas(64) atomic_int barrier_count;
-    _Alignas(64) atomic_uint barrier_phase;
 };
 
 enum { HOLDER, CUTTER, LEVELS }; /* who acquired the pool, and who cut into its work */
 
+/* The last job whose part i somebody took, on a line of its own. Every job's every part is taken once, so that a thread that comes late
+ * to a job finds the number moved on. */
+struct part {
+    _Alignas(64) atomic_uint taken[LEVELS];
+};
+
 struct pool {
     int n_threads;
     pthread_t *thread;
+    struct part *part; /* [n_threads] */
     struct level level[LEVELS];
     _Alignas(64) atomic_uint bell;    /* changes with everything that workers wait for */
     _Alignas(64) atomic_int sleepers; /* workers asleep on `bell` */
@@ -88,11 +95,19 @@ static bool has_job(const struct worker *w, int level)
     return atomic_load_explicit(&w->pool->level[level].generation, memory_order_acquire) != w->seen[level];
 }
 
+/* Part i of the level's job number `job`; false when it is taken, perhaps long ago. */
+static bool take_part(struct pool *p, int level, int i, unsigned job)
+{
+    unsigned before = job - 1;
+    return atomic_compare_exchange_strong(&p->part[i].taken[level], &before, job);
+}
+
 static void serve(struct worker *w, int level)
 {
     struct level *l = &w->pool->level[level];
     const int outer = my_level;
-    w->seen[level]++;
+    w->seen[level] = atomic_load_explicit(&l->generation, memory_order_acquire);
+    if (!take_part(w->pool, level, w->ith, w->seen[level])) return;
     my_level = level;
     l->fn(l->arg, w->ith, w->pool->n_threads);
     my_level = outer;
@@ -116,7 +131,6 @@ static void serve_while(struct worker *w, bool cut_in)
             spins = 0;
         } else if (++spins < SPIN_ROUNDS) {
             relax();
-            if (spins > SPIN_YIELD) sched_yield();
         } else {
             atomic_fetch_add(&p->sleepers, 1);
             futex_wait(&p->bell, bell); /* returns at once when it has rung since */
@@ -157,7 +171,10 @@ bool pool_new(struct pool **out, int n_threads, struct err *e)
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->freed, NULL);
     p->thread = calloc((size_t)n_threads, sizeof *p->thread);
-    if (!p->thread) {
+    p->part = mem_aligned((size_t)n_threads, sizeof *p->part, true);
+    if (!p->thread || !p->part) {
+        free(p->thread);
+        mem_free(p->part);
         free(p);
         return err_set(e, ERR_NOMEM, "no memory for %d threads", n_threads);
     }
@@ -184,10 +201,21 @@ void pool_free(struct pool *p)
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->freed);
     free(p->thread);
+    mem_free(p->part);
     free(p);
 }
 
 int pool_threads(const struct pool *p) { return p->n_threads; }
+
+/* The parts that nobody has begun. */
+static void do_late_parts(struct pool *p, struct level *l, unsigned job)
+{
+    for (int i = 1; i < p->n_threads; i++) {
+        if (!take_part(p, my_level, i, job)) continue;
+        l->fn(l->arg, i, p->n_threads);
+        atomic_fetch_sub(&l->remaining, 1);
+    }
+}
 
 void pool_run(struct pool *p, void (*fn)(void *arg, int ith, int nth), void *arg)
 {
@@ -200,41 +228,23 @@ void pool_run(struct pool *p, void (*fn)(void *arg, int ith, int nth), void *arg
     l->fn = fn;
     l->arg = arg;
     atomic_store(&l->remaining, p->n_threads - 1);
-    atomic_fetch_add(&l->generation, 1);
+    const unsigned job = atomic_fetch_add(&l->generation, 1) + 1;
+    take_part(p, my_level, 0, job);
     ring(p);
     fn(arg, 0, p->n_threads);
     int spins = 0, left;
     while ((left = atomic_load_explicit(&l->remaining, memory_order_acquire)) != 0) {
         pool_checkpoint(p);
-        if (++spins < SPIN_ROUNDS) {
+        if (++spins == SPIN_LATE) do_late_parts(p, l, job);
+        if (spins < SPIN_ROUNDS) {
             relax();
-            if (spins > SPIN_YIELD) sched_yield();
             continue;
         }
         atomic_store(&l->master_sleeps, 1);
         left = atomic_load(&l->remaining);
         if (left) futex_wait(&l->remaining, (unsigned)left);
         atomic_store(&l->master_sleeps, 0);
-        spins = 0;
-    }
-}
-
-void pool_barrier(struct pool *p, int ith)
-{
-    (void)ith;
-    if (p->n_threads == 1) return;
-    struct level *l = &p->level[my_level];
-    unsigned phase = atomic_load(&l->barrier_phase);
-    if (atomic_fetch_add(&l->barrier_count, 1) + 1 == p->n_threads) {
-        atomic_store(&l->barrier_count, 0);
-        atomic_fetch_add(&l->barrier_phase, 1);
-        return;
-    }
-    int spins = 0;
-    while (atomic_load_explicit(&l->barrier_phase, memory_order_acquire) == phase) {
-        pool_checkpoint(p);
-        relax();
-        if (++spins > SPIN_YIELD) sched_yield();
+        spins = SPIN_LATE;
     }
 }
 

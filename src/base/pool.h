@@ -1,8 +1,12 @@
 /* pool.h - the machine's compute threads. One pool a process, one owner at a time.
  *
- * A job is a function that every thread runs once with its index; pool_run() returns when all are done. Between
+ * A job is a function that runs once for each index; pool_run() returns when all are done. Between
  * jobs the workers spin for a bounded time and then sleep on a futex, so that a decode step's dozens of jobs cost
  * about a microsecond each while an idle server costs nothing. The caller is thread 0.
+ *
+ * Parts   index i is thread i's, but the caller does the parts of threads that have not begun when its own is done: one that lost its
+ *         core to a neighbour, or never got it, holds nobody up. So the parts of a job may run one after the other, must not wait for
+ *         each other, and take their work in small pieces from a common count. What needs all of one thing before the next is two jobs.
  *
  * Owners  pool_acquire()/pool_release() bracket a step. Shorter work goes first: among those who wait the one of the
  *         lowest `lane`; and a holder calls pool_offer() where it can be interrupted for long.
@@ -30,9 +34,6 @@ void pool_free(struct pool *p);
 int pool_threads(const struct pool *p);
 
 void pool_run(struct pool *p, void (*fn)(void *arg, int ith, int nth), void *arg);
-
-/* Inside a job: wait until every thread of the job is here. Costs well under a microsecond when cores are free. */
-void pool_barrier(struct pool *p, int ith);
 
 void pool_acquire(struct pool *p, enum pool_lane lane);
 void pool_release(struct pool *p);

@@ -1,12 +1,16 @@
-/* The pool: every thread runs a job once, barriers hold, lanes go before each other, and short work cuts into an image's. */
+/* The pool: every part of a job is done once, absent threads hold nobody up, lanes go before each other, and short work cuts into an image's. */
 #include "base/pool.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -20,9 +24,9 @@ static struct pool *pool_of(int n)
     return p;
 }
 
-/* Phases with a barrier between: in each, every thread must see that all have done the one before. */
+/* Jobs one after the other: in each, every part must see that all have done the one before. */
 struct phases {
-    struct pool *pool;
+    int phase;
     atomic_int done[4], wrong, runs[THREADS];
 };
 
@@ -30,22 +34,22 @@ static void phases_part(void *arg, int ith, int nth)
 {
     struct phases *j = arg;
     atomic_fetch_add(&j->runs[ith], 1);
-    for (int i = 0; i < 4; i++) {
-        if (i > 0 && atomic_load(&j->done[i - 1]) != nth) atomic_fetch_add(&j->wrong, 1);
-        atomic_fetch_add(&j->done[i], 1);
-        pool_barrier(j->pool, ith);
-    }
+    if (j->phase > 0 && atomic_load(&j->done[j->phase - 1]) != nth) atomic_fetch_add(&j->wrong, 1);
+    atomic_fetch_add(&j->done[j->phase], 1);
 }
 
 static void run_phases(struct pool *p, int n_threads)
 {
-    struct phases j = { .pool = p };
-    pool_run(p, phases_part, &j);
+    struct phases j = { 0 };
+    for (; j.phase < 4; j.phase++) {
+        pool_run(p, phases_part, &j);
+        assert_int_equal(j.done[j.phase], n_threads);
+    }
     assert_int_equal(j.wrong, 0);
-    for (int i = 0; i < THREADS; i++) assert_int_equal(j.runs[i], i < n_threads);
+    for (int i = 0; i < THREADS; i++) assert_int_equal(j.runs[i], i < n_threads ? 4 : 0);
 }
 
-static void test_every_thread_once(void **state)
+static void test_every_part_once(void **state)
 {
     (void)state;
     for (int n = 1; n <= THREADS; n++) {
@@ -63,19 +67,19 @@ struct drawing {
     struct pool *pool;
     atomic_int text_left, holding;
     atomic_int together; /* how often a thread drew while it ran a text's job */
-    int64_t pieces[THREADS];
 };
+
+static _Thread_local bool in_text;
 
 static void drawing_part(void *arg, int ith, int nth)
 {
-    (void)nth;
+    (void)ith, (void)nth;
     struct drawing *j = arg;
     atomic_fetch_add(&j->holding, 1);
     while (atomic_load(&j->text_left)) {
         pool_checkpoint(j->pool);
-        j->pieces[ith]++;
+        if (in_text) atomic_fetch_add(&j->together, 1);
     }
-    pool_barrier(j->pool, ith);
 }
 
 static void *draw(void *arg)
@@ -95,12 +99,12 @@ struct text {
 
 static void text_part(void *arg, int ith, int nth)
 {
-    (void)nth;
+    (void)ith, (void)nth;
     struct drawing *j = arg;
-    /* One of the pool's threads has left the drawing, so its count stands still; thread 0 is the owner's, and not the drawer's. */
-    const int64_t before = ith > 0 ? j->pieces[ith] : 0;
-    pool_barrier(j->pool, ith);
-    if (ith > 0 && j->pieces[ith] != before) atomic_fetch_add(&j->together, 1);
+    in_text = true;
+    for (int i = 0; i < 100; i++)
+        pool_checkpoint(j->pool); /* a text's own: must not lead back to the drawing */
+    in_text = false;
 }
 
 static void *write_text(void *arg)
@@ -125,7 +129,7 @@ static void test_text_cuts_into_a_drawing(void **state)
         struct text text[3] = { { &j, POOL_DECODE, 100 }, { &j, POOL_PREFILL, 100 }, { &j, POOL_LOAD, 100 } };
         pthread_t drawer, writer[3];
         assert_int_equal(pthread_create(&drawer, NULL, draw, &j), 0);
-        while (atomic_load(&j.holding) < n) continue;
+        while (atomic_load(&j.holding) < 1) continue; /* the others may come late */
         for (int i = 0; i < 3; i++)
             assert_int_equal(pthread_create(&writer[i], NULL, write_text, &text[i]), 0);
         for (int i = 0; i < 3; i++) pthread_join(writer[i], NULL);
@@ -134,6 +138,66 @@ static void test_text_cuts_into_a_drawing(void **state)
         assert_int_equal(j.together, 0);
         pool_free(j.pool);
     }
+}
+
+/* Threads that are elsewhere, here in long parts of a drawing that never look whether text waits, hold no text up: the one who runs a job
+ * does their parts too. */
+struct stuck {
+    struct pool *pool;
+    sem_t go_on, written;
+    atomic_int inside;
+};
+
+static void stuck_part(void *arg, int ith, int nth)
+{
+    (void)ith, (void)nth;
+    struct stuck *j = arg;
+    atomic_fetch_add(&j->inside, 1);
+    while (sem_wait(&j->go_on) != 0) continue;
+}
+
+static void *draw_stuck(void *arg)
+{
+    struct stuck *j = arg;
+    pool_acquire(j->pool, POOL_IMAGE);
+    pool_run(j->pool, stuck_part, j);
+    pool_release(j->pool);
+    return NULL;
+}
+
+static void *write_meanwhile(void *arg)
+{
+    struct stuck *j = arg;
+    pool_acquire(j->pool, POOL_DECODE);
+    for (int i = 0; i < 100; i++) run_phases(j->pool, THREADS);
+    pool_release(j->pool);
+    sem_post(&j->written);
+    return NULL;
+}
+
+static void test_absent_threads_hold_nobody_up(void **state)
+{
+    (void)state;
+    struct stuck j = { .pool = pool_of(THREADS) };
+    pthread_t drawer, writer;
+    struct timespec limit;
+    sem_init(&j.go_on, 0, 0);
+    sem_init(&j.written, 0, 0);
+    assert_int_equal(pthread_create(&drawer, NULL, draw_stuck, &j), 0);
+    while (atomic_load(&j.inside) < 1) sched_yield();
+    assert_int_equal(pthread_create(&writer, NULL, write_meanwhile, &j), 0);
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_sec += 120; /* the test fails instead of never ending */
+    int late;
+    while ((late = sem_timedwait(&j.written, &limit)) != 0 && errno == EINTR) continue;
+    for (int i = 0; i < THREADS; i++) sem_post(&j.go_on);
+    pthread_join(writer, NULL);
+    pthread_join(drawer, NULL);
+    assert_int_equal(late, 0);
+    assert_int_equal(j.inside, THREADS);
+    pool_free(j.pool);
+    sem_destroy(&j.go_on);
+    sem_destroy(&j.written);
 }
 
 /* Owners of every lane in turn, none together: what they count without a lock adds up. */
@@ -178,8 +242,9 @@ static void test_one_owner_at_a_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_thread_once),
+        cmocka_unit_test(test_every_part_once),
         cmocka_unit_test(test_text_cuts_into_a_drawing),
+        cmocka_unit_test(test_absent_threads_hold_nobody_up),
         cmocka_unit_test(test_one_owner_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

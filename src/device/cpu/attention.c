@@ -158,6 +158,17 @@ static void run_task(const struct job *j, const struct room *r, int head, int64_
                       r->sum[i] > 0.0f ? 1.0f / r->sum[i] : 0.0f);
 }
 
+static void pack_part(void *arg, int ith, int nth)
+{
+    (void)ith, (void)nth;
+    struct job *j = arg;
+    int64_t task;
+    while ((task = atomic_fetch_add_explicit(&j->next_pack, 1, memory_order_relaxed)) <
+           j->heads * j->key_blocks)
+        pack_keys(j, (unsigned char *)scratch_shared(j->d) + (size_t)task * block_bytes(j),
+                  j->head0 + (int)(task / j->key_blocks), task % j->key_blocks);
+}
+
 static void run_part(void *arg, int ith, int nth)
 {
     (void)nth;
@@ -166,11 +177,6 @@ static void run_part(void *arg, int ith, int nth)
     const int group = j->a->n_head / j->a->n_kv_head, head0 = j->head0 * group;
     const int n_heads = j->heads ? j->heads * group : j->a->n_head;
     int64_t task;
-    while ((task = atomic_fetch_add_explicit(&j->next_pack, 1, memory_order_relaxed)) <
-           j->heads * j->key_blocks)
-        pack_keys(j, (unsigned char *)scratch_shared(j->d) + (size_t)task * block_bytes(j),
-                  j->head0 + (int)(task / j->key_blocks), task % j->key_blocks);
-    pool_barrier(j->d->pool, ith);
     while ((task = atomic_fetch_add_explicit(&j->next_task, 1, memory_order_relaxed)) < n_heads * j->blocks) {
         /* The last blocks first: under a causal mask they are the longest. */
         const int64_t q0 = (j->blocks - 1 - task % j->blocks) * j->block, left = j->a->n_q - q0;
@@ -201,6 +207,7 @@ void op_attention(struct device *d, const struct attention_args *a)
         j.heads = a->n_kv_head - j.head0 < round ? a->n_kv_head - j.head0 : round;
         atomic_store(&j.next_pack, 0);
         atomic_store(&j.next_task, 0);
+        pool_run(d->pool, pack_part, &j);
         pool_run(d->pool, run_part, &j);
     }
 }

@@ -374,15 +374,20 @@ static void band_init(struct band *b, const struct run *j, int i, int n_threads)
     b->tasks = (c->panels + b->strip - 1) / b->strip * b->blocks * c->phases;
 }
 
-/* All threads work on one band. */
-static void shared_part(void *arg, int ith, int nth)
+/* All threads work on one band: first its input, then its tasks. */
+static void fill_part(void *arg, int ith, int nth)
 {
-    (void)nth;
+    (void)ith, (void)nth;
     struct band *b = arg;
     int row;
     while ((row = atomic_fetch_add_explicit(&b->next_row, 1, memory_order_relaxed)) < b->in_rows)
         fill_row(b, row);
-    pool_barrier(b->j->d->pool, ith);
+}
+
+static void shared_part(void *arg, int ith, int nth)
+{
+    (void)nth;
+    struct band *b = arg;
     int64_t task;
     while ((task = atomic_fetch_add_explicit(&b->next_task, 1, memory_order_relaxed)) < b->tasks)
         run_task(b, task, scratch_thread(b->j->d, ith));
@@ -486,6 +491,7 @@ void op_conv2d(struct device *d, const struct conv_args *a)
         struct band b = { .k_off = (ptrdiff_t *)(head + off_at(c)) };
         b.input = head + head_bytes(c);
         band_init(&b, &j, i, pool_threads(d->pool));
+        pool_run(d->pool, fill_part, &b);
         pool_run(d->pool, shared_part, &b);
     }
 }

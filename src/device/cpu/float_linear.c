@@ -17,7 +17,7 @@
 
 #define MAX_PARTS 4
 #define CHUNK_ROWS 1024 /* rows that an expanded strip serves at least, when there are so many */
-#define FEW_ROWS 4      /* so few rows are packed by every thread for itself, which saves a barrier */
+#define FEW_ROWS 4      /* so few rows are packed by every thread for itself, which saves a job */
 
 struct float_linear {
     bool f32, view; /* view: expanded from the file at every use */
@@ -255,6 +255,7 @@ struct run {
     int64_t row0, n;       /* the rows of this chunk */
     int64_t strip, strips; /* panels of a half in a task */
     int64_t block, blocks; /* rows of a task; blocks of rows */
+    bool each_packs;       /* every thread packs all rows into its own scratch */
     atomic_llong next_task;
 };
 
@@ -313,24 +314,30 @@ static void rows_by_panels(const struct run *j, const unsigned char *packed_rows
     }
 }
 
+static void pack_rows_part(void *arg, int ith, int nth)
+{
+    struct run *j = arg;
+    const struct range r = split_range(j->n, ith, nth);
+    pack_rows(j, scratch_shared(j->d), r.lo, r.hi);
+}
+
 static void run_part(void *arg, int ith, int nth)
 {
+    (void)nth;
     struct run *j = arg;
     const struct float_linear *l = j->l;
     float *sums = scratch_thread(j->d, ith);
     unsigned char *own_rows = (unsigned char *)(sums + (size_t)ROW_BLOCK * LD_SUMS);
     unsigned char *expanded = own_rows + panel_bytes(l), *rows = scratch_shared(j->d);
-    if (j->n <= FEW_ROWS) {
-        rows = own_rows;
-        pack_rows(j, rows, 0, j->n);
-    } else {
-        const struct range r = split_range(j->n, ith, nth);
-        pack_rows(j, rows, r.lo, r.hi);
-        pool_barrier(j->d->pool, ith);
-    }
+    bool packed = !j->each_packs;
     for (;;) {
         const int64_t task = atomic_fetch_add_explicit(&j->next_task, 1, memory_order_relaxed);
         if (task >= j->strips * j->blocks) return;
+        if (!packed) {
+            rows = own_rows;
+            pack_rows(j, rows, 0, j->n);
+            packed = true;
+        }
         const int64_t p0 = task / j->blocks * j->strip, r0 = task % j->blocks * j->block;
         const int np = (int)(l->panels - p0 < j->strip ? l->panels - p0 : j->strip);
         const unsigned char *b[2] = { 0 };
@@ -371,6 +378,9 @@ void float_linear_run(struct device *d, const struct float_linear *l, const floa
         while (max > 2 && (l->panels + max - 1) / max * j.blocks < 4 * nth) max -= 2;
         j.strip = strip_size(l->panels, max);
         j.strips = (l->panels + j.strip - 1) / j.strip;
+        /* In place, a thread that is done would overwrite rows that a later one still has to pack. */
+        j.each_packs = j.n <= FEW_ROWS && a->y != a->x;
+        if (!j.each_packs) pool_run(d->pool, pack_rows_part, &j);
         pool_run(d->pool, run_part, &j);
     }
 }

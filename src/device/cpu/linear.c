@@ -10,7 +10,7 @@
 /* Rows whose int8 panels are held at once: the weights are streamed once for so many. As many as the engine takes of a prompt
  * in one step; more would push the panels out of the second-level cache. */
 #define ROWS_AT_ONCE 256
-/* Up to here each thread rounds all rows for itself: cheaper than meeting at a barrier. */
+/* Up to here each thread rounds all rows for itself: cheaper than a job of its own. */
 #define ROWS_TWICE 2
 
 struct linear {
@@ -173,6 +173,13 @@ struct run_job {
     int64_t stripe;   /* groups */
 };
 
+static void round_thread(void *arg, int ith, int nth)
+{
+    struct run_job *r = arg;
+    const struct range rows = split_range(r->q.fine ? r->q.panels.n / 2 : r->q.panels.n, ith, nth);
+    r->d->quant->round_rows(&r->q, rows.lo, rows.hi, scratch_thread(r->d, ith));
+}
+
 static void run_thread(void *arg, int ith, int nth)
 {
     struct run_job *r = arg;
@@ -182,18 +189,17 @@ static void run_thread(void *arg, int ith, int nth)
     int64_t n_in = q.panels.n_blocks * QUANT_BLOCK;
     float *row_buf = (float *)own;
     own += ((size_t)n_in * 4 + 63) & ~(size_t)63;
+    struct range g;
+    int helped = 0;
+    if (!share_take(r->d->share, q.n_groups, r->stripe, ith, nth, &helped, &g)) return; /* it came late */
     if (r->each_rounds) {
         q.panels.data = own;
         own += (quant_panels_bytes(ROWS_TWICE, n_in) + 63) & ~(size_t)63;
         k->round_rows(&q, 0, q.fine ? q.panels.n / 2 : q.panels.n, row_buf);
-    } else {
-        struct range rows = split_range(q.fine ? q.panels.n / 2 : q.panels.n, ith, nth);
-        k->round_rows(&q, rows.lo, rows.hi, row_buf);
-        pool_barrier(r->d->pool, ith);
     }
-    struct range g;
-    for (int helped = 0; share_take(r->d->share, q.n_groups, r->stripe, ith, nth, &helped, &g);)
+    do {
         k->multiply(&q, g.lo, g.hi, own);
+    } while (share_take(r->d->share, q.n_groups, r->stripe, ith, nth, &helped, &g));
 }
 
 /* Groups of a stripe: about STRIPE bytes, but no fewer than 4 stripes a thread unless that leaves crumbs. */
@@ -227,6 +233,7 @@ static void run_quantised(struct device *d, const struct linear *l, const struct
         r.q.panels.data = scratch_shared(d);
         share_reset(d->share, r.q.n_groups, n_threads);
         r.each_rounds = !in_place && r.q.panels.n <= ROWS_TWICE;
+        if (!r.each_rounds) pool_run(d->pool, round_thread, &r);
         pool_run(d->pool, run_thread, &r);
     }
 }

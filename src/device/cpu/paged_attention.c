@@ -6,6 +6,8 @@
 #include "device/cpu/cpu_internal.h"
 #include "device/cpu/split.h"
 
+#define FEW_ROWS 4 /* so few new rows are written by one thread: cheaper than a job of its own */
+
 struct paged_layout paged_layout_of(enum kv_type t, int k_dim, int v_dim)
 {
     struct paged_layout l = { .k_dim = k_dim, .v_dim = v_dim };
@@ -36,8 +38,9 @@ struct attend_job {
     atomic_int next_task;
 };
 
-static void put_rows(const struct attend_job *j, int ith, int nth)
+static void put_rows(void *arg, int ith, int nth)
 {
+    const struct attend_job *j = arg;
     const struct attn_args *a = j->a;
     const struct kv_layer *kv = a->kv;
     int64_t total = 0, done = 0;
@@ -92,8 +95,7 @@ static void attend_task(const struct attend_job *j, const struct attn_seq *s, in
 static void attend_thread(void *arg, int ith, int nth)
 {
     struct attend_job *j = arg;
-    put_rows(j, ith, nth);
-    pool_barrier(j->d->pool, ith);
+    (void)nth;
     int base = 0, i = 0, n = j->a->n_seq ? tasks_of(j, &j->a->seq[0]) : 0;
     for (;;) {
         int task = atomic_fetch_add_explicit(&j->next_task, 1, memory_order_relaxed);
@@ -119,5 +121,9 @@ void op_attention_paged(struct device *d, const struct attn_args *a)
            rows * a->kv->n_kv_head * ((j.rep + j.per_tile - 1) / j.per_tile) < 2 * pool_threads(d->pool))
         j.per_tile = (j.per_tile + 1) / 2;
     j.rows = PAGED_QUERIES / j.per_tile;
+    if (rows <= FEW_ROWS)
+        put_rows(&j, 0, 1);
+    else
+        pool_run(d->pool, put_rows, &j);
     pool_run(d->pool, attend_thread, &j);
 }
