@@ -60,6 +60,21 @@ static json_t *in_form(json_t *message, enum chat_content form)
     return NULL;
 }
 
+/* Tokens after which a text is given up: what is over by less is counted to the end, for the message. */
+static size_t far_over(const struct lm *lm) { return 2 * (size_t)lm_info(lm)->n_ctx + 1024; }
+
+/* out->over instead of an error where the text is far too long. */
+static bool encode(const struct tokenizer *tok, const char *text, size_t len, const unsigned char *data,
+                   unsigned flags, size_t limit, const atomic_bool *cancel, struct fitted *out, struct err *e)
+{
+    struct err why = { ERR_NONE, "" };
+    out->ids.limit = limit;
+    out->ids.cancel = cancel;
+    if (tokenizer_encode(tok, text, len, data, true, flags, &out->ids, &why)) return true;
+    out->over = why.code == ERR_CONTEXT;
+    return out->over || err_set(e, why.code, "%s", why.msg);
+}
+
 /* Renders and tokenises the messages without those in [from, to). What transformers' apply_chat_template passes is passed here; the
  * template writes the beginning token itself, so none is added. */
 static bool render(const struct lm *lm, const struct gen_request *q, const atomic_bool *cancel, size_t from,
@@ -103,7 +118,7 @@ static bool render(const struct lm *lm, const struct gen_request *q, const atomi
     json_decref(ctx);
     if (!ok) return f->err.code == ERR_CANCELLED ? false : err_wrap(&f->err, "the model's chat template");
     fitted_free(out);
-    ok = tokenizer_encode(tok, r.text, r.len, q->unsafe_tokens ? NULL : r.data, true, 0, &out->ids, &f->err);
+    ok = encode(tok, r.text, r.len, q->unsafe_tokens ? NULL : r.data, 0, far_over(lm), cancel, out, &f->err);
     out->text = r.text;
     free(r.data);
     out->dropped = (int)(to - from);
@@ -129,7 +144,7 @@ static bool drop_turns(const struct lm *lm, const struct gen_request *q, const a
     while (ok && low < high) {
         size_t mid = low + (high - low) / 2;
         ok = render(lm, q, cancel, head, cut[mid], p, f);
-        if (p->ids.n <= limit)
+        if (!p->over && p->ids.n <= limit)
             high = mid;
         else
             low = mid + 1;
@@ -139,20 +154,20 @@ static bool drop_turns(const struct lm *lm, const struct gen_request *q, const a
     return ok;
 }
 
-static bool too_long(const struct gen_request *q, size_t n, int n_ctx, struct fault *f)
+static bool too_long(const struct gen_request *q, const struct fitted *p, int n_ctx, struct fault *f)
 {
     f->param = q->messages ? "messages" : "prompt";
     return err_set(&f->err, ERR_CONTEXT,
-                   "The prompt is too long: %zu, model maximum context length: %d. This model's maximum "
+                   "The prompt is too long: %s%zu, model maximum context length: %d. This model's maximum "
                    "context length is %d tokens; shorten the %s.",
-                   n, n_ctx, n_ctx, f->param);
+                   p->over ? "more than " : "", p->over ? p->ids.limit : p->ids.n, n_ctx, n_ctx, f->param);
 }
 
 static bool fit_output(const struct gen_request *q, int n_ctx, struct fitted *p, struct fault *f)
 {
     size_t n = p->ids.n;
     bool score_only = !q->max_tokens && q->echo;
-    if (n + !score_only > (size_t)n_ctx) return too_long(q, n, n_ctx, f);
+    if (p->over || n + !score_only > (size_t)n_ctx) return too_long(q, p, n_ctx, f);
     int64_t room = n_ctx - (int64_t)n;
     if (q->max_tokens >= 0 && q->max_tokens > room && q->overflow == OVERFLOW_ERROR &&
         !q->max_tokens_is_default) {
@@ -179,12 +194,13 @@ static bool fit_chat(const struct lm *lm, const struct gen_request *q, const ato
         int64_t room = q->max_tokens > 0 && q->max_tokens < n_ctx / 4 ? q->max_tokens : n_ctx / 4;
         if ((size_t)(n_ctx - room) < limit) limit = (size_t)(n_ctx - room);
     }
-    if (p->ids.n > limit && !drop_turns(lm, q, cancel, limit, p, f)) return false;
+    if ((p->over || p->ids.n > limit) && limit != SIZE_MAX && !drop_turns(lm, q, cancel, limit, p, f))
+        return false;
     return fit_output(q, n_ctx, p, f);
 }
 
 static bool fit_completion(const struct lm *lm, const struct gen_request *q, const struct prompt *src,
-                           int n_ctx, struct fitted *p, struct fault *f)
+                           const atomic_bool *cancel, int n_ctx, struct fitted *p, struct fault *f)
 {
     const struct tokenizer *t = lm_tokenizer(lm);
     f->param = "prompt";
@@ -201,7 +217,10 @@ static bool fit_completion(const struct lm *lm, const struct gen_request *q, con
         if (src->n_ids) memcpy(p->ids.id, src->ids, src->n_ids * sizeof *src->ids);
         p->ids.n = p->ids.cap = src->n_ids;
     } else {
-        if (!tokenizer_encode(t, src->text, src->len, NULL, true, TOK_BOS, &p->ids, &f->err)) return false;
+        /* What is cut to its end has to be seen whole. */
+        const size_t limit = q->prompt_truncate_len > 0 ? 0 : far_over(lm);
+        if (!encode(t, src->text, src->len, NULL, TOK_BOS, limit, cancel, p, &f->err)) return false;
+        if (p->over) return too_long(q, p, n_ctx, f);
         p->text = strndup(src->text, src->len);
         if (!p->text) return err_set(&f->err, ERR_NOMEM, "out of memory");
     }
@@ -223,7 +242,8 @@ bool context_fit(const struct lm *lm, const struct gen_request *q, int i, const 
     int n_ctx = lm_info(lm)->n_ctx;
     f->param = NULL;
     bool ok = q->messages ? fit_chat(lm, q, cancel, n_ctx, &p, f)
-                          : fit_completion(lm, q, &q->prompts[i], n_ctx, &p, f);
+                          : fit_completion(lm, q, &q->prompts[i], cancel, n_ctx, &p, f);
+    p.ids.cancel = NULL;
     if (ok) {
         f->param = NULL;
         *out = p;

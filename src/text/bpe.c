@@ -119,6 +119,14 @@ static uint64_t heap_pop(struct bpe_scratch *s)
     return top;
 }
 
+/* Long words are megabytes: looked at every few thousand steps, well under a millisecond. */
+static bool cancelled(const struct bpe_scratch *s, size_t step, struct err *e)
+{
+    if (step % 4096 || !s->cancel || !atomic_load_explicit(s->cancel, memory_order_relaxed)) return false;
+    err_set(e, ERR_CANCELLED, "tokenising was cancelled");
+    return true;
+}
+
 /* A symbol in the list. Position is its place in the input; a dead one (joined to its left) has rank NO_RANK for good. */
 struct link {
     int32_t sym, prev, next;
@@ -143,13 +151,15 @@ static bool merge_long(const struct bpe *b, struct bpe_scratch *s, int32_t *sym,
     struct link *l = s->mem;
     s->heap_n = 0;
     for (size_t i = 0; i < n; i++) {
+        if (cancelled(s, i, e)) return false;
         l[i] = (struct link){ sym[i], (int32_t)i - 1, i + 1 < n ? (int32_t)i + 1 : -1, NO_RANK };
         if (i + 1 < n) l[i].rank = rank_of(b, sym[i], sym[i + 1]);
         if (l[i].rank != NO_RANK) s->heap[s->heap_n++] = (uint64_t)l[i].rank << 32 | i;
     }
     for (size_t i = s->heap_n / 2; i-- > 0;) sift_down(s->heap, s->heap_n, i);
 
-    while (s->heap_n) {
+    for (size_t step = 1; s->heap_n; step++) {
+        if (cancelled(s, step, e)) return false;
         uint64_t top = heap_pop(s);
         int32_t i = (int32_t)(top & UINT32_MAX);
         if (l[i].rank != top >> 32 || l[i].rank == NO_RANK)
@@ -191,5 +201,5 @@ void bpe_scratch_free(struct bpe_scratch *s)
 {
     free(s->mem);
     free(s->heap);
-    *s = (struct bpe_scratch){ 0 };
+    *s = (struct bpe_scratch){ .cancel = s->cancel };
 }

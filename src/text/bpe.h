@@ -7,6 +7,7 @@
 #ifndef HEARTH_TEXT_BPE_H
 #define HEARTH_TEXT_BPE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,6 +37,7 @@ struct bpe_scratch {
     size_t cap;
     uint64_t *heap; /* its own block: it grows while merging */
     size_t heap_n, heap_cap;
+    const atomic_bool *cancel; /* the owner's; once set, a long merge ends with ERR_CANCELLED; NULL: never */
 };
 void bpe_scratch_free(struct bpe_scratch *s);
 

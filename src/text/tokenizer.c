@@ -33,12 +33,13 @@ struct encoding {
     bool markup;               /* control tokens may be recognised */
     struct remembered *memory; /* [MEMORY_SLOTS], one word a slot; NULL: not in use */
     uint32_t age;              /* 1 and up; counts the buffers that words lie in */
+    uint32_t n_words;
 };
 
 void token_list_free(struct token_list *l)
 {
     free(l->id);
-    *l = (struct token_list){ 0 };
+    *l = (struct token_list){ .limit = l->limit, .cancel = l->cancel };
 }
 
 static bool list_reserve(struct token_list *l, size_t extra, struct err *e)
@@ -126,11 +127,26 @@ static bool recall(struct encoding *c, const struct remembered *r, uint64_t hash
     return true;
 }
 
+/* Whether another word of n bytes is to be encoded. A word is seen before its merging is paid for: the bytes of its tokens are its own,
+ * so that it has at least as many as fit in it of the longest. */
+static bool go_on(struct encoding *c, size_t n, struct err *e)
+{
+    const struct token_list *out = c->out;
+    if (out->cancel && !(c->n_words++ & 63) && atomic_load_explicit(out->cancel, memory_order_relaxed))
+        return err_set(e, ERR_CANCELLED, "tokenising was cancelled");
+    if (!out->limit) return true;
+    const size_t longest = c->t->vocab.max_len ? c->t->vocab.max_len : 1;
+    if (out->n > out->limit || (c->t->all_bytes && n / longest > out->limit - out->n))
+        return err_set(e, ERR_CONTEXT, "the text has more than %zu tokens", out->limit);
+    return true;
+}
+
 /* One piece that merging does not leave. Most are tokens as they stand, or have been here before. */
 static bool word(void *arg, const char *s, size_t n, struct err *e)
 {
     struct encoding *c = arg;
     const struct tokenizer *t = c->t;
+    if (!go_on(c, n, e)) return false;
     uint64_t hash = vocab_hash(s, n);
     int32_t whole = n > t->vocab.max_len ? -1 : vocab_find_hashed(&t->vocab, s, n, hash);
     /* A control token is what merging makes of its spelling (nothing, nearly always), never a word as it stands. */
@@ -248,7 +264,7 @@ bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, c
 {
     if (len > MAX_TEXT_BYTES)
         return err_set(e, ERR_LIMIT, "a text of %zu bytes; %d can be tokenized at once", len, MAX_TEXT_BYTES);
-    struct encoding c = { .t = t, .out = out, .markup = parse_special };
+    struct encoding c = { .t = t, .out = out, .markup = parse_special, .scratch.cancel = out->cancel };
     struct masked repaired = { 0 };
     size_t before = out->n, i = 0, from = 0;
     if (!text) text = "";

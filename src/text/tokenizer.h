@@ -8,6 +8,7 @@
 #ifndef HEARTH_TEXT_TOKENIZER_H
 #define HEARTH_TEXT_TOKENIZER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,8 +27,10 @@ void tokenizer_free(struct tokenizer *t);
 struct token_list {
     int32_t *id;
     size_t n, cap;
+    size_t limit;              /* more tokens than these are ERR_CONTEXT, as soon as they are seen; 0: no limit */
+    const atomic_bool *cancel; /* set while a text is encoded: ERR_CANCELLED within milliseconds; NULL: never */
 };
-void token_list_free(struct token_list *l);
+void token_list_free(struct token_list *l); /* limit and cancel stay */
 
 /* Put the special tokens around the text that the model's files put there (the post-processor of a tokenizer.json): nearly always the
  * beginning token alone. Those in front are left out when the text begins with them already. */

@@ -281,4 +281,6 @@ void tokenizer_finish(struct tokenizer *t)
     }
     if (t->eos >= 0) t->flag[t->eos] |= TOKEN_END;
     t->split_words = t->spm && words_stand_alone(&t->vocab);
+    t->all_bytes = true;
+    for (int b = 0; b < 256; b++) t->all_bytes &= t->byte_id[b] >= 0;
 }

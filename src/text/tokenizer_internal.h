@@ -52,6 +52,7 @@ struct tokenizer {
     int32_t unk, bos, eos; /* -1: none */
     bool ignore_merges, fuse_unk;
     struct affix first, last;
+    bool all_bytes; /* every byte of a text is in some token of it: the vocabulary has all of them */
 
     struct unicode *u;
     struct pretoken *pre;
