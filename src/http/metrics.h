@@ -9,7 +9,7 @@
 
 #include "base/buf.h"
 
-enum { METRICS_ROUTES = 48, METRICS_STATUSES = 20, HISTOGRAM_BUCKETS = 16 };
+enum { METRICS_ROUTES = 48, METRICS_STATUSES = 32, HISTOGRAM_BUCKETS = 16 };
 
 struct histogram {
     atomic_ullong bucket[HISTOGRAM_BUCKETS + 1]; /* the last: above every bound */
@@ -17,6 +17,8 @@ struct histogram {
 };
 
 struct metrics {
+    atomic_int
+        status[METRICS_STATUSES]; /* whose column it is, in the order they were first sent; 0: nobody's yet */
     atomic_ullong requests[METRICS_ROUTES][METRICS_STATUSES];
     struct histogram ttft, inter_token, duration;
 };
