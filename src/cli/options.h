@@ -46,7 +46,8 @@ struct options {
     int64_t http_threads, prepare_threads;
     int64_t max_body, max_header, max_connections, max_connections_per_address;
     int64_t max_json_depth, max_json_values;
-    double request_s, idle_s, run_s, keepalive_s, drain_s; /* seconds */
+    int64_t body_memory, body_share;
+    double request_s, idle_s, read_s, run_s, keepalive_s, drain_s; /* seconds */
     bool strict_fields, include_stop;
     char *files_dir, *loras_dir, *safety_policy; /* "": beside the models, twice; the built-in policy */
     double files_s;

@@ -156,6 +156,14 @@ static bool open_pictures(struct service *s, struct err *e)
 static bool open_server(struct service *s, struct err *e)
 {
     const struct options *o = s->o;
+    const size_t body_memory = (size_t)(o->body_memory ? o->body_memory : 8 * o->max_body),
+                 body_share = o->body_share ? (size_t)o->body_share : body_memory / 2;
+    if (body_memory < (size_t)o->max_body || body_share < (size_t)o->max_body)
+        return err_set(
+            e, ERR_REQUEST,
+            "max-body lets a body have %lld bytes, but body-memory has %zu for all and "
+            "body-memory-per-address %zu: no such body could ever be sent; lower the one or raise the others",
+            (long long)o->max_body, body_memory, body_share);
     struct server_options h = {
         .listen = o->listen,
         .keys = (const char *const *)s->keys.v,
@@ -172,10 +180,13 @@ static bool open_server(struct service *s, struct err *e)
         .max_connections_per_address = (int)o->max_connections_per_address,
         .max_json_depth = (int)o->max_json_depth,
         .max_json_values = o->max_json_values,
-        .request_s = o->request_s,
-        .idle_s = o->idle_s,
-        .run_s = o->run_s,
-        .keepalive_s = o->keepalive_s,
+        .body_memory = body_memory,
+        .body_share = body_share,
+        .times = { .request_s = o->request_s,
+                   .idle_s = o->idle_s,
+                   .read_s = o->read_s,
+                   .run_s = o->run_s,
+                   .keepalive_s = o->keepalive_s },
         .strict_fields = o->strict_fields,
         .include_stop = o->include_stop,
         .safety = s->safety,

@@ -27,12 +27,18 @@ static const struct {
     [FAULT_TIMEOUT] = { 408, "timeout_error", "timeout", "timeout_error", "Timeout" },
     [FAULT_TOO_LARGE] = { 413, "invalid_request_error", "request_too_large", "invalid_request_error",
                           "Request too large" },
+    [FAULT_URI_TOO_LONG] = { 414, "invalid_request_error", "uri_too_long", "invalid_request_error",
+                             "Request too large" },
     [FAULT_MEDIA] = { 415, "invalid_request_error", "unsupported_media_type", "invalid_request_error",
                       "Unsupported media type" },
     [FAULT_BUSY] = { 429, "requests", "rate_limit_exceeded", "invalid_request_error", "Rate limit exceeded" },
+    [FAULT_HEADERS] = { 431, "invalid_request_error", "headers_too_large", "invalid_request_error",
+                        "Request too large" },
     [FAULT_SERVER] = { 500, "server_error", NULL, "server_error", "Generation failed" },
     [FAULT_UNAVAILABLE] = { 503, "server_error", "service_unavailable", "server_error",
                             "Service unavailable" },
+    [FAULT_VERSION] = { 505, "invalid_request_error", "http_version", "invalid_request_error",
+                        "Invalid input" },
 };
 
 enum fault_kind fault_of(enum err_code code)

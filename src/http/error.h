@@ -9,20 +9,23 @@ enum api_dialect { DIALECT_OPENAI, DIALECT_FIREWORKS, DIALECT_FIREMOON }; /* /v1
 
 enum fault_kind {
     FAULT_NONE,
-    FAULT_INVALID,     /* 400 */
-    FAULT_UNSUPPORTED, /* 400: a valid wish that is not offered */
-    FAULT_CONTEXT,     /* 400 */
-    FAULT_KEY,         /* 401 */
-    FAULT_FORBIDDEN,   /* 403 */
-    FAULT_URL,         /* 404 */
-    FAULT_MODEL,       /* 404 */
-    FAULT_METHOD,      /* 405 */
-    FAULT_TIMEOUT,     /* 408 */
-    FAULT_TOO_LARGE,   /* 413 */
-    FAULT_MEDIA,       /* 415 */
-    FAULT_BUSY,        /* 429 */
-    FAULT_SERVER,      /* 500 */
-    FAULT_UNAVAILABLE, /* 503 */
+    FAULT_INVALID,      /* 400 */
+    FAULT_UNSUPPORTED,  /* 400: a valid wish that is not offered */
+    FAULT_CONTEXT,      /* 400 */
+    FAULT_KEY,          /* 401 */
+    FAULT_FORBIDDEN,    /* 403 */
+    FAULT_URL,          /* 404 */
+    FAULT_MODEL,        /* 404 */
+    FAULT_METHOD,       /* 405 */
+    FAULT_TIMEOUT,      /* 408 */
+    FAULT_TOO_LARGE,    /* 413 */
+    FAULT_URI_TOO_LONG, /* 414 */
+    FAULT_MEDIA,        /* 415 */
+    FAULT_BUSY,         /* 429 */
+    FAULT_HEADERS,      /* 431 */
+    FAULT_SERVER,       /* 500 */
+    FAULT_UNAVAILABLE,  /* 503 */
+    FAULT_VERSION,      /* 505 */
 };
 
 enum fault_kind fault_of(enum err_code code);

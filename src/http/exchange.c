@@ -13,7 +13,7 @@ void exchange_unref(struct exchange *x)
     if (atomic_fetch_sub(&x->refs, 1) > 1) return;
     if (x->ops && x->work) x->ops->free(x->work);
     if (x->prepared) MHD_destroy_response(x->prepared);
-    buf_free(&x->body);
+    exchange_drop_body(x);
     buf_free(&x->reply);
     buf_free(&x->pending);
     pthread_mutex_destroy(&x->lock);
@@ -33,6 +33,13 @@ void exchange_header(struct exchange *x, const char *name, const char *fmt, ...)
     if (x->prepared) MHD_add_response_header(x->prepared, name, value);
 }
 
+void exchange_drop_body(struct exchange *x)
+{
+    buf_free(&x->body);
+    bodies_give(&x->server->bodies, &x->peer, x->body_taken);
+    x->body_taken = 0;
+}
+
 static void set_state(struct exchange *x, enum exchange_state s)
 {
     pthread_mutex_lock(&x->lock);
@@ -42,6 +49,7 @@ static void set_state(struct exchange *x, enum exchange_state s)
 
 void exchange_reply(struct exchange *x, int status, const char *content_type, struct buf *body)
 {
+    exchange_drop_body(x);
     buf_free(&x->reply);
     x->status = status;
     x->content_type = content_type;
@@ -72,12 +80,20 @@ void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param,
 
 void exchange_fault_from(struct exchange *x, const struct fault *f)
 {
+    if (f->err.code == ERR_CANCELLED && atomic_load(&x->stop)) {
+        bool stopping = atomic_load(&x->server->draining);
+        exchange_fault(x, stopping ? FAULT_UNAVAILABLE : FAULT_TIMEOUT, NULL, "%s",
+                       stopping ? "the server is stopping; the request was cancelled"
+                                : "the request took longer than this server allows");
+        return;
+    }
     enum fault_kind kind = fault_of(f->err.code);
     exchange_fault(x, kind, kind == FAULT_MODEL ? "model" : f->param, "%s", f->err.msg);
 }
 
 void exchange_run(struct exchange *x, const struct work_ops *ops, void *work, bool stream)
 {
+    exchange_drop_body(x);
     pthread_mutex_lock(&x->lock);
     x->ops = ops;
     x->work = work;
@@ -89,22 +105,6 @@ void exchange_run(struct exchange *x, const struct work_ops *ops, void *work, bo
     bool late = x->gone || x->timed_out;
     pthread_mutex_unlock(&x->lock);
     if (late) ops->cancel(work);
-}
-
-static void run_later(struct exchange *x)
-{
-    x->later(x);
-    exchange_wake(x);
-    exchange_unref(x);
-}
-
-bool exchange_continue(struct exchange *x, enum lane lane, void (*fn)(struct exchange *x))
-{
-    x->later = fn;
-    atomic_fetch_add(&x->refs, 1);
-    if (lanes_push(x->server->lanes, lane, run_later, x)) return true;
-    atomic_fetch_sub(&x->refs, 1);
-    return false;
 }
 
 const atomic_bool *exchange_stop_flag(struct exchange *x, bool stream)

@@ -20,6 +20,7 @@
 #include "http/error.h"
 #include "http/json_in.h"
 #include "http/lanes.h"
+#include "http/loading.h"
 #include "http/metrics.h"
 #include "http/server.h"
 #include "http/watch.h"
@@ -33,13 +34,15 @@ struct server {
     struct MHD_Daemon *daemon;
     struct auth auth;
     struct lanes *lanes;
+    struct loading *loading;
     struct watch *watch;
     struct metrics metrics;
+    struct bodies bodies;
     struct json_limits json;
     char url[128];
-    double started; /* clock_seconds() */
-    atomic_bool ready, draining;
-    atomic_int active; /* exchanges that a lane or a model works on */
+    double started;                        /* clock_seconds() */
+    atomic_bool ready, draining, stopping; /* stopping: the time for draining is over */
+    atomic_int active;                     /* exchanges that a lane or a model works on */
 };
 
 enum produced { PRODUCED_EVENT, PRODUCED_NOTHING, PRODUCED_END };
@@ -65,14 +68,18 @@ enum exchange_state {
 struct exchange {
     struct server *server;
     struct MHD_Connection *connection;
+    struct link *
+        link; /* its connection's; for the event loop, which may free it before the last reference to x goes */
+    struct peer peer;
     const struct route *route;
     char *path;       /* decoded, one slash between parts, none at the end */
     const char *tail; /* what stands for a route's '*', inside path */
     enum api_dialect dialect;
-    char id[72];      /* X-Request-Id */
-    char origin[200]; /* the page's origin when it is allowed, else "" */
-    double started;
+    char id[72];           /* X-Request-Id */
+    char origin[200];      /* the page's origin when it is allowed, else "" */
+    double started, whole; /* clock_seconds(): its headers were here; the body was too */
     struct buf body;
+    size_t body_taken; /* of the memory for bodies */
     bool discard, head;
     size_t announced; /* Content-Length, 0 when absent */
 
@@ -82,8 +89,13 @@ struct exchange {
     struct MHD_Response *prepared; /* headers are collected here until the body is known */
     char note[160];                /* for the log line */
 
-    void (*later)(struct exchange *x); /* what exchange_continue() put off */
+    enum lane lane;                    /* that it is prepared on */
+    void (*later)(struct exchange *x); /* what waits for the model */
     void *scratch;                     /* for it */
+    struct model *model;               /* and what loading_then() was asked for */
+    bool holds_model;
+    struct err load_error;
+    struct exchange *next_waiting;
 
     const struct work_ops *ops;
     atomic_int refs;
@@ -115,8 +127,8 @@ void exchange_fault_from(struct exchange *x, const struct fault *f);
 /* Takes over work. Streaming when `stream`; then the status is 200 and what goes wrong later is an event. */
 void exchange_run(struct exchange *x, const struct work_ops *ops, void *work, bool stream);
 
-/* The handler goes on as fn on another lane and returns at once, having called nothing else; x->scratch is kept for fn. False: no memory. */
-bool exchange_continue(struct exchange *x, enum lane lane, void (*fn)(struct exchange *x));
+/* Gives the body's memory back; with a reply or work it goes by itself. */
+void exchange_drop_body(struct exchange *x);
 
 /* Before long work on a lane: says what kind of reply it prepares, and returns the flag that ends it. The flag lives as long as x. */
 const atomic_bool *exchange_stop_flag(struct exchange *x, bool stream);

@@ -20,8 +20,10 @@ struct queue {
 };
 
 struct lanes {
-    struct queue text, load;
+    struct queue queue[N_LANES]; /* LANE_INLINE has no threads */
 };
+
+enum { LOOKUP_THREADS = 2, LOAD_THREADS = 4 };
 
 static void *worker(void *arg)
 {
@@ -43,7 +45,7 @@ static bool queue_start(struct queue *q, int n_threads)
     q->last = &q->first;
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->filled, NULL);
-    q->thread = calloc((size_t)n_threads, sizeof *q->thread);
+    q->thread = calloc((size_t)n_threads + 1, sizeof *q->thread);
     while (q->thread && q->n_threads < n_threads) {
         if (pthread_create(&q->thread[q->n_threads], NULL, worker, q)) break;
         q->n_threads++;
@@ -67,8 +69,13 @@ bool lanes_new(struct lanes **out, int text_threads, struct err *e)
 {
     struct lanes *l = calloc(1, sizeof *l);
     if (!l) return err_set(e, ERR_NOMEM, "out of memory");
-    bool text = queue_start(&l->text, text_threads), load = queue_start(&l->load, 1);
-    if (!text || !load) {
+    const int threads[N_LANES] = { [LANE_LOOKUP] = LOOKUP_THREADS,
+                                   [LANE_TEXT] = text_threads,
+                                   [LANE_LONG] = text_threads,
+                                   [LANE_LOAD] = LOAD_THREADS };
+    bool ok = true;
+    for (int i = 0; i < N_LANES; i++) ok = queue_start(&l->queue[i], threads[i]) && ok;
+    if (!ok) {
         lanes_free(l);
         return err_set(e, ERR_NOMEM, "threads could not be started");
     }
@@ -79,14 +86,13 @@ bool lanes_new(struct lanes **out, int text_threads, struct err *e)
 void lanes_free(struct lanes *l)
 {
     if (!l) return;
-    queue_stop(&l->text);
-    queue_stop(&l->load);
+    for (int i = N_LANES - 1; i >= 0; i--) queue_stop(&l->queue[i]); /* who loads hands on to the others */
     free(l);
 }
 
 bool lanes_push(struct lanes *l, enum lane lane, void (*run)(struct exchange *x), struct exchange *x)
 {
-    struct queue *q = lane == LANE_LOAD ? &l->load : &l->text;
+    struct queue *q = &l->queue[lane];
     struct task *t = malloc(sizeof *t);
     if (!t) return false;
     *t = (struct task){ .run = run, .x = x };

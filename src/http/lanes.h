@@ -1,6 +1,8 @@
-/* lanes.h - threads for what may take longer than an event loop can wait.
+/* lanes.h - threads for what may take longer than an event loop can wait. Each kind of work has its own, so that none waits behind a
+ * longer kind.
  *
- * TEXT  parse, template, tokenise, submit: milliseconds.   LOAD  the same, when the model must be loaded first: seconds.
+ * LOOKUP  what is there: models, counters, files.   TEXT  parse, template, tokenise, submit: milliseconds.
+ * LONG    the same for long bodies: seconds.         LOAD  nothing but loading models: minutes (loading.h).
  * A task runs exactly once. */
 #ifndef HEARTH_HTTP_LANES_H
 #define HEARTH_HTTP_LANES_H
@@ -11,7 +13,7 @@
 
 struct exchange;
 struct lanes;
-enum lane { LANE_INLINE, LANE_TEXT, LANE_LOAD };
+enum lane { LANE_INLINE, LANE_LOOKUP, LANE_TEXT, LANE_LONG, LANE_LOAD, N_LANES };
 
 bool lanes_new(struct lanes **out, int text_threads, struct err *e);
 void lanes_free(struct lanes *l); /* runs what is queued, then joins */

@@ -372,14 +372,20 @@ static void refuse(struct exchange *x, struct picture_work *t, const struct faul
 static void start(struct exchange *x)
 {
     struct picture_work *t = x->scratch;
-    struct fault f = { { ERR_NONE, "" }, NULL };
-    if (!pictures_start(x->server->registry, t->model, x->server->o.safety, &t->wire.q, on_event, x,
-                        &t->pictures, &f)) {
+    struct fault f = { x->load_error, NULL };
+    if (f.err.code != ERR_NONE || !pictures_start(x->server->registry, t->model, x->server->o.safety,
+                                                  &t->wire.q, on_event, x, &t->pictures, &f)) {
         refuse(x, t, &f);
         return;
     }
     t->facts = *pictures_facts(t->pictures);
     exchange_run(x, &picture_ops, t, t->wire.stream);
+}
+
+static void start_held(struct exchange *x)
+{
+    start(x);
+    loading_end(x);
 }
 
 static bool read_body(struct exchange *x, struct picture_work *t, struct fault *f)
@@ -467,8 +473,7 @@ static void picture_post(struct exchange *x, enum picture_style style, const cha
         return;
     }
     x->scratch = t;
-    if (registry_is_loaded(x->server->registry, t->model) || !exchange_continue(x, LANE_LOAD, start))
-        start(x);
+    loading_then(x, t->model, start_held);
 }
 
 void images_generations(struct exchange *x) { picture_post(x, PICTURES_OPENAI, NULL, PICTURE_GENERATE); }

@@ -15,32 +15,6 @@ static const char *header(struct exchange *x, const char *name)
     return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
 }
 
-struct headers {
-    int host, length, coding;
-};
-
-static enum MHD_Result count_header(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
-{
-    struct headers *h = arg;
-    (void)kind;
-    (void)value;
-    h->host += !strcasecmp(name, "Host");
-    h->length += !strcasecmp(name, "Content-Length");
-    h->coding += !strcasecmp(name, "Transfer-Encoding");
-    return MHD_YES;
-}
-
-/* What a proxy in front may read another way than we do is how a second request is smuggled in the first one's body. */
-static const char *ambiguous(struct exchange *x, const char *version)
-{
-    struct headers n = { 0, 0, 0 };
-    MHD_get_connection_values(x->connection, MHD_HEADER_KIND, count_header, &n);
-    if (n.host > 1 || (!n.host && !strcmp(version, "HTTP/1.1"))) return "exactly one Host header is needed";
-    if (n.length > 1) return "there is more than one Content-Length header";
-    if (n.length && n.coding) return "Content-Length and Transfer-Encoding exclude each other";
-    return NULL;
-}
-
 /* One slash between parts and none at the end, so that a base URL with a slash too many works. A whole URL, as programs that
  * take us for a proxy send it, stands for its path. */
 static char *normalise(const char *url)
@@ -96,6 +70,13 @@ static bool answer_options(struct exchange *x, unsigned allowed)
     return true;
 }
 
+void preflight_misframed(struct exchange *x)
+{
+    const struct framing_fault *f = &x->link->intake.fault;
+    exchange_header(x, "Connection", "close");
+    exchange_fault(x, f->kind, NULL, "%s", f->why);
+}
+
 void preflight_too_large(struct exchange *x)
 {
     exchange_fault(x, FAULT_TOO_LARGE, NULL, "the request body is larger than the limit of %zu bytes",
@@ -108,7 +89,7 @@ bool preflight_expects_continue(struct exchange *x)
     return v && !strcasecmp(v, "100-continue");
 }
 
-static void check(struct exchange *x, const char *method, const char *version)
+static void check(struct exchange *x, const char *method)
 {
     struct server *s = x->server;
     const char *origin = header(x, "Origin"), *host = header(x, "Host"),
@@ -119,10 +100,8 @@ static void check(struct exchange *x, const char *method, const char *version)
     x->announced = length ? (size_t)strtoull(length, NULL, 10) : 0;
     x->route = routes_find(m, x->path, &x->tail, &allowed);
 
-    const char *fault = ambiguous(x, version);
-    if (fault) {
-        exchange_header(x, "Connection", "close");
-        exchange_fault(x, FAULT_INVALID, NULL, "%s", fault);
+    if (link_refused(x->link)) {
+        preflight_misframed(x);
         return;
     }
     if (!auth_host_ok(&s->auth, host)) {
@@ -181,13 +160,13 @@ static void check(struct exchange *x, const char *method, const char *version)
     if (x->announced > s->o.max_body) preflight_too_large(x);
 }
 
-bool preflight(struct exchange *x, const char *url, const char *method, const char *version)
+bool preflight(struct exchange *x, const char *url, const char *method)
 {
     x->path = normalise(url);
     if (!x->path) return false;
     set_id(x);
     x->dialect = routes_dialect(x->path);
-    check(x, method, version);
+    check(x, method);
     x->discard = x->status != 0 || x->route->limit == BODY_NONE;
     return true;
 }

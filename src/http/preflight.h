@@ -7,7 +7,9 @@
 struct exchange;
 
 /* Fills x from the request line and the headers. A refusal is set as the reply, with x->discard for the body. False: no memory. */
-bool preflight(struct exchange *x, const char *url, const char *method, const char *version);
+bool preflight(struct exchange *x, const char *url, const char *method);
+/* The request, or its body, could not be told from what follows it. */
+void preflight_misframed(struct exchange *x);
 void preflight_too_large(struct exchange *x);
 bool preflight_expects_continue(struct exchange *x);
 

@@ -20,9 +20,15 @@
 #include "http/preflight.h"
 #include "http/routes.h"
 
+#define LAST_WORD_S 0.7 /* for the error that ends a stream to reach its reader */
+
 enum {
-    DISCARD_LIMIT = 64 << 20
-}; /* bytes of a refused body that are read so that the client can read the refusal */
+    DISCARD_LIMIT =
+        64 << 20,         /* bytes of a refused body that are read so that the client can read the refusal */
+    LONG_BODY = 64 << 10, /* bytes of a body whose text is long work; below, thousands of tokens at most */
+    /* What the library keeps beside a block of headers: an entry for each header and each part of a query, and a reply's headers. */
+    LIBRARY_BYTES = 32 << 10,
+};
 
 /* ---- suspending ---------------------------------------------------------------------------------------------------- */
 
@@ -78,6 +84,7 @@ static enum MHD_Result queue(struct exchange *x, int status, struct MHD_Response
     }
     x->status = status;
     set_state(x, next);
+    atomic_store(&x->link->replying, true);
     enum MHD_Result ok = MHD_queue_response(x->connection, (unsigned)status, r);
     MHD_destroy_response(r);
     return ok;
@@ -152,6 +159,8 @@ static void run_on_lane(struct exchange *x)
 
 static void dispatch(struct exchange *x, enum lane lane)
 {
+    if (lane == LANE_TEXT && x->body.len > LONG_BODY) lane = LANE_LONG;
+    x->lane = lane;
     const union MHD_ConnectionInfo *fd =
         MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     atomic_fetch_add(&x->refs, 1);
@@ -168,7 +177,9 @@ static enum MHD_Result step(struct exchange *x)
     for (;;) {
         switch (state_of(x)) {
         case EXCHANGE_READING:
-            if (x->route->lane == LANE_INLINE)
+            if (link_refused(x->link))
+                preflight_misframed(x);
+            else if (x->route->lane == LANE_INLINE)
                 x->route->handler(x);
             else
                 dispatch(x, x->route->lane);
@@ -193,12 +204,14 @@ static enum MHD_Result step(struct exchange *x)
     }
 }
 
-static struct exchange *exchange_new(struct server *s, struct MHD_Connection *c)
+static struct exchange *exchange_new(struct server *s, struct MHD_Connection *c, struct link *l)
 {
     struct exchange *x = calloc(1, sizeof *x);
     if (!x) return NULL;
     x->server = s;
     x->connection = c;
+    x->link = l;
+    x->peer = l->peer;
     x->started = x->last_write = clock_seconds();
     x->body = BUF_INIT(s->o.max_body);
     atomic_init(&x->refs, 1);
@@ -206,24 +219,54 @@ static struct exchange *exchange_new(struct server *s, struct MHD_Connection *c)
     return x;
 }
 
-static void take_body(struct exchange *x, const char *data, size_t n)
+static void refuse_body(struct exchange *x, enum bodies_answer why)
 {
-    if (x->discard || buf_append(&x->body, data, n)) return;
-    x->discard = true;
-    bool too_large = x->body.len + n > x->server->o.max_body;
-    buf_free(&x->body);
-    if (too_large)
-        preflight_too_large(x);
+    const struct bodies *b = &x->server->bodies;
+    if (why == BODIES_FULL)
+        exchange_fault(
+            x, FAULT_BUSY, NULL,
+            "the bodies of requests that are being sent take all of the %zu MB there are for them; "
+            "try again later",
+            b->total >> 20);
+    else if (why == BODIES_SHARE_FULL)
+        exchange_fault(x, FAULT_BUSY, NULL,
+                       "the bodies of requests that are being sent from your address take all of the %zu MB "
+                       "that one address may have; try again when they are through",
+                       b->share >> 20);
     else
         exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
 }
 
-/* As the library does it by itself, but where a NUL is spelled nothing is decoded: it would end the path in the middle. */
-static size_t unescape(void *arg, struct MHD_Connection *c, char *s)
+static void take_body(struct exchange *x, const char *data, size_t n)
 {
-    (void)arg;
-    (void)c;
-    return strstr(s, "%00") ? strlen(s) : MHD_http_unescape(s);
+    if (x->discard) return;
+    enum bodies_answer why = BODIES_TAKEN;
+    bool too_large = n > x->server->o.max_body - x->body.len;
+    if (!too_large) why = bodies_take(&x->server->bodies, &x->peer, n);
+    if (!too_large && why == BODIES_TAKEN) {
+        x->body_taken += n;
+        if (buf_append(&x->body, data, n)) return;
+        why = BODIES_NO_MEMORY;
+    }
+    x->discard = true;
+    exchange_drop_body(x);
+    if (too_large)
+        preflight_too_large(x);
+    else
+        refuse_body(x, why);
+}
+
+static struct link *link_of(struct MHD_Connection *c)
+{
+    const union MHD_ConnectionInfo *i = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return i ? i->socket_context : NULL;
+}
+
+/* The request is whole: from now on the time is ours. */
+static void begin(struct exchange *x)
+{
+    x->whole = clock_seconds();
+    intake_set_phase(&x->link->intake, INTAKE_WORKING);
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const char *url, const char *method,
@@ -231,17 +274,24 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 {
     struct server *s = arg;
     struct exchange *x = *state;
+    (void)version;
     if (x) {
-        if (!*size) return step(x);
+        if (!*size) {
+            if (state_of(x) == EXCHANGE_READING) begin(x);
+            return step(x);
+        }
         take_body(x, data, *size);
         *size = 0;
         return MHD_YES;
     }
-    const union MHD_ConnectionInfo *link = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    if (link && link->socket_context)
-        link_reading(link->socket_context, true); /* the body has its own time */
-    *state = x = exchange_new(s, c);
-    if (!x || !preflight(x, url, method, version)) return MHD_NO;
+    struct link *l = link_of(c);
+    /* Fails closed: a library that reads past the intake has not been checked. */
+    if (!l || ++l->n_requests > l->intake.n_heads) {
+        log_error("the HTTP library reads in a way that this build does not know: a connection is closed");
+        return MHD_NO;
+    }
+    *state = x = exchange_new(s, c, l);
+    if (!x || !preflight(x, url, method)) return MHD_NO;
     /* A refused request's body is read and thrown away, so that the client gets to read why; not when that would take long. */
     if (x->discard && (x->announced > DISCARD_LIMIT || preflight_expects_continue(x))) return send_reply(x);
     return MHD_YES;
@@ -252,9 +302,12 @@ static void on_completed(void *arg, struct MHD_Connection *c, void **state,
 {
     struct server *s = arg;
     struct exchange *x = *state;
-    const union MHD_ConnectionInfo *link = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    if (link && link->socket_context)
-        link_reading(link->socket_context, true); /* the next one, if there is one */
+    struct link *l = link_of(c);
+    const char *closed = l ? atomic_load(&l->closed) : NULL;
+    if (l) {
+        atomic_store(&l->replying, false);
+        intake_set_phase(&l->intake, INTAKE_IDLE); /* the next one, if there is one */
+    }
     if (!x) return;
     *state = NULL;
     bool counted = x->watched.serial != 0;
@@ -266,7 +319,10 @@ static void on_completed(void *arg, struct MHD_Connection *c, void **state,
         pthread_mutex_unlock(&x->lock);
         x->ops->free(work); /* after this nothing wakes x any more */
     }
-    if (why != MHD_REQUEST_TERMINATED_COMPLETED_OK) x->status = 499;
+    if (why != MHD_REQUEST_TERMINATED_COMPLETED_OK) {
+        x->status = 499;
+        if (closed) snprintf(x->note, sizeof x->note, "closed: %s", closed);
+    }
     double seconds = clock_seconds() - x->started;
     metrics_request(&s->metrics, routes_row(x->route), x->status);
     if (x->path)
@@ -283,7 +339,10 @@ static void on_connection(void *arg, struct MHD_Connection *c, void **context,
     struct server *s = arg;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
-        *context = fd ? watch_open(s->watch, fd->connect_fd) : NULL;
+        const union MHD_ConnectionInfo *from = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+        if (fd)
+            *context = watch_open(s->watch, fd->connect_fd, from ? from->client_addr : NULL, s->o.max_header);
+        if (fd && !*context) shutdown(fd->connect_fd, SHUT_RDWR);
     } else {
         watch_close(s->watch, *context);
         *context = NULL;
@@ -374,8 +433,10 @@ end:
 static void server_free(struct server *s)
 {
     lanes_free(s->lanes);
+    loading_free(s->loading);
     watch_free(s->watch);
     auth_free(&s->auth);
+    bodies_free(&s->bodies);
     free(s);
 }
 
@@ -391,25 +452,25 @@ bool server_start(struct server **out, const struct server_options *o, struct re
     s->json = (struct json_limits){ o->max_json_depth, o->max_json_values };
     s->started = clock_seconds();
     atomic_init(&s->ready, false);
+    bodies_init(&s->bodies, o->body_memory, o->body_share);
     if (!auth_init(&s->auth, o->keys, o->n_keys, e) || !open_socket(s, &fd, e) ||
-        !lanes_new(&s->lanes, o->prepare_threads, e) ||
-        !watch_new(&s->watch, o->request_s, o->run_s, o->keepalive_s, e))
+        !lanes_new(&s->lanes, o->prepare_threads, e) || !loading_new(&s->loading, r, s->lanes, e) ||
+        !watch_new(&s->watch, &o->times, e))
         goto fail;
     s->auth.origin = o->allow_origin;
     s->auth.n_origin = o->n_allow_origin;
     s->auth.host = o->allow_host;
     s->auth.n_host = o->n_allow_host;
     unsigned pool = o->http_threads > 1 ? (unsigned)o->http_threads : 0; /* 0: one loop */
-    s->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_TURBO |
-            MHD_USE_ERROR_LOG,
-        0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
-        MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_THREAD_POOL_SIZE, pool,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)o->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-        (unsigned)o->max_connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)(o->idle_s < 1 ? 1 : o->idle_s), MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->max_header,
-        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+    s->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
+                                     MHD_USE_TURBO | MHD_USE_ERROR_LOG,
+                                 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+                                 MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
+                                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_THREAD_POOL_SIZE,
+                                 pool, MHD_OPTION_CONNECTION_LIMIT, (unsigned)o->max_connections,
+                                 MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)o->max_connections_per_address,
+                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->max_header + LIBRARY_BYTES,
+                                 MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
     if (!s->daemon) {
         err_set(e, ERR_IO, "the HTTP server could not be started");
         goto fail;
@@ -443,13 +504,16 @@ void server_stop(struct server *s, double limit_s, bool (*hurry)(void *arg), voi
 {
     server_drain(s);
     wait_idle(s, limit_s, hurry, arg);
+    atomic_store(&s->stopping, true);
     if (atomic_load(&s->active)) {
         log_warn("%d requests are cancelled", atomic_load(&s->active));
-        /* Repeated, because a request may reach its model only after the first round. The event loops must not be stopped while a
-         * connection is suspended. */
+        /* Repeated, because a request may reach its model only after the first round. Those who read are told; then nobody is
+         * waited for. The event loops must not be stopped while a connection is suspended. */
+        const double last = clock_seconds() + LAST_WORD_S;
         while (atomic_load(&s->active)) {
             watch_abandon_all(s->watch);
             wait_idle(s, 0.1, NULL, NULL);
+            if (clock_seconds() > last) watch_close_all(s->watch);
         }
     }
     lanes_free(s->lanes);

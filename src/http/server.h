@@ -3,7 +3,8 @@
  * Threads    http_threads event loops accept, read requests and write replies; they never wait for a model. Parsing, templates and
  *            tokenising run on the text lane, loading a model on the load lane. A stream's connection is suspended while there is nothing
  *            to write, so that idle ones cost memory only. One watch thread notices clients that leave, and keeps times.
- * Stopping   server_drain() makes /ready answer 503 and refuses new work; server_stop() lets what runs finish within the limit. */
+ * Stopping   server_drain() makes /ready answer 503 and refuses new work; server_stop() lets what runs finish within the limit, then tells
+ *            streams that it ends, and soon after closes every connection. */
 #ifndef HEARTH_HTTP_SERVER_H
 #define HEARTH_HTTP_SERVER_H
 
@@ -12,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "http/watch.h"
 #include "service/registry.h"
 #include "service/safety.h"
 
@@ -31,7 +33,8 @@ struct server_options {
     int max_connections, max_connections_per_address; /* per address 0: no limit of its own */
     int max_json_depth;
     int64_t max_json_values;
-    double request_s, idle_s, run_s, keepalive_s; /* seconds; run_s 0: no limit */
+    size_t body_memory, body_share; /* bytes that bodies take together, and from one address */
+    struct watch_times times;
     bool strict_fields, include_stop;
     struct safety *safety; /* borrowed */
     struct files *files;   /* pictures given out by URL; borrowed */

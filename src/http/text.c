@@ -328,7 +328,12 @@ static void start(struct exchange *x)
 {
     struct text_work *t = x->scratch;
     struct model *m = t->model;
-    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct fault f = { x->load_error, NULL };
+    if (f.err.code != ERR_NONE) {
+        work_free(t);
+        exchange_fault_from(x, &f);
+        return;
+    }
     size_t n = (size_t)(t->request.chat ? 1 : t->request.gen.n_prompts) * (size_t)t->request.gen.n;
     const char *text;
     t->choice = calloc(n, sizeof *t->choice);
@@ -355,6 +360,12 @@ static void start(struct exchange *x)
     t->reply.prompt_ids = generation_prompt(t->generation, 0, &t->reply.n_prompt_ids, &text);
     if (t->reply.dropped) exchange_header(x, "X-Context-Truncated", "%d", t->reply.dropped);
     exchange_run(x, &text_ops, t, t->request.stream);
+}
+
+static void start_held(struct exchange *x)
+{
+    start(x);
+    loading_end(x);
 }
 
 static bool parse_body(struct exchange *x, bool chat, struct wire_request *w, struct fault *f)
@@ -392,9 +403,7 @@ static void text_post(struct exchange *x, bool chat)
         return;
     }
     x->scratch = t;
-    /* Loading takes seconds; whoever asks for a loaded model must not wait behind it. */
-    if (registry_is_loaded(x->server->registry, t->model) || !exchange_continue(x, LANE_LOAD, start))
-        start(x);
+    loading_then(x, t->model, start_held);
 }
 
 void chat_post(struct exchange *x) { text_post(x, true); }

@@ -14,19 +14,46 @@
 
 struct token_request {
     json_t *body;
-    struct model *model;
     struct lm *lm;
+    void (*answer)(struct exchange *x, const struct token_request *r);
 };
 
 static const char tokenize_fields[] =
     "model prompt content messages add_special_tokens add_special parse_special";
 static const char detokenize_fields[] = "model tokens";
 
-/* Parses, checks the names and loads the model; on failure the reply is set. */
-static bool open_request(struct exchange *x, struct token_request *r, const char *known)
+static void close_request(struct token_request *r)
+{
+    json_decref(r->body);
+    free(r);
+}
+
+static void run(struct exchange *x)
+{
+    struct token_request *r = x->scratch;
+    struct fault f = { x->load_error, NULL };
+    if (f.err.code == ERR_NONE && registry_acquire(x->server->registry, x->model, &r->lm, &f.err)) {
+        r->answer(x, r);
+        registry_release(x->server->registry, x->model);
+    } else {
+        exchange_fault_from(x, &f);
+    }
+    loading_end(x);
+    close_request(r);
+}
+
+/* Parses, checks the names, and goes on as answer() when the model is loaded. */
+static void open_request(struct exchange *x, const char *known,
+                         void (*answer)(struct exchange *x, const struct token_request *r))
 {
     struct fault f = { { ERR_NONE, "" }, NULL };
-    *r = (struct token_request){ 0 };
+    struct token_request *r = calloc(1, sizeof *r);
+    struct model *model;
+    if (!r) {
+        exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
+        return;
+    }
+    r->answer = answer;
     if (!json_in_parse(x->body.data ? x->body.data : "", x->body.len, &x->server->json, &r->body, &f))
         goto fail;
     if (!json_in_members(r->body, known, "", x->server->o.strict_fields, NULL, &f)) goto fail;
@@ -36,19 +63,13 @@ static bool open_request(struct exchange *x, struct token_request *r, const char
         err_set(&f.err, ERR_REQUEST, "model is required and must be a string");
         goto fail;
     }
-    if (!registry_find(x->server->registry, json_string_value(name), &r->model, &f.err)) goto fail;
-    if (!registry_acquire(x->server->registry, r->model, &r->lm, &f.err)) goto fail;
-    return true;
+    if (!registry_find(x->server->registry, json_string_value(name), &model, &f.err)) goto fail;
+    x->scratch = r;
+    loading_then(x, model, run);
+    return;
 fail:
-    json_decref(r->body);
+    close_request(r);
     exchange_fault_from(x, &f);
-    return false;
-}
-
-static void close_request(struct exchange *x, struct token_request *r)
-{
-    registry_release(x->server->registry, r->model);
-    json_decref(r->body);
 }
 
 static bool flag(const json_t *body, const char *name, bool otherwise)
@@ -85,15 +106,13 @@ static bool tokenize(struct exchange *x, const struct token_request *r, struct t
                             flag(r->body, "parse_special", true), bos ? TOK_BOS : 0, out, &f->err);
 }
 
-void tokenize_post(struct exchange *x)
+static void answer_tokens(struct exchange *x, const struct token_request *r)
 {
     struct fault f = { { ERR_NONE, "" }, NULL };
-    struct token_request r;
-    struct token_list ids = { 0 };
-    if (!open_request(x, &r, tokenize_fields)) return;
-    if (tokenize(x, &r, &ids, &f)) {
+    struct token_list ids = { .cancel = exchange_stop_flag(x, false) };
+    if (tokenize(x, r, &ids, &f)) {
         struct buf b = BUF_INIT(0);
-        buf_printf(&b, "{\"count\":%zu,\"max_model_len\":%d,\"tokens\":[", ids.n, lm_info(r.lm)->n_ctx);
+        buf_printf(&b, "{\"count\":%zu,\"max_model_len\":%d,\"tokens\":[", ids.n, lm_info(r->lm)->n_ctx);
         for (size_t i = 0; i < ids.n; i++) buf_printf(&b, "%s%d", i ? "," : "", ids.id[i]);
         buf_puts(&b, "]}");
         exchange_reply(x, 200, "application/json", &b);
@@ -101,17 +120,14 @@ void tokenize_post(struct exchange *x)
         exchange_fault_from(x, &f);
     }
     token_list_free(&ids);
-    close_request(x, &r);
 }
 
-void detokenize_post(struct exchange *x)
+static void answer_text(struct exchange *x, const struct token_request *r)
 {
     struct fault f = { { ERR_NONE, "" }, NULL };
-    struct token_request r;
     struct buf text = BUF_INIT(0), b = BUF_INIT(0);
-    if (!open_request(x, &r, detokenize_fields)) return;
-    const json_t *tokens = json_object_get(r.body, "tokens");
-    const struct tokenizer *t = lm_tokenizer(r.lm);
+    const json_t *tokens = json_object_get(r->body, "tokens");
+    const struct tokenizer *t = lm_tokenizer(r->lm);
     bool ok = json_is_array(tokens) ||
               json_in_bad(tokens ? tokens : json_null(), "tokens", "an array of token ids", &f);
     for (size_t i = 0; ok && i < json_array_size(tokens); i++) {
@@ -132,5 +148,7 @@ void detokenize_post(struct exchange *x)
         exchange_fault_from(x, &f);
     }
     buf_free(&text);
-    close_request(x, &r);
 }
+
+void tokenize_post(struct exchange *x) { open_request(x, tokenize_fields, answer_tokens); }
+void detokenize_post(struct exchange *x) { open_request(x, detokenize_fields, answer_text); }

@@ -6,6 +6,8 @@
 #include "http/watch.h"
 
 #include <fcntl.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +19,11 @@
 #include "base/log.h"
 #include "http/exchange.h"
 
-enum { TICK_MS = 200, BATCH = 64 };
+enum { TICK_MS = 200, READERS_MS = 1000, BATCH = 64 };
 
 struct watch {
-    double request_s, run_s, keepalive_s;
+    struct watch_times times;
+    long long readers_at; /* when the readers of replies are looked at again */
     int epoll, stop_read, stop_write;
     pthread_t thread;
     bool running;
@@ -33,11 +36,6 @@ struct watch {
 };
 
 static long long now_ms(void) { return (long long)(clock_seconds() * 1000) + 1; }
-
-void link_reading(struct link *l, bool reading)
-{
-    atomic_store(&l->reading_since_ms, reading ? now_ms() : 0);
-}
 
 static void probe(struct exchange *x)
 {
@@ -62,25 +60,62 @@ static void on_event(struct watch *w, const struct epoll_event *ev)
     exchange_half_closed(x);
 }
 
+/* Its event loop sees the end and cleans up. why: a constant. */
+static void cut(struct link *l, const char *why)
+{
+    if (atomic_exchange(&l->closed, why)) return;
+    shutdown(l->fd, SHUT_RDWR);
+}
+
+/* Whether bytes of a reply wait and the client has taken none of them for `limit_ms`. */
+static bool stalled(struct link *l, long long now, double limit_ms)
+{
+    struct tcp_info t = { 0 };
+    socklen_t n = sizeof t;
+    if (getsockopt(l->fd, IPPROTO_TCP, TCP_INFO, &t, &n)) return false;
+    if (t.tcpi_bytes_acked != l->acked || !l->acked_ms || (!t.tcpi_notsent_bytes && !t.tcpi_unacked)) {
+        l->acked = t.tcpi_bytes_acked;
+        l->acked_ms = now;
+    }
+    return (double)(now - l->acked_ms) > limit_ms;
+}
+
+static void look_at_link(struct watch *w, struct link *l, long long now, bool readers)
+{
+    const int phase = atomic_load(&l->intake.phase);
+    const double sent = (double)(now - atomic_load(&l->intake.since_ms)),
+                 silent = (double)(now - atomic_load(&l->intake.byte_ms));
+    if (phase == INTAKE_SENDING && sent > w->times.request_s * 1000)
+        cut(l, "the request was not sent within the time for it (request-time)");
+    else if (phase == INTAKE_SENDING && silent > w->times.idle_s * 1000)
+        cut(l, "the client stopped sending in the middle of a request (idle-time)");
+    else if (phase == INTAKE_IDLE && silent > w->times.idle_s * 1000)
+        cut(l, "silent between requests (idle-time)");
+    if (!atomic_load(&l->replying))
+        l->acked_ms = 0;
+    else if (readers && stalled(l, now, w->times.read_s * 1000))
+        cut(l, "the client does not read its reply (read-time)");
+}
+
 static void tick(struct watch *w)
 {
-    double now = clock_seconds();
+    const double now = clock_seconds();
     for (struct exchange *x = w->exchanges; x; x = x->watched.next) {
         pthread_mutex_lock(&x->lock);
-        bool silent = x->state == EXCHANGE_STREAMING && x->suspended && now - x->last_write > w->keepalive_s;
-        bool late = w->run_s > 0 && now - x->started > w->run_s && !x->timed_out && x->state != EXCHANGE_SENT;
+        bool silent =
+            x->state == EXCHANGE_STREAMING && x->suspended && now - x->last_write > w->times.keepalive_s;
+        bool late = w->times.run_s > 0 && now - x->whole > w->times.run_s && !x->timed_out &&
+                    x->state != EXCHANGE_SENT;
         pthread_mutex_unlock(&x->lock);
         if (late)
             exchange_abandon(x, false);
         else if (silent)
             probe(x);
     }
-    long long oldest = now_ms() - (long long)(w->request_s * 1000);
-    for (struct link *l = w->links; l; l = l->next) {
-        long long since = atomic_load(&l->reading_since_ms);
-        if (since && since < oldest)
-            shutdown(l->fd, SHUT_RDWR); /* its event loop sees the end and cleans up */
-    }
+    const long long ms = now_ms();
+    const bool readers = ms >= w->readers_at;
+    if (readers) w->readers_at = ms + READERS_MS;
+    for (struct link *l = w->links; l; l = l->next) look_at_link(w, l, ms, readers);
 }
 
 static void *watch_main(void *arg)
@@ -107,14 +142,12 @@ static void *watch_main(void *arg)
     }
 }
 
-bool watch_new(struct watch **out, double request_s, double run_s, double keepalive_s, struct err *e)
+bool watch_new(struct watch **out, const struct watch_times *times, struct err *e)
 {
     struct watch *w = calloc(1, sizeof *w);
     int pipe_fd[2] = { -1, -1 };
     if (!w) return err_set(e, ERR_NOMEM, "out of memory");
-    *w = (struct watch){
-        .request_s = request_s, .run_s = run_s, .keepalive_s = keepalive_s, .stop_read = -1, .stop_write = -1
-    };
+    *w = (struct watch){ .times = *times, .stop_read = -1, .stop_write = -1 };
     w->epoll = epoll_create1(EPOLL_CLOEXEC);
     pthread_mutex_init(&w->lock, NULL);
     struct epoll_event stop = { .events = EPOLLIN, .data.u64 = UINT64_MAX };
@@ -202,12 +235,23 @@ void watch_abandon_all(struct watch *w)
     pthread_mutex_unlock(&w->lock);
 }
 
-struct link *watch_open(struct watch *w, int fd)
+void watch_close_all(struct watch *w)
+{
+    pthread_mutex_lock(&w->lock);
+    for (struct link *l = w->links; l; l = l->next) cut(l, "the server is stopping");
+    pthread_mutex_unlock(&w->lock);
+}
+
+struct link *watch_open(struct watch *w, int fd, const struct sockaddr *from, size_t max_header)
 {
     struct link *l = calloc(1, sizeof *l);
     if (!l) return NULL;
     l->fd = fd;
-    link_reading(l, true);
+    l->peer = peer_of(from);
+    if (!intake_open(&l->intake, fd, max_header)) {
+        free(l);
+        return NULL;
+    }
     pthread_mutex_lock(&w->lock);
     l->next = w->links;
     if (w->links) w->links->prev = l;
@@ -226,5 +270,8 @@ void watch_close(struct watch *w, struct link *l)
         w->links = l->next;
     if (l->next) l->next->prev = l->prev;
     pthread_mutex_unlock(&w->lock);
+    const char *why = atomic_load(&l->closed);
+    if (why && atomic_load(&l->intake.phase) == INTAKE_SENDING) log_info("a connection was closed: %s", why);
+    intake_close(&l->intake);
     free(l);
 }

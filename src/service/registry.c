@@ -292,14 +292,6 @@ bool registry_add(struct registry *r, const char *path_or_name, struct model **o
 
 /* ---- what is loaded ------------------------------------------------------------------------------------------------ */
 
-bool registry_is_loaded(struct registry *r, const struct model *m)
-{
-    pthread_mutex_lock(&r->lock);
-    bool yes = m->state == READY;
-    pthread_mutex_unlock(&r->lock);
-    return yes;
-}
-
 /* Unloads idle models, longest unused first, until `need` bytes fit; where requests hold the memory, waits for them, but not for
  * ever. Under the lock, which it lets go while freeing and waiting. */
 static bool make_room(struct registry *r, size_t need, struct err *e)
@@ -395,6 +387,17 @@ bool registry_acquire_image(struct registry *r, struct model *m, struct image_mo
     if (!check_kind(m, true, e) || !acquire(r, m, e)) return false;
     *out = m->image;
     return true;
+}
+
+bool registry_take(struct registry *r, struct model *m, struct err *e) { return acquire(r, m, e); }
+
+bool registry_hold(struct registry *r, struct model *m)
+{
+    pthread_mutex_lock(&r->lock);
+    bool loaded = m->state == READY;
+    m->refs += loaded;
+    pthread_mutex_unlock(&r->lock);
+    return loaded;
 }
 
 bool registry_preload(struct registry *r, struct model *m, struct err *e)

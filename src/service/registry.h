@@ -45,8 +45,10 @@ bool registry_acquire(struct registry *r, struct model *m, struct lm **out, stru
 bool registry_acquire_image(struct registry *r, struct model *m, struct image_model **out, struct err *e);
 /* Loads a model of either kind; it may be unloaded again when room is needed. */
 bool registry_preload(struct registry *r, struct model *m, struct err *e);
+/* Takes a reference to a model of either kind: loading it if need be, or only if it is loaded. */
+bool registry_take(struct registry *r, struct model *m, struct err *e);
+bool registry_hold(struct registry *r, struct model *m);
 void registry_release(struct registry *r, struct model *m);
-bool registry_is_loaded(struct registry *r, const struct model *m);
 
 const char *model_id(const struct model *m); /* canonical; what responses carry */
 const struct catalog_model *

@@ -1,0 +1,27 @@
+/* loading.h - requests that wait for their model to be loaded, without a thread each.
+ *
+ * Each model is loaded by one task of the LOAD lane, whoever asked first; all who wait for it go on when it is there.
+ * Threads  any. */
+#ifndef HEARTH_HTTP_LOADING_H
+#define HEARTH_HTTP_LOADING_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+struct exchange;
+struct lanes;
+struct loading;
+struct model;
+struct registry;
+
+bool loading_new(struct loading **out, struct registry *r, struct lanes *lanes, struct err *e);
+void loading_free(struct loading *l); /* the lanes must be gone */
+
+/* The handler of x goes on as fn, which is to call loading_end() when it no longer needs m: at once when m is loaded, else on the lane
+ * that x came from, with x->load_error set where loading failed. x->scratch is kept for fn. The handler returns having called
+ * nothing else. */
+void loading_then(struct exchange *x, struct model *m, void (*fn)(struct exchange *x));
+void loading_end(struct exchange *x);
+
+#endif
