@@ -9,9 +9,9 @@
 
 struct fitted {
     struct token_list ids;
-    char *text;     /* what was tokenised; NULL when the client gave ids */
-    int dropped;    /* messages left out */
-    bool over;      /* while fitting: tokenising stopped at far more than the context holds, ids are incomplete */
+    char *text;  /* what was tokenised; NULL when the client gave ids */
+    int dropped; /* messages left out */
+    bool over; /* while fitting: tokenising stopped at far more than the context holds, ids are incomplete */
     int max_tokens; /* per choice, fits behind ids */
 };
 

@@ -27,8 +27,9 @@ void tokenizer_free(struct tokenizer *t);
 struct token_list {
     int32_t *id;
     size_t n, cap;
-    size_t limit;              /* more tokens than these are ERR_CONTEXT, as soon as they are seen; 0: no limit */
-    const atomic_bool *cancel; /* set while a text is encoded: ERR_CANCELLED within milliseconds; NULL: never */
+    size_t limit; /* more tokens than these are ERR_CONTEXT, as soon as they are seen; 0: no limit */
+    const atomic_bool
+        *cancel; /* set while a text is encoded: ERR_CANCELLED within milliseconds; NULL: never */
 };
 void token_list_free(struct token_list *l); /* limit and cancel stay */
 
