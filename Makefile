@@ -55,6 +55,7 @@ KERNEL_tsan    := -O2 -fno-sanitize=thread
 KERNEL_fuzz    := -O1 -fno-sanitize=undefined,fuzzer-no-link
 AVX2   := -mavx2 -mfma -mf16c
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mprefer-vector-width=512
+$(B)/%_plain.o $(B)/%_ref.o: CFLAGS += $(KERNEL_$(MODE))
 $(B)/%_avx2.o: CFLAGS += $(AVX2) $(KERNEL_$(MODE))
 $(B)/%_avxvnni.o: CFLAGS += $(AVX2) -mavxvnni $(KERNEL_$(MODE))
 $(B)/%_avx512.o: CFLAGS += $(AVX512) $(KERNEL_$(MODE))

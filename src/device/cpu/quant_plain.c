@@ -10,23 +10,27 @@ static void words_of_block(const struct quant_format *f, const unsigned char *pl
         memcpy(w, planes, 512);
         return;
     }
-    for (int j = 0; j < 8; j++)
-        for (int i = 0; i < 64; i++) {
-            const unsigned char *p = planes;
-            int v = 0, shift = 0;
-            if (f->bits >= 4) {
-                v = p[64 * (j & 3) + i] >> 4 * (j >> 2) & 15;
-                p += 256;
-                shift = 4;
-            }
-            if (f->bits - shift >= 2) {
-                v |= (p[64 * (j >> 2) + i] >> 2 * (j & 3) & 3) << shift;
-                p += 128;
-                shift += 2;
-            }
-            if (f->bits - shift == 1) v |= (p[i] >> j & 1) << shift;
-            w[j][i] = (uint8_t)(f->iq4 ? quant_iq4_values[v] + 128 : v);
+    for (int j = 0; j < 8; j++) { /* plane by plane: loops without a branch */
+        uint8_t *restrict to = w[j];
+        const unsigned char *p = planes;
+        int bits = f->bits, shift = 0;
+        memset(to, 0, 64);
+        if (bits >= 4) {
+            for (int i = 0; i < 64; i++) to[i] = (uint8_t)(p[64 * (j & 3) + i] >> 4 * (j >> 2) & 15);
+            p += 256;
+            shift = 4;
         }
+        if (bits - shift >= 2) {
+            for (int i = 0; i < 64; i++)
+                to[i] |= (uint8_t)((p[64 * (j >> 2) + i] >> 2 * (j & 3) & 3) << shift);
+            p += 128;
+            shift += 2;
+        }
+        if (bits - shift == 1)
+            for (int i = 0; i < 64; i++) to[i] |= (uint8_t)((p[i] >> j & 1) << shift);
+        if (f->iq4)
+            for (int i = 0; i < 64; i++) to[i] = (uint8_t)(quant_iq4_values[to[i]] + 128);
+    }
 }
 
 static float half_at(const unsigned char *p, int r)
@@ -66,10 +70,11 @@ static void scales_of_row(const struct quant_format *f, const unsigned char *s, 
     }
 }
 
-static int32_t dot16(const uint8_t w[8][64], int r, int half, const int8_t *q)
+/* n products of 16-bit values, which compilers find a vector instruction for on every machine. */
+static inline int32_t products(const int16_t *restrict a, const int16_t *restrict b, int n)
 {
     int32_t sum = 0;
-    for (int i = 16 * half; i < 16 * half + 16; i++) sum += (int32_t)w[i >> 2][4 * r + (i & 3)] * q[i];
+    for (int i = 0; i < n; i++) sum += (int32_t)a[i] * b[i];
     return sum;
 }
 
@@ -81,30 +86,38 @@ static void dot_group(const struct quant_format *f, const unsigned char *group, 
     memset(out, 0, (size_t)cols * sizeof *out);
     for (int64_t b = 0; b < n_blocks; b++, panel += (size_t)cols * QUANT_ROW_BLOCK_BYTES) {
         uint8_t w[8][64];
+        int16_t row[QUANT_GROUP][QUANT_BLOCK];
+        float d[QUANT_GROUP][2], m[QUANT_GROUP][2];
         words_of_block(f, group + quant_planes_at(f, b), w);
-        for (int r = 0; r < QUANT_GROUP; r++) {
-            float d[2], m[2];
-            scales_of_row(f, group + quant_scales_at(f, b), b, r, d, m);
-            for (int c = 0; c < cols; c++) {
-                const int8_t *q = (const int8_t *)panel + 32 * c;
-                float x_scale, x_sum;
-                int32_t neg[2];
-                memcpy(&x_scale, panel + 32 * cols + 4 * c, 4);
-                memcpy(&x_sum, panel + 36 * cols + 4 * c, 4);
-                memcpy(&neg[0], panel + 44 * cols + 4 * c, 4);
-                memcpy(&neg[1], panel + 48 * cols + 4 * c, 4);
-                int32_t idot[2];
-                for (int h = 0; h < 2; h++)
-                    idot[h] = dot16((const uint8_t(*)[64])w, r, h, q) + neg[h] / 128 * f->offset;
+        for (int j = 0; j < 8; j++)
+            for (int r = 0; r < QUANT_GROUP; r++)
+                for (int i = 0; i < 4; i++) row[r][4 * j + i] = w[j][4 * r + i];
+        for (int r = 0; r < QUANT_GROUP; r++)
+            scales_of_row(f, group + quant_scales_at(f, b), b, r, d[r], m[r]);
+        for (int c = 0; c < cols; c++) {
+            const int8_t *q = (const int8_t *)panel + 32 * c;
+            int16_t x[QUANT_BLOCK];
+            float x_scale, x_sum;
+            int32_t neg[2];
+            for (int i = 0; i < QUANT_BLOCK; i++) x[i] = q[i];
+            memcpy(&x_scale, panel + 32 * cols + 4 * c, 4);
+            memcpy(&x_sum, panel + 36 * cols + 4 * c, 4);
+            memcpy(&neg[0], panel + 44 * cols + 4 * c, 4);
+            memcpy(&neg[1], panel + 48 * cols + 4 * c, 4);
+            for (int r = 0; r < QUANT_GROUP; r++) {
                 float acc = out[c][r];
                 if (halves) {
                     for (int h = 0; h < 2; h++) {
-                        acc = fmaf((float)idot[h], d[h] * x_scale, acc);
-                        if (min) acc = fmaf(m[h], x_scale * (float)(neg[h] / -128), acc);
+                        const int32_t idot =
+                            products(row[r] + 16 * h, x + 16 * h, 16) + neg[h] / 128 * f->offset;
+                        acc = fmaf((float)idot, d[r][h] * x_scale, acc);
+                        if (min) acc = fmaf(m[r][h], x_scale * (float)(neg[h] / -128), acc);
                     }
                 } else {
-                    acc = fmaf((float)(idot[0] + idot[1]), d[0] * x_scale, acc);
-                    if (min) acc = fmaf(m[0], x_sum, acc);
+                    const int32_t idot =
+                        products(row[r], x, QUANT_BLOCK) + (neg[0] / 128 + neg[1] / 128) * f->offset;
+                    acc = fmaf((float)idot, d[r][0] * x_scale, acc);
+                    if (min) acc = fmaf(m[r][0], x_sum, acc);
                 }
                 out[c][r] = acc;
             }
