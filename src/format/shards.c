@@ -167,6 +167,13 @@ static bool read_index(struct shards *s, const char *name, struct err *e)
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
+/* What PyTorch writes by itself. */
+static bool is_pickle_name(const char *name)
+{
+    return ends_with(name, ".bin") || ends_with(name, ".pth") || ends_with(name, ".pt") ||
+           ends_with(name, ".ckpt");
+}
+
 static bool list_dir(struct shards *all, const char *path, struct err *e)
 {
     DIR *d = opendir(path);
@@ -175,8 +182,9 @@ static bool list_dir(struct shards *all, const char *path, struct err *e)
     for (struct dirent *entry; ok && (entry = readdir(d));) {
         const char *name = entry->d_name;
         bool weights = ends_with(name, ".safetensors") || ends_with(name, ".gguf");
-        if (name[0] != '.' && (weights || ends_with(name, ".safetensors.index.json") ||
-                               strcmp(name, "model_index.json") == 0)) {
+        if (name[0] != '.' &&
+            (weights || is_pickle_name(name) || ends_with(name, ".safetensors.index.json") ||
+             strcmp(name, "model_index.json") == 0)) {
             ok = add_name(all, name, e);
         }
     }
@@ -228,11 +236,12 @@ static bool pick_gguf(struct shards *s, const struct shards *all, struct err *e)
 
 static bool pick_from(struct shards *s, const struct shards *all, struct err *e)
 {
-    const char *name = exactly(all, "model.safetensors.index.json");
-    if (!name) name = exactly(all, "diffusion_pytorch_model.safetensors.index.json");
-    if (!name && !(name = exactly(all, "model.safetensors"))) {
-        name = exactly(all, "diffusion_pytorch_model.safetensors");
-    }
+    /* A whole file before an index, which may have stayed behind from other weights: the reference's order. */
+    static const char *const known[] = { "model.safetensors", "model.safetensors.index.json",
+                                         "diffusion_pytorch_model.safetensors",
+                                         "diffusion_pytorch_model.safetensors.index.json" };
+    const char *name = NULL;
+    for (size_t i = 0; !name && i < sizeof known / sizeof *known; i++) name = exactly(all, known[i]);
     if (!name) name = first_of(all, ".safetensors.index.json");
     if (name && ends_with(name, ".json")) return read_index(s, name, e);
     if (name) return add_name(s, name, e);
@@ -246,6 +255,13 @@ static bool pick_from(struct shards *s, const struct shards *all, struct err *e)
     }
     if (s->n) return true;
     if (first_of(all, ".gguf")) return pick_gguf(s, all, e);
+    for (size_t i = 0; i < all->n; i++) {
+        if (!is_pickle_name(all->name[i])) continue;
+        return err_set(e, ERR_UNSUPPORTED,
+                       "holds its weights as %.100s, a PyTorch pickle, which can run code and is never read; "
+                       "fetch or convert them as .safetensors",
+                       all->name[i]);
+    }
     if (exactly(all, "model_index.json")) {
         return err_set(e, ERR_NOT_FOUND, "holds an image pipeline: its weights are in the folders below it");
     }
@@ -266,9 +282,9 @@ static bool sniff(const char *path, enum shard_kind *kind, struct err *e)
         *kind = SHARD_SAFETENSORS;
     } else {
         bool pickle = m.size >= 2 && (memcmp(m.data, "PK", 2) == 0 || memcmp(m.data, "\x80\x02", 2) == 0);
-        ok = err_set(e, ERR_FORMAT, "%.250s: expected a .gguf or .safetensors file%s", path,
-                     pickle ? ", found a PyTorch pickle, which can run code and is never read: convert it"
-                            : "");
+        ok = err_set(
+            e, pickle ? ERR_UNSUPPORTED : ERR_FORMAT, "%.250s: expected a .gguf or .safetensors file%s", path,
+            pickle ? ", found a PyTorch pickle, which can run code and is never read: convert it" : "");
     }
     filemap_close(&m);
     return ok;

@@ -39,9 +39,13 @@ static bool open_part(struct weights *w, size_t i, struct err *e)
     struct part *p = &w->part[i];
     char *path = shards_path(&w->files, i);
     if (!path) return err_set(e, ERR_NOMEM, "no memory for a path");
-    bool ok = filemap_open(&p->map, path, e);
+    struct err why = { 0 };
+    bool ok = filemap_open(&p->map, path, &why);
     free(path);
-    if (!ok) return false;
+    if (!ok && why.code == ERR_NOT_FOUND) /* the model is there, though not whole */
+        return err_set(e, ERR_FORMAT, "%.200s is missing, one of the %zu files of this model: fetch it again",
+                       w->files.name[i], w->files.n);
+    if (!ok) return err_set(e, why.code, "%s", why.msg);
     static const char lfs[] = "version https://git-lfs";
     if (p->map.size > sizeof lfs && memcmp(p->map.data, lfs, sizeof lfs - 1) == 0) {
         ok = err_set(e, ERR_FORMAT, "a Git LFS pointer, not the file itself: fetch it with `git lfs pull`");

@@ -195,10 +195,22 @@ static void folders(void **state)
     assert_true(value_of(w, "c") == 4);
     weights_close(w);
 
-    /* An index wins over all, and decides where two files have the same name; what it leaves out is still there. */
-    write_text("model.safetensors.index.json", "{\"metadata\":{\"total_size\":8,\"x\":[1]},\"weight_map\":"
-                                               "{\"a\":\"part1.safetensors\",\"b\":\"part3.safetensors\","
-                                               "\"c\":\"model.safetensors\"}}");
+    /* Also over an index that has stayed behind, whether what it names is there or not. */
+    write_text("model.safetensors.index.json",
+               "{\"weight_map\":{\"c\":\"model-00001-of-00002.safetensors\"}}");
+    w = open_ok(dir, 1);
+    assert_true(value_of(w, "c") == 4);
+    weights_close(w);
+    write_text("model.safetensors.index.json", "{\"weight_map\":{\"c\":\"");
+    weights_close(open_ok(dir, 1));
+
+    /* An index decides where two files have the same name; what it leaves out is still there. Python may have written it. */
+    assert_int_equal(unlink(in_dir("model.safetensors")), 0);
+    write_st("part4.safetensors", "c", 4);
+    write_text("model.safetensors.index.json",
+               "{\"metadata\":{\"total_size\":8,\"x\":[NaN,-Infinity]},\"weight_map\":"
+               "{\"a\":\"part1.safetensors\",\"b\":\"part3.safetensors\","
+               "\"c\":\"part4.safetensors\"}}");
     w = open_ok(dir, 3);
     assert_true(value_of(w, "a") == 1 && value_of(w, "b") == 3 && value_of(w, "c") == 4);
     weights_close(w);
@@ -216,7 +228,7 @@ static void numbered_safetensors(void **state)
 {
     (void)state;
     write_st("model-00001-of-00002.safetensors", "a", 1);
-    open_fails(dir, "model-00002-of-00002.safetensors: No such file");
+    open_fails(dir, "model-00002-of-00002.safetensors is missing, one of the 2 files");
     write_st("model-00002-of-00002.safetensors", "b", 2);
     weights_close(open_ok(dir, 2));
     weights_close(open_ok(in_dir("model-00002-of-00002.safetensors"), 2));
@@ -227,7 +239,7 @@ static void split_gguf(void **state)
     (void)state;
     write_gguf("m-00001-of-00003.gguf", "a", 0, 3, 3);
     write_gguf("m-00002-of-00003.gguf", "b", 1, 3, 3);
-    open_fails(in_dir("m-00001-of-00003.gguf"), "m-00003-of-00003.gguf: No such file");
+    open_fails(in_dir("m-00001-of-00003.gguf"), "m-00003-of-00003.gguf is missing, one of the 3 files");
     write_gguf("m-00003-of-00003.gguf", "c", 2, 3, 3);
     struct weights *w = open_ok(in_dir("m-00001-of-00003.gguf"), 3);
     assert_true(weights_find(w, "a") && weights_find(w, "c") &&
@@ -270,7 +282,7 @@ static void bad_indexes(void **state)
         { "{\"weight_map\":{\"a\":\"\"}}", "a: expected the name of" },
         { "{\"weight_map\":{\"a\":\"index.json\"}}", "a: expected the name of" },
         { "{\"weight_map\":{\"a\\n\":\"s.safetensors\"}}", "entry 0 has no printable name" },
-        { "{\"weight_map\":{\"a\":\"missing.safetensors\"}}", "missing.safetensors: No such file" },
+        { "{\"weight_map\":{\"a\":\"missing.safetensors\"}}", "missing.safetensors is missing" },
         { "{\"weight_map\":{\"z\":\"s.safetensors\"}}",
           "the index lists z in s.safetensors, which does not have it" },
         { "{\"weight_map\":{\"a\":\"s.safetensors\",\"a\":\"t.safetensors\"}}",
@@ -298,6 +310,13 @@ static void not_model_files(void **state)
     open_fails(in_dir("page.safetensors"), "page.safetensors: expected a header of at most");
     write_text("pytorch_model.bin", "PK\x03\x04 and so on");
     open_fails(in_dir("pytorch_model.bin"), "PyTorch pickle");
+    assert_int_equal(mkdir(in_dir("pickles"), 0700), 0);
+    write_text("pickles/pytorch_model-00001-of-00002.bin", "PK\x03\x04 and so on");
+    write_text("pickles/config.json", "{}");
+    open_fails(in_dir("pickles"), "holds its weights as pytorch_model-00001-of-00002.bin, a PyTorch pickle");
+    write_text("lost.safetensors.index.json", "{\"weight_map\":{\"a\":\"lost-2.safetensors\"}}");
+    open_fails(in_dir("lost.safetensors.index.json"),
+               "lost-2.safetensors is missing, one of the 1 files of this model");
     assert_int_equal(mkfifo(in_dir("fifo.gguf"), 0600), 0);
     open_fails(in_dir("fifo.gguf"), "not a regular file");
     assert_int_equal(symlink("loop.gguf", in_dir("loop.gguf")), 0);
