@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "format/model_summary.h"
@@ -35,6 +36,16 @@ static bool summary_of(const struct installed *m, struct model_summary *s, struc
     model_summary_read(s, w);
     weights_close(w);
     return true;
+}
+
+/* As the server would say it, which refuses what its memory cannot hold. */
+static bool can_run(const struct installed *m, struct err *e)
+{
+    const size_t most = mem_of_machine();
+    if (!model_folder_check(m, e)) return false;
+    if (m->image || m->bytes <= most) return true; /* a picture's weights can stay in the file */
+    return err_set(e, ERR_LIMIT, "its weights need %.1f GB of memory, this machine has %.1f GB",
+                   (double)m->bytes / 1e9, (double)most / 1e9);
 }
 
 static bool owns(const struct catalog_model *c, const struct installed *m)
@@ -67,9 +78,8 @@ static json_t *row_of(const struct catalog_model *c, const struct installed *m)
         json_object_set_new(row, "arch", json_string(s.arch));
         json_object_set_new(row, "type", json_string(s.type));
         json_object_set_new(row, "parameters", json_integer(s.n_params));
-    } else {
-        json_object_set_new(row, "problem", json_string(e.msg));
     }
+    if (!can_run(m, &e)) json_object_set_new(row, "problem", json_string(e.msg));
     return row;
 }
 

@@ -37,7 +37,7 @@ const struct option_spec options_table[] = {
     { "kv-type", OPT_STR, F(kv_type), "f16", 0, 0, LOADS, "f16|q8_0",
       "how keys and values of past tokens are kept" },
     { "memory-limit", OPT_BYTES, F(memory_limit), "0", 0, 1e15, CMD_SERVE, "BYTES",
-      "models that were not used lately are unloaded above this; 0: nine tenths of the machine's memory" },
+      "models that were not used lately are unloaded above this, and one that is larger alone is refused; 0: nine tenths of the machine's memory" },
     { "memory-wait", OPT_INT, F(memory_wait), "10", 0, 3600, CMD_SERVE, "SECONDS",
       "how long a model that is not loaded waits for memory that requests to others hold; then: 429" },
     { "preload", OPT_BOOL, F(preload), "yes", 0, 0, CMD_SERVE, NULL,

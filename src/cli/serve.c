@@ -126,7 +126,7 @@ static bool preload(struct service *s, struct err *e)
     if (!registry_list(s->registry, &rows, &n, e)) return false;
     const char *only = NULL;
     for (int i = 0; i < n; i++)
-        if (!rows[i].image) n_text++, only = rows[i].id;
+        if (!rows[i].image && !rows[i].problem[0]) n_text++, only = rows[i].id;
     bool ok = true;
     if (!s->o->args.n && n_text == 1 && s->o->preload) {
         ok = registry_find(s->registry, only, &m, e) && registry_preload(s->registry, m, e);
@@ -213,7 +213,11 @@ static void print_banner(const struct service *s)
     printf("  device   %s\n", device_name(s->device));
     if (registry_list(s->registry, &rows, &n, NULL)) {
         for (int i = 0; i < n; i++)
-            printf("  %s %s%s\n", i ? "        " : "models  ", rows[i].id, rows[i].loaded ? " (loaded)" : "");
+            printf("  %s %s%s%s\n", i ? "        " : "models  ", rows[i].id,
+                   rows[i].loaded       ? " (loaded)"
+                   : rows[i].problem[0] ? " cannot be used: "
+                                        : "",
+                   rows[i].problem);
         if (!n) printf("  models   none installed in %s; `hearth pull` fetches some\n", s->o->models_dir);
         free(rows);
     }

@@ -42,7 +42,7 @@ static bool pick_installed(struct talk *t, const char *model, struct err *e)
     const char *only = NULL;
     if (!registry_list(t->registry, &rows, &n, e)) return false;
     for (int i = 0; i < n; i++) {
-        if (rows[i].image) continue;
+        if (rows[i].image || rows[i].problem[0]) continue;
         n_text++;
         only = rows[i].id;
     }

@@ -1,5 +1,6 @@
 /* models.c - the list of models that can be used, and one of them: as OpenAI and Fireworks' inference API show them, and as Fireworks'
- * control plane does (/v1/accounts/ACCOUNT/models). */
+ * control plane does (/v1/accounts/ACCOUNT/models). What is installed and cannot be used stands beside the list, under "unavailable",
+ * with the reason: clients offer their users what is in "data". */
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +25,22 @@ static void print_model(struct buf *b, const struct model_row *m)
         buf_printf(b, ",\"context_length\":%d", m->n_ctx);
     else if (c && c->context)
         buf_printf(b, ",\"context_length\":%lld", (long long)c->context);
+    if (m->problem[0]) {
+        buf_puts(b, ",\"problem\":");
+        json_out_cstr(b, m->problem);
+    }
     buf_putc(b, '}');
+}
+
+static void print_those(struct buf *b, const struct model_row *rows, int n, bool usable)
+{
+    bool any = false;
+    for (int i = 0; i < n; i++) {
+        if (usable != !rows[i].problem[0]) continue;
+        if (any) buf_putc(b, ',');
+        any = true;
+        print_model(b, &rows[i]);
+    }
 }
 
 void models_list(struct exchange *x)
@@ -38,13 +54,19 @@ void models_list(struct exchange *x)
     }
     struct buf b = BUF_INIT(0);
     buf_puts(&b, "{\"object\":\"list\",\"data\":[");
-    for (int i = 0; i < n; i++) {
-        if (i) buf_putc(&b, ',');
-        print_model(&b, &rows[i]);
-    }
+    print_those(&b, rows, n, true);
+    buf_puts(&b, "],\"unavailable\":[");
+    print_those(&b, rows, n, false);
     buf_puts(&b, "]}");
     free(rows);
     exchange_reply(x, 200, "application/json", &b);
+}
+
+/* Of either kind. */
+static bool find_model(struct exchange *x, const char *name, struct model **m, struct err *e)
+{
+    return registry_find(x->server->registry, name, m, e) ||
+           (e->code == ERR_REQUEST && registry_find_image(x->server->registry, name, m, e));
 }
 
 /* The id may come with its slashes raw or as %2F: the path has been decoded. */
@@ -54,8 +76,7 @@ void models_get(struct exchange *x)
     struct model *m;
     struct model_row *rows;
     int n;
-    if (!registry_find(x->server->registry, x->tail, &m, &f.err) ||
-        !registry_list(x->server->registry, &rows, &n, &f.err)) {
+    if (!find_model(x, x->tail, &m, &f.err) || !registry_list(x->server->registry, &rows, &n, &f.err)) {
         exchange_fault_from(x, &f);
         return;
     }
@@ -77,9 +98,16 @@ static void print_account_model(struct buf *b, const struct model_row *m)
     buf_puts(b, ",\"displayName\":");
     json_out_cstr(b, c && *c->name ? c->name : catalog_last_part(m->id));
     buf_printf(b,
-               ",\"kind\":\"%s\",\"state\":\"READY\",\"public\":true,\"contextLength\":%lld,"
-               "\"supportsImageInput\":false,\"supportsTools\":false}",
-               m->image ? "FLUMINA_BASE_MODEL" : "HF_BASE_MODEL", context);
+               ",\"kind\":\"%s\",\"state\":\"%s\",\"public\":true,\"contextLength\":%lld,"
+               "\"supportsImageInput\":false,\"supportsTools\":false",
+               m->image ? "FLUMINA_BASE_MODEL" : "HF_BASE_MODEL",
+               m->problem[0] ? "STATE_UNSPECIFIED" : "READY", context);
+    if (m->problem[0]) {
+        buf_puts(b, ",\"status\":{\"code\":\"FAILED_PRECONDITION\",\"message\":");
+        json_out_cstr(b, m->problem);
+        buf_putc(b, '}');
+    }
+    buf_putc(b, '}');
 }
 
 static long query_number(struct exchange *x, const char *name, long min, long max, long otherwise)
@@ -122,7 +150,7 @@ void account_models_get(struct exchange *x)
         exchange_fault(x, FAULT_URL, NULL, "there is nothing at GET %.200s", x->path);
         return;
     }
-    if ((name && !registry_find(x->server->registry, name, &m, &f.err)) ||
+    if ((name && !find_model(x, name, &m, &f.err)) ||
         !registry_list(x->server->registry, &rows, &n, &f.err)) {
         exchange_fault_from(x, &f);
         return;

@@ -34,6 +34,9 @@ void image_free(struct image_model *m);
  * model of another kind image_load() says that it is not supported. */
 bool image_is_checkpoint(const char *path);
 
+/* Whether image_load() would take it, as far as that shows from its kind and from the denoiser's header. */
+bool image_check(const char *path, struct err *e);
+
 struct image_info {
     const char *family; /* "flux-dev", "flux-schnell", "sdxl", "playground-v2.5", ... */
     const char *name;

@@ -396,6 +396,33 @@ static void describe(struct pipeline *p)
     }
 }
 
+/* The denoiser of a diffusers folder: whole, and of a kind that is drawn with here. */
+static bool check_folder(const char *dir, const json_t *index, struct err *e)
+{
+    struct pipeline p = { 0 };
+    struct weights *w;
+    if (!recognise_folder(&p, dir, index, e)) return false;
+    const char *part = p.kind == &pipeline_flux ? "transformer" : "unet";
+    const struct pipeline_path denoiser = pipeline_path("%s/%s", dir, part);
+    if (!pipeline_is_dir(denoiser.s)) return err_set(e, ERR_FORMAT, "the folder %s is missing", part);
+    if (!weights_open(&w, denoiser.s, e)) return false;
+    weights_close(w);
+    return true;
+}
+
+bool image_check(const char *path, struct err *e)
+{
+    json_t *index;
+    struct err why = { 0 };
+    if (!pipeline_is_dir(path)) return pipeline_single_check(path, e);
+    if (!json_read_file(&index, pipeline_path("%s/model_index.json", path).s, &why))
+        return why.code == ERR_NOT_FOUND ? pipeline_single_check(path, e)
+                                         : err_set(e, why.code, "%s", why.msg);
+    bool ok = check_folder(path, index, e);
+    json_decref(index);
+    return ok;
+}
+
 bool pipeline_load(struct pipeline *p, const char *path, struct device *dev, struct err *e)
 {
     *p = (struct pipeline){ .dev = dev };

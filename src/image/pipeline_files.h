@@ -22,5 +22,7 @@ bool pipeline_t5_folder(struct pipeline *p, const char *dir, const json_t *index
 
 /* pipeline_single.c: a checkpoint, or the folder that holds one, with what it lacks beside it. */
 bool pipeline_single(struct pipeline *p, const char *path, struct err *e);
+/* Is its denoiser one that is known? Reads headers only. */
+bool pipeline_single_check(const char *path, struct err *e);
 
 #endif

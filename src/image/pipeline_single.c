@@ -308,6 +308,27 @@ static bool find_single(const char *dir, bool say, struct pipeline_path *out)
     return best[0] != '\0';
 }
 
+static bool unknown(const char *file, struct err *e)
+{
+    return err_set(e, ERR_UNSUPPORTED,
+                   "%s: its tensor names are of no image model that is known here (FLUX.1 dev and "
+                   "schnell and the SDXL family are)",
+                   file);
+}
+
+bool pipeline_single_check(const char *path, struct err *e)
+{
+    struct pipeline_path file = pipeline_path("%s", path);
+    struct weights *w;
+    const char *prefix;
+    if (pipeline_is_dir(path) && !find_single(path, true, &file))
+        return err_set(e, ERR_FORMAT, "%s holds neither model_index.json nor an image checkpoint", path);
+    if (!weights_open(&w, file.s, e)) return false;
+    const enum single kind = recognise(w, &prefix);
+    weights_close(w);
+    return kind != SINGLE_NONE || unknown(file.s, e);
+}
+
 bool pipeline_single(struct pipeline *p, const char *path, struct err *e)
 {
     struct pipeline_path file = pipeline_path("%s", path), dir = file;
@@ -324,12 +345,7 @@ bool pipeline_single(struct pipeline *p, const char *path, struct err *e)
     }
     if (!pipeline_open(p, file.s, &w, e)) return false;
     enum single kind = recognise(w, &prefix);
-    if (kind == SINGLE_NONE) {
-        return err_set(e, ERR_FORMAT,
-                       "%s: its tensor names are of no image model that is known here (FLUX.1 dev and "
-                       "schnell and the SDXL family are)",
-                       file.s);
-    }
+    if (kind == SINGLE_NONE) return unknown(file.s, e);
     return has_tokenizers(dir.s, e) && load_denoiser(p, w, kind, prefix, e) && load_vae(p, w, dir.s, e) &&
            load_clip(p, w, dir.s, 0, e) &&
            (p->kind == &pipeline_flux ? load_t5(p, w, dir.s, e) : load_clip(p, w, dir.s, 1, e));

@@ -73,17 +73,6 @@ static char *model_name(const struct weights *w, const char *path)
     return strndup(path + at, end - at);
 }
 
-static size_t machine_bytes(void)
-{
-    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    size_t bytes = pages > 0 && size > 0 ? (size_t)pages * (size_t)size : (size_t)4 << 30;
-    FILE *f = fopen("/sys/fs/cgroup/memory.max", "r"); /* a container's own limit; "max" when there is none */
-    unsigned long long limit;
-    if (f && fscanf(f, "%llu", &limit) == 1 && limit < bytes) bytes = (size_t)limit;
-    if (f) fclose(f);
-    return bytes;
-}
-
 /* Context and pages: what was asked for, or what the machine affords. */
 static bool size_cache(const struct lm_shape *s, struct lm_options *o, int *n_pages, struct err *e)
 {
@@ -91,8 +80,12 @@ static bool size_cache(const struct lm_shape *s, struct lm_options *o, int *n_pa
     const bool ctx_given = o->n_ctx > 0;
     if (!ctx_given) o->n_ctx = s->n_ctx_train < DEFAULT_CTX ? s->n_ctx_train : DEFAULT_CTX;
     const bool bytes_given = o->kv_bytes > 0;
+    if (o->kv_bytes > mem_of_machine())
+        return err_set(e, ERR_LIMIT,
+                       "a key/value cache of %zu MB is more than this machine's memory (%zu MB)",
+                       o->kv_bytes >> 20, mem_of_machine() >> 20);
     if (!bytes_given) {
-        o->kv_bytes = machine_bytes() / 4;
+        o->kv_bytes = mem_of_machine() / 4;
         const size_t contexts = (size_t)(o->max_batch < DEFAULT_CONTEXTS ? o->max_batch : DEFAULT_CONTEXTS);
         size_t all = page * ((size_t)kvcache_pages_for(o->n_ctx) + 1) * contexts;
         if (all < o->kv_bytes) o->kv_bytes = all;
@@ -144,6 +137,33 @@ static void fill_info(struct lm *m, const struct lm_options *o, size_t kv_bytes)
     m->info.resident_bytes = m->arch->bytes(m->net) + kv_bytes;
 }
 
+/* Before anything is computed: a folder without a tokenizer has been pulled in part. */
+static bool has_tokenizer(const struct weights *w, struct err *e)
+{
+    static const char *const names[] = { "tokenizer.json", "tokenizer.model" };
+    bool found = weights_gguf(w) != NULL;
+    for (size_t i = 0; !found && i < sizeof names / sizeof *names; i++) {
+        char *path;
+        if (asprintf(&path, "%s%s", weights_dir(w), names[i]) < 0)
+            return err_set(e, ERR_NOMEM, "no memory for a path");
+        found = access(path, R_OK) == 0;
+        free(path);
+    }
+    return found ||
+           err_set(e, ERR_FORMAT, "the tokenizer is missing: neither tokenizer.json nor tokenizer.model");
+}
+
+bool lm_check(const char *path, struct err *e)
+{
+    struct weights *w;
+    struct lm_shape s;
+    if (!weights_open(&w, path, e)) return false;
+    const struct lm_arch *arch = find_family(w, e);
+    bool ok = arch && arch->check(&s, w, e) && has_tokenizer(w, e);
+    weights_close(w);
+    return ok;
+}
+
 bool lm_load(struct lm **out, const char *path, const struct lm_options *options, struct device *dev,
              struct err *e)
 {
@@ -164,7 +184,7 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
         goto fail;
     }
     m->arch = find_family(m->w, e);
-    if (!m->arch || !load_text(m, e)) goto fail;
+    if (!m->arch || !has_tokenizer(m->w, e) || !load_text(m, e)) goto fail;
 
     pool_acquire(device_pool(dev), POOL_LOAD);
     bool ok =

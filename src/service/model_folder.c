@@ -10,7 +10,9 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "format/shards.h"
 #include "image/image.h"
+#include "lm/lm.h"
 
 static bool has_suffix(const char *s, const char *suffix)
 {
@@ -110,7 +112,7 @@ static size_t pipeline_bytes(const char *dir)
     return sum;
 }
 
-static struct installed gguf_at(const char *dir, const char *file)
+static struct installed installed_gguf(const char *dir, const char *file)
 {
     int part;
     size_t n = stem(file, &part);
@@ -144,6 +146,30 @@ static bool is_model_file(const char *name)
            (stem(name, &part), part <= 1);
 }
 
+/* Of the files that a Hugging Face folder's model consists of: other weights may lie beside them. All, where that cannot be told. */
+static size_t model_bytes(const char *dir)
+{
+    struct shards s;
+    size_t sum = 0;
+    if (!shards_find(&s, dir, NULL)) return folder_bytes(dir, "", 0, ".safetensors");
+    for (size_t i = 0; s.kind == SHARD_SAFETENSORS && i < s.n; i++) {
+        char *path = shards_path(&s, i);
+        if (!path || !mem_add(sum, file_bytes(path), &sum)) i = s.n;
+        free(path);
+    }
+    shards_free(&s);
+    return sum;
+}
+
+/* Bytes of weights that only PyTorch reads. */
+static size_t pickle_bytes(const char *dir)
+{
+    static const char *const kind[] = { ".bin", ".pth", ".pt" };
+    size_t n = 0;
+    for (size_t k = 0; !n && k < sizeof kind / sizeof *kind; k++) n = folder_bytes(dir, "", 0, kind[k]);
+    return n;
+}
+
 static bool scan(const char *dir, int depth, struct installed_list *out, struct err *e);
 
 /* A folder `name` inside `dir`: one model, several, or (depth allowing) folders of models. */
@@ -153,9 +179,7 @@ static bool scan_folder(const char *dir, const char *name, int depth, struct ins
     char *path = join(dir, name);
     if (!path) return err_set(e, ERR_NOMEM, "out of memory");
     bool ok = true, image = exists(path, "model_index.json");
-    size_t bytes = image                         ? pipeline_bytes(path)
-                   : exists(path, "config.json") ? folder_bytes(path, "", 0, ".safetensors")
-                                                 : 0;
+    size_t bytes = image ? pipeline_bytes(path) : exists(path, "config.json") ? model_bytes(path) : 0;
     if (image || bytes) {
         struct installed m = { .name = strdup(name), .path = path, .image = image, .bytes = bytes };
         return add(out, &m, e);
@@ -164,7 +188,7 @@ static bool scan_folder(const char *dir, const char *name, int depth, struct ins
     DIR *d = opendir(path);
     for (struct dirent *f; ok && d && (f = readdir(d));) {
         if (!is_model_file(f->d_name)) continue;
-        struct installed m = gguf_at(path, f->d_name);
+        struct installed m = installed_gguf(path, f->d_name);
         ok = add(out, &m, e);
     }
     if (d) closedir(d);
@@ -178,6 +202,9 @@ static bool scan_folder(const char *dir, const char *name, int depth, struct ins
                                .path = path,
                                .image = true,
                                .bytes = folder_bytes(path, "", 0, ".safetensors") };
+        return add(out, &m, e);
+    } else if (ok && out->n == before && exists(path, "config.json") && (bytes = pickle_bytes(path))) {
+        struct installed m = { .name = strdup(name), .path = path, .bytes = bytes }; /* to be told about */
         return add(out, &m, e);
     } else if (ok && out->n == before && depth > 0) {
         ok = scan(path, depth - 1, out, e);
@@ -200,7 +227,7 @@ static bool scan(const char *dir, int depth, struct installed_list *out, struct 
         if (S_ISDIR(st.st_mode)) {
             ok = scan_folder(dir, f->d_name, depth, out, e);
         } else if (S_ISREG(st.st_mode) && is_model_file(f->d_name)) {
-            struct installed m = gguf_at(dir, f->d_name);
+            struct installed m = installed_gguf(dir, f->d_name);
             ok = add(out, &m, e);
         } else if (S_ISREG(st.st_mode) && is_checkpoint(dir, f->d_name)) {
             struct installed m = checkpoint_at(dir, f->d_name);
@@ -230,6 +257,11 @@ bool model_folder_scan(const char *dir, struct installed_list *out, struct err *
     return true;
 }
 
+bool model_folder_check(const struct installed *m, struct err *e)
+{
+    return m->image ? image_check(m->path, e) : lm_check(m->path, e);
+}
+
 bool model_folder_at(const char *path, struct installed *out, struct err *e)
 {
     struct stat st;
@@ -246,7 +278,7 @@ bool model_folder_at(const char *path, struct installed *out, struct err *e)
     } else {
         /* A file given by hand is taken at its word: the reader says whether it is one. */
         const bool checkpoint = is_checkpoint(real, name);
-        struct installed m = checkpoint ? checkpoint_at(real, name) : gguf_at(real, name);
+        struct installed m = checkpoint ? checkpoint_at(real, name) : installed_gguf(real, name);
         if (!checkpoint && !has_suffix(name, ".gguf")) {
             free(m.name);
             m.name = strdup(name);

@@ -6,6 +6,7 @@
  * NAME/ with model_index.json     an image pipeline called NAME
  * NAME.safetensors, NAME/ with one that holds a denoiser in an original layout    an image checkpoint called NAME
  * OWNER/ with none of these       looked into once more
+ * NAME/ with config.json and nothing but PyTorch pickles    a model called NAME that cannot be used
  * Names that start with a dot are passed over. */
 #ifndef HEARTH_SERVICE_MODEL_FOLDER_H
 #define HEARTH_SERVICE_MODEL_FOLDER_H
@@ -33,6 +34,9 @@ struct installed_list {
 bool model_folder_scan(const char *dir, struct installed_list *out, struct err *e);
 /* One file or folder given by path, under the name it would have in the folder. */
 bool model_folder_at(const char *path, struct installed *out, struct err *e);
+/* Could it be loaded? Looks at names, configuration and headers, so that milliseconds tell what is truncated, of an architecture without
+ * an engine, or encoded in a way that is not read. */
+bool model_folder_check(const struct installed *m, struct err *e);
 void installed_free(struct installed *m);
 void installed_list_free(struct installed_list *l);
 

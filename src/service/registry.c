@@ -8,11 +8,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "service/model_folder.h"
 
 enum state { COLD, BUSY, READY }; /* BUSY: being loaded or unloaded */
+
+struct stamp { /* tells whether a file or folder has changed */
+    ino_t inode;
+    off_t size;
+    struct timespec modified;
+};
 
 struct model {
     struct model *next;
@@ -26,9 +34,12 @@ struct model {
     double last_used;
     size_t resident;
     int64_t installed_unix;
+    struct stamp checked; /* of the files that `problem` speaks of */
+    char problem[300];
 };
 
 struct registry {
+    bool limit_given; /* a memory limit of the operator's, which holds for image models too */
     struct registry_options o;
     char *models_dir;
     const struct catalog *catalog;
@@ -56,8 +67,8 @@ bool registry_new(struct registry **out, const struct registry_options *o, const
     r->dev = dev;
     r->image_dev = image_dev;
     r->last_scan = -1e9;
-    if (!r->o.memory_limit)
-        r->o.memory_limit = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE) / 10 * 9;
+    r->limit_given = r->o.memory_limit > 0;
+    if (!r->limit_given) r->o.memory_limit = mem_of_machine() / 10 * 9;
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->changed, NULL);
     *out = r;
@@ -258,7 +269,7 @@ bool registry_find_image(struct registry *r, const char *name, struct model **ou
     pthread_mutex_lock(&r->lock);
     bool ok = rescan(r, e);
     struct model *m = r->models;
-    while (m && !m->where.image) m = m->next;
+    while (m && (!m->where.image || m->problem[0])) m = m->next;
     pthread_mutex_unlock(&r->lock);
     if (!ok) return false;
     if (!m) return err_set(e, ERR_NOT_FOUND, "no image model is installed; `hearth pull` fetches one");
@@ -333,17 +344,47 @@ static bool make_room(struct registry *r, size_t need, struct err *e)
     }
 }
 
+static bool fits(const struct registry *r, const struct model *m, struct err *e)
+{
+    const size_t need = m->where.bytes, limit = r->o.memory_limit;
+    if (need <= limit || (m->where.image && !r->limit_given)) return true;
+    return err_set(
+        e, ERR_LIMIT,
+        "%s needs %.1f GB of memory for its weights, more than the %.1f GB that models may take here", m->id,
+        (double)need / 1e9, (double)limit / 1e9);
+}
+
+/* The message with the model's name where it has its path: what a client may read. */
+static void without_path(char *out, size_t cap, const char *msg, const struct installed *w)
+{
+    struct buf b = BUF_INIT(0);
+    const size_t n = strlen(w->path);
+    for (const char *at; (at = strstr(msg, w->path)); msg = at + n) {
+        buf_append(&b, msg, (size_t)(at - msg));
+        buf_puts(&b, w->name);
+    }
+    buf_puts(&b, msg);
+    snprintf(out, cap, "%s", b.data ? b.data : "");
+    buf_free(&b);
+}
+
 /* Outside the lock: m is BUSY. *resident is set when it succeeds. */
 static bool load(struct registry *r, struct model *m, size_t *resident, struct err *e)
 {
     double t = clock_seconds();
     const char *kind;
+    struct err why = { 0 };
+    const bool ok = m->where.image ? image_load(&m->image, m->where.path, NULL, r->image_dev, &why)
+                                   : lm_load(&m->lm, m->where.path, &r->o.lm, r->dev, &why);
+    if (!ok) {
+        char msg[sizeof why.msg];
+        without_path(msg, sizeof msg, why.msg, &m->where);
+        return err_set(e, why.code, "%s: %s", m->id, msg);
+    }
     if (m->where.image) {
-        if (!image_load(&m->image, m->where.path, NULL, r->image_dev, e)) return err_wrap(e, "%s", m->id);
         *resident = image_info(m->image)->weight_bytes;
         kind = image_info(m->image)->family;
     } else {
-        if (!lm_load(&m->lm, m->where.path, &r->o.lm, r->dev, e)) return err_wrap(e, "%s", m->id);
         *resident = lm_info(m->lm)->resident_bytes;
         kind = lm_info(m->lm)->arch;
     }
@@ -358,7 +399,7 @@ static bool acquire(struct registry *r, struct model *m, struct err *e)
     while (m->state == BUSY) pthread_cond_wait(&r->changed, &r->lock);
     if (m->state == COLD) {
         m->state = BUSY;
-        ok = make_room(r, m->where.bytes, e);
+        ok = fits(r, m, e) && make_room(r, m->where.bytes, e);
         if (ok) {
             size_t resident = 0;
             m->resident = m->where.bytes; /* an estimate, so that nobody else takes the room meanwhile */
@@ -416,24 +457,62 @@ void registry_release(struct registry *r, struct model *m)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* ---- what could be loaded ------------------------------------------------------------------------------------------ */
+
+static bool stamp_of(const char *path, struct stamp *s)
+{
+    struct stat st;
+    if (stat(path, &st)) return false;
+    *s = (struct stamp){ st.st_ino, st.st_size, st.st_mtim };
+    return true;
+}
+
+static bool same_stamp(const struct stamp *a, const struct stamp *b)
+{
+    return a->inode == b->inode && a->size == b->size && a->modified.tv_sec == b->modified.tv_sec &&
+           a->modified.tv_nsec == b->modified.tv_nsec;
+}
+
+/* Looks at the models that are new or changed. Under the lock, which it lets go while reading. */
+static void check_models(struct registry *r)
+{
+    for (struct model *m = r->models; m; m = m->next) {
+        struct stamp now;
+        if (m->state == READY || !stamp_of(m->where.path, &now) || same_stamp(&now, &m->checked)) continue;
+        struct err e = { 0 };
+        char problem[sizeof m->problem] = "";
+        pthread_mutex_unlock(&r->lock);
+        if (!model_folder_check(&m->where, &e) || !fits(r, m, &e))
+            without_path(problem, sizeof problem, e.msg, &m->where);
+        pthread_mutex_lock(&r->lock);
+        m->checked = now;
+        memcpy(m->problem, problem, sizeof problem);
+    }
+}
+
 bool registry_list(struct registry *r, struct model_row **rows, int *n, struct err *e)
 {
     pthread_mutex_lock(&r->lock);
     bool ok = rescan(r, e);
+    if (ok) check_models(r);
     int count = 0;
     for (struct model *m = r->models; m; m = m->next) count++;
     struct model_row *v = ok ? calloc((size_t)count + 1, sizeof *v) : NULL;
     if (ok && !v) ok = err_set(e, ERR_NOMEM, "out of memory");
     count = 0;
-    for (struct model *m = r->models; ok && m; m = m->next)
-        v[count++] = (struct model_row){ .id = m->id,
-                                         .path = m->where.path,
-                                         .catalog = m->catalog,
-                                         .image = m->where.image,
-                                         .loaded = m->state == READY,
-                                         .bytes = m->state == READY ? m->resident : m->where.bytes,
-                                         .n_ctx = m->state == READY && m->lm ? lm_info(m->lm)->n_ctx : 0,
-                                         .installed_unix = m->installed_unix };
+    for (struct model *m = r->models; ok && m; m = m->next) {
+        if (m->state == COLD && access(m->where.path, F_OK)) continue; /* removed meanwhile */
+        v[count] = (struct model_row){ .id = m->id,
+                                       .path = m->where.path,
+                                       .catalog = m->catalog,
+                                       .image = m->where.image,
+                                       .loaded = m->state == READY,
+                                       .bytes = m->state == READY ? m->resident : m->where.bytes,
+                                       .n_ctx = m->state == READY && m->lm ? lm_info(m->lm)->n_ctx : 0,
+                                       .installed_unix = m->installed_unix };
+        if (m->state != READY) memcpy(v[count].problem, m->problem, sizeof m->problem);
+        count++;
+    }
     pthread_mutex_unlock(&r->lock);
     if (ok) *rows = v, *n = count;
     return ok;

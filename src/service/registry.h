@@ -20,7 +20,8 @@ struct model; /* one known model; lives as long as the registry */
 struct registry_options {
     const char *models_dir;
     struct lm_options lm;
-    size_t memory_limit; /* bytes; 0: nine tenths of the machine's memory */
+    /* Bytes; 0: nine tenths of the machine's memory, which image models may pass: their weights can stay in the file. */
+    size_t memory_limit;
     int memory_wait; /* seconds that a model waits for memory that requests to others hold, before ERR_BUSY */
 };
 
@@ -40,7 +41,7 @@ bool registry_find(struct registry *r, const char *name, struct model **out, str
 /* The same for an image model. name NULL: the first installed one. */
 bool registry_find_image(struct registry *r, const char *name, struct model **out, struct err *e);
 
-/* Loads if need be and takes a reference. ERR_BUSY: no memory until other requests end. ERR_REQUEST: a model of the other kind. */
+/* Loads if need be and takes a reference. ERR_LIMIT: it is larger than models may be here. ERR_BUSY: no memory until other requests end. ERR_REQUEST: a model of the other kind. */
 bool registry_acquire(struct registry *r, struct model *m, struct lm **out, struct err *e);
 bool registry_acquire_image(struct registry *r, struct model *m, struct image_model **out, struct err *e);
 /* Loads a model of either kind; it may be unloaded again when room is needed. */
@@ -55,6 +56,7 @@ const struct catalog_model *
 model_catalog(const struct model *m); /* NULL for one that only this machine knows */
 
 struct model_row {
+    char problem[300]; /* why it cannot be loaded, fit for clients; "" when nothing speaks against it */
     const char *id, *path;
     const struct catalog_model *catalog; /* or NULL */
     bool image, loaded;
@@ -62,7 +64,8 @@ struct model_row {
     int n_ctx;    /* when loaded, else 0 */
     int64_t installed_unix;
 };
-/* The installed models, after looking at the folder again. *rows is the caller's to free(). */
+/* The installed models, after looking at the folder again and at those that are new or have changed (model_folder_check(), and their
+ * size against the memory that models may take). *rows is the caller's to free(). */
 bool registry_list(struct registry *r, struct model_row **rows, int *n, struct err *e);
 
 /* Calls fn for each loaded model with a consistent snapshot of its counters. */

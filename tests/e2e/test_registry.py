@@ -1,13 +1,17 @@
 """Several models in one process: found, loaded when asked for, unloaded when memory is short. On the tiny models of the golden tests."""
+import json
 import shutil
+import struct
+import subprocess
 import threading
 
 import pytest
 
-from conftest import ROOT, Server
+from conftest import BIN, PATIENCE, ROOT, Server
 
 pytestmark = pytest.mark.checked
 TINY = ROOT / "tests/golden/lm/chat"
+ONE = str((TINY / "model.safetensors").stat().st_size)  # a memory limit that one of the models passes as soon as it has a cache
 
 
 def ask(server, model, **fields):
@@ -23,7 +27,7 @@ def folder(tmp_path):
 
 
 def test_loaded_on_demand_and_unloaded_for_room(folder):
-    s = Server("--memory-limit", "1", models=str(folder))
+    s = Server("--memory-limit", ONE, models=str(folder))
     assert [m["id"] for m in s.get("/v1/models").json()["data"]] == ["accounts/local/models/tiny-a", "accounts/local/models/tiny-b"]
     assert "loaded" not in "".join(s.log)
     replies = [ask(s, m) for m in ("tiny-a", "accounts/local/models/tiny-b", "TINY-A", "me/tiny-b")]
@@ -90,7 +94,7 @@ def test_a_family_that_is_not_known(folder):
 
 
 def test_many_clients_change_models_all_the_time(folder):
-    s = Server("--memory-limit", "1", models=str(folder))
+    s = Server("--memory-limit", ONE, models=str(folder))
     codes = []
 
     def one(i):
@@ -114,7 +118,7 @@ def begin(server, model, **fields):
 
 
 def test_a_model_waits_for_memory_that_others_hold(folder):
-    s = Server("--memory-limit", "1", models=str(folder))
+    s = Server("--memory-limit", ONE, models=str(folder))
     running = begin(s, "tiny-a", max_tokens=200)
     assert ask(s, "tiny-b").status_code == 200
     assert running.content.endswith(b"data: [DONE]\n\n")
@@ -122,7 +126,7 @@ def test_a_model_waits_for_memory_that_others_hold(folder):
 
 
 def test_a_model_waits_no_longer_than_it_is_told(folder):
-    s = Server("--memory-limit", "1", "--memory-wait", "0", models=str(folder))
+    s = Server("--memory-limit", ONE, "--memory-wait", "0", models=str(folder))
     with s.connect() as running:
         body = b'{"model": "tiny-a", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 480, "ignore_eos": true, "stream": true, "n": 64}'
         running.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
@@ -131,3 +135,75 @@ def test_a_model_waits_no_longer_than_it_is_told(folder):
         assert r.status_code == 429 and int(r.headers["Retry-After"]) >= 1 and "memory" in r.json()["error"]["message"]
     s.wait_idle()
     s.stop()
+
+
+def unusable(folder):
+    """Models that are installed and cannot run: name -> a word of the reason."""
+    (folder / "cut").mkdir()
+    for file in ("config.json", "tokenizer.json"):
+        shutil.copy(TINY / file, folder / "cut")
+    whole = (TINY / "model.safetensors").read_bytes()
+    (folder / "cut/model.safetensors").write_bytes(whole[:-1000])
+    shutil.copytree(TINY, folder / "odd")
+    config = json.loads((TINY / "config.json").read_text())
+    (folder / "odd/config.json").write_text(json.dumps(config | {"model_type": "mamba2"}))
+    (folder / "pickled").mkdir()
+    (folder / "pickled/config.json").write_text("{}")
+    (folder / "pickled/pytorch_model.bin").write_bytes(b"PK\x03\x04")
+    shutil.copytree(TINY, folder / "silent", ignore=shutil.ignore_patterns("tokenizer*"))
+    (folder / "video").mkdir()
+    (folder / "video/model_index.json").write_text(json.dumps({"_class_name": "WanPipeline"}))
+    return {"cut": "truncated", "odd": "mamba2", "pickled": "pytorch_model.bin", "silent": "tokenizer", "video": "WanPipeline"}
+
+
+def test_lists_say_what_cannot_run_and_why(folder):
+    reasons = unusable(folder)
+    s = Server(models=str(folder))
+    listed = s.get("/v1/models").json()
+    assert [m["id"] for m in listed["data"]] == ["accounts/local/models/tiny-a", "accounts/local/models/tiny-b"]
+    assert not any("problem" in m for m in listed["data"])
+    why = {m["id"].rsplit("/", 1)[1]: m["problem"] for m in listed["unavailable"]}
+    assert why.keys() == reasons.keys()
+    for name, word in reasons.items():
+        assert word in why[name] and str(folder) not in why[name], why[name]
+        assert word in s.get(f"/v1/models/accounts/local/models/{name}").json()["problem"]
+        shown = s.get(f"/v1/accounts/local/models/{name}").json()
+        assert shown["state"] != "READY" and word in shown["status"]["message"]
+        r = ask(s, name)
+        assert r.status_code in (400, 500), r.text
+    assert s.get("/v1/models/accounts/local/models/video").status_code == 200
+    banner = "".join(s.banner)
+    assert banner.count("cannot be used") == len(reasons)
+    # what is put in order is served; what is removed is gone
+    shutil.copy(TINY / "config.json", folder / "odd")
+    (folder / "odd/model.safetensors").rename(folder / "odd/was")  # a folder shows what is renamed in it
+    (folder / "odd/was").rename(folder / "odd/model.safetensors")
+    shutil.rmtree(folder / "cut")
+    s.wait_until(lambda: "accounts/local/models/odd" in [m["id"] for m in s.get("/v1/models").json()["data"]], "odd stays unavailable")
+    assert "cut" not in "".join(m["id"] for m in s.get("/v1/models").json()["unavailable"])
+    assert ask(s, "odd").status_code == 200
+    s.stop()
+
+
+def test_models_command_says_what_cannot_run_and_why(folder):
+    reasons = unusable(folder)
+    out = subprocess.run([BIN, "models", "--models", folder, "--json"], capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
+    rows = {m["id"].rsplit("/", 1)[1]: m for m in json.loads(out)["models"] if m["installed"]}
+    assert rows.keys() == reasons.keys() | {"tiny-a", "tiny-b"}
+    assert {k for k, m in rows.items() if "problem" in m} == reasons.keys()
+    assert all(word in rows[name]["problem"] for name, word in reasons.items())
+
+
+def test_a_model_larger_than_memory_says_what_it_needs(folder):
+    (folder / "tiny-b/model.safetensors").rename(folder / "tiny-b/part-1.safetensors")
+    header = json.dumps({"extra": {"dtype": "U8", "shape": [1000], "data_offsets": [0, 1000]}}).encode()
+    (folder / "tiny-b/part-2.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(1000))
+    shutil.copy(folder / "tiny-a/model.safetensors", folder / "tiny-a/other.safetensors")  # no part of it
+    s = Server("--memory-limit", ONE, models=str(folder))
+    assert ask(s, "tiny-a").status_code == 200
+    r = ask(s, "tiny-b")
+    assert r.status_code == 400 and "memory for its weights" in r.json()["error"]["message"]
+    assert "memory for its weights" in s.get("/v1/models").json()["unavailable"][0]["problem"]
+    s.stop()
+    with pytest.raises(RuntimeError, match="more than this machine's memory"):
+        Server(str(folder / "tiny-a"), "--kv-memory", "1000000000000000", models=str(folder))
