@@ -87,6 +87,7 @@ enum node_kind {
     N_IF,          /* kids: condition, N_BODY, condition, N_BODY ... ; else_ */
     N_BODY,        /* body: a list of statements without a scope of its own */
     N_SCOPE,       /* body in a scope of its own: generation */
+    N_AUTOESCAPE,  /* a: on or off; body in a scope of its own */
     N_MACRO,       /* name; params (N_NAME kids), defaults for the last of them; body */
     N_CALLBLOCK,   /* a: the call; params, defaults, body: the caller */
     N_FILTERBLOCK, /* b: filters; body */
@@ -95,6 +96,10 @@ enum node_kind {
     N_BREAK,
     N_CONTINUE,
 };
+
+/* What autoescape blocks around a node say. Where one's setting is an expression only the run decides, except for what jinja2 computes
+ * when it compiles, which goes by the last setting that it could read (`folded`). */
+enum escape_mode { ESCAPE_OFF, ESCAPE_ON, ESCAPE_RUN, ESCAPE_RUN_CONST_ON };
 
 struct jargs_ast { /* the arguments of a call, filter or test */
     struct node **pos;
@@ -111,7 +116,10 @@ struct node {
     enum node_kind kind;
     int line;
     int op;
-    uint16_t depth; /* of the tree below, so that walking it cannot exhaust the stack */
+    uint16_t depth;       /* of the tree below, so that walking it cannot exhaust the stack */
+    unsigned char escape; /* enum escape_mode: what the autoescape blocks around it say */
+    bool
+        folded; /* N_PRINT, N_CONCAT, N_FILTER: nothing but constants below; in ESCAPE_RUN no filters or tests either */
     bool recursive, uses_varargs, uses_kwargs, uses_caller;
     struct node *a, *b, *c;
     const struct jstr *name, *attr;

@@ -127,6 +127,7 @@ static bool attribute(struct jvm *vm, struct jval obj, const struct jstr *name, 
         return true;
     }
     const struct jmethod_def *def = jmethod_find(obj.t, name);
+    if (!def && obj.t == J_STR && obj.s->markup) def = jmarkup_method(name);
     if (!def) return false;
     struct jmethod *m = vm_new(vm, struct jmethod, 1);
     if (!m) return false;
@@ -279,7 +280,7 @@ struct jval j_slice(struct jvm *vm, struct jval obj, struct jval start, struct j
         const struct jval chars = j_items(vm, obj);
         struct jbuf b = jbuf_new(vm);
         for (int64_t k = 0; k < count && vm_step(vm, 1); k++) jbuf_str(&b, chars.seq->v[from + k * step].s);
-        return jbuf_take(&b);
+        return j_like(vm, obj.s, jbuf_take(&b));
     }
     struct jval r = j_seq(vm, obj.t, (size_t)count);
     for (int64_t k = 0; k < count && vm_step(vm, 1); k++) jseq_push(vm, r, obj.seq->v[from + k * step]);
@@ -369,7 +370,7 @@ static struct jval repeat(struct jvm *vm, struct jval v, int64_t times)
     if (v.t == J_STR) {
         struct jbuf b = jbuf_new(vm);
         for (int64_t i = 0; i < times && v.s->len && vm_step(vm, 1); i++) jbuf_str(&b, v.s);
-        return jbuf_take(&b);
+        return j_like(vm, v.s, jbuf_take(&b));
     }
     struct jval r = j_seq(vm, v.t, 0);
     for (int64_t i = 0; i < times && v.seq->n && !vm->failed; i++)
@@ -386,6 +387,10 @@ struct jval j_binary(struct jvm *vm, int op, struct jval a, struct jval b)
     if (j_to_int(a, &x) && j_to_int(b, &y)) return int_binary(vm, op, x, y);
     if (j_is_number(a) && j_is_number(b)) return float_binary(vm, op, j_to_double(a), j_to_double(b));
     if (op == '+' && a.t == b.t && is_seq(a)) {
+        if (a.t == J_STR && (a.s->markup || b.s->markup)) {
+            const struct jval l = j_escape(vm, a), r = j_escape(vm, b);
+            return vm->failed ? j_none() : j_markup(vm, jstr_concat(vm, l.s, r.s).s, true);
+        }
         if (a.t == J_STR) return jstr_concat(vm, a.s, b.s);
         struct jval r = j_seq(vm, a.t, a.seq->n + b.seq->n);
         for (size_t i = 0; i < a.seq->n && vm_step(vm, 1); i++) jseq_push(vm, r, a.seq->v[i]);
@@ -460,7 +465,11 @@ struct jval japply_filter(struct jvm *vm, struct jscope *s, const struct node *n
     }
     if (!jeval_args(vm, s, n->args, &args) || vm->failed) return j_none();
     vm->line = n->line;
-    return f->call(vm, v, &args);
+    const bool outer = vm->autoescape;
+    if (n->folded) vm->autoescape = n->escape & ESCAPE_ON;
+    const struct jval r = f->call(vm, v, &args);
+    vm->autoescape = outer;
+    return r;
 }
 
 static struct jval eval_test(struct jvm *vm, struct jscope *s, const struct node *n)
@@ -498,13 +507,28 @@ static struct jval eval_compare(struct jvm *vm, struct jscope *s, const struct n
     return j_bool(!vm->failed);
 }
 
-static struct jval eval_kids(struct jvm *vm, struct jscope *s, const struct node *n)
+/* Escapes only where the template says so, and only once it meets markup: what came before is taken as it is unless it turns up. */
+static struct jval concat(struct jvm *vm, struct jscope *s, const struct node *n)
 {
-    if (n->kind == N_CONCAT) {
-        struct jbuf b = jbuf_new(vm);
+    struct jbuf b = jbuf_new(vm);
+    if (n->escape != ESCAPE_ON || n->folded) {
         for (size_t i = 0; i < n->n_kids && !vm->failed; i++) j_print(&b, jeval(vm, s, n->kids[i]));
         return jbuf_take(&b);
     }
+    struct jval all = j_seq(vm, J_LIST, n->n_kids);
+    bool marked = false;
+    for (size_t i = 0; i < n->n_kids && !vm->failed; i++) {
+        const struct jval v = jeval(vm, s, n->kids[i]);
+        marked |= v.t == J_STR && v.s->markup;
+        jseq_push(vm, all, v);
+    }
+    if (vm->failed) return j_none();
+    return marked ? j_markup_join(vm, j_cstr(vm, "").s, all) : jstr_join(vm, j_cstr(vm, "").s, all, true);
+}
+
+static struct jval eval_kids(struct jvm *vm, struct jscope *s, const struct node *n)
+{
+    if (n->kind == N_CONCAT) return concat(vm, s, n);
     if (n->kind == N_DICT) {
         struct jval d = j_dict(vm);
         for (size_t i = 0; i + 1 < n->n_kids && !vm->failed; i += 2) {

@@ -2,6 +2,7 @@
  *
  * jinja_eval.c     expressions, attribute access, operators
  * jinja_exec.c     statements, loops, macros, scopes
+ * jinja_markup.c   escaping
  * jinja_filters.c, jinja_seqfilters.c, jinja_tests.c, jinja_methods.c, jinja_globals.c   the libraries */
 #ifndef HEARTH_TEXT_JINJA_EVAL_H
 #define HEARTH_TEXT_JINJA_EVAL_H
@@ -105,6 +106,18 @@ struct jval j_getattr(struct jvm *vm, struct jval obj, const struct jstr *name);
 struct jval j_getitem(struct jvm *vm, struct jval obj, struct jval key);
 struct jval j_slice(struct jvm *vm, struct jval obj, struct jval start, struct jval stop, struct jval step);
 struct jval j_binary(struct jvm *vm, int op, struct jval a, struct jval b);
+
+/* Markup. j_markup(): the same text, marked or not. j_str(): Python's str(), which unmarks. j_like(): v, if it is a string, marked as
+ * `model` is. j_escape(): markup of any value, escaped unless it is markup. */
+struct jval j_markup(struct jvm *vm, const struct jstr *s, bool on);
+struct jval j_str(struct jvm *vm, struct jval v);
+struct jval j_like(struct jvm *vm, const struct jstr *model, struct jval v);
+struct jval j_escape(struct jvm *vm, struct jval v);
+/* sep.join(list) for a sep that is markup. */
+struct jval j_markup_join(struct jvm *vm, const struct jstr *sep, struct jval list);
+struct jval j_unescape(struct jvm *vm, const struct jstr *s);
+struct jval j_striptags(struct jvm *vm, const struct jstr *s);
+const struct jmethod_def *jmarkup_method(const struct jstr *name);
 
 /* "%d and %s" % args. */
 struct jval j_percent(struct jvm *vm, const struct jstr *fmt, struct jval args);

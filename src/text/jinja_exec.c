@@ -81,6 +81,12 @@ static void assign(struct jvm *vm, struct jscope *s, const struct node *target, 
     }
 }
 
+/* Whether what this node prints is escaped. */
+static bool escapes(const struct jvm *vm, const struct node *n)
+{
+    return n->escape & ESCAPE_RUN && !n->folded ? vm->autoescape : n->escape & ESCAPE_ON;
+}
+
 static struct jval apply_filters(struct jvm *vm, struct jscope *s, const struct node *n, struct jval v)
 {
     if (!n) return v;
@@ -247,7 +253,7 @@ struct jval jloop_call(struct jvm *vm, const struct jloop *l, const struct jargs
     exec_for(vm, l->outer, l->n, iterable, l->depth0 + 1);
     vm->out = outer;
     vm_leave(vm);
-    return jbuf_take(&out);
+    return j_markup(vm, jbuf_take(&out).s, escapes(vm, l->n));
 }
 
 /* --- macros -------------------------------------------------------------------------------------------------------------- */
@@ -327,7 +333,8 @@ struct jval jmacro_call(struct jvm *vm, const struct jmacro *m, const struct jar
     struct jscope *s = jscope_new(vm, m->scope);
     if (!s || !vm_enter(vm)) return j_none();
     struct jval r = j_none();
-    if (bind_macro(vm, m->n, args, s)) r = capture(vm, s, m->n->body, m->n->n_body);
+    const bool marked = vm->autoescape; /* the caller's, whatever the body does */
+    if (bind_macro(vm, m->n, args, s)) r = j_markup(vm, capture(vm, s, m->n->body, m->n->n_body).s, marked);
     vm_leave(vm);
     return r;
 }
@@ -380,7 +387,7 @@ static struct jval filtered_block(struct jvm *vm, struct jscope *s, const struct
 {
     struct jscope *inner = jscope_new(vm, s);
     if (!inner) return j_none();
-    const struct jval text = capture(vm, inner, n->body, n->n_body);
+    const struct jval text = j_markup(vm, capture(vm, inner, n->body, n->n_body).s, n->b && escapes(vm, n));
     return vm->failed || vm->unwinding_break || vm->unwinding_continue ? text
                                                                        : apply_filters(vm, s, n->b, text);
 }
@@ -391,12 +398,13 @@ static void exec_one(struct jvm *vm, struct jscope *s, const struct node *n)
     case N_DATA: jbuf_str(vm->out, n->cst.s); break;
     case N_PRINT: {
         const struct jval v = jeval(vm, s, n->a);
-        if (!vm->failed) j_print(vm->out, v);
+        if (!vm->failed) j_print(vm->out, escapes(vm, n) ? j_escape(vm, v) : v);
         break;
     }
     case N_SET: assign(vm, s, n->a, jeval(vm, s, n->b)); break;
     case N_SETBLOCK: {
-        const struct jval v = filtered_block(vm, s, n);
+        struct jval v = filtered_block(vm, s, n);
+        if (vm->autoescape) v = j_markup(vm, j_to_str(vm, v).s, true);
         if (!vm->unwinding_break && !vm->unwinding_continue) assign(vm, s, n->a, v);
         break;
     }
@@ -419,6 +427,15 @@ static void exec_one(struct jvm *vm, struct jscope *s, const struct node *n)
     case N_BLOCK: { /* a block sees what the template set, not the loop around it */
         struct jscope *inner = jscope_new(vm, n->kind == N_BLOCK ? vm->root : s);
         if (inner) jexec(vm, inner, n->body, n->n_body);
+        break;
+    }
+    case N_AUTOESCAPE: {
+        const bool outer = vm->autoescape;
+        struct jscope *inner = jscope_new(vm, s);
+        vm->autoescape = j_truth(vm, jeval(vm, s, n->a));
+        if (inner) jexec(vm, inner, n->body, n->n_body);
+        /* A break or continue goes past the end of the block, where jinja2 puts the setting back. */
+        if (!vm->unwinding_break && !vm->unwinding_continue) vm->autoescape = outer;
         break;
     }
     case N_BREAK: vm->unwinding_break = true; break;

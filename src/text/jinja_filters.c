@@ -36,7 +36,7 @@ FILTER(f_trim)
 FILTER(f_title)
 {
     if (!no_args(vm, "title", args)) return j_none();
-    const struct jstr *s = j_to_str(vm, v).s;
+    const struct jstr *s = j_str(vm, v).s;
     struct jbuf b = jbuf_new(vm);
     bool begin = true;
     for (size_t i = 0; i < s->len && vm_step(vm, 1);) {
@@ -56,7 +56,46 @@ FILTER(f_replace)
     if (!jbind(vm, "replace", args, "old new count?", a)) return j_none();
     const int64_t max = a[2].t == J_NONE ? -1 : jarg_int(vm, "replace", a[2], -1);
     if (vm->failed) return j_none();
-    return jstr_replace(vm, j_to_str(vm, v).s, j_to_str(vm, a[0]).s, j_to_str(vm, a[1]).s, max);
+    if (!vm->autoescape) return jstr_replace(vm, j_str(vm, v).s, j_str(vm, a[0]).s, j_str(vm, a[1]).s, max);
+    const struct jval old = j_to_str(vm, a[0]);
+    struct jval s = j_to_str(vm, v), by = j_to_str(vm, a[1]);
+    if (old.s->markup || (by.s->markup && !s.s->markup)) s = j_escape(vm, v);
+    if (vm->failed) return j_none();
+    if (s.s->markup) by = j_escape(vm, by);
+    return vm->failed ? j_none() : jstr_replace(vm, s.s, old.s, by.s, max);
+}
+
+static struct jval plus(struct jvm *vm, struct jval a, struct jval b)
+{
+    return vm->failed ? j_none() : j_binary(vm, '+', a, b);
+}
+
+static struct jval join(struct jvm *vm, struct jval sep, struct jval list)
+{
+    if (vm->failed) return j_none();
+    return sep.s->markup ? j_markup_join(vm, sep.s, list) : jstr_join(vm, sep.s, list, false);
+}
+
+/* The filter in jinja2's own steps: which of them escapes what depends on where markup stands. */
+static struct jval indent_markup(struct jvm *vm, struct jval v, struct jval pad, bool first, bool blank)
+{
+    struct jval newline = j_cstr(vm, "\n"), r, rest = j_seq(vm, J_LIST, 0);
+    if (v.s->markup) {
+        pad = j_markup(vm, pad.s, true);
+        newline = j_markup(vm, newline.s, true);
+    }
+    const struct jval text = plus(vm, v, newline);
+    if (vm->failed) return j_none();
+    const struct jval lines = jstr_splitlines(vm, text.s, false);
+    if (blank) {
+        r = join(vm, plus(vm, newline, pad), lines);
+    } else {
+        for (size_t i = 1; i < lines.seq->n && vm_step(vm, 1); i++)
+            jseq_push(vm, rest, lines.seq->v[i].s->len ? plus(vm, pad, lines.seq->v[i]) : lines.seq->v[i]);
+        r = lines.seq->v[0];
+        if (lines.seq->n > 1) r = plus(vm, r, plus(vm, newline, join(vm, newline, rest)));
+    }
+    return first ? plus(vm, pad, r) : r;
 }
 
 FILTER(f_indent)
@@ -78,6 +117,8 @@ FILTER(f_indent)
     }
     const bool first = a[1].t != J_MISSING && j_truth(vm, a[1]),
                blank = a[2].t != J_MISSING && j_truth(vm, a[2]);
+    if (vm->failed) return j_none();
+    if (v.s->markup || pad.s->markup) return indent_markup(vm, v, pad, first, blank);
     struct jbuf b = jbuf_new(vm), with_end = jbuf_new(vm);
     jbuf_str(&with_end, v.s);
     jbuf_puts(&with_end, "\n"); /* so that a newline at the end leaves an empty last line */
@@ -118,10 +159,7 @@ FILTER(f_truncate)
         while (space > 0 && s->p[space - 1] != ' ') space--;
         if (space > 0) cut = space - 1;
     }
-    struct jbuf b = jbuf_new(vm);
-    jbuf_sub(&b, s, 0, cut);
-    jbuf_str(&b, end.s);
-    return jbuf_take(&b);
+    return j_binary(vm, '+', j_str_sub(vm, s, 0, cut), end);
 }
 
 FILTER(f_wordcount)
@@ -141,56 +179,9 @@ FILTER(f_wordcount)
     return j_int(words);
 }
 
-FILTER(f_escape)
-{
-    if (!no_args(vm, "escape", args)) return j_none();
-    const struct jstr *s = j_to_str(vm, v).s;
-    struct jbuf b = jbuf_new(vm);
-    for (size_t i = 0; i < s->len && vm_step(vm, 1); i++) {
-        static const char special[] = "&<>'\"";
-        static const char *const text[] = { "&amp;", "&lt;", "&gt;", "&#39;", "&#34;" };
-        const char *hit = s->p[i] ? strchr(special, s->p[i]) : NULL;
-        if (hit)
-            jbuf_add(&b, text[hit - special], strlen(text[hit - special]), jstr_data(s, i));
-        else
-            jbuf_sub(&b, s, i, 1);
-    }
-    return jbuf_take(&b);
-}
-
-FILTER(f_striptags)
-{
-    if (!no_args(vm, "striptags", args)) return j_none();
-    const struct jstr *s = j_to_str(vm, v).s;
-    struct jbuf b = jbuf_new(vm);
-    bool may_end = true; /* a > lies ahead: without one nothing is searched for again */
-    for (size_t i = 0; i < s->len && vm_step(vm, 1);) { /* comments and tags out; one without an end stays */
-        if (s->p[i] == '<' && may_end) {
-            const bool comment = s->len - i >= 4 && memcmp(s->p + i, "<!--", 4) == 0;
-            const char *end =
-                comment ? memmem(s->p + i, s->len - i, "-->", 3) : memchr(s->p + i, '>', s->len - i);
-            if (!end && comment) end = memchr(s->p + i, '>', s->len - i);
-            may_end = end != NULL;
-            if (end) {
-                i = (size_t)(end - s->p) + (comment && *end == '-' ? 3 : 1);
-                continue;
-            }
-        }
-        jbuf_sub(&b, s, i++, 1);
-    }
-    const struct jargs none = { 0 };
-    const struct jval text = jbuf_take(&b),
-                      words = jmethod_find(J_STR, &(struct jstr){ .p = "split", .len = 5 })
-                                  ->call(vm, text, &none);
-    if (vm->failed) return j_none();
-    const struct jval joined = jstr_join(vm, j_cstr(vm, " ").s, words, false);
-    static const char *const entity[][2] = { { "&lt;", "<" },  { "&gt;", ">" },   { "&quot;", "\"" },
-                                             { "&#39;", "'" }, { "&#34;", "\"" }, { "&amp;", "&" } };
-    struct jval r = joined;
-    for (size_t i = 0; i < sizeof entity / sizeof *entity && !vm->failed; i++)
-        r = jstr_replace(vm, r.s, j_cstr(vm, entity[i][0]).s, j_cstr(vm, entity[i][1]).s, -1);
-    return r;
-}
+FILTER(f_escape) { return no_args(vm, "escape", args) ? j_escape(vm, v) : j_none(); }
+FILTER(f_forceescape) { return no_args(vm, "forceescape", args) ? j_escape(vm, j_str(vm, v)) : j_none(); }
+FILTER(f_striptags) { return no_args(vm, "striptags", args) ? j_striptags(vm, j_str(vm, v).s) : j_none(); }
 
 static void url_quote(struct jbuf *b, struct jval v, bool query)
 {
@@ -406,7 +397,7 @@ FILTER(f_attr)
     return j_getattr(vm, v, n);
 }
 
-FILTER(f_safe) { return no_args(vm, "safe", args) ? j_to_str(vm, v) : j_none(); }
+FILTER(f_safe) { return no_args(vm, "safe", args) ? j_markup(vm, j_to_str(vm, v).s, true) : j_none(); }
 
 static const struct jfilter table[] = {
     { "abs", f_abs },
@@ -420,7 +411,7 @@ static const struct jfilter table[] = {
     { "escape", f_escape },
     { "filesizeformat", f_filesizeformat },
     { "float", f_float },
-    { "forceescape", f_escape },
+    { "forceescape", f_forceescape },
     { "format", f_format },
     { "indent", f_indent },
     { "int", f_int },

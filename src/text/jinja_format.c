@@ -231,7 +231,7 @@ struct percent {
     struct jvm *vm;
     struct jval args;
     size_t next;
-    bool by_name;
+    bool markup;
 };
 
 static struct jval percent_arg(struct percent *p)
@@ -259,11 +259,37 @@ static int64_t read_number(const struct jstr *f, size_t *i, struct percent *p, b
     return n;
 }
 
+/* What markup makes of a value before it is formatted: it escapes texts and takes numbers from them, too. */
+static struct jval percent_markup(struct jvm *vm, char type, struct jval v)
+{
+    double f;
+    int64_t i;
+    if (type == 's') return j_escape(vm, v);
+    if (type == 'r' || type == 'a') {
+        struct jbuf text = jbuf_new(vm);
+        j_repr(&text, v);
+        return j_escape(vm, jbuf_take(&text));
+    }
+    if (type && strchr("xXoc", type)) {
+        vm_type_error(vm, "%%%c format: an integer is required", type);
+    } else if (type && strchr("diu", type)) {
+        if (v.t == J_STR && vm_text(vm, v.s->len) && j_parse_int(v.s, 10, &i)) return j_int(i);
+    } else if (v.t == J_STR && vm_text(vm, v.s->len) && j_parse_float(v.s, &f)) {
+        return j_float(f);
+    }
+    return v;
+}
+
 static void percent_one(struct jbuf *b, struct percent *p, struct spec *s, struct jval v)
 {
     struct jvm *vm = b->vm;
     int64_t i;
     struct jbuf text = jbuf_new(vm);
+    if (p->markup) {
+        v = percent_markup(vm, s->type, v);
+        if (s->type == 'r' || s->type == 'a') s->type = 's';
+        if (vm->failed) return;
+    }
     switch (s->type) {
     case 's': put_string(b, s, j_to_str(vm, v).s, '>'); return;
     case 'r':
@@ -313,13 +339,12 @@ static void percent_one(struct jbuf *b, struct percent *p, struct spec *s, struc
         return;
     default: vm_type_error(vm, "unsupported format character"); return;
     }
-    (void)p;
 }
 
 struct jval j_percent(struct jvm *vm, const struct jstr *f, struct jval args)
 {
     struct jbuf b = jbuf_new(vm);
-    struct percent p = { .vm = vm, .args = args };
+    struct percent p = { .vm = vm, .args = args, .markup = f->markup };
     bool used_mapping = false;
     if (!vm_text(vm, f->len)) return j_none();
     for (size_t i = 0; i < f->len && !vm->failed;) {
@@ -386,7 +411,7 @@ struct jval j_percent(struct jvm *vm, const struct jstr *f, struct jval args)
                             used_mapping || args.t == J_UNDEF;
     if (!vm->failed && p.next < n_args && !may_ignore)
         vm_type_error(vm, "not all arguments converted during string formatting");
-    return jbuf_take(&b);
+    return j_like(vm, f, jbuf_take(&b));
 }
 
 /* --- str.format() ------------------------------------------------------------------------------------------------------------ */
@@ -463,9 +488,23 @@ static void format_value(struct jbuf *b, struct jval v, const struct jstr *spec_
     }
 }
 
+static void format_escaped(struct jbuf *b, struct jval v, const struct jstr *spec)
+{
+    struct jvm *vm = b->vm;
+    struct jbuf text = jbuf_new(vm);
+    if (v.t == J_STR && v.s->markup) {
+        if (spec->len) vm_type_error(vm, "Unsupported format specification for Markup.");
+        jbuf_str(b, v.s);
+        return;
+    }
+    format_value(&text, v, spec);
+    if (!vm->failed) j_print(b, j_escape(vm, jbuf_take(&text)));
+}
+
 struct formatter {
     struct jvm *vm;
     const struct jargs *args;
+    bool markup;
     int64_t auto_index; /* -1 once fields are numbered by hand */
     bool any_auto;
 };
@@ -574,7 +613,7 @@ static void format_into(struct jbuf *b, struct formatter *fm, const struct jstr 
                 return;
             }
             if (conv == 's') {
-                v = j_to_str(vm, v);
+                v = j_str(vm, v);
             } else {
                 struct jbuf text = jbuf_new(vm);
                 j_repr(&text, v);
@@ -589,7 +628,8 @@ static void format_into(struct jbuf *b, struct formatter *fm, const struct jstr 
             if (!vm->failed) format_into(&text, fm, raw.s, depth + 1);
             spec = jbuf_take(&text);
         }
-        if (!vm->failed) format_value(b, v, spec.s);
+        if (!vm->failed && fm->markup) format_escaped(b, v, spec.s);
+        if (!vm->failed && !fm->markup) format_value(b, v, spec.s);
         i = end;
     }
 }
@@ -597,7 +637,7 @@ static void format_into(struct jbuf *b, struct formatter *fm, const struct jstr 
 struct jval j_format(struct jvm *vm, const struct jstr *f, const struct jargs *args)
 {
     struct jbuf b = jbuf_new(vm);
-    struct formatter fm = { .vm = vm, .args = args };
+    struct formatter fm = { .vm = vm, .args = args, .markup = f->markup };
     format_into(&b, &fm, f, 0);
-    return jbuf_take(&b);
+    return j_like(vm, f, jbuf_take(&b));
 }

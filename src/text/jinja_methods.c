@@ -328,7 +328,7 @@ static struct jval partition(struct jvm *vm, struct jval self, const struct jarg
     }
     const size_t at = hit ? (size_t)(hit - s->p) : right ? 0 : s->len, n = hit ? sep->len : 0;
     jseq_push(vm, t, j_str_sub(vm, s, 0, at));
-    jseq_push(vm, t, hit ? j_str_sub(vm, s, at, n) : j_cstr(vm, ""));
+    jseq_push(vm, t, j_str_sub(vm, s, at, n));
     jseq_push(vm, t, j_str_sub(vm, s, at + n, s->len - at - n));
     return t;
 }
@@ -339,15 +339,17 @@ METHOD(m_splitlines)
 {
     struct jval keep;
     if (!jbind(vm, "splitlines", args, "keepends?", &keep)) return j_none();
-    return jstr_splitlines(vm, self.s, keep.t != J_MISSING && j_truth(vm, keep));
+    const bool keeps = jarg_int(vm, "splitlines", keep, 0) != 0;
+    return vm->failed ? j_none() : jstr_splitlines(vm, self.s, keeps);
 }
 
 METHOD(m_replace)
 {
     struct jval a[3];
     if (!jbind(vm, "replace", args, "/ old new count?", a)) return j_none();
-    const struct jstr *old = jarg_str(vm, "replace", a[0]), *by = jarg_str(vm, "replace", a[1]);
     const int64_t max = jarg_int(vm, "replace", a[2], -1);
+    if (self.s->markup) a[1] = j_escape(vm, a[1]); /* of whatever type */
+    const struct jstr *old = jarg_str(vm, "replace", a[0]), *by = jarg_str(vm, "replace", a[1]);
     return old && by && !vm->failed ? jstr_replace(vm, self.s, old, by, max) : j_none();
 }
 
@@ -356,7 +358,8 @@ METHOD(m_join)
     struct jval list;
     if (!jbind(vm, "join", args, "/ iterable", &list)) return j_none();
     list = j_items(vm, list);
-    return vm->failed ? j_none() : jstr_join(vm, self.s, list, false);
+    if (vm->failed) return j_none();
+    return self.s->markup ? j_markup_join(vm, self.s, list) : jstr_join(vm, self.s, list, false);
 }
 
 METHOD(m_format) { return j_format(vm, self.s, args); }
@@ -368,6 +371,7 @@ static struct jval pad(struct jvm *vm, struct jval self, const struct jargs *arg
     if (!jbind(vm, what, args, "/ width fillchar?", a)) return j_none();
     const int64_t width = jarg_int(vm, what, a[0], 0), n = jstr_chars(vm, self.s);
     struct jval fill = a[1].t == J_MISSING ? j_cstr(vm, " ") : a[1];
+    if (self.s->markup) fill = j_escape(vm, fill); /* of whatever type */
     if (fill.t != J_STR || jstr_chars(vm, fill.s) != 1) {
         vm_type_error(vm, "%s: the fill character must be exactly one character long", what);
         return j_none();
@@ -379,7 +383,7 @@ static struct jval pad(struct jvm *vm, struct jval self, const struct jargs *arg
     for (int64_t i = 0; i < left && vm_step(vm, 1); i++) jbuf_str(&b, fill.s);
     jbuf_str(&b, self.s);
     for (int64_t i = left; i < room && vm_step(vm, 1); i++) jbuf_str(&b, fill.s);
-    return jbuf_take(&b);
+    return j_like(vm, self.s, jbuf_take(&b));
 }
 METHOD(m_ljust) { return pad(vm, self, args, "ljust", -1); }
 METHOD(m_rjust) { return pad(vm, self, args, "rjust", 1); }
@@ -397,7 +401,7 @@ METHOD(m_zfill)
     jbuf_sub(&b, self.s, 0, sign);
     jbuf_pad(&b, '0', room);
     jbuf_sub(&b, self.s, sign, self.s->len - sign);
-    return jbuf_take(&b);
+    return j_like(vm, self.s, jbuf_take(&b));
 }
 
 /* --- dict, list, tuple ---------------------------------------------------------------------------------------------------------- */

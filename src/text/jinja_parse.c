@@ -94,6 +94,7 @@ struct node *jparse_node(struct jparser *p, enum node_kind kind, int line)
     if (!n) return NULL;
     n->kind = kind;
     n->line = line;
+    n->escape = (unsigned char)p->escape;
     n->depth = 1;
     return n;
 }
@@ -471,9 +472,51 @@ struct node *jparse_filter(struct jparser *p, struct node *n, bool start_inline)
         f->impl = jfilter_find(name);
         if (jparse_is_op(jparse_cur(p), '(')) f->args = parse_args(p);
         own_args(p, f);
+        if (!p->failed) jparse_fold(f);
         n = f;
     }
     return p->failed ? NULL : n;
+}
+
+static bool is_constant(const struct node *n, bool filters);
+
+static bool all_constant(struct node *const *v, size_t n, bool filters)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!is_constant(v[i], filters)) return false;
+    return true;
+}
+
+/* Nothing but constants below n; whether filters and tests are let through, too. */
+static bool is_constant(const struct node *n, bool filters)
+{
+    if (!n) return true;
+    switch (n->kind) {
+    case N_CONST: return true;
+    case N_FILTER:
+    case N_TEST:
+        if (!filters || !n->impl || (n->kind == N_FILTER && !n->a)) return false;
+        if (n->args &&
+            (n->args->star || n->args->star2 || !all_constant(n->args->pos, n->args->n_pos, filters)))
+            return false;
+        for (size_t i = 0; n->args && i < n->args->n_kw; i++)
+            if (!is_constant(n->args->kw[i].val, filters)) return false;
+        return is_constant(n->a, filters);
+    case N_NAME:
+    case N_CALL:
+    case N_NSREF: return false;
+    default:
+        return is_constant(n->a, filters) && is_constant(n->b, filters) && is_constant(n->c, filters) &&
+               all_constant(n->kids, n->n_kids, filters);
+    }
+}
+
+void jparse_fold(struct node *n)
+{
+    const bool filters = !(n->escape & ESCAPE_RUN);
+    n->folded = n->kind == N_PRINT    ? is_constant(n->a, filters)
+                : n->kind == N_CONCAT ? all_constant(n->kids, n->n_kids, filters)
+                                      : is_constant(n, filters);
 }
 
 static struct node *parse_test(struct jparser *p, struct node *subject)
@@ -580,7 +623,10 @@ static struct node *parse_concat(struct jparser *p)
     jparse_push(p, &l, parse_math2(p));
     while (!p->failed && jparse_skip_op(p, '~')) jparse_push(p, &l, parse_math2(p));
     if (p->failed) return NULL;
-    return l.n == 1 ? l.v[0] : with_kids(p, jparse_node(p, N_CONCAT, line), l);
+    if (l.n == 1) return l.v[0];
+    struct node *concat = with_kids(p, jparse_node(p, N_CONCAT, line), l);
+    if (concat) jparse_fold(concat);
+    return concat;
 }
 
 static struct node *parse_math1(struct jparser *p)

@@ -30,6 +30,7 @@ struct jparser {
     int depth;
     int loops; /* enclosing for bodies in the same function: break and continue need one */
     struct jmacro_scope *macro;
+    enum escape_mode escape;
 };
 
 const struct token *jparse_cur(const struct jparser *p);
@@ -47,6 +48,8 @@ void jparse_own(struct jparser *p, struct node *n, const struct node *child);
 const struct jstr *jparse_str(struct jparser *p, const char *s, size_t len);
 void jparse_push(struct jparser *p, struct nodes *l, struct node *n);
 
+/* Sets n->folded once the node is whole. */
+void jparse_fold(struct node *n);
 struct node *jparse_expr(struct jparser *p, bool with_cond);
 struct node *jparse_primary(struct jparser *p, bool with_namespace);
 /* How jparse_tuple() reads its elements. */

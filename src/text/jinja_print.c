@@ -176,7 +176,11 @@ void j_repr(struct jbuf *b, struct jval v)
         j_float_text(v.f, text);
         jbuf_puts(b, text);
         break;
-    case J_STR: repr_str(b, v.s); break;
+    case J_STR:
+        if (v.s->markup) jbuf_puts(b, "Markup(");
+        repr_str(b, v.s);
+        if (v.s->markup) jbuf_puts(b, ")");
+        break;
     case J_LIST: repr_seq(b, v.seq, "[", "]", false); break;
     case J_TUPLE: repr_seq(b, v.seq, "(", ")", true); break;
     case J_GEN:

@@ -214,7 +214,7 @@ FILTER(f_first)
 {
     if (!no_args(vm, "first", args)) return j_none();
     if (v.t == J_GEN && v.seq->pos < v.seq->n) return v.seq->v[v.seq->pos++];
-    if (v.t == J_STR && v.s->len) return j_getitem(vm, v, j_int(0));
+    if (v.t == J_STR && v.s->len) return j_getitem(vm, j_str(vm, v), j_int(0));
     const struct jval list = j_items(vm, v);
     return list.seq->n ? list.seq->v[0] : j_undef(vm, "No first item, sequence was empty.");
 }
@@ -274,8 +274,13 @@ FILTER(f_join)
             jseq_push(vm, attrs, attr_of(vm, list.seq->v[i], a[1], none));
         list = attrs;
     }
-    const struct jval sep = a[0].t == J_MISSING ? j_cstr(vm, "") : j_to_str(vm, a[0]);
-    return vm->failed ? j_none() : jstr_join(vm, sep.s, list, true);
+    struct jval sep = a[0].t == J_MISSING ? j_cstr(vm, "") : j_to_str(vm, a[0]);
+    bool marked = vm->autoescape && sep.s->markup;
+    for (size_t i = 0; vm->autoescape && i < list.seq->n && vm_step(vm, 1); i++)
+        marked |= list.seq->v[i].t == J_STR && list.seq->v[i].s->markup;
+    if (marked) sep = j_escape(vm, sep);
+    if (vm->failed) return j_none();
+    return marked ? j_markup_join(vm, sep.s, list) : jstr_join(vm, sep.s, list, true);
 }
 
 FILTER(f_unique)

@@ -220,6 +220,7 @@ static struct node *parse_print(struct jparser *p, struct node *n)
         if (!print) return NULL;
         print->a = jparse_expr(p, true);
         jparse_own(p, print, print->a);
+        if (!p->failed) jparse_fold(print);
         jparse_own(p, n, print);
         jparse_push(p, &l, print);
     }
@@ -243,6 +244,25 @@ static struct node *parse_block(struct jparser *p, struct node *n)
     if (ok && jparse_cur(p)->type == TOK_NAME &&
         jstr_eq(&(struct jstr){ .p = jparse_cur(p)->p, .len = jparse_cur(p)->len }, n->name))
         jparse_next(p);
+    return ok ? n : NULL;
+}
+
+static struct node *parse_autoescape(struct jparser *p, struct node *n)
+{
+    const enum escape_mode outer = p->escape;
+    n->kind = N_AUTOESCAPE;
+    n->a = jparse_expr(p, true);
+    if (!n->a) return NULL;
+    jparse_own(p, n, n->a);
+    const struct jval v = n->a->cst;
+    const bool on = (v.t == J_BOOL && v.b) || (v.t == J_INT && v.i) || (v.t == J_FLOAT && v.f != 0) ||
+                    (v.t == J_STR && v.s->len);
+    if (n->a->kind != N_CONST)
+        p->escape |= ESCAPE_RUN;
+    else
+        p->escape = (outer & ESCAPE_RUN) | (on ? ESCAPE_ON : ESCAPE_OFF);
+    const bool ok = parse_until(p, "endautoescape", n);
+    p->escape = outer;
     return ok ? n : NULL;
 }
 
@@ -293,7 +313,8 @@ static struct node *parse_statement(struct jparser *p)
         if (!p->loops) jparse_fail(p, t->line, "break or continue outside of a loop");
         return n;
     }
-    static const char *const refused[] = { "include", "import", "from", "extends", "autoescape" };
+    if (jparse_is_name(t, "autoescape")) return parse_autoescape(p, n);
+    static const char *const refused[] = { "include", "import", "from", "extends" };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         if (!jparse_is_name(t, refused[i])) continue;
         char msg[80];
@@ -334,6 +355,7 @@ static bool parse_body(struct jparser *p, const char *const *ends, struct node *
             struct node *expr = jparse_tuple(p, JTUPLE_COND, NULL);
             if (n) n->a = expr;
             jparse_own(p, n, expr);
+            if (!p->failed) jparse_fold(n);
             if (!p->failed && jparse_cur(p)->type != TOK_VAR_END) jparse_expected(p, "'}}'");
             jparse_next(p);
         } else { /* the lexer leaves only the begin of a block here */
@@ -378,7 +400,7 @@ static bool check(const struct node *n, bool soft, struct err *e)
     if (n->kind == N_IF || n->kind == N_COND) soft = true;
     const bool inner = n->kind == N_FOR || n->kind == N_SETBLOCK || n->kind == N_FILTERBLOCK ||
                        n->kind == N_MACRO || n->kind == N_CALLBLOCK || n->kind == N_WITH ||
-                       n->kind == N_SCOPE || n->kind == N_BLOCK;
+                       n->kind == N_SCOPE || n->kind == N_AUTOESCAPE || n->kind == N_BLOCK;
     if (!check(n->a, soft, e) ||
         !check(n->b, soft && !(n->kind == N_SETBLOCK || n->kind == N_FILTERBLOCK), e) ||
         !check(n->c, soft && !inner, e) || !check_all(n->kids, n->n_kids, soft, e))

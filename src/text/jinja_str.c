@@ -80,7 +80,7 @@ struct jval jstr_replace(struct jvm *vm, const struct jstr *s, const struct jstr
         if (!any) return j_str_sub(vm, s, 0, s->len);
     }
     jbuf_sub(&b, s, i, s->len - i);
-    return jbuf_take(&b);
+    return j_like(vm, s, jbuf_take(&b));
 }
 
 /* One character in another case, which may be several: `to` is u32_toupper, u32_totitle or u32_casefold. */
@@ -150,7 +150,7 @@ static struct jval change_case(struct jvm *vm, const struct jstr *s, enum letter
             add_lower(&b, s, i, c, data);
         i += (size_t)n;
     }
-    return jbuf_take(&b);
+    return j_like(vm, s, jbuf_take(&b));
 }
 
 struct jval jstr_upper(struct jvm *vm, const struct jstr *s) { return change_case(vm, s, CASE_UPPER); }
@@ -174,7 +174,7 @@ struct jval jstr_title(struct jvm *vm, const struct jstr *s)
         in_word = uni_is_upper(c) || uc_is_property_lowercase(c);
         i += (size_t)n;
     }
-    return jbuf_take(&b);
+    return j_like(vm, s, jbuf_take(&b));
 }
 
 bool jstr_is_cased(struct jvm *vm, const struct jstr *s, bool upper)
@@ -221,7 +221,7 @@ struct jval jstr_reverse(struct jvm *vm, const struct jstr *s)
         jbuf_sub(&b, s, k, to - k);
         to = k;
     }
-    return jbuf_take(&b);
+    return j_like(vm, s, jbuf_take(&b));
 }
 
 struct jval jstr_center(struct jvm *vm, struct jstr *s, int64_t width)
@@ -234,7 +234,7 @@ struct jval jstr_center(struct jvm *vm, struct jstr *s, int64_t width)
     jbuf_pad(&b, ' ', left);
     jbuf_str(&b, s);
     jbuf_pad(&b, ' ', pad - left);
-    return jbuf_take(&b);
+    return j_like(vm, s, jbuf_take(&b));
 }
 
 struct jval jstr_join(struct jvm *vm, const struct jstr *sep, struct jval list, bool any_type)

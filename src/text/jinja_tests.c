@@ -33,7 +33,7 @@ SIMPLE(t_callable, v.t == J_FUNC || v.t == J_METHOD || v.t == J_MACRO || v.t == 
                        v.t == J_UNDEF)
 SIMPLE(t_lower, jstr_is_cased(vm, j_to_str(vm, v).s, false))
 SIMPLE(t_upper, jstr_is_cased(vm, j_to_str(vm, v).s, true))
-SIMPLE(t_escaped, v.t == J_MISSING) /* nothing is: autoescape is off */
+SIMPLE(t_escaped, v.t == J_STR && v.s->markup)
 SIMPLE(t_odd, j_eq(vm, j_binary(vm, '%', v, j_int(2)), j_int(1)))
 SIMPLE(t_even, j_eq(vm, j_binary(vm, '%', v, j_int(2)), j_int(0)))
 

@@ -1,4 +1,4 @@
-#include "text/jinja_value.h"
+#include "text/jinja_eval.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -164,7 +164,7 @@ struct jval j_str_sub(struct jvm *vm, const struct jstr *s, size_t from, size_t 
     if (from == 0 && len == s->len) return str_val(s);
     struct jval v = j_str_ref(vm, s->p + from, len, s->prov);
     if (s->prov == PROV_MIXED && v.s->len) v.s->mask = s->mask + from;
-    return v;
+    return s->markup ? j_markup(vm, v.s, true) : v;
 }
 
 bool jstr_eq(const struct jstr *a, const struct jstr *b)
@@ -655,7 +655,7 @@ struct jval j_items(struct jvm *vm, struct jval v)
         for (size_t i = 0; i < v.s->len && vm_step(vm, 1);) {
             int n;
             utf8_at(v.s->p + i, v.s->len - i, &n);
-            jseq_push(vm, list, j_str_sub(vm, v.s, i, (size_t)n));
+            jseq_push(vm, list, j_markup(vm, j_str_sub(vm, v.s, i, (size_t)n).s, false));
             i += (size_t)n;
         }
         return list;

@@ -35,6 +35,7 @@ struct jstr {
     int64_t n_chars;           /* code points; -1: not counted yet */
     enum jprov prov;           /* PROV_MIXED: mask[i] is 1 where byte i is data */
     const unsigned char *mask; /* NULL otherwise */
+    bool markup;               /* text that is HTML already (jinja_markup.c) */
 };
 
 enum jtype {
@@ -131,6 +132,7 @@ struct jvm {
     char msg[400]; /* the first failure, without the line */
     bool raised;   /* it was raise_exception() */
     int fail_line;
+    bool autoescape; /* of the autoescape block at work; what the template's text says is in the nodes */
     int64_t now_unix;
     const atomic_bool *cancel;   /* NULL, or a flag that ends the rendering */
     const struct jdict *context; /* the names given by the caller */
@@ -164,7 +166,7 @@ struct jval j_undef(struct jvm *vm, const char *fmt, ...) __attribute__((format(
 struct jval j_str_ref(struct jvm *vm, const char *p, size_t len, enum jprov prov);
 struct jval j_str_copy(struct jvm *vm, const char *p, size_t len, enum jprov prov);
 struct jval j_cstr(struct jvm *vm, const char *literal); /* trusted, not copied */
-/* Bytes [from, from + len) of s, sharing them. */
+/* Bytes [from, from + len) of s, sharing them, markup when s is. */
 struct jval j_str_sub(struct jvm *vm, const struct jstr *s, size_t from, size_t len);
 struct jval jstr_concat(struct jvm *vm, const struct jstr *a, const struct jstr *b);
 bool jstr_eq(const struct jstr *a, const struct jstr *b);
@@ -226,7 +228,7 @@ int64_t j_len(struct jvm *vm, struct jval v);
 struct jval j_items(struct jvm *vm, struct jval v);
 bool j_iterable(struct jval v);
 struct jval jrange_at(const struct jrange *r, int64_t i);
-/* str(v) and repr(v); tojson's compact form is in jinja_json.c. */
+/* str(v), but markup stays markup, and repr(v); tojson's compact form is in jinja_json.c. */
 struct jval j_to_str(struct jvm *vm, struct jval v);
 void j_print(struct jbuf *b, struct jval v);
 void j_repr(struct jbuf *b, struct jval v);

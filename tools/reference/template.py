@@ -318,9 +318,90 @@ WHITESPACE = [
 ]
 
 
+# What is HTML already, how it spreads, and what escapes it; one template a line.
+MARKUP = r"""
+{{ 'a'|safe + q }}
+{{ q + ('a'|safe) }}
+{{ 'a'|safe ~ q }}
+{{ ('<b>'|safe) ~ '<i>' ~ ('<u>'|e) }}
+{{ ('<'|safe) * 3 + '<' }}
+{{ ('<'|e) + ('>'|e) + '&' }}
+{{ q|e|e }} {{ q|e|forceescape }} {{ q|safe|e }} {{ q|safe|forceescape }}
+{{ [q|safe, 'a'|e] }} {{ {'k'|safe: '<'|e} }} {{ ('<'|safe,) }}
+{{ '<'|safe|string + '<' }} {{ '<'|safe|upper + '<' }} {{ '<'|safe|trim + '<' }} {{ '<'|safe|title + '<' }}
+{{ 'a<b'|safe|replace('<', '>') + '<' }} {{ ('a<b'|safe).replace('<', '>') + '<' }} {{ ('a<b'|safe).replace('<', 5) }}
+{{ '%s %r %d %5.1f %s'|safe % (q, q, '7', '2.5', '<'|safe) }}
+{{ '%s'|safe % q }} {{ '%s'|safe % [q] }} {{ '%(a)s %(b)r'|safe % {'a': q, 'b': 1} }}
+{{ '%x'|safe % 255 }}
+{{ '%c'|safe % 'a' }}
+{{ '%s'|safe % ('a', 'b') }}
+{{ '%s' % ('<'|safe) + '<' }}
+{{ '<%s>'|safe|format(q) }} {{ '<%(a)s>'|safe|format(a=q) }}
+{{ '<{}|{:>5}|{!r}|{a[k]}>'|safe }} {{ ('<{}|{:>5}|{!r}|{a[k]}>'|safe).format(q, '<', q, a={'k': '&'}) }}
+{{ ('{}'|safe).format('<'|safe) }} {{ ('{!s}'|safe).format('<'|safe) }} {{ ('{!r}'|safe).format('<'|safe) }}
+{{ ('{:>5}'|safe).format('<'|safe) }}
+{{ '{}'.format('<'|safe) + '<' }} {{ '{:>5}'.format('<'|safe) + '<' }}
+{{ (','|safe).join(['<', 1, '<'|safe, none]) + '<' }} {{ ','.join(['<'|safe, '<']) + '<' }}
+{{ ['<', '<'|safe]|join('&') + '<' }} {{ ['<', '<']|join('&'|safe) + '<' }}
+{{ ('a<b'|safe)[1] + '<' }} {{ ('a<b'|safe)[1:] + '<' }} {{ ('a<b'|safe)[::-1] + '<' }} {{ ''|safe + '<' }} {{ ('a'|safe)[9:] + '<' }}
+{{ ('<b'|safe)|first + '<' }} {{ ('b<'|safe)|last + '<' }} {{ ('b<'|safe)|reverse + '<' }} {{ ('b<'|safe)|list }}
+{% for c in '<b'|safe %}{{ c + '<' }}{% endfor %}
+{{ ('a<b'|safe).split('<') }} {{ ('a b'|safe).rsplit() }} {{ ('a
+b'|safe).splitlines() }} {{ ('a-b'|safe).partition('-') }} {{ ('a-b'|safe).rpartition('+') }}
+{{ ('a<'|safe).upper() + '<' }} {{ ('a<'|safe).lower() + '<' }} {{ ('a<'|safe).title() + '<' }} {{ ('a<'|safe).capitalize() + '<' }} {{ ('a<'|safe).swapcase() + '<' }} {{ ('A<'|safe).casefold() + '<' }}
+{{ (' a<'|safe).strip() + '<' }} {{ (' a<'|safe).lstrip() + '<' }} {{ (' a< '|safe).rstrip() + '<' }} {{ ('a<'|safe).removeprefix('a') + '<' }} {{ ('a<'|safe).removesuffix('<') + '<' }}
+{{ ('<'|safe).center(5) + '<' }} {{ ('<'|safe).ljust(5, '-') + '<' }} {{ ('<'|safe).rjust(5, 0) + '<' }} {{ ('7'|safe).zfill(3) + '<' }}
+{{ ('<'|safe).ljust(5, '<') }}
+{{ '<b>a</b> <!-- c > d --> &amp; &lt; <i'|safe|striptags }} {{ ('<b>a &lt; b</b>'|safe).striptags() + '<' }} {{ ('&lt;&#39;&#x41;&#128;&copy;&nope;&amp'|safe).unescape() }}
+{{ '<!-- never ended > x'|striptags }} {{ 'a < b'|striptags }} {{ 'a <b> c < d'|striptags }} {{ '<<b>>'|striptags }}
+{{ ('a'|safe).escape('<') + '<' }}
+{{ 'a'.escape('<') }}
+{{ 'a'.striptags is defined }} {{ ('a'|safe).striptags is defined }}
+{{ ('a
+b<'|safe)|indent(2) + '<' }} {{ ('a
+b'|safe)|indent('<', true) }} {{ 'a
+b<'|indent('<'|safe) }} {{ 'a
+b<'|indent('<'|safe, true) }} {{ 'a
+b<'|indent('<'|safe, true, true) }} {{ 'a
+b<'|indent('<'|safe, blank=true) }}
+{{ ('aaa bbb <ccc'|safe)|truncate(7) + '<' }} {{ 'aaa bbb'|truncate(5, true, '<'|safe) }} {{ 'aaa <bb'|truncate(6, true, '<'|safe, 0) }}
+{{ '<'|safe is escaped }} {{ '<'|e is escaped }} {{ '<' is escaped }} {{ 5 is escaped }} {{ '<'|safe is string }}
+{{ '<'|safe == '<' }} {{ '<' in ('<'|safe) }} {{ {'<': 1}['<'|safe] }} {{ ['<', '<'|safe]|unique|list }} {{ 'a'|safe < 'b' }}
+{{ '<'|safe|tojson }} {{ ['<'|safe]|tojson }} {{ '<'|safe|urlencode }} {{ '<'|safe|length }} {{ ' 5'|safe|int }}
+{{ 'a'|safe + 5 }}
+{{ [1] + ('a'|safe) }}
+{{ 5|safe + '<' }} {{ none|safe }} {{ [1, '<']|safe }} {{ [1, '<']|e }}
+{{ missing|safe }}{{ missing|e }}
+{{ ['<', '&']|map('e')|join + '<' }} {{ ['<', '&']|map('safe')|list }}
+{{ ('a'|safe if t else 'b') + '<' }} {{ ('a'|safe or 'b') + '<' }} {{ (missing|default('a'|safe)) + '<' }}
+{% set x %}<b>{{ q }}{% endset %}{{ x + ('a'|safe) }}
+{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m('<') + ('a'|safe) }} {{ m('<'|e) }}
+{% autoescape true %}<b>{{ q }}{{ q|safe }}{{ 5 }}{{ ['<'] }}{{ none }}{{ missing }}{% endautoescape %}{{ q }}
+{% autoescape true %}{{ '<' ~ '>' }} {{ '<' ~ ('>'|safe) }} {{ '<' + '>' }}{% endautoescape %}
+{% autoescape false %}{{ q }}{% endautoescape %}{% autoescape 0 %}{{ q }}{% endautoescape %}{% autoescape 'x' %}{{ q }}{% endautoescape %}
+{% autoescape true %}{% autoescape false %}{{ q }}{% endautoescape %}{{ q }}{% endautoescape %}{{ q }}
+{% autoescape t %}{{ q }}{{ '<' }}{{ '<' ~ ('>'|safe) }}{% endautoescape %}{% autoescape nothing %}{{ q }}{% endautoescape %}{{ q }}
+{% autoescape true %}{% autoescape t %}{{ '<' }}{{ q }}{% autoescape false %}{{ '<' }}{{ q }}{% endautoescape %}{% endautoescape %}{% endautoescape %}
+{% autoescape true %}{% macro m(x) %}<b>{{ x }}</b>{% endmacro %}{{ m('<') }}{{ m('<') is escaped }}{% endautoescape %}{{ m('<') }}{{ m('<') is escaped }}
+{% macro m(x) %}<b>{{ x }}</b>{% endmacro %}{% autoescape true %}{{ m('<') }}{{ m('<') is escaped }}{% endautoescape %}{{ m('<') }}
+{% macro m() %}[{{ caller() }}]{% endmacro %}{% autoescape true %}{% call m() %}<{{ q }}>{% endcall %}{% endautoescape %}
+{% autoescape true %}{% set x %}<b>{{ q }}{% endset %}{{ x }}{{ x is escaped }}{% endautoescape %}{{ x is escaped }}
+{% autoescape true %}{% set x | upper %}<b>{{ q }}{% endset %}{{ x }}{% endautoescape %}
+{% autoescape true %}{% filter upper %}<b>{{ q }}{% endfilter %}{% filter replace('<', '>') %}<b>{{ q }}{% endfilter %}{% endautoescape %}
+{% autoescape true %}{% for x in [[1, ['<']], '&'] recursive %}{{ loop(x) if x is not string and x is iterable else x }}{% endfor %}{% endautoescape %}
+{% for x in [1, 2] %}{% autoescape true %}{{ '<' ~ q }}{% if x == 1 %}{% continue %}{% endif %}{% endautoescape %}{% endfor %}{{ q }}{{ ['<', '<'|safe]|join }}{{ [q, '<'|safe]|join }}
+{% autoescape true %}{{ ['<', '>']|join('&') }} {{ ['<', '>'|safe]|join('&') }} {{ ['<']|join('&'|safe) }} {{ [5, '<'|e]|join }}{% endautoescape %}
+{% autoescape true %}{{ '<a>'|replace('a', '&') }} {{ '<a>'|safe|replace('a', '&') }} {{ '<a>'|replace('a'|safe, '&') }} {{ '<a>'|replace('a', '&'|safe) }} {{ '<a>'|safe|replace('<', '&'|safe) }}{% endautoescape %}
+{% autoescape true %}{{ '<'|title }} {{ '<'|e|title }} {{ '<'|tojson }} {{ '<'|center(5) }} {{ '<'|format }} {{ '<%s>'|format('<') }}{% endautoescape %}
+{% autoescape true %}{% if true %}{% set y = '<' %}{% endif %}{{ y }}{% endautoescape %}{{ y }}
+{% autoescape %}{{ q }}{% endautoescape %}
+{% autoescape true %}{{ q }}
+"""
+
+
 def small_cases():
     """name of the file -> list of templates"""
-    files = {"filters": [], "tests": [], "methods": [], "expressions": [], "statements": [], "whitespace": list(WHITESPACE)}
+    files = {"markup": MARKUP.strip().split("\n"), "filters": [], "tests": [], "methods": [], "expressions": [], "statements": [], "whitespace": list(WHITESPACE)}
     for name, args in FILTERS.items():
         for v, a in itertools.product(VALUES, args):
             files["filters"].append("{{ " + v + "|" + name + a + " }}")
@@ -383,11 +464,14 @@ def differs(want, got):
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--check")
+    ap.add_argument("--only", help="write or check this small file alone: markup, filters ...")
     ap.add_argument("--smollm2", help="a SmolLM2 GGUF file, for its template")
     a = ap.parse_args()
     ours = Ours(a.check) if a.check else None
     bad = total = 0
     for name, templates in small_cases().items():
+        if a.only and name != a.only:
+            continue
         cases = []
         for t in dict.fromkeys(templates):
             kind, text = run(t, context_for(t))
@@ -405,6 +489,8 @@ def main():
         if not ours:
             dump(f"{OUT}/small_{name}.json", {"context": CONTEXT}, sample(name, cases))
             print(name, len(cases), "cases,", len(sample(name, cases)), "written")
+    if a.only:
+        return bad != 0
     conversations = template_families.CONVERSATIONS
     if not ours:
         with open(f"{OUT}/conversations.json", "w") as f:

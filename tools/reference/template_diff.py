@@ -5,7 +5,7 @@
     python tools/reference/template_diff.py PROGRAM --templates FILE...    whole templates over the golden conversations
 
 Differences are printed with their seed. What is known to differ is not generated: integers beyond 64 bits, addresses in
-the printed form of generators and functions, Markup (autoescape is off, so it matters in |e and |safe alone), slices of
+the printed form of generators and functions, entities beyond the common ones that markup is unescaped of, slices of
 constants that cannot be sliced (jinja2 folds those to undefined), and a context's name that inner scopes read before the
 outer scope sets it for the first time (undefined in jinja2, the context's value with us).
 """
@@ -37,6 +37,7 @@ class Grammar:
         self.r = random.Random(seed)
         self.wild = self.r.choice([0, 0, 0, 0.03, 0.3])
         self.loops = 0
+        self.marks = self.r.choice([0, 0.1, 0.4])
 
     def pick(self, *options):
         return self.r.choice(options)()
@@ -52,6 +53,8 @@ class Grammar:
         if d > 3 or self.r.random() < 0.3:
             return self.one(["s", "u", "multi", "q", "empty", "'a b'", "'x,y'", "' pad '", "'\\n'", "words[0]", "users[1].name", "d.a", "'<é>'"])
         d += 1
+        if self.r.random() < self.marks:
+            return self.markup(d)
         return self.pick(
             lambda: f"({self.str_(d)} + {self.str_(d)})", lambda: f"({self.any_(d)} ~ {self.any_(d)})", lambda: f"({self.str_(d)} * {self.one(['0', '2', '3'])})",
             lambda: f"{self.str_(d)}[{self.bound(9)}:{self.bound(9)}]", lambda: f"{self.str_(d)}[{self.bound(9)}:{self.bound(9)}:{self.one(['1', '-1', '2', '-2'])}]",
@@ -63,6 +66,24 @@ class Grammar:
             lambda: f"({self.str_(d)} if {self.any_(d)} else {self.str_(d)})", lambda: f"'%s|%5s|%r' % ({self.any_(d)}, {self.num(d)}, {self.str_(d)})",
             lambda: f"'{{}}-{{:>6}}-{{!r}}'.format({self.num(d)}, {self.str_(d)}, {self.str_(d)})", lambda: f"({self.str_(d)}|default({self.str_(d)}, true))",
             lambda: f"({self.str_(d)}).split({self.one(['', repr(' '), repr('x')])})|first|string", lambda: f"'%.3f' % {self.num(d)}", lambda: f"'%05d' % {self.num(d)}")
+
+    def markup(self, d):
+        """What is marked as HTML, and what is made of it."""
+        m = lambda: f"({self.str_(d)}|{self.one(['safe', 'escape', 'e', 'forceescape'])})"
+        s = lambda: self.pick(m, lambda: self.str_(d))
+        return self.pick(
+            m, lambda: f"({m()} + {s()})", lambda: f"({s()} + {m()})", lambda: f"({m()} ~ {s()})", lambda: f"({m()} * 2)", lambda: f"{m()}[{self.bound(9)}:{self.bound(9)}]", lambda: f"{m()}[1]",
+            lambda: f"({m()} % {self.one(['', '(' + s() + ',)', s(), '{' + repr('a') + ': ' + s() + '}'])}1)" if self.wild else f"('<%s|%r>'|safe % ({s()}, {self.any_(d)}))",
+            lambda: f"('<%(a)s>'|safe % {{'a': {s()}}})", lambda: f"('%s|%d|%5.1f'|safe % ({s()}, {self.num(d)}, {self.num(d)}))", lambda: f"('<%s>' % {m()})",
+            lambda: f"('<{{}}{{:>5}}{{!r}}>'|safe).format({s()}, {self.str_(d)}, {s()})", lambda: f"'<{{}}>'.format({m()})", lambda: f"('{{a}}'|safe).format(a={self.any_(d)})",
+            lambda: f"{m()}.join([{s()}, {s()}, {self.any_(d)}])", lambda: f"'<'.join([{s()}, {m()}])", lambda: f"[{s()}, {m()}, {s()}]|join({self.one(['', s()])})", lambda: f"[{s()}, {s()}]|join({m()})",
+            lambda: f"{m()}.{self.one(['upper', 'lower', 'title', 'capitalize', 'strip', 'swapcase', 'casefold', 'striptags', 'unescape', 'zzz'])}()", lambda: f"{m()}.replace({s()}, {s()})",
+            lambda: f"{s()}|replace({s()}, {s()})", lambda: f"{m()}.{self.one(['ljust', 'rjust', 'center'])}({self.one(['9', '9, ' + repr('<'), '40'])})", lambda: f"{m()}.zfill(9)",
+            lambda: f"{m()}.{self.one(['split', 'rsplit', 'splitlines', 'partition', 'rpartition'])}({self.one(['', repr(' '), repr('x')])})", lambda: f"{m()}.{self.one(['removeprefix', 'removesuffix'])}({s()})",
+            lambda: f"{s()}|{self.one(['trim', 'upper', 'lower', 'title', 'capitalize', 'indent(2)', 'indent(1, true)', 'indent(2, true, true)', 'reverse', 'urlencode', 'center(9)', 'truncate(6)', 'truncate(9, true)', 'striptags', 'string', 'tojson', 'first', 'last', 'list', 'format', 'length', 'default', 'safe', 'e'])}",
+            lambda: f"{s()}|indent({m()}, {self.one(['true', 'false'])}, {self.one(['true', 'false'])})", lambda: f"{s()}|truncate(7, true, {m()})", lambda: f"[{m()}]|string", lambda: f"{{{m()}: {m()}}}",
+            lambda: f"({s()} is escaped)", lambda: f"({m()} == {s()})", lambda: f"({s()} in {m()})", lambda: f"[{s()}, {m()}]|map('{self.one(['upper', 'string', 'escape', 'striptags', 'safe'])}')|list",
+            lambda: f"[{s()}, {m()}]|{self.one(['sort', 'unique', 'min', 'max', 'first'])}|string", lambda: f"{m()}.escape({s()})", lambda: f"{s()}|format({s()})")
 
     def num(self, d):
         return parens(self.numinner(d))
@@ -150,14 +171,14 @@ class Grammar:
     def filter(self, d):
         if self.r.random() > max(self.wild, 0.05):
             return self.one(["upper", "lower", "trim", "title", "capitalize", "indent(1)", "indent(2, true)", "replace('a', 'b')", "reverse", "string", "center(5)", "truncate(9)", "default('x')", "escape|string"])
-        name, args = self.one([(k, v) for k, v in template.FILTERS.items() if k not in ("nope", "e", "escape", "safe", "striptags", "forceescape")])
+        name, args = self.one([(k, v) for k, v in template.FILTERS.items() if k != "nope"])
         a = self.one(args)
         if self.r.random() < 0.2 and a.startswith("(") and "|" not in a:
             return f"{name}({self.expr(d)})"
         return name + a
 
     def test(self, d):
-        t = self.one([t for t in template.TESTS if t not in ("nope", "escaped")])
+        t = self.one([t for t in template.TESTS if t != "nope"])
         return t if self.r.random() < 0.8 else f"eq({self.expr(d)})"
 
     def method(self, d):
@@ -226,6 +247,7 @@ class Grammar:
             lambda: self.tag(f"set x | {self.filter(2)}") + self.body(d) + self.tag("endset") + "{{ x }}",
             lambda: self.tag("set ns = namespace(a=0)") + self.tag("for i in nums") + self.tag(f"set ns.a = {self.one(['ns.a + i', self.expr(2)])}") + self.tag("endfor") + "{{ ns.a }}",
             lambda: self.tag(f"with x = {self.expr(2)}") + self.body(d) + self.tag("endwith"),
+            lambda: self.tag(f"autoescape {self.one(['true', 'true', 'false', 't', 'nothing', self.expr(3)])}") + self.body(d) + self.tag("endautoescape") if self.marks else "",
             lambda: self.tag(f"filter {self.filter(2)}") + self.body(d) + self.tag("endfilter"),
             lambda: "{#" + self.sign() + " c {{ x }} " + self.sign() + "#}",
             lambda: "{% raw " + self.one(["", "-"]) + "%}" + self.one(["{{ x }}", " {% if %} ", "\n"]) + self.tag("endraw"),
