@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unicase.h>
 
+#include "base/log.h"
 #include "text/pretoken_scan.h"
 #include "text/tokenizer_config.h"
 #include "text/tokenizer_file.h"
@@ -139,9 +140,27 @@ static bool read_vocab(struct tokenizer_file *f, const char *dir, struct err *e)
     return true;
 }
 
+/* The class has its own normalizer, whatever tokenizer.json says; one that differs is named. */
+static void look_at_normalizer(const struct tokenizer_file *f, const char *dir)
+{
+    const json_t *n = json_object_get(f->rest, "normalizer"), *list = json_object_get(n, "normalizers"), *one;
+    size_t i;
+    bool lower = false, other = f->rest && !json_is_array(list);
+    json_array_foreach(list, i, one)
+    {
+        const char *type = json_string_value(json_object_get(one, "type"));
+        lower |= type && strcmp(type, "Lowercase") == 0;
+        other |= !type ||
+                 (strcmp(type, "NFC") != 0 && strcmp(type, "Replace") != 0 && strcmp(type, "Lowercase") != 0);
+    }
+    if (other || (json_is_array(list) && !lower))
+        log_warn("%s: the normalizer of tokenizer.json is not followed; CLIP's is NFC and lower case", dir);
+}
+
 static bool load(struct clip_tokenizer *c, struct tokenizer_file *f, const char *dir, struct err *e)
 {
     if (!read_vocab(f, dir, e) || !tokenizer_alloc(&c->t, e) || !add_vocab(c, f, e)) return false;
+    look_at_normalizer(f, dir);
     if (!pretoken_add(c->t->pre, scan_pattern_clip, strlen(scan_pattern_clip), SPLIT_REMOVED, true, false,
                       e) ||
         !pretoken_add_named(c->t->pre, "gpt-2", 5, e))

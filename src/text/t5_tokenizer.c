@@ -4,11 +4,10 @@
 #include "text/t5_tokenizer.h"
 
 #include <float.h>
-#include <sodium.h>
 #include <stdlib.h>
 
-#include "text/spm_charsmap.h"
 #include "text/spm_model.h"
+#include "text/t5_normalizer.h"
 #include "text/tokenizer_added.h"
 #include "text/tokenizer_config.h"
 #include "text/tokenizer_file.h"
@@ -26,13 +25,22 @@ struct piece {
     int32_t id;
 };
 
+/* How normalised text is cut into words, which are then segmented each for itself. */
+struct cutting {
+    bool at_space; /* words stand between white space (WhitespaceSplit) */
+    bool marks;    /* spaces are written as U+2581, of which each begins a word (Metaspace) */
+    bool whole;    /* ... or does not */
+    bool mark_words,
+        mark_text; /* a mark goes before every word that has none, or only before the text's first */
+};
+
 struct t5_tokenizer {
     struct unicode *u;
     struct filemap model;       /* spiece.model; texts point into it */
     struct tokenizer_file file; /* or tokenizer.json; they point into its pool */
-    uint8_t *charsmap_bytes;    /* decoded out of tokenizer.json */
     char *sentinels;            /* the texts of <extra_id_0> and on, when the file has only the pieces */
-    struct spm_charsmap map;
+    struct t5_normalizer normalizer;
+    struct cutting cut;
     struct piece *piece; /* sorted by text */
     size_t n_pieces;
     uint32_t first[257]; /* pieces that begin with byte b: piece[first[b]] .. piece[first[b + 1]] */
@@ -103,25 +111,39 @@ static int32_t id_of(const struct t5_tokenizer *t, const char *text)
     return found ? t->piece[lo].id : -1;
 }
 
-/* The normalizer: a Precompiled map, alone or first in a Sequence. Others that older files list after it (Strip, Replace of
- * several spaces) do what cutting at white space does anyway. */
-static bool read_normalizer(struct t5_tokenizer *t, const json_t *v, struct err *e)
+static bool read_cut(struct t5_tokenizer *t, const json_t *v, struct err *e)
 {
-    const json_t *list = json_object_get(v, "normalizers"), *one;
-    size_t i;
-    json_array_foreach(list, i, one)
-    {
-        if (!read_normalizer(t, one, e)) return false;
+    const char *type = json_string_value(json_object_get(v, "type"));
+    if (type && strcmp(type, "Sequence") == 0) {
+        const json_t *one;
+        size_t i;
+        json_array_foreach(json_object_get(v, "pretokenizers"), i, one)
+        {
+            const char *inner = json_string_value(json_object_get(one, "type"));
+            if (inner && strcmp(inner, "Sequence") == 0)
+                return err_set(e, ERR_UNSUPPORTED,
+                               "a pre_tokenizer Sequence inside another is not supported");
+            if (!read_cut(t, one, e)) return false;
+        }
+        return true;
     }
-    const json_t *map = json_object_get(v, "precompiled_charsmap");
-    if (!json_is_string(map) || t->charsmap_bytes) return true;
-    size_t cap = json_string_length(map) / 4 * 3 + 3, len = 0;
-    t->charsmap_bytes = malloc(cap);
-    if (!t->charsmap_bytes) return err_set(e, ERR_NOMEM, "no memory for the character map");
-    if (sodium_base642bin(t->charsmap_bytes, cap, json_string_value(map), json_string_length(map), NULL, &len,
-                          NULL, sodium_base64_VARIANT_ORIGINAL) != 0)
-        return err_set(e, ERR_FORMAT, "the character map is not base64");
-    return spm_charsmap_init(&t->map, t->charsmap_bytes, len, e);
+    if (type && strcmp(type, "WhitespaceSplit") == 0 && !t->cut.marks) {
+        t->cut.at_space = true;
+        return true;
+    }
+    if (!type || strcmp(type, "Metaspace") != 0)
+        return err_set(e, ERR_UNSUPPORTED, "the pre_tokenizer %.60s is not supported for T5",
+                       type ? type : "(no type)");
+    const char *mark = json_string_value(json_object_get(v, "replacement")),
+               *scheme = json_string_value(json_object_get(v, "prepend_scheme"));
+    if (mark && strcmp(mark, LOW_LINE) != 0)
+        return err_set(e, ERR_UNSUPPORTED, "a Metaspace that writes \"%.20s\" is not supported", mark);
+    if (!scheme) scheme = json_is_false(json_object_get(v, "add_prefix_space")) ? "never" : "always";
+    t->cut.marks = true;
+    t->cut.whole = json_is_false(json_object_get(v, "split"));
+    t->cut.mark_words = strcmp(scheme, "always") == 0;
+    t->cut.mark_text = strcmp(scheme, "first") == 0;
+    return true;
 }
 
 static bool load_json(struct t5_tokenizer *t, const char *text, size_t len, struct err *e)
@@ -131,6 +153,8 @@ static bool load_json(struct t5_tokenizer *t, const char *text, size_t len, stru
     const char *type = json_string_value(json_object_get(f->model, "type"));
     if (type && strcmp(type, "Unigram") != 0)
         return err_set(e, ERR_UNSUPPORTED, "a tokenizer of type \"%.40s\"; T5 needs Unigram", type);
+    if (json_is_true(json_object_get(f->model, "byte_fallback")))
+        return err_set(e, ERR_UNSUPPORTED, "a Unigram with byte_fallback is not supported for T5");
     if (!alloc_pieces(t, f->n_pieces, e)) return false;
     for (size_t i = 0; i < f->n_pieces; i++)
         add_piece(t, f->piece[i].text, f->piece[i].len, f->piece[i].score, f->piece[i].id);
@@ -151,14 +175,17 @@ static bool load_json(struct t5_tokenizer *t, const char *text, size_t len, stru
                              .rstrip = json_is_true(json_object_get(a, "rstrip")) };
         if (!added_push(&t->added, one, e)) return false;
     }
-    return read_normalizer(t, json_object_get(f->rest, "normalizer"), e);
+    const json_t *cut = json_object_get(f->rest, "pre_tokenizer");
+    return t5_normalizer_read(&t->normalizer, json_object_get(f->rest, "normalizer"), e) &&
+           (!cut || json_is_null(cut) || read_cut(t, cut, e));
 }
 
 static bool load_model(struct t5_tokenizer *t, struct err *e)
 {
     struct spm_model m;
     if (!spm_model_parse(&m, t->model.data, t->model.size, e)) return false;
-    bool ok = alloc_pieces(t, m.n, e) && spm_charsmap_init(&t->map, m.charsmap, m.charsmap_len, e);
+    bool ok = alloc_pieces(t, m.n, e) && t5_normalizer_map(&t->normalizer, m.charsmap, m.charsmap_len, e);
+    t->cut = (struct cutting){ .at_space = true, .marks = true, .mark_words = true };
     for (size_t i = 0; ok && i < m.n; i++) {
         const struct spm_piece *p = &m.piece[i];
         add_piece(t, p->text, p->len, p->score, (int32_t)i);
@@ -236,7 +263,7 @@ void t5_tokenizer_free(struct t5_tokenizer *t)
     free(t->u);
     if (t->model.data) filemap_close(&t->model);
     tokenizer_file_free(&t->file);
-    free(t->charsmap_bytes);
+    t5_normalizer_free(&t->normalizer);
     free(t->sentinels);
     free(t->piece);
     added_free(&t->added);
@@ -340,11 +367,33 @@ static bool word(struct encoding *x, const char *s, size_t n, struct err *e)
     return true;
 }
 
-/* Normalised text: words at white space, and before each U+2581. */
-static bool words(struct encoding *x, const char *s, size_t n, struct err *e)
+/* A run of text that is cut no further at white space: its words begin at marks. first: it is the whole text's beginning. */
+static bool marked_words(struct encoding *x, const char *s, size_t n, bool first, struct err *e)
 {
+    const struct cutting *cut = &x->t->cut;
+    if (!cut->marks) return word(x, s, n, e);
     struct masked w = { 0 };
-    bool ok = false;
+    bool marked = n >= 3 && memcmp(s, LOW_LINE, 3) == 0, ok = masked_reserve(&w, n + 3, false, e);
+    if (ok && !marked && s[0] != ' ' && (cut->mark_words || (cut->mark_text && first)))
+        masked_put(&w, LOW_LINE, 3, 0);
+    for (size_t i = 0; ok && i < n; i++) {
+        bool space = s[i] == ' ';
+        ok = masked_reserve(&w, 3, false, e);
+        if (ok) masked_put(&w, space ? LOW_LINE : s + i, space ? 3 : 1, 0);
+    }
+    for (size_t i = 0; ok && i < w.len;) {
+        size_t j = i + 1;
+        while (j < w.len && (cut->whole || w.len - j < 3 || memcmp(w.text + j, LOW_LINE, 3) != 0)) j++;
+        ok = word(x, w.text + i, j - i, e);
+        i = j;
+    }
+    masked_free(&w);
+    return ok;
+}
+
+static bool words(struct encoding *x, const char *s, size_t n, bool first, struct err *e)
+{
+    if (!x->t->cut.at_space) return n == 0 || marked_words(x, s, n, first, e);
     for (size_t i = 0; i < n;) {
         unsigned len;
         if (unicode_class(x->t->u, utf8_get((const unsigned char *)s + i, &len)) & UC_SPACE) {
@@ -353,28 +402,19 @@ static bool words(struct encoding *x, const char *s, size_t n, struct err *e)
         }
         size_t j = i;
         do j += len;
-        while (j < n && !(unicode_class(x->t->u, utf8_get((const unsigned char *)s + j, &len)) & UC_SPACE) &&
-               memcmp(s + j, LOW_LINE, len) != 0);
-        bool marked = j - i >= 3 && memcmp(s + i, LOW_LINE, 3) == 0;
-        w.len = 0;
-        if (!masked_reserve(&w, j - i + 3, false, e)) goto done;
-        if (!marked) masked_put(&w, LOW_LINE, 3, 0);
-        masked_put(&w, s + i, j - i, 0);
-        if (!word(x, w.text, w.len, e)) goto done;
+        while (j < n && !(unicode_class(x->t->u, utf8_get((const unsigned char *)s + j, &len)) & UC_SPACE));
+        if (!marked_words(x, s + i, j - i, first && i == 0, e)) return false;
         i = j;
     }
-    ok = true;
-done:
-    masked_free(&w);
-    return ok;
+    return true;
 }
 
-static bool segment(struct encoding *x, const char *s, size_t n, struct err *e)
+static bool segment(struct encoding *x, const char *s, size_t n, bool first, struct err *e)
 {
-    struct masked mapped = { 0 };
-    bool ok =
-        n == 0 || (spm_charsmap_apply(&x->t->map, s, n, &mapped, e) && words(x, mapped.text, mapped.len, e));
-    masked_free(&mapped);
+    struct masked text = { 0 };
+    bool ok = n == 0 || (t5_normalizer_apply(&x->t->normalizer, x->t->u, s, n, &text, e) &&
+                         words(x, text.text, text.len, first, e));
+    masked_free(&text);
     return ok;
 }
 
@@ -395,11 +435,11 @@ bool t5_tokenizer_encode(const struct t5_tokenizer *t, const char *text, size_t 
     size_t i = 0;
     struct added_match m;
     while (added_find(&t->added, t->u, text, NULL, i, i, len, true, &m)) {
-        if (!segment(&x, text + i, m.start - i, e)) goto done;
+        if (!segment(&x, text + i, m.start - i, i == 0, e)) goto done;
         push(&x, m.id);
         i = m.end;
     }
-    if (!segment(&x, text + i, len - i, e)) goto done;
+    if (!segment(&x, text + i, len - i, i == 0, e)) goto done;
     size_t kept = x.n < x.room ? x.n : x.room;
     ids[kept] = t->end;
     for (size_t k = kept + 1; k < (size_t)n; k++) ids[k] = t->pad;
