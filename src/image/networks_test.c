@@ -353,9 +353,36 @@ static void test_missing_tensors_are_reported(void **state)
     weights_close(w);
 }
 
+/* Every key of the reference's classes has been looked at: keys.json lists them (tools/reference/variant_golden.py). */
+static void test_configuration_keys(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *class;
+        bool (*knows)(const char *key);
+        size_t least;
+    } of[] = { { "UNet2DConditionModel", unet_config_knows, 49 },
+               { "AutoencoderKL", vae_config_knows, 18 },
+               { "FluxTransformer2DModel", flux_config_knows, 11 } };
+    json_t *doc = golden_json("tests/golden/pipelines/variants/keys.json");
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        const json_t *list = json_object_get(doc, of[i].class), *key;
+        size_t k;
+        assert_true(json_array_size(list) >= of[i].least);
+        json_array_foreach(list, k, key)
+        {
+            if (!of[i].knows(json_string_value(key)))
+                fail_msg("%s: %s is not known", of[i].class, json_string_value(key));
+        }
+        assert_false(of[i].knows("a_new_key"));
+    }
+    json_decref(doc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_configuration_keys),
         cmocka_unit_test(test_clip_l),
         cmocka_unit_test(test_clip_g),
         cmocka_unit_test(test_t5_buckets),

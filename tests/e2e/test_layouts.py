@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import struct
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from conftest import BIN, PATIENCE, ROOT
+from variants import load, save
 
 PIPELINES = ROOT / "tests/golden/pipelines"
 TOOL = ROOT / "tools/random_weights"
@@ -47,23 +49,6 @@ def refused_lora(model, lora, *words):
         assert word in r.stderr
 
 
-def load(path):
-    """{name: (type, shape, bytes)} of a safetensors file."""
-    data = path.read_bytes()
-    (n,) = struct.unpack("<Q", data[:8])
-    return {k: (v["dtype"], v["shape"], data[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]])
-            for k, v in json.loads(data[8:8 + n]).items() if k != "__metadata__"}
-
-
-def save(path, tensors):
-    header, at = {}, 0
-    for name, (kind, shape, data) in tensors.items():
-        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [at, at + len(data)]}
-        at += len(data)
-    head = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(head)) + head + b"".join(t[2] for t in tensors.values()))
-
-
 def numbers(tensor):
     kind, shape, data = tensor
     if kind == "BF16":
@@ -71,28 +56,64 @@ def numbers(tensor):
     return np.frombuffer(data, {"F32": "f4", "F16": "f2"}[kind]).astype("f4").reshape(shape)
 
 
-def save_gguf(path, tensors, arch, quantise=True):
-    """As the converters of image models write them: matrices as Q8_0, the rest as F32."""
+def bfloat(v):
+    """As BF16, rounded to the nearest even."""
+    u = np.ascontiguousarray(v, "f4").view("u4")
+    return "BF16", list(v.shape), ((u + 0x7FFF + (u >> 16 & 1)) >> 16).astype("u2").tobytes()
+
+
+def single_precision(v):
+    return "F32", list(v.shape), np.ascontiguousarray(v, "f4").tobytes()
+
+
+E4M3 = np.array([(-1) ** (b >> 7) * ((b & 7) / 8 * 2.0 ** -6 if not b >> 3 & 15 else (1 + (b & 7) / 8) * 2.0 ** ((b >> 3 & 15) - 7))
+                 for b in range(256)], "f4")
+
+
+def scaled_e4m3(v, per_row=False):
+    """The tensor as F8, its scale, and the values that the two stand for."""
+    scale = (np.abs(v.reshape(len(v), -1)).max(1) if per_row else np.abs(v).max()[None]) / 448
+    each = scale.reshape(-1, *[1] * (v.ndim - 1))
+    values = np.where(np.arange(256) & 127 == 127, np.inf, E4M3)  # no NaN
+    order = np.argsort(values)[:254]
+    at = np.clip(np.searchsorted(E4M3[order], v / each), 1, 253)
+    low, high = order[at - 1], order[at]
+    codes = np.where(np.abs(E4M3[low] - v / each) <= np.abs(E4M3[high] - v / each), low, high).astype("u1")
+    shape = [len(v), 1] if per_row else []
+    return ("F8_E4M3", list(v.shape), codes.tobytes()), ("F32", shape, scale.astype("f4").tobytes()), E4M3[codes] * each.astype("f4")
+
+
+def save_gguf(path, tensors, arch, quantise=True, reshape=False):
+    """As the converters of image models write them: matrices as Q8_0, the rest as F32. reshape: what has rows of no whole number of
+    blocks becomes rows of 256, and a key keeps its shape; it alone is quantised then. Returns the values that quantised tensors have."""
+    stored = {}
     def text(s):
         return struct.pack("<Q", len(s)) + s.encode()
 
-    infos, blocks, at = b"", [], 0
+    infos, blocks, at, shapes = b"", [], 0, {}
     for name, t in tensors.items():
         v = numbers(t)
+        if reshape and v.ndim > 1 and v.size % 256 == 0 and v.shape[-1] % 32:
+            shapes["comfy.gguf.orig_shape." + name] = v.shape
+            v = v.reshape(-1, 256)
         kind, data = 0, v.tobytes()
-        if quantise and v.ndim == 2 and v.shape[1] % 32 == 0:
+        if quantise and v.ndim == 2 and v.shape[1] % 32 == 0 and (not reshape or "comfy.gguf.orig_shape." + name in shapes):
             rows = v.reshape(-1, 32)
             scale = (np.abs(rows).max(1) / 127).astype("f2")
             q = np.round(rows / np.maximum(scale.astype("f4"), 1e-12)[:, None]).clip(-127, 127).astype("i1")
             kind, data = 8, b"".join(s.tobytes() + r.tobytes() for s, r in zip(scale, q))
+            stored[name] = (scale.astype("f4")[:, None] * q).reshape(t[1])
         shape = list(reversed(v.shape))
         infos += text(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *shape) + struct.pack("<IQ", kind, at)
         data += bytes(-len(data) % 32)
         blocks.append(data)
         at += len(data)
     keys = text("general.architecture") + struct.pack("<I", 8) + text(arch) if arch else b""
-    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), 1 if arch else 0) + keys + infos
+    for key, shape in shapes.items():  # an array of int32
+        keys += text(key) + struct.pack("<IIQ", 9, 5, len(shape)) + struct.pack(f"<{len(shape)}i", *shape)
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), (1 if arch else 0) + len(shapes)) + keys + infos
     path.write_bytes(head + bytes(-len(head) % 32) + b"".join(blocks))
+    return stored
 
 
 def edit(path, **fields):
@@ -344,6 +365,140 @@ def test_encoders_beside_a_unet(single, tmp_path):
     refused(model / "unet.safetensors", "OpenCLIP", "clip_g")
     save(model / "clip_g.safetensors", take("conditioner.embedders.1.model."))
     assert (draw(model / "unet.safetensors") == draw(single)).all()
+
+
+def take(tensors, prefix):
+    return {k[len(prefix):]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def with_prefix(prefix, tensors):
+    return {prefix + k: v for k, v in tensors.items()}
+
+
+def vae_in_diffusers_names(tensors, levels, old=False):
+    names = {"norm": "group_norm", "q": "query" if old else "to_q", "k": "key" if old else "to_k", "v": "value" if old else "to_v",
+             "proj_out": "proj_attn" if old else "to_out.0"}
+    out = {}
+    for k, (kind, shape, data) in tensors.items():
+        k = re.sub(r"^encoder\.down\.(\d)\.block\.", r"encoder.down_blocks.\1.resnets.", k)
+        k = re.sub(r"^decoder\.up\.(\d)\.block\.", lambda m: f"decoder.up_blocks.{levels - 1 - int(m[1])}.resnets.", k)
+        k = re.sub(r"^encoder\.down\.(\d)\.downsample\.", r"encoder.down_blocks.\1.downsamplers.0.", k)
+        k = re.sub(r"^decoder\.up\.(\d)\.upsample\.", lambda m: f"decoder.up_blocks.{levels - 1 - int(m[1])}.upsamplers.0.", k)
+        k = re.sub(r"mid\.block_(\d)\.", lambda m: f"mid_block.resnets.{int(m[1]) - 1}.", k)
+        k = re.sub(r"mid\.attn_1\.(\w+)\.", lambda m: f"mid_block.attentions.0.{names[m[1]]}.", k)
+        k = k.replace("nin_shortcut", "conv_shortcut").replace("norm_out", "conv_norm_out")
+        out[k] = (kind, shape[:2] if "attentions" in k and len(shape) == 4 else shape, data)
+    return out
+
+
+@pytest.mark.parametrize("name,form", [
+    ("vae", lambda v: with_prefix("first_stage_model.", v)),
+    ("sdxl_vae", lambda v: with_prefix("vae.", v)),
+    ("diffusion_pytorch_model", lambda v: vae_in_diffusers_names(v, 4)),
+    ("sdxl_vae", lambda v: vae_in_diffusers_names(v, 4, old=True)),
+    ("vae", lambda v: with_prefix("vae.", vae_in_diffusers_names(v, 4))),
+])
+def test_vae_beside_a_checkpoint(single, tmp_path, name, form):
+    """In LDM's names or diffusers', as a repository's vae/ has it or as it was cut out of another checkpoint."""
+    model = shutil.copytree(single, tmp_path / "model")
+    (file,) = model.glob("*.safetensors")
+    tensors = load(file)
+    save(file, {k: v for k, v in tensors.items() if not k.startswith("first_stage_model.")})
+    # A file that only has a fitting name is not the one.
+    save(model / "ae_other.safetensors", {"x": ("F32", [1], bytes(4))})
+    save(model / f"{name}.safetensors", form(take(tensors, "first_stage_model.")))
+    assert (draw(file) == draw(single)).all()
+
+
+@pytest.mark.parametrize("l,g", [("conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."), ("text_encoders.clip_l.", "clip_g."),
+                                 ("clip_l.", "text_encoder_2.")])
+def test_encoders_under_their_prefixes(single, tmp_path, l, g):
+    model = shutil.copytree(single, tmp_path / "model")
+    (file,) = model.glob("*.safetensors")
+    tensors = load(file)
+    save(file, {k: v for k, v in tensors.items() if not k.startswith("conditioner.")})
+    clip_l = take(tensors, "conditioner.embedders.0.transformer.")
+    # Some files bring a projection along that no pipeline uses.
+    save(model / "clip_l.safetensors", with_prefix(l, clip_l | {"text_projection.weight": single_precision(np.ones((64, 64)))}))
+    save(model / "clip_g.safetensors", with_prefix(g, take(tensors, "conditioner.embedders.1.model.")))
+    assert (draw(file) == draw(single)).all()
+
+
+def test_component_folders_beside_a_checkpoint(sdxl, single, tmp_path):
+    """A repository's own vae/ folder serves as well as a file."""
+    model = shutil.copytree(single, tmp_path / "single")
+    (file,) = model.glob("*.safetensors")
+    tensors = load(file)
+    save(file, {k: v for k, v in tensors.items() if not k.startswith("first_stage_model.")})
+    shutil.copytree(sdxl / "vae", model / "vae")
+    assert draw(file).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("kind", ["convolutions", "embedding", "rows", "vae"])
+def test_scaled_f8(single, tmp_path, kind):
+    """F8 tensors with a scale beside them draw what their values draw; nothing is passed over."""
+    chosen = {"convolutions": lambda k, n: n == 4 and k.startswith("model.diffusion_model."),
+              "embedding": lambda k, n: k.endswith("0.transformer.text_model.embeddings.token_embedding.weight"),
+              "rows": lambda k, n: n == 4 and k.startswith("model.diffusion_model."),
+              "vae": lambda k, n: n == 4 and k.startswith("first_stage_model.") and ".attn_1." not in k}[kind]
+    (source,) = single.glob("*.safetensors")
+    tensors = load(source)
+    as_f8, as_values = dict(tensors), dict(tensors)
+    for i, (k, t) in enumerate(tensors.items()):
+        if not (k.endswith(".weight") and chosen(k, len(t[1]))):
+            continue
+        v = numbers(t)
+        f8, scale, values = scaled_e4m3(v * (1 + i % 3), kind == "rows")  # a scale that is passed over shows
+        as_f8[k], as_f8[k[:-6] + ("weight_scale" if i % 2 else "scale_weight")] = f8, scale
+        as_values[k] = single_precision(values) if kind == "embedding" else bfloat(values)
+    assert len(as_f8) > len(as_values)
+    pictures = []
+    for name, content in (("f8", as_f8), ("values", as_values)):
+        model = tmp_path / name
+        shutil.copytree(single, model)
+        save(model / source.name, content)
+        pictures.append(draw(model))
+    assert (pictures[0] == pictures[1]).all()
+
+
+def test_f8_scales_of_another_kind(single, tmp_path):
+    model = shutil.copytree(single, tmp_path / "model")
+    (file,) = model.glob("*.safetensors")
+    tensors = load(file)
+    k = next(k for k, t in tensors.items() if k.startswith("model.diffusion_model.input_blocks.1.0.in_layers.2") and len(t[1]) == 4)
+    f8, scale, _ = scaled_e4m3(numbers(tensors[k]))
+    save(file, tensors | {k: f8, k[:-6] + "weight_scale_inv": scale})
+    refused(file, "weight_scale_inv")
+
+
+@pytest.mark.parametrize("quantise", [False, True])
+def test_gguf_of_sdxl_with_its_shapes_beside(single, tmp_path, quantise):
+    """Weights whose rows are no whole number of blocks are stored as rows of 256; the picture is that of the same values."""
+    model = shutil.copytree(single, tmp_path / "model")
+    (file,) = model.glob("*.safetensors")
+    tensors = load(file)
+    rest = {k: v for k, v in tensors.items() if not k.startswith("model.diffusion_model.")}
+    unet = take(tensors, "model.diffusion_model.")
+    file.unlink()
+    save(model / "vae.safetensors", take(rest, "first_stage_model."))
+    save(model / "clip_l.safetensors", take(rest, "conditioner.embedders.0.transformer."))
+    save(model / "clip_g.safetensors", take(rest, "conditioner.embedders.1.model."))
+    values = save_gguf(model / "shaped.gguf", unet, "sdxl", quantise=quantise, reshape=True)
+    assert (len(values) > 20) == quantise
+    plain = {k: bfloat(values[k]) if k in values else single_precision(numbers(v)) for k, v in unet.items()}
+    save(model / "plain.safetensors", plain)
+    assert (draw(model / "shaped.gguf") == draw(model / "plain.safetensors")).all()
+
+
+def test_gguf_with_a_shape_that_is_not_its_own(single, tmp_path):
+    model = shutil.copytree(single, tmp_path / "model")
+    (file,) = model.glob("*.safetensors")
+    unet = take(load(file), "model.diffusion_model.")
+    save_gguf(model / "bad.gguf", unet, "sdxl", quantise=False, reshape=True)
+    data = (model / "bad.gguf").read_bytes()
+    at = data.index(b"comfy.gguf.orig_shape.input_blocks.1.0.in_layers.2.weight") + len("comfy.gguf.orig_shape.input_blocks.1.0.in_layers.2.weight")
+    (model / "bad.gguf").write_bytes(data[:at + 16] + struct.pack("<i", 63) + data[at + 20:])
+    refused(model / "bad.gguf", "comfy.gguf.orig_shape.input_blocks.1.0.in_layers.2.weight", "does not fit")
 
 
 def test_single_file_alone(single, tmp_path):
