@@ -361,7 +361,7 @@ static void test_configuration_keys(void **state)
         const char *class;
         bool (*knows)(const char *key);
         size_t least;
-    } of[] = { { "UNet2DConditionModel", unet_config_knows, 49 },
+    } of[] = { { "UNet2DConditionModel", unet_config_knows, 48 },
                { "AutoencoderKL", vae_config_knows, 18 },
                { "FluxTransformer2DModel", flux_config_knows, 11 } };
     json_t *doc = golden_json("tests/golden/pipelines/variants/keys.json");
