@@ -450,7 +450,7 @@ static void test_refusals(void **state)
     struct err e = { 0 };
     assert_false(image_load(&m, "tests/golden/image", NULL, g.dev, &e));
     assert_false(image_load(&m, "tests/golden/image/t5/model.safetensors", NULL, g.dev, &e));
-    assert_int_equal(e.code, ERR_FORMAT);
+    assert_int_equal(e.code, ERR_UNSUPPORTED);
 }
 
 static void test_cancel(void **state)
