@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -231,6 +232,47 @@ void bind_resolve(struct binding *t, const struct tensor_spec *spec, int n_spec,
         if (s.t || !slots[spec[i].slot].t)
             slots[spec[i].slot] = s; /* two rows may name one slot differently */
     }
+}
+
+static int by_address(const void *a, const void *b)
+{
+    const struct tensor *x = *(const struct tensor *const *)a, *y = *(const struct tensor *const *)b;
+    return (x > y) - (x < y);
+}
+
+static bool is_of_others(const struct weights *w, const char *name, const char *body)
+{
+    static const char *const parts[] = { "rotary_emb.", ".masked_bias", ".input_scale",
+                                         ".k_scale",    ".v_scale",     "output_scale" };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (strstr(name, parts[i])) return true;
+    return !weights_gguf(w) && strcmp(body, "model.") != 0 && strncmp(name, body, strlen(body)) != 0;
+}
+
+size_t bind_unused(const struct weights *w, const struct tensor_slot *slots, size_t n, char *names,
+                   size_t cap)
+{
+    struct binding t;
+    size_t n_used = 0, n_unused = 0, len = 0;
+    const struct tensor **used = malloc((2 * n + 1) * sizeof *used);
+    names[0] = 0;
+    if (!used) return 0; /* a note in the log is not worth an error */
+    for (size_t i = 0; i < n; i++) {
+        if (slots[i].t) used[n_used++] = slots[i].t;
+        if (slots[i].scale) used[n_used++] = slots[i].scale;
+    }
+    qsort(used, n_used, sizeof *used, by_address);
+    bind_open(&t, w, NULL);
+    for (size_t i = 0; i < weights_count(w); i++) {
+        const struct tensor *f = weights_at(w, i);
+        if (bsearch(&f, used, n_used, sizeof *used, by_address) || is_of_others(w, f->name, t.body)) continue;
+        const size_t need = strlen(f->name) + (n_unused ? 2 : 0);
+        if (len + need < cap)
+            len += (size_t)snprintf(names + len, cap - len, "%s%s", n_unused ? ", " : "", f->name);
+        n_unused++;
+    }
+    free(used);
+    return n_unused;
 }
 
 static size_t floats_cost(const struct tensor *t)

@@ -48,6 +48,11 @@ void bind_fault(struct binding *t, const char *fmt, ...) __attribute__((format(p
 /* Frees the report; false and an error that names the first faults when there were any (all go to the log). */
 bool bind_close(struct binding *t, struct err *e);
 
+/* Names tensors of the file, up to `cap` bytes, that none of the n slots refers to, and counts them. What other programs keep beside a
+ * language model (rotary tables, scales of activations, the other parts of a larger model) does not count. */
+size_t bind_unused(const struct weights *w, const struct tensor_slot *slots, size_t n, char *names,
+                   size_t cap);
+
 /* Memory slot_floats() and slot_matrix() take from the arena for this slot. */
 size_t slot_cost(const struct tensor_slot *s);
 /* The tensor as f32 in the arena; NULL when the slot is empty or the arena full. */

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "lm/arch.h"
+#include "lm/bind.h"
 
 #define GOLDEN "tests/golden/lm/llama3/"
 
@@ -235,6 +236,30 @@ static void test_scales(void **state)
     }
 }
 
+/* What has no place in the network is named; what other programs keep there is not. */
+static void test_unused_tensors(void **state)
+{
+    (void)state;
+    struct weights *w;
+    struct err e = { 0 };
+    char names[300];
+    if (!weights_open(&w, GOLDEN "model.safetensors", &e)) fail_msg("%s", e.msg);
+    struct tensor_slot slots[64] = { { 0 } };
+    size_t n = 0;
+    const struct tensor *left[] = { weights_find(w, "lm_head.weight"), weights_find(w, "model.norm.weight") };
+    assert_true(weights_count(w) < 64);
+    for (size_t i = 0; i < weights_count(w); i++)
+        if (weights_at(w, i) != left[0] && weights_at(w, i) != left[1]) slots[n++].t = weights_at(w, i);
+    assert_int_equal(bind_unused(w, slots, n, names, sizeof names), 2);
+    assert_non_null(strstr(names, "lm_head.weight"));
+    assert_non_null(strstr(names, "model.norm.weight"));
+    slots[n++].t = left[0];
+    slots[0].scale = left[1];
+    assert_int_equal(bind_unused(w, slots, n, names, sizeof names), 0);
+    assert_string_equal(names, "");
+    weights_close(w);
+}
+
 /* Known by their tensors where config.json does not say so. */
 static void test_packed_tensors(void **state)
 {
@@ -260,10 +285,11 @@ int main(void)
 {
     log_set_level(LOG_ERROR - 1); /* the faults are expected */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_as_it_is),     cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_numbers),      cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_quantisation), cmocka_unit_test(test_activation),
-        cmocka_unit_test(test_scales),       cmocka_unit_test(test_packed_tensors),
+        cmocka_unit_test(test_as_it_is),       cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_numbers),        cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_quantisation),   cmocka_unit_test(test_activation),
+        cmocka_unit_test(test_scales),         cmocka_unit_test(test_packed_tensors),
+        cmocka_unit_test(test_unused_tensors),
     };
     return cmocka_run_group_tests_name("binding", tests, NULL, NULL);
 }

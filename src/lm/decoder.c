@@ -134,13 +134,9 @@ static void settle_biases(struct load *ld, struct binding *t, int il)
         { L_DOWN_BIAS, has.mlp, false },
     };
     struct tensor_slot *l = layer_slots(ld, il);
-    const char *unused = NULL;
     for (size_t i = 0; i < sizeof bias / sizeof *bias; i++) {
         struct tensor_slot *b = &l[bias[i].slot];
-        if (b->t && !bias[i].wanted) {
-            if (!unused) unused = b->t->name;
-            *b = (struct tensor_slot){ 0 };
-        }
+        if (!bias[i].wanted) *b = (struct tensor_slot){ 0 }; /* report_unused() names it */
         const bool layer_has = bias[i].there || l[L_GATE].t;
         if (!b->t && bias[i].wanted && layer_has)
             bind_fault(t, "layer %d: the configuration says that %s biases, which are missing", il,
@@ -148,8 +144,6 @@ static void settle_biases(struct load *ld, struct binding *t, int il)
                        : bias[i].there           ? "the attention's output has"
                                                  : "the feed-forward has");
     }
-    if (unused && il == 0 && ld->say)
-        log_warn("%s and others are not used: by its configuration the model has no such biases", unused);
 }
 
 /* The head is the embedding where the file has one of them alone. A head beside a tied embedding is used: the reference ties only what
@@ -356,6 +350,24 @@ static bool load_weights(struct lm_net *n, const struct load *ld, struct err *e)
     return make_linear(n, ld, &n->head, &head, 1, LINEAR_CONCAT, NULL, e);
 }
 
+/* What lies in the file and has no place in the network, in the log. */
+static void report_unused(const struct load *ld, const struct lm_shape *s)
+{
+    const size_t n_l = (size_t)s->n_layer * L_COUNT;
+    const size_t n_x = ld->x ? (size_t)s->n_layer * (size_t)s->n_expert * E_COUNT : 0;
+    struct tensor_slot *all = calloc(G_COUNT + n_l + n_x, sizeof *all);
+    char names[300];
+    if (!all) return;
+    memcpy(all, ld->g, sizeof ld->g);
+    memcpy(all + G_COUNT, ld->l, n_l * sizeof *all);
+    if (n_x) memcpy(all + G_COUNT + n_l, ld->x, n_x * sizeof *all);
+    const size_t n = bind_unused(ld->w, all, G_COUNT + n_l + n_x, names, sizeof names);
+    if (n)
+        log_warn("%zu tensor%s of the file %s not used: %s%s", n, n == 1 ? "" : "s", n == 1 ? "is" : "are",
+                 names, n > 1 ? " ..." : "");
+    free(all);
+}
+
 static void forget(struct load *ld)
 {
     free(ld->l);
@@ -400,6 +412,7 @@ bool decoder_load(const struct decoder_family *f, struct lm_net **out, struct lm
     bool ok = prepare(&ld, &s, e);
     if (ok) {
         config_keys_report(ld.h, w);
+        report_unused(&ld, &s);
         n = calloc(1, sizeof *n);
         if (!n) ok = err_set(e, ERR_NOMEM, "no memory for %d layers", s.n_layer);
     }

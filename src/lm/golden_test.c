@@ -311,6 +311,40 @@ static void test_windows(void **state)
         compare(names[i], "model.safetensors", F32_BOUND);
 }
 
+/* llama.cpp knows no window for these, whatever a file says: two keys more, which leave the tensors where they stand to 64 bytes. */
+static void test_gguf_window_is_passed_over(void **state)
+{
+    (void)state;
+    static const char key[] = "llama.attention.sliding_window", filler[] = "xx";
+    char path[] = "/tmp/hearth-golden-XXXXXX.gguf", block[4096];
+    int fd = mkstemps(path, 5);
+    assert_true(fd >= 0);
+    FILE *f = fdopen(fd, "wb"), *in = fopen(DIR "llama3/model.gguf", "rb");
+    assert_true(f && in);
+    uint64_t head[3]; /* magic and version, tensors, keys */
+    assert_int_equal(fread(head, sizeof head, 1, in), 1);
+    head[2] += 2;
+    fwrite(head, sizeof head, 1, f);
+    const char *const keys[] = { key, filler };
+    for (int i = 0; i < 2; i++) {
+        const uint64_t n = strlen(keys[i]);
+        const uint32_t type = 4, value = 16; /* U32 */
+        fwrite(&n, sizeof n, 1, f);
+        fwrite(keys[i], n, 1, f);
+        fwrite(&type, sizeof type, 1, f);
+        fwrite(&value, sizeof value, 1, f);
+    }
+    for (size_t got; (got = fread(block, 1, sizeof block, in)) > 0;)
+        assert_int_equal(fwrite(block, 1, got, f), got);
+    fclose(in);
+    assert_int_equal(fclose(f), 0);
+    struct golden g;
+    open_golden(&g, "llama3");
+    check("llama3/model.gguf with a window", path, &g, F32_BOUND);
+    weights_close(g.w);
+    unlink(path);
+}
+
 static void test_narrow(void **state)
 {
     (void)state;
@@ -322,8 +356,11 @@ static void test_narrow(void **state)
 int main(void)
 {
     log_set_level(LOG_ERROR - 1); /* keys that are passed over are the point of some variants */
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_f32), cmocka_unit_test(test_windows),
-                                        cmocka_unit_test(test_variants), cmocka_unit_test(test_inside_others),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_f32),
+                                        cmocka_unit_test(test_windows),
+                                        cmocka_unit_test(test_variants),
+                                        cmocka_unit_test(test_inside_others),
+                                        cmocka_unit_test(test_gguf_window_is_passed_over),
                                         cmocka_unit_test(test_narrow) };
     return cmocka_run_group_tests_name("golden networks", tests, NULL, NULL);
 }

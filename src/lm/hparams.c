@@ -55,6 +55,28 @@ const json_t *hparams_config(const struct weights *w)
     return c;
 }
 
+const char *hparams_type(const struct weights *w)
+{
+    static const struct {
+        const char *whole, *text;
+    } parts[] = {
+        { "llava", "llama" },       { "llava_next", "llama" },      { "llava_next_video", "llama" },
+        { "vipllava", "llama" },    { "video_llava", "llama" },     { "idefics3", "llama" },
+        { "smolvlm", "llama" },     { "janus", "llama" },           { "deepseek_vl", "llama" },
+        { "mistral3", "mistral" },  { "llava_onevision", "qwen2" }, { "internvl", "qwen2" },
+        { "qwen2_audio", "qwen2" }, { "audioflamingo3", "qwen2" },  { "ovis2", "qwen2" },
+    };
+    const json_t *whole = weights_config(w), *text = hparams_config(w);
+    const char *type = json_string_value(json_object_get(text, "model_type"));
+    if (type && text == whole && strcmp(type, "mistral") == 0 && json_object_get(text, "layer_types"))
+        return "ministral";
+    if (type || text == whole) return type;
+    type = json_string_value(json_object_get(whole, "model_type"));
+    for (size_t i = 0; type && i < sizeof parts / sizeof *parts; i++)
+        if (strcmp(parts[i].whole, type) == 0) return parts[i].text;
+    return NULL;
+}
+
 static bool describes(const struct hparam_family *f, const struct weights *w)
 {
     const struct gguf *g = weights_gguf(w);
@@ -62,7 +84,7 @@ static bool describes(const struct hparam_family *f, const struct weights *w)
         struct gguf_str s = gguf_string(g, "general.architecture");
         return f->gguf && s.len == strlen(f->gguf) && memcmp(s.data, f->gguf, s.len) == 0;
     }
-    const char *type = json_string_value(json_object_get(hparams_config(w), "model_type"));
+    const char *type = hparams_type(w);
     return type && strcmp(type, f->hf) == 0;
 }
 

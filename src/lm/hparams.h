@@ -14,8 +14,8 @@
 /* Which layers have a sliding window of config.json's sliding_window tokens. */
 enum hparam_window {
     WINDOW_NONE,     /* none: the key is passed over (Llama) */
-    WINDOW_ALL,      /* all of them, unless sliding_window is null (Mixtral) */
-    WINDOW_LISTED,   /* the same, but where there are layer_types those of them (Mistral, Ministral) */
+    WINDOW_ALL,      /* all of them, unless sliding_window is null (Mistral, Mixtral) */
+    WINDOW_LISTED,   /* the same, but where there are layer_types those of them (Ministral) */
     WINDOW_SWITCHED, /* with use_sliding_window, all (Qwen3 with experts) */
     WINDOW_LAYERS, /* with use_sliding_window, those of layer_types, or from max_window_layers on (Qwen2, Qwen3) */
 };
@@ -65,5 +65,8 @@ enum hparam_tied hparams_tied(const struct weights *w);
 
 /* config.json's object that holds the text model; NULL for GGUF. */
 const json_t *hparams_config(const struct weights *w);
+/* Its model_type, as the reference takes it: inside a larger model that one's default where it is absent; Mistral with layer_types is
+ * Ministral. NULL: it says none. */
+const char *hparams_type(const struct weights *w);
 
 #endif

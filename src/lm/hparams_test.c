@@ -189,6 +189,31 @@ static void test_rope_by_kind_of_layer(void **state)
     json_decref(config);
 }
 
+static void test_types(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *config, *type;
+    } cases[] = {
+        { "{\"model_type\": \"mistral\"}", "mistral" },
+        { "{\"model_type\": \"mistral\", \"layer_types\": null}", "ministral" },
+        { "{\"model_type\": \"llava\", \"text_config\": {\"vocab_size\": 64}}", "llama" },
+        { "{\"model_type\": \"internvl\", \"text_config\": {}}", "qwen2" },
+        { "{\"model_type\": \"llava\", \"text_config\": {\"model_type\": \"qwen3\"}}", "qwen3" },
+        { "{\"model_type\": \"mistral3\", \"text_config\": {\"model_type\": \"mistral\", \"layer_types\": "
+          "[]}}",
+          "mistral" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct model m;
+        json_t *config = json_loads(cases[i].config, 0, NULL);
+        open_model(&m, config);
+        assert_string_equal(m.f->hf, cases[i].type);
+        close_model(&m);
+        json_decref(config);
+    }
+}
+
 static void unused(json_t *config, const char *names)
 {
     struct model m;
@@ -230,9 +255,8 @@ static void test_keys_are_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_absent_keys),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_rope_by_kind_of_layer),
+        cmocka_unit_test(test_absent_keys),           cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_rope_by_kind_of_layer), cmocka_unit_test(test_types),
         cmocka_unit_test(test_keys_are_named),
     };
     return cmocka_run_group_tests_name("hyper-parameters", tests, NULL, NULL);

@@ -49,7 +49,7 @@ static const struct lm_arch *find_family(const struct weights *w, struct err *e)
     const struct gguf *g = weights_gguf(w);
     struct gguf_str s = g ? gguf_string(g, "general.architecture") : (struct gguf_str){ 0 };
     if (!g && weights_config(w)) {
-        s.data = json_string_value(json_object_get(hparams_config(w), "model_type"));
+        s.data = hparams_type(w);
         s.len = s.data ? strlen(s.data) : 0;
     }
     if (!s.data)

@@ -77,6 +77,16 @@ static void add_end(struct tokenizer *t, const json_t *id)
     if (id_of(t, id) >= 0) t->flag[id_of(t, id)] |= TOKEN_END;
 }
 
+/* Of the whole model, else of the language model inside a larger one. */
+static const json_t *end_of(const json_t *doc)
+{
+    static const char *const inner[] = { "text_config", "llm_config", "language_config" };
+    const json_t *eos = json_object_get(doc, "eos_token_id");
+    for (size_t i = 0; (!eos || json_is_null(eos)) && i < sizeof inner / sizeof *inner; i++)
+        eos = json_object_get(json_object_get(doc, inner[i]), "eos_token_id");
+    return eos;
+}
+
 /* eos_token_id of generation_config.json, else of config.json: a number or a list. */
 static bool read_ends(struct tokenizer *t, const char *dir, struct err *e)
 {
@@ -84,7 +94,7 @@ static bool read_ends(struct tokenizer *t, const char *dir, struct err *e)
     for (size_t k = 0; k < sizeof files / sizeof *files; k++) {
         json_t *doc;
         if (!config_read(dir, files[k], &doc, e)) return false;
-        const json_t *eos = json_object_get(doc, "eos_token_id"), *one;
+        const json_t *eos = end_of(doc), *one;
         size_t i;
         add_end(t, eos);
         json_array_foreach(eos, i, one) add_end(t, one);
