@@ -11,78 +11,104 @@
 
 /* ---- making and freeing ------------------------------------------------------------------------------------------- */
 
-static bool check(const struct lm_request *r, int n_ctx, int n_vocab, struct err *e)
+static bool check(const struct lm_request *r, const struct lm_prompt *p, int n_ctx, int n_vocab,
+                  struct err *e)
 {
-    if (r->n_prompt == 0) return err_set(e, ERR_REQUEST, "the prompt is empty");
+    if (p->n == 0) return err_set(e, ERR_REQUEST, "the prompt is empty");
     if (r->n < 1 || r->n > MAX_CHOICES)
         return err_set(e, ERR_REQUEST, "n is %d, expected 1 to %d", r->n, MAX_CHOICES);
-    if (r->max_tokens < 0) return err_set(e, ERR_REQUEST, "max_tokens is %d", r->max_tokens);
-    const size_t need = r->n_prompt + (r->max_tokens > 0);
+    if (p->max_tokens < 0) return err_set(e, ERR_REQUEST, "max_tokens is %d", p->max_tokens);
+    const size_t need = p->n + (p->max_tokens > 0);
     if (need > (size_t)n_ctx)
         return err_set(e, ERR_CONTEXT,
                        "the prompt has %zu tokens, but the model's context holds %d including the answer",
-                       r->n_prompt, n_ctx);
-    for (size_t i = 0; i < r->n_prompt; i++)
-        if (r->prompt[i] < 0 || r->prompt[i] >= n_vocab)
+                       p->n, n_ctx);
+    for (size_t i = 0; i < p->n; i++)
+        if (p->ids[i] < 0 || p->ids[i] >= n_vocab)
             return err_set(e, ERR_REQUEST, "token %zu of the prompt is %d, the vocabulary has %d", i,
-                           r->prompt[i], n_vocab);
+                           p->ids[i], n_vocab);
     return true;
 }
 
-static bool copy_request(struct lm_job *j, const struct lm_request *r)
+bool terms_new(struct terms **out, const struct lm_request *r, struct err *e)
 {
-    j->sampling = r->sampling;
-    j->sampling.bias = NULL;
+    if (!sampler_check(&r->sampling, e)) return false;
+    struct terms *t = calloc(1, sizeof *t);
+    if (!t) return err_set(e, ERR_NOMEM, "no memory for a request");
+    atomic_init(&t->refs, 1);
+    t->sampling = r->sampling;
+    t->sampling.bias = NULL;
+    t->ignore_end = r->ignore_end;
+    t->want_tokens = r->want_token_ids || r->sampling.n_top_logprobs >= 0;
+    memcpy(t->space, r->space, sizeof t->space);
+    bool ok = true;
     if (r->sampling.n_bias > 0) {
-        j->bias = malloc((size_t)r->sampling.n_bias * sizeof *j->bias);
-        if (!j->bias) return false;
-        memcpy(j->bias, r->sampling.bias, (size_t)r->sampling.n_bias * sizeof *j->bias);
-        j->sampling.bias = j->bias;
+        t->bias = malloc((size_t)r->sampling.n_bias * sizeof *t->bias);
+        if (t->bias) memcpy(t->bias, r->sampling.bias, (size_t)r->sampling.n_bias * sizeof *t->bias);
+        t->sampling.bias = t->bias;
+        ok = t->bias || err_set(e, ERR_NOMEM, "no memory for a request");
     }
-    if (r->n_stop > 0) {
-        j->stop = calloc((size_t)r->n_stop, sizeof *j->stop);
-        if (!j->stop) return false;
-        for (; j->n_stop < r->n_stop; j->n_stop++)
-            if (!(j->stop[j->n_stop] = strdup(r->stop[j->n_stop]))) return false;
+    ok = ok && (r->n_stop == 0 || stop_set_new(&t->stops, r->stop, r->n_stop, e));
+    if (!ok) {
+        terms_unref(t);
+        return false;
     }
-    if (r->cache_isolation && !(j->key = strdup(r->cache_isolation))) return false;
-    j->ignore_end = r->ignore_end;
-    j->want_tokens = r->want_token_ids || r->sampling.n_top_logprobs >= 0;
-    j->echo_from = j->score_from = j->n_prompt;
-    if (r->echo) {
-        j->echo_from = r->echo_last > 0 && r->echo_last < j->n_prompt ? j->n_prompt - r->echo_last : 0;
-        if (r->sampling.n_top_logprobs >= 0) j->score_from = j->echo_from ? j->echo_from : 1;
-        if (j->score_from > j->n_prompt) j->score_from = j->n_prompt;
-        j->echo_token = calloc((size_t)(j->n_prompt - j->echo_from) + 1, sizeof *j->echo_token);
-        if (!j->echo_token) return false;
-    }
+    *out = t;
     return true;
 }
 
-static bool make_seq(struct lm_job *j, int choice, const struct lm_request *r, const struct tokenizer *tok,
-                     int n_vocab, unsigned isa, struct err *e)
+void terms_unref(struct terms *t)
 {
-    struct seq *s = &j->seq[choice];
-    s->job = j;
-    s->choice = choice;
+    if (!t || atomic_fetch_sub(&t->refs, 1) != 1) return;
+    stop_set_free(t->stops);
+    free(t->bias);
+    free(t);
+}
+
+bool job_begin(struct seq *s, const struct tokenizer *tok, int n_vocab, unsigned isa, struct err *e)
+{
+    const struct lm_job *j = s->job;
+    if (s->token) return true;
     s->n_token = j->n_prompt;
     s->n_limit = j->n_prompt + j->max_tokens;
-    s->token = malloc((size_t)s->n_limit * sizeof *s->token);
-    s->cap_page = s->n_limit / 32 + 1;
+    s->cap_page = s->n_limit / KV_PAGE + 1;
+    struct sampler_params p = j->terms->sampling;
+    p.stream = (uint64_t)s->choice;
+    int32_t *token = malloc((size_t)s->n_limit * sizeof *token);
     s->page = malloc((size_t)s->cap_page * sizeof *s->page);
-    if (!s->token || !s->page) return err_set(e, ERR_NOMEM, "no memory for %d tokens", s->n_limit);
-    memcpy(s->token, r->prompt, r->n_prompt * sizeof *s->token);
-    struct sampler_params p = j->sampling;
-    p.stream = (uint64_t)choice;
-    if (!sampler_new(&s->sampler, &p, n_vocab, isa, e)) return false;
-    if (p.repetition_penalty != 1 && !sampler_prompt(s->sampler, r->prompt, r->n_prompt, e)) return false;
-    return detok_new(&s->detok, tok, (const char *const *)j->stop, j->n_stop, false, e);
+    bool ok = token && s->page;
+    if (!ok) err_set(e, ERR_NOMEM, "no memory for %d tokens", s->n_limit);
+    ok = ok && sampler_new(&s->sampler, &p, n_vocab, isa, e) &&
+         (p.repetition_penalty == 1 || sampler_prompt(s->sampler, j->prompt, (size_t)j->n_prompt, e)) &&
+         detok_new(&s->detok, tok, j->terms->stops, false, e);
+    if (!ok) {
+        free(token);
+        job_drop(s);
+        return false;
+    }
+    memcpy(token, j->prompt, (size_t)j->n_prompt * sizeof *token);
+    s->token = token;
+    return true;
 }
 
-bool job_new(struct lm_job **out, const struct lm_request *r, const struct tokenizer *tok, int n_ctx,
-             int n_vocab, unsigned isa, void (*notify)(void *), void *arg, struct err *e)
+void job_drop(struct seq *s)
 {
-    if (!check(r, n_ctx, n_vocab, e)) return false;
+    free(s->token);
+    free(s->page);
+    free(s->held);
+    sampler_free(s->sampler);
+    detok_free(s->detok);
+    s->token = s->page = NULL;
+    s->held = NULL;
+    s->n_held = s->cap_held = 0;
+    s->sampler = NULL;
+    s->detok = NULL;
+}
+
+bool job_new(struct lm_job **out, const struct lm_request *r, const struct lm_prompt *p, struct terms *terms,
+             int n_ctx, int n_vocab, void (*notify)(void *), void *arg, struct err *e)
+{
+    if (!check(r, p, n_ctx, n_vocab, e)) return false;
     struct lm_job *j = calloc(1, sizeof *j);
     if (!j) return err_set(e, ERR_NOMEM, "no memory for a request");
     atomic_init(&j->refs, 1);
@@ -92,18 +118,28 @@ bool job_new(struct lm_job **out, const struct lm_request *r, const struct token
     j->last = &j->first;
     j->notify = notify;
     j->notify_arg = arg;
-    j->n_prompt = (int)r->n_prompt;
-    j->max_tokens = r->max_tokens < n_ctx - j->n_prompt ? r->max_tokens : n_ctx - j->n_prompt;
+    j->terms = terms;
+    atomic_fetch_add(&terms->refs, 1);
+    j->n_prompt = j->echo_from = j->score_from = (int)p->n;
+    j->max_tokens = p->max_tokens < n_ctx - j->n_prompt ? p->max_tokens : n_ctx - j->n_prompt;
     j->n_choices = j->n_left = r->n;
     j->usage.prompt_tokens = j->n_prompt;
     j->t_submit = clock_seconds();
     j->seq = calloc((size_t)r->n, sizeof *j->seq);
-    bool ok = j->seq && copy_request(j, r);
-    if (!ok) err_set(e, ERR_NOMEM, "no memory for a request");
-    for (int c = 0; ok && c < r->n; c++) ok = make_seq(j, c, r, tok, n_vocab, isa, e);
+    j->prompt = malloc(p->n * sizeof *j->prompt);
+    bool ok = j->seq && j->prompt;
+    if (ok) memcpy(j->prompt, p->ids, p->n * sizeof *j->prompt);
+    for (int c = 0; ok && c < r->n; c++) j->seq[c] = (struct seq){ .job = j, .choice = c };
+    if (ok && r->echo) {
+        j->echo_from = r->echo_last > 0 && r->echo_last < j->n_prompt ? j->n_prompt - r->echo_last : 0;
+        if (r->sampling.n_top_logprobs >= 0) j->score_from = j->echo_from ? j->echo_from : 1;
+        if (j->score_from > j->n_prompt) j->score_from = j->n_prompt;
+        j->echo_token = calloc((size_t)(j->n_prompt - j->echo_from) + 1, sizeof *j->echo_token);
+        ok = j->echo_token != NULL;
+    }
     if (!ok) {
         job_unref(j);
-        return false;
+        return err_set(e, ERR_NOMEM, "no memory for a request");
     }
     *out = j;
     return true;
@@ -125,18 +161,10 @@ void job_unref(struct lm_job *j)
         lm_event_free(&n->ev);
         if (n != &j->final) free(n);
     }
-    for (int c = 0; j->seq && c < j->n_choices; c++) {
-        struct seq *s = &j->seq[c];
-        free(s->token);
-        free(s->page);
-        free(s->held);
-        if (s->sampler) sampler_free(s->sampler);
-        if (s->detok) detok_free(s->detok);
-    }
-    for (int i = 0; i < j->n_stop; i++) free(j->stop[i]);
-    free(j->stop);
-    free(j->bias);
-    free(j->key);
+    for (int c = 0; j->seq && c < j->n_choices; c++) job_drop(&j->seq[c]);
+    terms_unref(j->terms);
+    free(j->prompt);
+    free(j->first_logits);
     free(j->echo_token);
     free(j->seq);
     pthread_mutex_destroy(&j->mu);
@@ -228,7 +256,7 @@ bool job_take_token(struct seq *s, const struct tokenizer *tok, const struct pic
     size_t bytes = 0, len;
     const char *text;
     if (!tokenizer_is_control(tok, pick->id)) tokenizer_bytes(tok, pick->id, &bytes);
-    if (s->job->want_tokens) {
+    if (s->job->terms->want_tokens) {
         const struct lm_token t = {
             .id = pick->id, .pick = *pick, .text_offset = s->text_made, .text_len = bytes
         };
@@ -249,7 +277,7 @@ void job_echo(struct seq *s, const struct tokenizer *tok)
     struct err e;
     struct detok *d;
     if (j->echo_from == j->n_prompt) return;
-    if (!detok_new(&d, tok, NULL, 0, true, &e)) {
+    if (!detok_new(&d, tok, NULL, true, &e)) {
         job_end(j, &e);
         return;
     }
@@ -258,7 +286,7 @@ void job_echo(struct seq *s, const struct tokenizer *tok)
     size_t len;
     for (int i = j->echo_from; i < j->n_prompt; i++) {
         struct lm_token *t = &j->echo_token[i - j->echo_from];
-        t->id = s->token[i];
+        t->id = j->prompt[i];
         t->from_prompt = true;
         t->text_offset = s->text_made;
         tokenizer_bytes(tok, t->id, &t->text_len);
@@ -272,7 +300,8 @@ void job_echo(struct seq *s, const struct tokenizer *tok)
     if (all.failed)
         out_of_memory(j);
     else
-        emit_text(s, all.data, all.len, j->echo_token, j->want_tokens ? j->n_prompt - j->echo_from : 0);
+        emit_text(s, all.data, all.len, j->echo_token,
+                  j->terms->want_tokens ? j->n_prompt - j->echo_from : 0);
     s->text_out = s->text_made; /* offsets of the answer count from the echoed text's bytes */
     buf_free(&all);
 }
@@ -291,7 +320,8 @@ void job_end_choice(struct seq *s, enum lm_finish finish, const char *stop_hit)
     struct lm_job *j = s->job;
     if (s->finished) return;
     s->finished = true;
-    if (!stop_hit) {
+    if (!s->detok) { /* it has not begun: nothing was said */
+    } else if (!stop_hit) {
         const char *text;
         size_t len;
         detok_finish(s->detok, &text, &len);
@@ -346,9 +376,3 @@ static bool take(struct lm_job *j, struct lm_event *ev, bool wait)
 bool lm_next(struct lm_job *j, struct lm_event *ev) { return take(j, ev, false); }
 
 bool lm_wait(struct lm_job *j, struct lm_event *ev) { return take(j, ev, true); }
-
-double lm_progress(const struct lm_job *j, int *queue_place)
-{
-    if (queue_place) *queue_place = atomic_load(&j->queue_place);
-    return (double)atomic_load(&j->prompt_done) / j->n_prompt;
-}

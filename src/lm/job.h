@@ -1,4 +1,7 @@
-/* job.h - one request in the engine: its sequences (one a choice) and the events that wait to be taken.
+/* job.h - one prompt in the engine: its sequences (one a choice) and the events that wait to be taken.
+ *
+ * Memory    what the prompts and choices of a request have in common (stop strings and their automata, biases) is kept once and
+ *           counted; a sequence takes memory when it begins and gives it back when it ends. A queued job is its prompt.
  *
  * Threads   sequences belong to the scheduler from scheduler_submit() on; the event queue is shared under `mu`. The job
  *           has two owners, the caller and the scheduler, and goes when both have let go of it.
@@ -19,12 +22,22 @@ struct event_node {
     struct lm_event ev;
 };
 
+/* What a request says of all its prompts and choices. Read only. */
+struct terms {
+    atomic_int refs;
+    struct sampler_params sampling;
+    struct logit_bias *bias;
+    struct stop_set *stops;
+    bool ignore_end, want_tokens;
+    unsigned char space[LM_SPACE]; /* whose prefixes */
+};
+
 struct seq {
     struct lm_job *job;
-    struct seq *next; /* in the scheduler's waiting list */
+    struct seq *next; /* in a list of the scheduler's */
     uint64_t ticket;  /* order of arrival; the highest is the youngest */
     int choice;
-    int32_t *token; /* prompt, then output [n_limit] */
+    int32_t *token; /* prompt, then output [n_limit]; NULL before job_begin() and after job_drop() */
     int n_token, n_limit;
     int n_past;  /* tokens whose keys and values are in pages */
     int n_known; /* tokens the prefix tree has been told of */
@@ -43,26 +56,32 @@ struct lm_job {
     struct scheduler *sched;
     atomic_int refs;
     atomic_bool cancelled;
-    atomic_int prompt_done, queue_place; /* for lm_progress() */
+    atomic_int prompt_done; /* for lm_progress() */
+    atomic_bool waits;      /* nothing of it has begun */
 
-    /* The request, copied. */
+    struct terms *terms;
+    int32_t *prompt;
     int n_prompt, n_choices, max_tokens;
-    struct sampler_params sampling;
-    struct logit_bias *bias;
-    char **stop;
-    int n_stop;
-    bool ignore_end, want_tokens;
     int echo_from;     /* first prompt token to echo; n_prompt: none */
     int score_from;    /* first prompt token whose log-probability is wanted; n_prompt: none */
-    char *key;         /* cache isolation, or NULL */
     float *raw_logits; /* lm_logits(): [n_prompt, n_vocab], the caller's */
     struct lm_token
         *echo_token; /* [n_prompt - echo_from], filled while the first choice's prompt is processed */
 
+    /* The scheduler's: */
+    struct lm_job *next, *prev; /* in a list of its */
+    uint64_t ticket;            /* of the first choice; the others' follow */
+    uint64_t number;            /* of the job, in order of arrival */
+    int n_begun;                /* choices that left the queue */
+    int n_held;                 /* choices that the scheduler still has to do with, begun or not */
+    bool queued, open;          /* in the list of those that wait; of those whose other choices may begin */
+    int n_first;                /* choices that had their first draw */
+    float *
+        first_logits; /* [n_vocab] of the prompt's last token, until all choices have drawn from them; or NULL */
+
     struct seq *seq;   /* [n_choices] */
     bool prompt_ready; /* the first choice has processed the prompt: the others may share it */
     bool broken;       /* the prompt's logits were no numbers */
-    bool queued;       /* counts in the queue's length */
     int n_left;        /* choices not finished */
     bool ended;        /* the final event has been put in the queue */
     struct lm_usage usage;
@@ -79,10 +98,18 @@ struct lm_job {
     bool closed;             /* the final event has been taken */
 };
 
-/* Copies the request and makes samplers (for instruction sets `isa`) and text streams; nothing is queued yet. */
-bool job_new(struct lm_job **out, const struct lm_request *r, const struct tokenizer *tok, int n_ctx,
-             int n_vocab, unsigned isa, void (*notify)(void *), void *arg, struct err *e);
+bool terms_new(struct terms **out, const struct lm_request *r, struct err *e);
+void terms_unref(struct terms *t);
+
+/* Copies the prompt; nothing is queued yet. Takes a reference to the terms. */
+bool job_new(struct lm_job **out, const struct lm_request *r, const struct lm_prompt *p, struct terms *terms,
+             int n_ctx, int n_vocab, void (*notify)(void *), void *arg, struct err *e);
 void job_unref(struct lm_job *j);
+
+/* Memory for a sequence that is to run: tokens, pages, sampler (for instruction sets `isa`), text stream. */
+bool job_begin(struct seq *s, const struct tokenizer *tok, int n_vocab, unsigned isa, struct err *e);
+/* ... is not needed any more; what was handed out stays. */
+void job_drop(struct seq *s);
 
 /* A sampled token of the sequence: text that may be shown goes out. true: a stop string was completed. */
 bool job_take_token(struct seq *s, const struct tokenizer *tok, const struct pick *pick);

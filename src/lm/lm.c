@@ -16,7 +16,7 @@
 /* Every family of language models. A new one: its file, and a line here. */
 static const struct lm_arch *const families[] = { &lm_arch_llama, &lm_arch_qwen };
 
-enum { DEFAULT_CTX = 8192, DEFAULT_BATCH = 32, DEFAULT_QUEUE = 256, DEFAULT_CHUNK = 256 };
+enum { DEFAULT_CTX = 8192, DEFAULT_BATCH = 32, DEFAULT_QUEUE = 2048, DEFAULT_CHUNK = 256 };
 /* Full contexts that the cache holds: most sequences are far shorter, and what is not in use remembers prefixes. More of
  * it is memory that a busy server never gives back. */
 enum { DEFAULT_CONTEXTS = 4 };
@@ -238,23 +238,36 @@ const char *lm_chat_template_error(const struct lm *m)
     return m->tmpl_error.code != ERR_NONE ? m->tmpl_error.msg : NULL;
 }
 
+bool lm_submit_all(struct lm *m, const struct lm_request *r, const struct lm_prompt *prompts, int n,
+                   void (*notify)(void *arg), void *arg, struct lm_job **jobs, struct err *e)
+{
+    struct terms *terms;
+    if (!terms_new(&terms, r, e)) return false;
+    int made = 0;
+    while (made < n &&
+           job_new(&jobs[made], r, &prompts[made], terms, m->info.n_ctx, m->shape.n_vocab, notify, arg, e))
+        made++;
+    terms_unref(terms);
+    const bool ok = made == n && scheduler_submit(m->sched, jobs, n, e);
+    for (; !ok && made > 0; made--) job_unref(jobs[made - 1]);
+    return ok;
+}
+
 bool lm_submit(struct lm *m, const struct lm_request *r, void (*notify)(void *arg), void *arg,
                struct lm_job **out, struct err *e)
 {
-    struct lm_job *j;
-    if (!job_new(&j, r, m->tok, m->info.n_ctx, m->shape.n_vocab, device_isa(m->dev), notify, arg, e))
-        return false;
-    if (!scheduler_submit(m->sched, j, e)) {
-        job_unref(j);
-        return false;
-    }
-    *out = j;
-    return true;
+    return lm_submit_all(m, r, &r->prompt, 1, notify, arg, out, e);
 }
 
 void lm_cancel(struct lm_job *j)
 {
-    if (!atomic_exchange(&j->cancelled, true)) scheduler_wake(j->sched);
+    if (!atomic_exchange(&j->cancelled, true)) scheduler_cancel(j->sched, j);
+}
+
+double lm_progress(const struct lm_job *j, int *queue_place)
+{
+    if (queue_place) *queue_place = atomic_load(&j->waits) ? scheduler_place(j->sched, j) : 0;
+    return (double)atomic_load(&j->prompt_done) / j->n_prompt;
 }
 
 void lm_job_free(struct lm_job *j)
@@ -275,16 +288,17 @@ void lm_stats(struct lm *m, struct lm_stats *out) { scheduler_stats(m->sched, ou
 bool lm_logits(struct lm *m, const int32_t *ids, int n, float *logits, struct err *e)
 {
     const struct lm_request r = {
-        .prompt = ids,
-        .n_prompt = n > 0 ? (size_t)n : 0,
-        .n = 1,
-        .sampling = { .top_p = 1, .typical_p = 1, .repetition_penalty = 1, .n_top_logprobs = -1 }
+        .n = 1, .sampling = { .top_p = 1, .typical_p = 1, .repetition_penalty = 1, .n_top_logprobs = -1 }
     };
+    const struct lm_prompt p = { .ids = ids, .n = n > 0 ? (size_t)n : 0 };
+    struct terms *terms;
     struct lm_job *j;
-    if (!job_new(&j, &r, m->tok, m->info.n_ctx, m->shape.n_vocab, device_isa(m->dev), NULL, NULL, e))
-        return false;
+    if (!terms_new(&terms, &r, e)) return false;
+    bool ok = job_new(&j, &r, &p, terms, m->info.n_ctx, m->shape.n_vocab, NULL, NULL, e);
+    terms_unref(terms);
+    if (!ok) return false;
     j->raw_logits = logits;
-    bool ok = scheduler_submit(m->sched, j, e);
+    ok = scheduler_submit(m->sched, &j, 1, e);
     struct lm_event ev;
     while (ok && lm_wait(j, &ev)) {
         if (ev.type == LM_EV_ERROR) {

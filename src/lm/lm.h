@@ -3,7 +3,7 @@
  * Requests  lm_submit() queues a request and returns at once. Its events are taken with lm_next(); `notify` is called from the
  *           scheduler's thread whenever there is something to take, and must not block (it wakes an HTTP connection).
  * Cancel    lm_cancel() may be called from any thread at any time; the request leaves the batch within one step.
- * Ownership lm_submit() copies what it needs. The job is released with lm_job_free(), which cancels it if it still runs.
+ * Ownership lm_submit() copies what it needs. A job is released with lm_job_free(), which cancels it if it still runs.
  * Promise   the same model, request and seed give the same bytes whatever else is running, however the prompt was cut
  *           into chunks and however many threads there are. */
 #ifndef HEARTH_LM_LM_H
@@ -25,7 +25,7 @@ struct lm;
 struct lm_options {
     int n_ctx;         /* tokens a sequence may hold; 0: the model's own, at most 8192 */
     int max_batch;     /* sequences that decode together; 0: 32 */
-    int queue_limit;   /* requests waiting; 0: 256 */
+    int queue_limit;   /* sequences waiting: choices of requests; 0: 2048 */
     int prefill_chunk; /* prompt tokens a step; 0: 256 */
     size_t kv_bytes;   /* of the paged cache; 0: four contexts, at most a quarter of memory */
     enum kv_type kv_type;
@@ -52,11 +52,17 @@ const char *lm_chat_template_error(const struct lm *m);           /* why a templ
 
 enum lm_finish { LM_FINISH_NONE, LM_FINISH_STOP, LM_FINISH_LENGTH, LM_FINISH_CANCELLED, LM_FINISH_ERROR };
 
+enum { LM_SPACE = 32 }; /* bytes: a hash of who asks, or zeros */
+
+struct lm_prompt {
+    const int32_t *ids;
+    size_t n;
+    int max_tokens; /* per choice; 0 with echo scores the prompt only */
+};
+
 struct lm_request {
-    const int32_t *prompt;
-    size_t n_prompt;
-    int n;                          /* choices, 1..128; they share the prompt's pages */
-    int max_tokens;                 /* per choice; 0 with echo scores the prompt only */
+    struct lm_prompt prompt;        /* lm_submit()'s; lm_submit_all() has its own */
+    int n;                          /* choices of each prompt, 1..128; they share the prompt's pages */
     struct sampler_params sampling; /* choice c draws from stream c */
     const char *const *stop;
     int n_stop;
@@ -64,7 +70,8 @@ struct lm_request {
     bool echo;
     int echo_last; /* events carry the prompt (or its last tokens) before the completion */
     bool want_token_ids;
-    const char *cache_isolation; /* NULL: shared prefixes; else only with requests of the same key */
+    unsigned char
+        space[LM_SPACE]; /* prefixes are shared only with requests of the same space, byte for byte */
 };
 
 struct lm_usage {
@@ -95,22 +102,26 @@ struct lm_event {
 void lm_event_free(struct lm_event *ev);
 
 struct lm_job;
-/* ERR_BUSY: the queue is full. ERR_CONTEXT: prompt (+1) does not fit n_ctx. */
+/* ERR_BUSY: the queue is full. ERR_CONTEXT: a prompt (+1) does not fit n_ctx. */
 bool lm_submit(struct lm *m, const struct lm_request *r, void (*notify)(void *arg), void *arg,
                struct lm_job **out, struct err *e);
+/* A job for each prompt, all or none; jobs[n]. What they and their choices have in common is kept once. */
+bool lm_submit_all(struct lm *m, const struct lm_request *r, const struct lm_prompt *prompts, int n,
+                   void (*notify)(void *arg), void *arg, struct lm_job **jobs, struct err *e);
 /* Takes the next event; false when there is none now. After LM_EV_DONE or LM_EV_ERROR nothing more comes. */
 bool lm_next(struct lm_job *j, struct lm_event *ev);
 /* Blocks until an event is there (for the command line); false after the last one. */
 bool lm_wait(struct lm_job *j, struct lm_event *ev);
 void lm_cancel(struct lm_job *j);
 void lm_job_free(struct lm_job *j);
-/* 0..1 of the prompt processed so far, for keep-alives; and place in the queue (0: running). */
+/* 0..1 of the prompt processed so far, for keep-alives; and the place in the queue, at most (0: running). */
 double lm_progress(const struct lm_job *j, int *queue_place);
 
 struct lm_stats { /* a consistent snapshot; counters only grow */
     uint64_t requests, prompt_tokens, cached_tokens, completion_tokens, steps, step_rows, preemptions,
         cancelled;
-    int running, waiting, kv_pages_used, kv_pages_total;
+    uint64_t queue_looks; /* entries of the queue that all steps together looked at */
+    int running, waiting, kv_pages_used, kv_pages_total; /* sequences */
     double step_seconds;
 };
 void lm_stats(struct lm *m, struct lm_stats *out);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <malloc.h>
 #include <math.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -44,10 +45,8 @@ static void stop(struct engine *g)
 
 static struct lm_request request(const int32_t *prompt, int n, int max_tokens)
 {
-    return (struct lm_request){ .prompt = prompt,
-                                .n_prompt = (size_t)n,
+    return (struct lm_request){ .prompt = { prompt, (size_t)n, max_tokens },
                                 .n = 1,
-                                .max_tokens = max_tokens,
                                 .ignore_end = true,
                                 .sampling = { .temperature = 0.9f,
                                               .top_p = 0.95f,
@@ -349,10 +348,53 @@ static void test_choices_share_the_prompt(void **state)
         assert_string_not_equal(s.out[0].data, s.out[c].data); /* streams of their own */
     struct lm_stats st;
     lm_stats(g.lm, &st);
-    assert_true(st.step_rows <=
-                100 + 4 + 5 * 20); /* the prompt once; its last token for each further choice */
+    assert_int_equal(st.step_rows,
+                     100 + 5 * 19); /* the prompt once, its last token too; nothing follows the last one */
     seen_free(&s);
     stop(&g);
+}
+
+/* Choices draw their first token from logits that another one's prompt left: what each says is what its sampler says of the logits
+ * that are computed anew for every token. */
+static void test_choices_are_those_computed_alone(void **state)
+{
+    (void)state;
+    enum { N = 4, NEW = 6, PROMPT = 70 };
+    struct engine g;
+    struct err e;
+    int32_t ids[PROMPT + NEW];
+    for (int places = 1; places <= 5; places += 2) { /* one after the other, some at once, all at once */
+        start(&g, 2, &(struct lm_options){ .max_batch = places });
+        prompt_of(ids, PROMPT, 31);
+        struct lm_request r = request(ids, PROMPT, NEW);
+        r.n = N;
+        struct seen s;
+        collect(submit(&g, &r), &s);
+        const int n_vocab = lm_info(g.lm)->n_vocab, n_valid = tokenizer_n_vocab(lm_tokenizer(g.lm));
+        float *logits = malloc((size_t)(PROMPT + NEW) * (size_t)n_vocab * sizeof *logits);
+        for (int c = 0; c < N; c++) {
+            struct sampler *sampler;
+            struct pick pick;
+            struct sampler_params p = r.sampling;
+            const char *at = s.out[c].data;
+            p.stream = (uint64_t)c;
+            assert_true(sampler_new(&sampler, &p, n_vocab, device_isa(g.dev), &e));
+            for (int i = 0; i < NEW; i++) {
+                assert_true(lm_logits(g.lm, ids, PROMPT + i, logits, &e));
+                sampler_pick(sampler, logits + (size_t)(PROMPT + i - 1) * (size_t)n_vocab, n_valid, NULL,
+                             &pick);
+                char want[64];
+                snprintf(want, sizeof want, "[%d %a ", pick.id, (double)pick.logprob);
+                at = strstr(at, want);
+                assert_non_null(at);
+                ids[PROMPT + i] = pick.id;
+            }
+            sampler_free(sampler);
+        }
+        free(logits);
+        seen_free(&s);
+        stop(&g);
+    }
 }
 
 static void test_more_choices_than_places(void **state)
@@ -380,12 +422,11 @@ static void test_isolation(void **state)
     start(&g, 1, NULL);
     prompt_of(prompt, 80, 4);
     static const struct {
-        const char *key;
-        int cached;
-    } turn[] = { { "a", 0 }, { "a", 79 }, { "b", 0 }, { NULL, 0 }, { "b", 79 } };
+        int space, cached;
+    } turn[] = { { 1, 0 }, { 1, 79 }, { 2, 0 }, { 0, 0 }, { 2, 79 } };
     for (size_t i = 0; i < sizeof turn / sizeof *turn; i++) {
         struct lm_request r = request(prompt, 80, 4);
-        r.cache_isolation = turn[i].key;
+        r.space[0] = (unsigned char)turn[i].space;
         struct seen s;
         collect(submit(&g, &r), &s);
         assert_int_equal(s.usage.cached_tokens, turn[i].cached);
@@ -472,7 +513,7 @@ static void test_echo_scores_the_prompt(void **state)
     lm_job_free(j);
     free(logits);
     r.echo_last = 5;
-    r.max_tokens = 2;
+    r.prompt.max_tokens = 2;
     struct seen s;
     collect(submit(&g, &r), &s);
     assert_int_equal(s.n_tokens, 7);
@@ -581,6 +622,143 @@ static void test_queue_limit_and_bad_requests(void **state)
     stop(&g);
 }
 
+/* The scheduler's thread stands at its first news until the gate is opened, so that nothing but the callers changes the queue. */
+static struct lm_job *hold_at_gate(struct engine *g, struct gate *gate, const int32_t *prompt)
+{
+    struct lm_request r = request(prompt, 8, 4);
+    struct err e;
+    struct lm_event ev;
+    struct lm_job *j;
+    *gate = (struct gate){ .later = -1 };
+    sem_init(&gate->open, 0, 0);
+    if (!lm_submit(g->lm, &r, wait_at, gate, &j, &e)) fail_msg("%s", e.msg);
+    assert_true(lm_wait(j, &ev)); /* now it stands there */
+    lm_event_free(&ev);
+    return j;
+}
+
+static void open_gate(struct gate *gate, struct lm_job *j)
+{
+    struct seen s;
+    sem_post(&gate->open);
+    collect(j, &s);
+    seen_free(&s);
+    sem_destroy(&gate->open);
+}
+
+/* However long the queue is, a step looks at its head. */
+static void test_long_queue_costs_a_step_nothing(void **state)
+{
+    (void)state;
+    enum { JOBS = 200, CHOICES = 8 };
+    struct engine g;
+    struct gate gate;
+    struct lm_job *job[JOBS];
+    struct lm_stats st;
+    struct seen s;
+    int32_t prompt[8];
+    start(&g, 1, &(struct lm_options){ .max_batch = 2 });
+    prompt_of(prompt, 8, 77);
+    struct lm_job *first = hold_at_gate(&g, &gate, prompt);
+    struct lm_request r = request(prompt, 8, 3);
+    r.n = CHOICES;
+    for (int k = 0; k < JOBS; k++) job[k] = submit(&g, &r);
+    int place;
+    lm_progress(job[JOBS - 1], &place);
+    assert_int_equal(place, JOBS);
+    open_gate(&gate, first);
+    for (int k = 0; k < JOBS; k++) {
+        collect(job[k], &s);
+        assert_int_equal(s.ends, CHOICES);
+        seen_free(&s);
+    }
+    lm_stats(g.lm, &st);
+    assert_true(st.steps >= JOBS * CHOICES * 3 / 2);
+    assert_true(st.queue_looks <= 4 * st.steps + 4 * JOBS * CHOICES);
+    stop(&g);
+}
+
+/* The limit counts choices, a request's prompts are taken together or not at all, and who cancels has left when lm_cancel() returns. */
+static void test_queue_counts_choices(void **state)
+{
+    (void)state;
+    enum { LIMIT = 20 };
+    struct engine g;
+    struct gate gate;
+    struct err e = { 0 };
+    struct lm_job *job[4], *many[30];
+    int32_t prompt[8];
+    struct seen s;
+    start(&g, 1, &(struct lm_options){ .max_batch = 1, .queue_limit = LIMIT });
+    prompt_of(prompt, 8, 78);
+    struct lm_job *first = hold_at_gate(&g, &gate, prompt);
+    struct lm_request r = request(prompt, 8, 2);
+    struct lm_prompt p[30];
+    for (int i = 0; i < 30; i++) p[i] = r.prompt;
+    assert_false(lm_submit_all(g.lm, &r, p, 30, NULL, NULL, many, &e));
+    assert_int_equal(e.code, ERR_LIMIT); /* never */
+    r.n = 8;
+    job[0] = submit(&g, &r);
+    job[1] = submit(&g, &r);
+    assert_false(lm_submit(g.lm, &r, NULL, NULL, &job[2], &e));
+    assert_int_equal(e.code, ERR_BUSY);
+    assert_false(lm_submit_all(g.lm, &r, p, 2, NULL, NULL, many, &e));
+    assert_int_equal(e.code, ERR_BUSY);
+    lm_cancel(job[0]); /* the thread stands still */
+    job[2] = submit(&g, &r);
+    r.n = 1;
+    assert_true(lm_submit_all(g.lm, &r, p, 4, NULL, NULL, many, &e));
+    assert_false(lm_submit(g.lm, &r, NULL, NULL, &job[3], &e));
+    open_gate(&gate, first);
+    for (int k = 0; k < 3; k++) {
+        collect(job[k], &s);
+        assert_int_equal(s.ends, 8);
+        assert_int_equal(s.finish[7], k ? LM_FINISH_LENGTH : LM_FINISH_CANCELLED);
+        seen_free(&s);
+    }
+    for (int k = 0; k < 4; k++) {
+        collect(many[k], &s);
+        assert_int_equal(s.finish[0], LM_FINISH_LENGTH);
+        seen_free(&s);
+    }
+    stop(&g);
+}
+
+/* A megabyte of stop string is there once, with its automaton of four, for all prompts and choices of a request. */
+static void test_what_choices_share_is_kept_once(void **state)
+{
+    (void)state;
+    enum { BYTES = 1 << 20, PROMPTS = 10 };
+    struct engine g;
+    struct gate gate;
+    struct err e;
+    struct lm_job *job[PROMPTS];
+    int32_t prompt[8];
+    char *stop_text = malloc(BYTES + 1);
+    assert_non_null(stop_text);
+    memset(stop_text, 'x', BYTES);
+    stop_text[BYTES] = 0;
+    start(&g, 1, NULL);
+    prompt_of(prompt, 8, 79);
+    struct lm_job *first = hold_at_gate(&g, &gate, prompt);
+    struct lm_request r = request(prompt, 8, 2);
+    struct lm_prompt p[PROMPTS];
+    for (int i = 0; i < PROMPTS; i++) p[i] = r.prompt;
+    r.stop = (const char *const *)&stop_text;
+    r.n_stop = 1;
+    r.n = 100;
+    const struct mallinfo2 before = mallinfo2();
+    if (!lm_submit_all(g.lm, &r, p, PROMPTS, NULL, NULL, job, &e)) fail_msg("%s", e.msg);
+    const struct mallinfo2 after = mallinfo2();
+    const size_t grown = after.uordblks + after.hblkhd - before.uordblks - before.hblkhd;
+    print_message("%d prompts of %d choices and a stop string of 1 MB: %zu KB\n", PROMPTS, r.n, grown >> 10);
+    assert_true(grown < 8 * (size_t)BYTES);
+    for (int i = 0; i < PROMPTS; i++) lm_job_free(job[i]);
+    open_gate(&gate, first);
+    free(stop_text);
+    stop(&g);
+}
+
 static void test_unload_while_running(void **state)
 {
     (void)state;
@@ -605,6 +783,10 @@ int main(void)
         cmocka_unit_test(test_rounded_cache),
         cmocka_unit_test(test_more_choices_than_places),
         cmocka_unit_test(test_choices_share_the_prompt),
+        cmocka_unit_test(test_choices_are_those_computed_alone),
+        cmocka_unit_test(test_long_queue_costs_a_step_nothing),
+        cmocka_unit_test(test_queue_counts_choices),
+        cmocka_unit_test(test_what_choices_share_is_kept_once),
         cmocka_unit_test(test_isolation),
         cmocka_unit_test(test_stop_strings_and_lengths),
         cmocka_unit_test(test_echo_scores_the_prompt),

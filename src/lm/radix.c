@@ -11,15 +11,17 @@ struct node {
     int32_t token[KV_PAGE];
 };
 
-struct root {
-    struct root *next;
+struct root {        /* of one space; lives while it has a node */
     struct node top; /* no page of its own */
-    char key[];
+    struct root *next;
+    unsigned char space[RADIX_SPACE];
 };
+
+enum { BUCKETS = 1024 };
 
 struct radix {
     struct kvcache *cache;
-    struct root *roots;
+    struct root *root[BUCKETS]; /* by the space's first bytes */
     struct node *newest, *oldest;
     int n_nodes;
 };
@@ -56,9 +58,24 @@ static void touch(struct radix *r, struct node *n)
     }
 }
 
+static struct root **bucket_of(struct radix *r, const unsigned char *space)
+{
+    unsigned h = 0;
+    for (int i = 0; i < RADIX_SPACE; i++) h = h * 31 + space[i];
+    return &r->root[h % BUCKETS];
+}
+
+static void forget_root(struct radix *r, struct root *t)
+{
+    struct root **at = bucket_of(r, t->space);
+    while (*at != t) at = &(*at)->next;
+    *at = t->next;
+    free(t);
+}
+
 static void drop(struct radix *r, struct node *n)
 {
-    struct node **p = &n->parent->child;
+    struct node *parent = n->parent, **p = &parent->child;
     while (*p != n) p = &(*p)->sibling;
     *p = n->sibling;
     list_remove(r, n);
@@ -66,6 +83,8 @@ static void drop(struct radix *r, struct node *n)
     kvcache_unref(r->cache, n->page);
     r->n_nodes--;
     free(n);
+    if (!parent->parent && !parent->child)
+        forget_root(r, (struct root *)parent); /* top is its first member */
 }
 
 void radix_free(struct radix *r)
@@ -75,33 +94,19 @@ void radix_free(struct radix *r)
         newer = n->newer;
         drop(r, n);
     }
-    for (struct root *t = r->roots, *next; t; t = next) {
-        next = t->next;
-        free(t);
-    }
     free(r);
 }
 
-static struct root *find_root(struct radix *r, const char *key, bool create)
+static struct root *find_root(struct radix *r, const unsigned char *space, bool create)
 {
-    if (!key) key = "";
-    for (struct root *t = r->roots; t; t = t->next)
-        if (strcmp(t->key, key) == 0) return t;
-    if (!create) return NULL;
-    for (struct root **p = &r->roots; *p;) { /* keys come from clients: forget those that hold nothing */
-        struct root *t = *p;
-        if (t->top.child) {
-            p = &t->next;
-        } else {
-            *p = t->next;
-            free(t);
-        }
-    }
-    struct root *t = calloc(1, sizeof *t + strlen(key) + 1);
+    struct root **bucket = bucket_of(r, space);
+    for (struct root *t = *bucket; t; t = t->next)
+        if (memcmp(t->space, space, RADIX_SPACE) == 0) return t;
+    struct root *t = create ? calloc(1, sizeof *t) : NULL;
     if (!t) return NULL;
-    strcpy(t->key, key);
-    t->next = r->roots;
-    r->roots = t;
+    memcpy(t->space, space, RADIX_SPACE);
+    t->next = *bucket;
+    *bucket = t;
     return t;
 }
 
@@ -125,10 +130,11 @@ static struct node *best_child(const struct node *n, const int32_t *tokens, int 
     return best;
 }
 
-struct radix_match radix_match(struct radix *r, const char *key, const int32_t *tokens, int n, int32_t *page)
+struct radix_match radix_match(struct radix *r, const unsigned char *space, const int32_t *tokens, int n,
+                               int32_t *page)
 {
     struct radix_match m = { .partial = -1 };
-    struct root *root = find_root(r, key, false);
+    struct root *root = find_root(r, space, false);
     if (!root) return m;
     struct node *at = &root->top;
     for (int i = 0; i < n;) {
@@ -166,9 +172,9 @@ static struct node *add(struct radix *r, struct node *parent, const int32_t *tok
     return c;
 }
 
-void radix_insert(struct radix *r, const char *key, const int32_t *tokens, int n, int32_t *page)
+void radix_insert(struct radix *r, const unsigned char *space, const int32_t *tokens, int n, int32_t *page)
 {
-    struct root *root = find_root(r, key, true);
+    struct root *root = find_root(r, space, true);
     if (!root) return;
     struct node *at = &root->top;
     for (int i = 0, p = 0; i < n; i += KV_PAGE, p++) {
@@ -203,6 +209,7 @@ void radix_insert(struct radix *r, const char *key, const int32_t *tokens, int n
         at = c;
     }
     touch(r, at);
+    if (!root->top.child) forget_root(r, root);
 }
 
 bool radix_evict(struct radix *r)

@@ -13,6 +13,8 @@
 #define CHUNK_TARGET_S 0.05
 #define MIN_CHUNK 16
 
+_Static_assert((int)LM_SPACE == (int)RADIX_SPACE, "a request's space is the tree's");
+
 struct piece { /* one sequence's part of the present step */
     struct seq *seq;
     int row, n_rows;
@@ -31,13 +33,18 @@ struct scheduler {
 
     pthread_mutex_t mu; /* guards what follows, up to the blank line */
     pthread_cond_t cond;
-    struct seq *incoming, **incoming_last;
-    uint64_t next_ticket;
-    int n_queued;
+    struct lm_job *queue, *queue_last; /* jobs of which nothing has begun, in order of arrival */
+    struct lm_job *gone;               /* those of them that were cancelled, for the thread to end */
+    uint64_t next_ticket, next_number;
+    int n_queued; /* choices that have not begun, also of jobs that have */
     bool stop, woken;
     struct lm_stats stats;
 
-    struct seq *waiting;  /* ascending tickets */
+    _Atomic uint64_t head; /* number of the queue's first job */
+    struct lm_job *open; /* jobs whose prompt is ready and whose other choices may begin; ascending tickets */
+    struct seq *again;   /* sequences that gave way, ascending tickets */
+    int n_again;
+    bool full;            /* the next in order found no pages; until something leaves */
     struct seq **running; /* ascending tickets */
     int n_running;
     struct lm_stats count; /* the thread's own; copied to stats once a step */
@@ -66,7 +73,7 @@ static void give_up_pages(struct scheduler *s, struct seq *q)
 static void remember(struct scheduler *s, struct seq *q)
 {
     if (q->n_past <= q->n_known) return;
-    radix_insert(s->radix, q->job->key, q->token, q->n_past, q->page);
+    radix_insert(s->radix, q->job->terms->space, q->token, q->n_past, q->page);
     q->n_known = q->n_past;
 }
 
@@ -77,18 +84,20 @@ static int32_t new_page(struct scheduler *s)
     return page;
 }
 
-static void enqueue(struct scheduler *s, struct seq *q)
+static void go_again(struct scheduler *s, struct seq *q)
 {
-    struct seq **p = &s->waiting;
+    struct seq **p = &s->again;
     while (*p && (*p)->ticket < q->ticket) p = &(*p)->next;
     q->next = *p;
     *p = q;
+    s->n_again++;
 }
 
 static void leave_batch(struct scheduler *s, int i)
 {
     memmove(s->running + i, s->running + i + 1, (size_t)(s->n_running - i - 1) * sizeof *s->running);
     s->n_running--;
+    s->full = false;
 }
 
 static void preempt(struct scheduler *s, int i)
@@ -97,7 +106,7 @@ static void preempt(struct scheduler *s, int i)
     leave_batch(s, i);
     remember(s, q);
     give_up_pages(s, q);
-    enqueue(s, q);
+    go_again(s, q);
     s->count.preemptions++;
 }
 
@@ -119,18 +128,119 @@ static bool make_room(struct scheduler *s, int i, int n_rows)
     return true;
 }
 
+/* ---- the queue -------------------------------------------------------------------------------------------------------- */
+
+/* Under the lock. */
+static void queue_put(struct scheduler *s, struct lm_job *j, bool in_front)
+{
+    j->prev = in_front ? NULL : s->queue_last;
+    j->next = in_front ? s->queue : NULL;
+    *(j->prev ? &j->prev->next : &s->queue) = j;
+    *(j->next ? &j->next->prev : &s->queue_last) = j;
+    j->queued = true;
+    atomic_store(&s->head, s->queue->number);
+}
+
+static void queue_take(struct scheduler *s, struct lm_job *j)
+{
+    *(j->prev ? &j->prev->next : &s->queue) = j->next;
+    *(j->next ? &j->next->prev : &s->queue_last) = j->prev;
+    j->queued = false;
+    j->next = j->prev = NULL;
+    atomic_store(&s->head, s->queue ? s->queue->number : s->next_number);
+}
+
+static void queue_say_gone(struct scheduler *s, struct lm_job *j)
+{
+    s->n_queued -= j->n_choices - j->n_begun;
+    j->n_begun = j->n_choices;
+    j->next = s->gone;
+    s->gone = j;
+    s->woken = true;
+}
+
+void scheduler_cancel(struct scheduler *s, struct lm_job *j)
+{
+    pthread_mutex_lock(&s->mu);
+    if (j->queued) {
+        queue_take(s, j);
+        queue_say_gone(s, j);
+    }
+    s->woken = true;
+    pthread_cond_signal(&s->cond);
+    pthread_mutex_unlock(&s->mu);
+}
+
+int scheduler_place(const struct scheduler *s, const struct lm_job *j)
+{
+    const uint64_t head = atomic_load(&s->head);
+    return j->number < head ? 1 : (int)(j->number - head) + 1;
+}
+
+static void open_choices(struct scheduler *s, struct lm_job *j)
+{
+    struct lm_job **p = &s->open;
+    if (j->n_begun == j->n_choices || j->open) return;
+    while (*p && (*p)->ticket < j->ticket) p = &(*p)->next;
+    j->next = *p;
+    *p = j;
+    j->open = true;
+}
+
+static void close_choices(struct scheduler *s, struct lm_job *j)
+{
+    if (!j->open) return;
+    struct lm_job **p = &s->open;
+    while (*p != j) p = &(*p)->next;
+    *p = j->next;
+    j->next = NULL;
+    j->open = false;
+}
+
+/* `n` choices of a job in our hands are so no longer. */
+static void let_go(struct lm_job *j, int n)
+{
+    j->n_held -= n;
+    if (n > 0 && j->n_held == 0) job_unref(j);
+}
+
+/* Those that have not begun will not. The job may be gone after this. */
+static void drop_rest(struct scheduler *s, struct lm_job *j)
+{
+    close_choices(s, j);
+    const int n = j->n_choices - j->n_begun;
+    j->n_begun = j->n_choices;
+    pthread_mutex_lock(&s->mu);
+    s->n_queued -= n;
+    pthread_mutex_unlock(&s->mu);
+    let_go(j, n);
+}
+
 /* ---- ends ----------------------------------------------------------------------------------------------------------- */
+
+static bool is_over(const struct lm_job *j) { return j->ended || atomic_load(&j->cancelled); }
+
+static void end_cancelled(struct scheduler *s, struct lm_job *j)
+{
+    if (j->ended) return;
+    s->count.cancelled++;
+    for (int c = 0; c < j->n_choices; c++) job_end_choice(&j->seq[c], LM_FINISH_CANCELLED, NULL);
+}
 
 static void drop_seq(struct scheduler *s, struct seq *q)
 {
+    struct lm_job *j = q->job;
     give_up_pages(s, q);
-    if (q->job->queued) {
-        q->job->queued = false;
-        pthread_mutex_lock(&s->mu);
-        s->n_queued--;
-        pthread_mutex_unlock(&s->mu);
+    if (!q->finished) end_cancelled(s, j);
+    job_drop(q);
+    if (is_over(j)) { /* also the last of its choices */
+        atomic_fetch_add(&j->refs, 1);
+        drop_rest(s, j);
+        let_go(j, 1);
+        job_unref(j);
+    } else {
+        let_go(j, 1);
     }
-    job_unref(q->job); /* each sequence in our hands holds a reference */
 }
 
 /* Takes out every sequence whose choice has ended, or whose job was cancelled. */
@@ -139,7 +249,7 @@ static void sweep(struct scheduler *s, bool stopping)
     struct seq *gone = NULL;
     for (int i = 0; i < s->n_running;) {
         struct seq *q = s->running[i];
-        if (!(stopping || q->finished || atomic_load(&q->job->cancelled))) {
+        if (!(stopping || q->finished || is_over(q->job))) {
             i++;
             continue;
         }
@@ -148,25 +258,42 @@ static void sweep(struct scheduler *s, bool stopping)
         q->next = gone;
         gone = q;
     }
-    for (struct seq **p = &s->waiting; *p;) {
+    for (struct seq **p = &s->again; *p;) {
         struct seq *q = *p;
-        if (!(stopping || q->finished || atomic_load(&q->job->cancelled))) {
+        s->count.queue_looks++;
+        if (!(stopping || q->finished || is_over(q->job))) {
             p = &q->next;
             continue;
         }
         *p = q->next;
+        s->n_again--;
         q->next = gone;
         gone = q;
     }
     while (gone) {
         struct seq *q = gone;
         gone = q->next;
-        if (!q->finished) {
-            s->count.cancelled += !q->job->ended;
-            for (int c = 0; c < q->job->n_choices; c++)
-                job_end_choice(&q->job->seq[c], LM_FINISH_CANCELLED, NULL);
-        }
         drop_seq(s, q);
+    }
+    for (struct lm_job *j = s->open, *next; j; j = next) {
+        next = j->next;
+        s->count.queue_looks++;
+        if (!(stopping || is_over(j))) continue;
+        end_cancelled(s, j);
+        drop_rest(s, j);
+    }
+}
+
+/* Those that were cancelled while they waited; all that wait, when the thread stops. */
+static void end_gone(struct scheduler *s, struct lm_job *gone)
+{
+    while (gone) {
+        struct lm_job *j = gone;
+        gone = j->next;
+        s->count.queue_looks++;
+        s->full = false;
+        end_cancelled(s, j);
+        let_go(j, j->n_choices);
     }
 }
 
@@ -183,14 +310,17 @@ static int promised(const struct scheduler *s)
     return n;
 }
 
-/* The prefix that other requests left behind. Its last token is always processed anew: its logits are wanted. */
+/* The prefix that other requests left behind. Its last token is processed anew, because its logits are wanted, unless the request's first
+ * choice has left them. */
 static void start_from_prefix(struct scheduler *s, struct seq *q)
 {
     const struct lm_job *j = q->job;
     int limit = q->n_token - 1;
+    if (q->choice > 0 && q->n_token == j->n_prompt && (j->first_logits || j->max_tokens == 0))
+        limit = q->n_token; /* nothing is left to compute */
     if (q->choice == 0 && !j->prompt_ready && limit > j->score_from - 1) limit = j->score_from - 1;
     if (q->choice == 0 && j->raw_logits) limit = 0;
-    struct radix_match m = radix_match(s->radix, j->key, q->token, limit, q->page);
+    struct radix_match m = radix_match(s->radix, j->terms->space, q->token, limit, q->page);
     q->n_page = m.n_pages;
     q->n_past = m.n_pages * KV_PAGE;
     if (m.partial < 0) return;
@@ -214,47 +344,77 @@ static bool admit_one(struct scheduler *s, struct seq *q)
         return false;
     }
     q->n_known = q->n_past;
-    struct lm_job *j = q->job;
-    if (!q->admitted) {
-        q->admitted = true;
-        if (j->queued) {
-            j->queued = false;
-            pthread_mutex_lock(&s->mu);
-            s->n_queued--;
-            pthread_mutex_unlock(&s->mu);
-        }
-        if (q->choice == 0) {
-            j->t_admit = clock_seconds();
-            j->usage.cached_tokens = q->n_past;
-            s->count.cached_tokens += (uint64_t)q->n_past;
-            atomic_store(&j->queue_place, 0);
-        }
+    if (q->choice == 0 && !q->admitted) {
+        struct lm_job *j = q->job;
+        j->t_admit = clock_seconds();
+        j->usage.cached_tokens = q->n_past;
+        s->count.cached_tokens += (uint64_t)q->n_past;
+        atomic_store(&j->waits, false);
     }
+    q->admitted = true;
+    int at = s->n_running++;
+    for (; at > 0 && s->running[at - 1]->ticket > q->ticket; at--) s->running[at] = s->running[at - 1];
+    s->running[at] = q;
     return true;
 }
 
+/* The job's next choice, which has not begun, takes its memory and its place. */
+static bool begin(struct scheduler *s, struct lm_job *j)
+{
+    struct seq *q = &j->seq[j->n_begun];
+    struct err e;
+    q->ticket = j->ticket + (uint64_t)j->n_begun;
+    if (!job_begin(q, s->c.tok, s->c.shape->n_vocab, device_isa(s->c.dev), &e)) {
+        job_end(j, &e);
+        drop_rest(s, j);
+        return true;
+    }
+    if (!admit_one(s, q)) return false;
+    if (++j->n_begun == j->n_choices) close_choices(s, j);
+    pthread_mutex_lock(&s->mu);
+    s->n_queued--;
+    pthread_mutex_unlock(&s->mu);
+    return true;
+}
+
+/* The queue's first job begins; false: there is none, or it has to wait. */
+static bool begin_first(struct scheduler *s)
+{
+    pthread_mutex_lock(&s->mu);
+    struct lm_job *j = s->queue;
+    if (j) queue_take(s, j);
+    pthread_mutex_unlock(&s->mu);
+    if (!j) return false;
+    if (begin(s, j)) return true;
+    s->full = true;
+    pthread_mutex_lock(&s->mu);
+    if (atomic_load(&j->cancelled)) /* meanwhile */
+        queue_say_gone(s, j);
+    else
+        queue_put(s, j, true);
+    pthread_mutex_unlock(&s->mu);
+    return false;
+}
+
+/* In order: a small request does not overtake one that waits for pages. */
 static void admit(struct scheduler *s)
 {
-    int place = 0;
-    bool open = true;
-    for (struct seq **p = &s->waiting; *p;) {
-        struct seq *q = *p;
-        const bool ready = q->choice == 0 || q->job->prompt_ready;
-        open = open && s->n_running < s->c.max_batch;
-        if (ready && open) {
-            struct seq *next = q->next;
+    bool more = true;
+    while (more && s->n_running < s->c.max_batch && !s->full) {
+        struct seq *q = s->again;
+        s->count.queue_looks++;
+        if (q && (!s->open || q->ticket < s->open->ticket)) {
             if (admit_one(s, q)) {
-                *p = next;
-                int at = s->n_running++;
-                for (; at > 0 && s->running[at - 1]->ticket > q->ticket; at--)
-                    s->running[at] = s->running[at - 1];
-                s->running[at] = q;
-                continue;
+                s->again = q->next;
+                s->n_again--;
+            } else {
+                s->full = true;
             }
-            open = false; /* in order: a small request does not overtake one that waits for pages */
+        } else if (s->open) {
+            s->full = !begin(s, s->open);
+        } else {
+            more = begin_first(s);
         }
-        if (q->choice == 0 && !q->admitted) atomic_store(&q->job->queue_place, ++place);
-        p = &q->next;
     }
 }
 
@@ -267,9 +427,10 @@ static void plan_rows(struct scheduler *s)
 {
     int n_decode = 0, oldest = -1, budget = s->c.prefill_chunk;
     for (int i = 0; i < s->n_running; i++) {
-        s->plan[i] = rows_left(s->running[i]) == 1;
+        const int left = rows_left(s->running[i]); /* 0: it draws from logits that are there */
+        s->plan[i] = left == 1;
         n_decode += s->plan[i];
-        if (!s->plan[i] && oldest < 0) oldest = i;
+        if (left > 1 && oldest < 0) oldest = i;
     }
     if (oldest < 0) return;
     if (n_decode && s->row_cost_s > 0) {
@@ -283,7 +444,8 @@ static void plan_rows(struct scheduler *s)
     while (budget > 0) { /* the shortest next */
         int best = -1;
         for (int i = 0; i < s->n_running; i++)
-            if (s->plan[i] == 0 && (best < 0 || rows_left(s->running[i]) < rows_left(s->running[best])))
+            if (s->plan[i] == 0 && rows_left(s->running[i]) > 0 &&
+                (best < 0 || rows_left(s->running[i]) < rows_left(s->running[best])))
                 best = i;
         if (best < 0) break;
         left = rows_left(s->running[best]);
@@ -320,7 +482,7 @@ static int compose(struct scheduler *s, struct lm_batch *b)
                             .pos = s->pos,
                             .seq = s->attn,
                             .n_seq = s->n_piece,
-                            .lane = decodes ? POOL_DECODE : POOL_PREFILL };
+                            .lane = decodes || row == 0 ? POOL_DECODE : POOL_PREFILL };
     return row;
 }
 
@@ -346,7 +508,7 @@ static void score_prompt(struct scheduler *s, const struct piece *p)
                 if (i < j->score_from || i >= j->n_prompt) continue;
                 struct pick *pick = &j->echo_token[i - j->echo_from].pick;
                 sampler_score(device_isa(s->c.dev), s->logits + (size_t)r * n_vocab, n_valid, q->token[i],
-                              j->sampling.n_top_logprobs, pick);
+                              j->terms->sampling.n_top_logprobs, pick);
                 j->broken |= pick->broken;
             }
         }
@@ -364,19 +526,40 @@ static void draw_some(void *arg, int ith, int nth)
         sampler_pick(s->draw[i].seq->sampler, s->draw[i].logits, n_valid, NULL, &s->draw[i].seq->pick);
 }
 
+static bool draws_first(const struct seq *q) { return q->n_token == q->job->n_prompt && !q->job->raw_logits; }
+
+/* For the other choices, while the sampler has not touched them. Without memory they compute them again. */
+static void keep_first_logits(const struct scheduler *s, struct lm_job *j, const float *logits)
+{
+    const size_t n = (size_t)s->c.shape->n_vocab;
+    if (j->n_choices == 1 || j->first_logits) return;
+    j->first_logits = malloc(n * sizeof *logits);
+    if (j->first_logits) memcpy(j->first_logits, logits, n * sizeof *logits);
+}
+
 /* After the forward pass, with the pool still ours: logits and draws for every sequence that is complete up to now. */
 static int draw_tokens(struct scheduler *s)
 {
+    const size_t n_vocab = (size_t)s->c.shape->n_vocab;
     int n = 0;
     for (int i = 0; i < s->n_piece; i++) {
         const struct piece *p = &s->piece[i];
         if (p->seq->n_past + p->n_rows < p->seq->n_token || p->seq->job->max_tokens == 0) continue;
         s->out_row[n] = p->row + p->n_rows - 1;
-        s->draw[n] = (struct draw){ p->seq, s->logits + (size_t)n * (size_t)s->c.shape->n_vocab };
+        s->draw[n] = (struct draw){ p->seq, s->logits + (size_t)n * n_vocab };
         n++;
     }
+    if (n > 0) s->c.arch->head(s->c.net, s->out_row, n, s->logits);
+    for (int i = 0; i < n; i++)
+        if (s->draw[i].seq->choice == 0 && draws_first(s->draw[i].seq))
+            keep_first_logits(s, s->draw[i].seq->job, s->draw[i].logits);
+    for (int i = 0; i < s->n_running; i++) {
+        struct seq *q = s->running[i];
+        if (rows_left(q) > 0 || q->job->max_tokens == 0) continue;
+        s->draw[n] = (struct draw){ q, s->logits + (size_t)n * n_vocab };
+        memcpy(s->draw[n++].logits, q->job->first_logits, n_vocab * sizeof(float));
+    }
     if (n == 0) return 0;
-    s->c.arch->head(s->c.net, s->out_row, n, s->logits);
     s->n_draw = n; /* what lies behind is of an earlier step, its sequences perhaps gone */
     atomic_store(&s->next_draw, 0);
     if (n == 1)
@@ -386,7 +569,6 @@ static int draw_tokens(struct scheduler *s)
     return n;
 }
 
-/* A request whose logits are no numbers ends with an error: no token means anything then. */
 static void end_broken(struct scheduler *s, struct lm_job *j)
 {
     struct err e;
@@ -409,6 +591,11 @@ static void prompt_complete(struct scheduler *s, struct seq *q)
         j->prompt_ready = true;
         j->t_first = clock_seconds();
         s->count.prompt_tokens += (uint64_t)j->n_prompt;
+        open_choices(s, j);
+    }
+    if (++j->n_first == j->n_choices) {
+        free(j->first_logits);
+        j->first_logits = NULL;
     }
     remember(s, q);
     job_echo(q, s->c.tok);
@@ -423,7 +610,7 @@ static void take_token(struct scheduler *s, struct seq *q)
         end_broken(s, j);
         return;
     }
-    if (tokenizer_is_end(s->c.tok, q->pick.id) && !j->ignore_end) {
+    if (tokenizer_is_end(s->c.tok, q->pick.id) && !j->terms->ignore_end) {
         job_end_choice(q, LM_FINISH_STOP, NULL);
         return;
     }
@@ -456,17 +643,21 @@ static void step(struct scheduler *s)
 {
     struct lm_batch b;
     const int rows = compose(s, &b);
-    if (rows == 0) return;
+    int without_rows = 0;
+    for (int i = 0; i < s->n_running; i++) without_rows += rows_left(s->running[i]) == 0;
+    if (rows + without_rows == 0) return;
     const double t0 = clock_seconds();
     pool_acquire(device_pool(s->c.dev), b.lane);
     const double t1 = clock_seconds();
-    s->c.arch->step(s->c.net, &b, kvcache_layers(s->c.cache));
+    if (rows) s->c.arch->step(s->c.net, &b, kvcache_layers(s->c.cache));
     for (int i = 0; i < s->n_piece; i++) score_prompt(s, &s->piece[i]);
     const int n_draws = draw_tokens(s);
     pool_release(device_pool(s->c.dev));
     const double now = clock_seconds();
 
     int prompt_rows = 0;
+    for (int i = 0; i < s->n_running && without_rows; i++)
+        if (rows_left(s->running[i]) == 0) prompt_complete(s, s->running[i]);
     for (int i = 0; i < s->n_piece; i++) {
         const struct piece *p = &s->piece[i];
         struct seq *q = p->seq;
@@ -477,14 +668,14 @@ static void step(struct scheduler *s)
             atomic_store(&q->job->prompt_done, q->n_past < q->job->n_prompt ? q->n_past : q->job->n_prompt);
         if (q->n_past / KV_PAGE > q->n_known / KV_PAGE) {
             int whole = q->n_past / KV_PAGE * KV_PAGE; /* whole pages as they fill, the rest at the end */
-            radix_insert(s->radix, q->job->key, q->token, whole, q->page);
+            radix_insert(s->radix, q->job->terms->space, q->token, whole, q->page);
             q->n_known = whole;
         }
         if (was_prompt && q->n_past >= q->job->n_prompt && q->n_token == q->job->n_prompt)
             prompt_complete(s, q);
     }
     for (int i = 0; i < n_draws; i++) take_token(s, s->draw[i].seq);
-    measure(s, now - t1, rows - prompt_rows, prompt_rows);
+    if (rows) measure(s, now - t1, rows - prompt_rows, prompt_rows);
     s->count.steps++;
     s->count.step_rows += (uint64_t)rows;
     s->count.step_seconds += now - t0;
@@ -495,11 +686,10 @@ static void step(struct scheduler *s)
 static void publish(struct scheduler *s)
 {
     s->count.running = s->n_running;
-    s->count.waiting = 0;
-    for (struct seq *q = s->waiting; q; q = q->next) s->count.waiting++;
     s->count.kv_pages_total = kvcache_total(s->c.cache);
     s->count.kv_pages_used = s->count.kv_pages_total - kvcache_n_free(s->c.cache);
     pthread_mutex_lock(&s->mu);
+    s->count.waiting = s->n_queued + s->n_again;
     s->count.requests = s->stats.requests;
     s->stats = s->count;
     pthread_mutex_unlock(&s->mu);
@@ -510,19 +700,19 @@ static void *run(void *arg)
     struct scheduler *s = arg;
     for (bool stop = false; !stop;) {
         pthread_mutex_lock(&s->mu);
-        while (!s->stop && !s->incoming && !s->woken && !s->waiting && s->n_running == 0)
+        while (!s->stop && !s->woken && !s->queue && !s->again && !s->open && s->n_running == 0)
             pthread_cond_wait(&s->cond, &s->mu);
-        struct seq *in = s->incoming;
-        s->incoming = NULL;
-        s->incoming_last = &s->incoming;
-        s->woken = false;
         stop = s->stop;
-        pthread_mutex_unlock(&s->mu);
-        while (in) {
-            struct seq *next = in->next;
-            enqueue(s, in);
-            in = next;
+        while (stop && s->queue) {
+            struct lm_job *j = s->queue;
+            queue_take(s, j);
+            queue_say_gone(s, j);
         }
+        struct lm_job *gone = s->gone;
+        s->gone = NULL;
+        s->woken = false;
+        pthread_mutex_unlock(&s->mu);
+        end_gone(s, gone);
         sweep(s, stop);
         if (!stop) {
             admit(s);
@@ -535,42 +725,43 @@ static void *run(void *arg)
     return NULL;
 }
 
-bool scheduler_submit(struct scheduler *s, struct lm_job *j, struct err *e)
+bool scheduler_submit(struct scheduler *s, struct lm_job *const *jobs, int n_jobs, struct err *e)
 {
+    int n = 0;
+    for (int i = 0; i < n_jobs; i++) n += jobs[i]->n_choices;
+    const int limit = s->c.queue_limit;
+    if (n > limit + s->c.max_batch)
+        return err_set(e, ERR_LIMIT, "the request has %d choices; this server takes at most %d", n,
+                       limit + s->c.max_batch);
     pthread_mutex_lock(&s->mu);
     /* Those for whom there is a place already do not count as waiting, though the thread has not seen them yet. */
     const int places = s->stats.waiting ? 0 : s->c.max_batch - s->stats.running;
-    if (s->stop || s->n_queued >= s->c.queue_limit + places) {
-        const int limit = s->c.queue_limit;
+    if (s->stop || s->n_queued + n > limit + places) {
+        const int waiting = s->n_queued;
         const bool stop = s->stop;
         pthread_mutex_unlock(&s->mu);
         return stop ? err_set(e, ERR_CANCELLED, "the model is being unloaded")
-                    : err_set(e, ERR_BUSY, "%d requests are waiting already; try again later", limit);
+                    : err_set(e, ERR_BUSY,
+                              "%d choices of other requests are waiting already, and this one has %d, "
+                              "where %d may wait; try again later",
+                              waiting, n, limit);
     }
-    s->n_queued++;
-    s->stats.requests++;
-    j->queued = true;
-    j->sched = s;
-    atomic_store(&j->queue_place, s->n_queued);
-    atomic_fetch_add(&j->refs, j->n_choices);
-    for (int c = 0; c < j->n_choices; c++) {
-        struct seq *q = &j->seq[c];
-        q->ticket = s->next_ticket++;
-        q->next = NULL;
-        *s->incoming_last = q;
-        s->incoming_last = &q->next;
+    s->n_queued += n;
+    s->stats.requests += (uint64_t)n_jobs;
+    for (int i = 0; i < n_jobs; i++) {
+        struct lm_job *j = jobs[i];
+        j->sched = s;
+        j->ticket = s->next_ticket;
+        j->number = s->next_number++;
+        j->n_held = j->n_choices;
+        s->next_ticket += (uint64_t)j->n_choices;
+        atomic_store(&j->waits, true);
+        atomic_fetch_add(&j->refs, 1);
+        queue_put(s, j, false);
     }
     pthread_cond_signal(&s->cond);
     pthread_mutex_unlock(&s->mu);
     return true;
-}
-
-void scheduler_wake(struct scheduler *s)
-{
-    pthread_mutex_lock(&s->mu);
-    s->woken = true;
-    pthread_cond_signal(&s->cond);
-    pthread_mutex_unlock(&s->mu);
 }
 
 void scheduler_stats(struct scheduler *s, struct lm_stats *out)
@@ -585,7 +776,6 @@ bool scheduler_new(struct scheduler **out, const struct scheduler_config *c, str
     struct scheduler *s = calloc(1, sizeof *s);
     if (!s) return err_set(e, ERR_NOMEM, "no memory for the scheduler");
     s->c = *c;
-    s->incoming_last = &s->incoming;
     s->max_rows = scheduler_max_rows(c->max_batch, c->prefill_chunk);
     s->max_draws = c->max_batch;
     pthread_mutex_init(&s->mu, NULL);

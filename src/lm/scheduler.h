@@ -3,11 +3,13 @@
  * Step       every sequence that decodes brings one row; what is left of the step's rows goes to prompts, in chunks. Short
  *            prompts go first, but the oldest always gets half. While others decode, chunks are such that they
  *            add CHUNK_TARGET_S to a step, or as much as the step takes without them, by the measured costs.
+ * Queue      a list of jobs in order of arrival. A step looks at its head; a job that is cancelled leaves it at once, whatever the
+ *            thread is at. Choices wait as a number, not as entries: a thousand of them cost a step nothing.
  * Admission  in order of arrival, when the pages the whole prompt needs are free or idle beyond what is promised already.
  * Preemption when pages run out the youngest sequence gives its pages up and waits again; its tokens so far are
  *            processed again later. Nothing of that shows in its output.
  * Sharing    prompts start from the longest prefix in the tree (radix.h). Choices of one request wait for the first one's
- *            prompt and then find it there.
+ *            prompt and then find it there, and draw their first token from the logits that the first one's last token gave.
  * Results    do not depend on any of this: rows are independent in every device operation.
  * Threads    submit, stats and wake from anywhere; all else happens on the scheduler's own thread. */
 #ifndef HEARTH_LM_SCHEDULER_H
@@ -37,10 +39,12 @@ bool scheduler_new(struct scheduler **out, const struct scheduler_config *c, str
 /* Cancels what runs and joins the thread. */
 void scheduler_free(struct scheduler *s);
 
-/* Takes a reference of its own to the job. ERR_BUSY when the queue is full. */
-bool scheduler_submit(struct scheduler *s, struct lm_job *j, struct err *e);
-/* A job was cancelled: look now, not at the next step. */
-void scheduler_wake(struct scheduler *s);
+/* Queues all or none; takes a reference of its own to each job. ERR_BUSY when the queue is full, ERR_LIMIT when it never had room. */
+bool scheduler_submit(struct scheduler *s, struct lm_job *const *jobs, int n_jobs, struct err *e);
+/* The job was cancelled. One that waits is out of the queue when this returns; its last events come from the thread. */
+void scheduler_cancel(struct scheduler *s, struct lm_job *j);
+/* Of a job that waits, its place in the queue, from 1; those before it that were cancelled may still count. */
+int scheduler_place(const struct scheduler *s, const struct lm_job *j);
 void scheduler_stats(struct scheduler *s, struct lm_stats *out);
 
 #endif

@@ -97,10 +97,8 @@ static int continue_greedily(struct lm *m, const int32_t *prompt, int n_prompt, 
     struct lm_event ev;
     int n = 0;
     const struct lm_request r = {
-        .prompt = prompt,
-        .n_prompt = (size_t)n_prompt,
+        .prompt = { prompt, (size_t)n_prompt, max },
         .n = 1,
-        .max_tokens = max,
         .want_token_ids = true,
         .sampling = { .top_p = 1, .typical_p = 1, .repetition_penalty = 1, .n_top_logprobs = -1 }
     };
@@ -142,8 +140,7 @@ static void test_logprobs(void **state)
     const int n = ids_of(json_object_get(f->golden, "text"), text, 2048);
     const int start = (int)json_integer_value(json_object_get(f->golden, "start"));
     const json_t *lp = json_object_get(f->golden, "logprobs");
-    struct lm_request r = { .prompt = text,
-                            .n_prompt = (size_t)n,
+    struct lm_request r = { .prompt = { text, (size_t)n, 0 },
                             .n = 1,
                             .echo = true,
                             .sampling = {

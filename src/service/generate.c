@@ -141,15 +141,12 @@ void generation_cancel(struct generation *g)
         if (g->part[i].job) lm_cancel(g->part[i].job);
 }
 
-static bool submit(struct generation *g, const struct gen_request *q, int i, uint64_t seed,
-                   void (*notify)(void *), void *arg, struct fault *f)
+/* All prompts at once: they are queued together or not at all. */
+static bool submit(struct generation *g, const struct gen_request *q, void (*notify)(void *), void *arg,
+                   struct fault *f)
 {
-    struct part *p = &g->part[i];
     struct lm_request r = {
-        .prompt = p->prompt.ids.id,
-        .n_prompt = p->prompt.ids.n,
         .n = q->best_of,
-        .max_tokens = p->prompt.max_tokens,
         .sampling = q->sampling,
         .stop = (const char *const *)q->stop,
         .n_stop = q->n_stop,
@@ -157,17 +154,30 @@ static bool submit(struct generation *g, const struct gen_request *q, int i, uin
         .echo = q->echo,
         .echo_last = q->echo_last,
         .want_token_ids = q->return_token_ids,
-        .cache_isolation = q->cache_key,
     };
     r.sampling.bias = q->bias;
-    r.sampling.seed = seed;
-    if (q->best_of > q->n) {
-        if (r.sampling.n_top_logprobs < 0) r.sampling.n_top_logprobs = 0; /* choosing needs them */
+    if (!q->has_seed) rng_os(&r.sampling.seed, sizeof r.sampling.seed);
+    if (q->best_of > q->n && r.sampling.n_top_logprobs < 0)
+        r.sampling.n_top_logprobs = 0; /* choosing needs them */
+    for (int i = 0; q->best_of > q->n && i < g->n_parts; i++) {
+        struct part *p = &g->part[i];
         p->candidates = calloc((size_t)q->best_of, sizeof *p->candidates);
         if (!p->candidates) return err_set(&f->err, ERR_NOMEM, "out of memory");
         for (int k = 0; k < q->best_of; k++) p->candidates[k].last = &p->candidates[k].first;
     }
-    return lm_submit(g->lm, &r, notify, arg, &p->job, &f->err);
+    struct lm_prompt *prompt = calloc((size_t)g->n_parts, sizeof *prompt);
+    struct lm_job **job = calloc((size_t)g->n_parts, sizeof *job);
+    bool ok = prompt && job;
+    if (!ok) err_set(&f->err, ERR_NOMEM, "out of memory");
+    for (int i = 0; ok && i < g->n_parts; i++) {
+        const struct fitted *p = &g->part[i].prompt;
+        prompt[i] = (struct lm_prompt){ p->ids.id, p->ids.n, p->max_tokens };
+    }
+    ok = ok && lm_submit_all(g->lm, &r, prompt, g->n_parts, notify, arg, job, &f->err);
+    for (int i = 0; ok && i < g->n_parts; i++) g->part[i].job = job[i];
+    free(prompt);
+    free(job);
+    return ok;
 }
 
 bool generation_start(struct registry *r, struct model *m, const struct gen_request *q,
@@ -203,10 +213,7 @@ bool generation_start(struct registry *r, struct model *m, const struct gen_requ
     /* Everything is checked before anything runs. */
     for (g->n_parts = 0; g->n_parts < n_parts; g->n_parts++)
         if (!context_fit(g->lm, q, g->n_parts, cancel, &g->part[g->n_parts].prompt, f)) goto fail;
-    uint64_t seed = q->sampling.seed;
-    if (!q->has_seed) rng_os(&seed, sizeof seed);
-    for (int i = 0; i < n_parts; i++)
-        if (!submit(g, q, i, seed, notify, arg, f)) goto fail;
+    if (!submit(g, q, notify, arg, f)) goto fail;
     g->n_running = n_parts;
     *out = g;
     return true;

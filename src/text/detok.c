@@ -9,21 +9,26 @@
 #include "text/tokenizer_internal.h"
 
 struct stop {
-    const char *text; /* into the detok's own copy */
-    size_t len, state;
+    char *text;
+    size_t len;
     uint32_t *fail; /* [len]: longest border of text[0..i] */
+};
+
+struct stop_set {
+    int n;
+    struct stop stop[];
 };
 
 struct detok {
     const struct tokenizer *t; /* borrowed */
+    const struct stop_set *stops;
     bool show_control, started, stopped;
     const char *hit;       /* the stop string that ended it */
     unsigned char part[4]; /* the beginning of a character */
     size_t n_part;
     struct buf text; /* whole characters not handed out yet */
     size_t n_out;    /* of those, handed out by the last call */
-    int n_stop;
-    struct stop stop[];
+    size_t state[];  /* of each stop string: how much of it the text ends in */
 };
 
 enum { MAX_STOPS = 1024, MAX_STOP_BYTES = 1 << 20 };
@@ -33,48 +38,61 @@ static bool stop_init(struct stop *s, const char *text, struct err *e)
     size_t n = strlen(text);
     if (n > MAX_STOP_BYTES)
         return err_set(e, ERR_REQUEST, "a stop string of %zu bytes; at most %d", n, MAX_STOP_BYTES);
-    char *copy = malloc(n + 1);
-    s->text = copy;
+    s->text = malloc(n + 1);
     s->fail = calloc(n, sizeof *s->fail);
-    if (!copy || !s->fail) return err_set(e, ERR_NOMEM, "no memory for a stop string");
-    memcpy(copy, text, n + 1);
+    if (!s->text || !s->fail) return err_set(e, ERR_NOMEM, "no memory for a stop string");
+    memcpy(s->text, text, n + 1);
     s->len = n;
     for (size_t i = 1, k = 0; i < n; i++) {
-        while (k && copy[i] != copy[k]) k = s->fail[k - 1];
-        if (copy[i] == copy[k]) k++;
+        while (k && text[i] != text[k]) k = s->fail[k - 1];
+        if (text[i] == text[k]) k++;
         s->fail[i] = (uint32_t)k;
     }
     return true;
 }
 
-bool detok_new(struct detok **out, const struct tokenizer *t, const char *const *stop, int n_stop,
-               bool show_control, struct err *e)
+bool stop_set_new(struct stop_set **out, const char *const *stop, int n_stop, struct err *e)
 {
     if (n_stop < 0 || n_stop > MAX_STOPS)
         return err_set(e, ERR_REQUEST, "%d stop strings; at most %d", n_stop, MAX_STOPS);
-    struct detok *d = calloc(1, sizeof *d + (size_t)n_stop * sizeof *d->stop);
-    if (!d) return err_set(e, ERR_NOMEM, "no memory for a detokenizer");
-    d->t = t;
-    d->show_control = show_control;
-    d->text = BUF_INIT(0);
+    struct stop_set *s = calloc(1, sizeof *s + (size_t)n_stop * sizeof *s->stop);
+    if (!s) return err_set(e, ERR_NOMEM, "no memory for stop strings");
     for (int i = 0; i < n_stop; i++) {
-        if (!stop[i][0]) continue; /* the empty string would stop before the first token */
-        d->n_stop++;
-        if (!stop_init(&d->stop[d->n_stop - 1], stop[i], e)) {
-            detok_free(d);
+        if (!stop[i][0]) continue;
+        if (!stop_init(&s->stop[s->n++], stop[i], e)) {
+            stop_set_free(s);
             return false;
         }
     }
+    *out = s;
+    return true;
+}
+
+void stop_set_free(struct stop_set *s)
+{
+    for (int i = 0; s && i < s->n; i++) {
+        free(s->stop[i].text);
+        free(s->stop[i].fail);
+    }
+    free(s);
+}
+
+bool detok_new(struct detok **out, const struct tokenizer *t, const struct stop_set *stops, bool show_control,
+               struct err *e)
+{
+    const size_t n = stops ? (size_t)stops->n : 0;
+    struct detok *d = calloc(1, sizeof *d + n * sizeof *d->state);
+    if (!d) return err_set(e, ERR_NOMEM, "no memory for a detokenizer");
+    d->t = t;
+    d->stops = n ? stops : NULL;
+    d->show_control = show_control;
+    d->text = BUF_INIT(0);
     *out = d;
     return true;
 }
 
 void detok_free(struct detok *d)
 {
-    for (int i = 0; d && i < d->n_stop; i++) {
-        free((char *)d->stop[i].text);
-        free(d->stop[i].fail);
-    }
     if (d) buf_free(&d->text);
     free(d);
 }
@@ -83,11 +101,13 @@ void detok_free(struct detok *d)
 static const struct stop *stops_at(struct detok *d, char c)
 {
     const struct stop *hit = NULL;
-    for (int i = 0; i < d->n_stop; i++) {
-        struct stop *s = &d->stop[i];
-        while (s->state && s->text[s->state] != c) s->state = s->fail[s->state - 1];
-        if (s->text[s->state] == c) s->state++;
-        if (s->state == s->len && (!hit || s->len > hit->len)) hit = s;
+    for (int i = 0; i < d->stops->n; i++) {
+        const struct stop *s = &d->stops->stop[i];
+        size_t k = d->state[i];
+        while (k && s->text[k] != c) k = s->fail[k - 1];
+        if (s->text[k] == c) k++;
+        d->state[i] = k;
+        if (k == s->len && (!hit || s->len > hit->len)) hit = s;
     }
     return hit;
 }
@@ -95,7 +115,7 @@ static const struct stop *stops_at(struct detok *d, char c)
 /* Whole characters; true when a stop string is complete, then the text ends before it. */
 static bool take(struct detok *d, const char *s, size_t n)
 {
-    if (d->n_stop == 0) {
+    if (!d->stops) {
         buf_append(&d->text, s, n);
         return false;
     }
@@ -146,8 +166,8 @@ static void hand_out(struct detok *d, size_t held, const char **text, size_t *le
 static size_t longest_state(const struct detok *d)
 {
     size_t held = 0;
-    for (int i = 0; i < d->n_stop; i++)
-        if (d->stop[i].state > held) held = d->stop[i].state;
+    for (int i = 0; d->stops && i < d->stops->n; i++)
+        if (d->state[i] > held) held = d->state[i];
     return held < d->text.len ? held : d->text.len;
 }
 

@@ -54,16 +54,22 @@ static bool penalises(const struct sampler_params *p)
 
 static bool is_typical(const struct sampler_params *p) { return p->typical_p < 1.0f && p->typical_p > 0.0f; }
 
-bool sampler_new(struct sampler **out, const struct sampler_params *p, int32_t n_vocab, unsigned isa,
-                 struct err *e)
+bool sampler_check(const struct sampler_params *p, struct err *e)
 {
-    if (n_vocab < 1) return err_set(e, ERR_REQUEST, "sampler: the vocabulary is empty");
     if (!(p->temperature >= 0) || !isfinite(p->temperature) || !(p->repetition_penalty > 0) ||
         !isfinite(p->repetition_penalty) || !isfinite(p->presence_penalty) ||
         !isfinite(p->frequency_penalty) || isnan(p->top_p) || isnan(p->min_p) || isnan(p->typical_p) ||
         !isfinite(p->mirostat_target) || !isfinite(p->mirostat_lr))
         return err_set(e, ERR_REQUEST,
                        "sampler: temperature and penalties must be finite numbers in their range");
+    return true;
+}
+
+bool sampler_new(struct sampler **out, const struct sampler_params *p, int32_t n_vocab, unsigned isa,
+                 struct err *e)
+{
+    if (n_vocab < 1) return err_set(e, ERR_REQUEST, "sampler: the vocabulary is empty");
+    if (!sampler_check(p, e)) return false;
     struct sampler *s = calloc(1, sizeof *s);
     if (!s) return err_set(e, ERR_NOMEM, "sampler: out of memory");
     s->p = *p;

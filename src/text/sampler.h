@@ -48,6 +48,8 @@ struct pick {
 };
 
 struct sampler;
+/* Whether the numbers are in their range: what sampler_new() would say of them. */
+bool sampler_check(const struct sampler_params *p, struct err *e);
 /* isa: the instruction sets to use (base/isa.h); the draws are the same with any. */
 bool sampler_new(struct sampler **out, const struct sampler_params *p, int32_t n_vocab, unsigned isa,
                  struct err *e);

@@ -64,13 +64,21 @@ const char *tokenizer_named(const struct tokenizer *t, const char *name);
 
 /* Streaming text: whole UTF-8 characters only, and never the beginning of a stop string that may still come. */
 struct detok;
-bool detok_new(struct detok **out, const struct tokenizer *t, const char *const *stop, int n_stop,
-               bool show_control, struct err *e);
+
+/* Stop strings with what it takes to look for them in a stream. Made once for all streams of a request: read only, any thread. Empty ones
+ * are left out: they would stop before the first token. */
+struct stop_set;
+bool stop_set_new(struct stop_set **out, const char *const *stop, int n_stop, struct err *e);
+void stop_set_free(struct stop_set *s);
+
+/* stops: borrowed for the stream's life, NULL: none. */
+bool detok_new(struct detok **out, const struct tokenizer *t, const struct stop_set *stops, bool show_control,
+               struct err *e);
 void detok_free(struct detok *d);
 /* Takes one token; *text/len is what may now be shown (valid until the next call). Returns true when a stop string was
  * completed: the text before it has been handed out, and nothing more will come. */
 bool detok_push(struct detok *d, int32_t id, const char **text, size_t *len);
-/* The stop string that was completed, or NULL; valid until detok_free(). */
+/* The stop string that was completed, or NULL; it lies in the set. */
 const char *detok_stop_hit(const struct detok *d);
 /* At the end: what was held back (a dangling part of a character becomes U+FFFD). */
 void detok_finish(struct detok *d, const char **text, size_t *len);

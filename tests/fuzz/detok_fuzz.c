@@ -54,11 +54,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size - at > 4096) return 0;
 
     struct tokenizer *t = bytes_tokenizer();
+    struct stop_set *stops;
     struct detok *d;
     struct buf out = BUF_INIT(0);
     const char *s;
     size_t len;
-    if (!detok_new(&d, t, stop, n_stop, false, NULL)) abort();
+    if (!stop_set_new(&stops, stop, n_stop, NULL) || !detok_new(&d, t, stops, false, NULL)) abort();
     for (size_t i = at; i < size; i++) {
         bool stopped = detok_push(d, data[i], &s, &len);
         if (utf8_valid(s, len) != len) abort();
@@ -76,6 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     masked_free(&whole);
     buf_free(&out);
     detok_free(d);
+    stop_set_free(stops);
     tokenizer_free(t);
     return 0;
 }
