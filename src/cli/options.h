@@ -35,6 +35,7 @@ struct options {
     int64_t kv_bytes, memory_limit; /* 0: chosen from the machine's memory */
     int64_t memory_wait;            /* seconds */
     char *kv_type;                  /* f16, q8_0 */
+    char *prefix_sharing;           /* key, all */
     bool preload;
 
     /* the server */

@@ -189,6 +189,7 @@ static bool open_server(struct service *s, struct err *e)
                    .keepalive_s = o->keepalive_s },
         .strict_fields = o->strict_fields,
         .include_stop = o->include_stop,
+        .share_prefixes = !strcmp(o->prefix_sharing, "all"),
         .safety = s->safety,
         .files = s->files,
         .loras = s->loras,

@@ -27,19 +27,35 @@ void auth_free(struct auth *a)
     *a = (struct auth){ 0 };
 }
 
+/* The key in an Authorization header, NULL when there is none. */
+static const char *bearer(const char *authorization, size_t *len)
+{
+    if (!authorization || strncasecmp(authorization, "Bearer ", 7)) return NULL;
+    const char *key = authorization + 7 + strspn(authorization + 7, " ");
+    *len = strlen(key);
+    while (*len && key[*len - 1] == ' ') --*len;
+    return key;
+}
+
 bool auth_key_ok(const struct auth *a, const char *authorization)
 {
     unsigned char given[AUTH_HASH_BYTES];
     bool ok = false;
+    size_t len;
     if (!a->n_keys) return true;
-    if (!authorization || strncasecmp(authorization, "Bearer ", 7)) return false;
-    const char *key = authorization + 7 + strspn(authorization + 7, " ");
-    size_t len = strlen(key);
-    while (len && key[len - 1] == ' ') len--;
+    const char *key = bearer(authorization, &len);
+    if (!key) return false;
     hash_key(given, key, len);
     for (int i = 0; i < a->n_keys; i++) /* all of them: time says nothing about which one it was */
         ok |= sodium_memcmp(given, a->hash[i], AUTH_HASH_BYTES) == 0;
     return ok;
+}
+
+void auth_asker(const char *authorization, unsigned char out[AUTH_HASH_BYTES])
+{
+    size_t len = 0;
+    const char *key = bearer(authorization, &len);
+    hash_key(out, key ? key : "", len);
 }
 
 /* Length of the name in "name:port" or "[v6]:port". */

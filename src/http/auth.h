@@ -25,6 +25,8 @@ void auth_free(struct auth *a);
 
 /* The value of an Authorization header (NULL: none). True without keys. */
 bool auth_key_ok(const struct auth *a, const char *authorization);
+/* Who asks, as a hash of the key that came with the request, whether it was asked for or not; of none: of the empty one. */
+void auth_asker(const char *authorization, unsigned char out[AUTH_HASH_BYTES]);
 /* A Host header on a server without keys. NULL (HTTP/1.0) is accepted. */
 bool auth_host_ok(const struct auth *a, const char *host);
 enum origin { ORIGIN_NONE, ORIGIN_SAME, ORIGIN_ALLOWED, ORIGIN_FOREIGN };

@@ -33,6 +33,21 @@ static void test_keys(void **state)
     auth_free(&a);
 }
 
+static void test_askers(void **state)
+{
+    (void)state;
+    unsigned char a[AUTH_HASH_BYTES], b[AUTH_HASH_BYTES];
+    auth_asker("Bearer first-key", a);
+    auth_asker("bearer   first-key ", b);
+    assert_memory_equal(a, b, sizeof a);
+    auth_asker("Bearer second-key", b);
+    assert_memory_not_equal(a, b, sizeof a);
+    auth_asker(NULL, b);
+    assert_memory_not_equal(a, b, sizeof a);
+    auth_asker("Basic first-key", a); /* no key of ours */
+    assert_memory_equal(a, b, sizeof a);
+}
+
 static void test_hosts(void **state)
 {
     (void)state;
@@ -76,7 +91,8 @@ static void test_new_key(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_keys), cmocka_unit_test(test_hosts),
-                                        cmocka_unit_test(test_origins), cmocka_unit_test(test_new_key) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_keys), cmocka_unit_test(test_askers),
+                                        cmocka_unit_test(test_hosts), cmocka_unit_test(test_origins),
+                                        cmocka_unit_test(test_new_key) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,6 +36,7 @@ struct server_options {
     size_t body_memory, body_share; /* bytes that bodies take together, and from one address */
     struct watch_times times;
     bool strict_fields, include_stop;
+    bool share_prefixes;   /* cached prompts of one key serve the others too */
     struct safety *safety; /* borrowed */
     struct files *files;   /* pictures given out by URL; borrowed */
     const char *loras;     /* folder of adapters that requests may name; borrowed */

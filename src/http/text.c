@@ -395,7 +395,10 @@ static void text_post(struct exchange *x, bool chat)
     buf_free(&x->body);
     const char *isolation =
         MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "x-prompt-cache-isolation-key");
-    if (isolation && !t->request.gen.cache_key) t->request.gen.cache_key = strdup(isolation);
+    if (isolation) gen_request_isolate(&t->request.gen, isolation, strlen(isolation));
+    if (!x->server->o.share_prefixes)
+        auth_asker(MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Authorization"),
+                   t->request.gen.asker);
     if (!registry_find(x->server->registry, t->request.gen.model, &t->model, &f.err)) {
         f.param = "model";
         work_free(t);

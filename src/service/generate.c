@@ -2,6 +2,7 @@
 #include "service/generate.h"
 
 #include <float.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,8 +61,24 @@ void gen_request_free(struct gen_request *q)
     free(q->prompts);
     free(q->bias);
     for (int i = 0; i < q->n_stop; i++) free(q->stop[i]);
-    free(q->cache_key);
     gen_request_init(q);
+}
+
+void gen_request_isolate(struct gen_request *q, const char *key, size_t len)
+{
+    if (q->isolated) return;
+    q->isolated = true;
+    crypto_generichash(q->isolation, sizeof q->isolation, (const unsigned char *)key, len, NULL, 0);
+}
+
+/* Whose prefixes: one name for asker and isolation together. */
+static void space_of(unsigned char out[LM_SPACE], const struct gen_request *q)
+{
+    unsigned char both[2 * REQUEST_HASH + 1];
+    memcpy(both, q->asker, REQUEST_HASH);
+    memcpy(both + REQUEST_HASH, q->isolation, REQUEST_HASH);
+    both[2 * REQUEST_HASH] = q->isolated;
+    crypto_generichash(out, LM_SPACE, both, sizeof both, NULL, 0);
 }
 
 /* ---- best_of ------------------------------------------------------------------------------------------------------- */
@@ -155,6 +172,7 @@ static bool submit(struct generation *g, const struct gen_request *q, void (*not
         .echo_last = q->echo_last,
         .want_token_ids = q->return_token_ids,
     };
+    space_of(r.space, q);
     r.sampling.bias = q->bias;
     if (!q->has_seed) rng_os(&r.sampling.seed, sizeof r.sampling.seed);
     if (q->best_of > q->n && r.sampling.n_top_logprobs < 0)

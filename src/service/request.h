@@ -13,6 +13,7 @@
 
 #define REQUEST_MAX_STOP 4
 #define REQUEST_MAX_PROMPTS 2048
+#define REQUEST_HASH 32 /* bytes */
 
 /* An error and the request's field it is about (a string constant, or NULL). */
 struct fault {
@@ -56,10 +57,14 @@ struct gen_request {
     bool ignore_end, echo, return_token_ids;
     int echo_last;      /* 0: with echo, the whole prompt */
     bool unsafe_tokens; /* control tokens spelled in the client's text count as such */
-    char *cache_key;    /* prefixes are shared only with requests of the same key; NULL: with all */
+    /* Prefixes are shared only with requests of the same asker (a hash of who that is; zeros: everybody) and the same isolation. */
+    unsigned char asker[REQUEST_HASH], isolation[REQUEST_HASH];
+    bool isolated;
 };
 
 void gen_request_init(struct gen_request *q);
 void gen_request_free(struct gen_request *q);
+/* Isolates the request under a key of any length; the first one counts. */
+void gen_request_isolate(struct gen_request *q, const char *key, size_t len);
 
 #endif

@@ -203,8 +203,8 @@ static bool parse_cache_key(struct wire_request *w, const json_t *v, const char 
 {
     const char *s;
     if (!json_in_str(v, name, &s, f)) return false;
-    free(w->gen.cache_key);
-    return (w->gen.cache_key = copy_string(v, f)) != NULL;
+    gen_request_isolate(&w->gen, s, json_string_length(v));
+    return true;
 }
 
 static bool parse_safe_tokenization(struct wire_request *w, const json_t *v, const char *name,
