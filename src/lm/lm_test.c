@@ -108,6 +108,19 @@ static void collect(struct lm_job *j, struct seen *s)
     lm_job_free(j);
 }
 
+/* The counters once nothing runs: they are published after a step's events. */
+static struct lm_stats stats_at_rest(struct engine *g)
+{
+    struct lm_stats st;
+    for (int i = 0; i < 6000; i++) {
+        lm_stats(g->lm, &st);
+        if (st.requests > 0 && st.running == 0 && st.waiting == 0) return st;
+        usleep(10000);
+    }
+    fail_msg("something still runs");
+    return st;
+}
+
 static void seen_free(struct seen *s)
 {
     for (int i = 0; i < 8; i++) buf_free(&s->out[i]);
@@ -346,8 +359,7 @@ static void test_choices_share_the_prompt(void **state)
     assert_int_equal(s.usage.cached_tokens, 0);
     for (int c = 1; c < 5; c++)
         assert_string_not_equal(s.out[0].data, s.out[c].data); /* streams of their own */
-    struct lm_stats st;
-    lm_stats(g.lm, &st);
+    const struct lm_stats st = stats_at_rest(&g);
     assert_int_equal(st.step_rows,
                      100 + 5 * 19); /* the prompt once, its last token too; nothing follows the last one */
     seen_free(&s);
@@ -672,7 +684,7 @@ static void test_long_queue_costs_a_step_nothing(void **state)
         assert_int_equal(s.ends, CHOICES);
         seen_free(&s);
     }
-    lm_stats(g.lm, &st);
+    st = stats_at_rest(&g);
     assert_true(st.steps >= JOBS * CHOICES * 3 / 2);
     assert_true(st.queue_looks <= 4 * st.steps + 4 * JOBS * CHOICES);
     stop(&g);
