@@ -279,11 +279,11 @@ static bool segment(struct encoding *x, const char *s, size_t n, struct err *e)
     size_t i = 0;
     struct added_match m;
     while (added_find(&t->norm, t->u, low.text, NULL, i, i, low.len, true, &m)) {
-        if (!pretoken_split(t->pre, &x->run, low.text + i, m.start - i, word, x, e)) goto done;
+        if (!pretoken_split(t->pre, &x->run, low.text + i, m.start - i, false, word, x, e)) goto done;
         push(x, m.id);
         i = m.end;
     }
-    ok = pretoken_split(t->pre, &x->run, low.text + i, low.len - i, word, x, e);
+    ok = pretoken_split(t->pre, &x->run, low.text + i, low.len - i, false, word, x, e);
 done:
     masked_free(&nfc);
     masked_free(&low);

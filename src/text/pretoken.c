@@ -7,7 +7,11 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "text/gpt2_bytes.h"
+#include "text/onig_regex.h"
 #include "text/pretoken_scan.h"
+
+#define LOW_LINE "\u2581"
 
 enum {
     PATTERN_MAX_BYTES = 16384,
@@ -15,19 +19,26 @@ enum {
     JIT_STACK_BYTES = 4 << 20,
 };
 
-struct split {
-    scan_fn scan; /* one of these three */
+enum step_kind { STEP_SCAN, STEP_PCRE2, STEP_LITERAL, STEP_BYTES, STEP_LOW_LINES, STEP_SPACE, STEP_META };
+
+struct step {
+    enum step_kind kind;
+    scan_fn scan;
     pcre2_code *code;
-    char *literal;
+    char *literal; /* of STEP_META: how U+2581 is written */
     size_t literal_len;
     enum split_behavior behavior;
     bool invert;
+    enum meta_prefix prefix;
 };
 
 struct pretoken {
     const struct unicode *u; /* borrowed */
     int n;
-    struct split split[PRETOKEN_MAX_SPLITS];
+    /* The rewriting that the next split will see, STEP_SCAN: none. Behind the last split it would be undone at once. */
+    enum step_kind pending;
+    enum step_kind written; /* how pieces are written at the end */
+    struct step step[PRETOKEN_MAX_STEPS];
 };
 
 bool pretoken_new(struct pretoken **out, const struct unicode *u, struct err *e)
@@ -42,48 +53,52 @@ bool pretoken_new(struct pretoken **out, const struct unicode *u, struct err *e)
 void pretoken_free(struct pretoken *p)
 {
     for (int i = 0; p && i < p->n; i++) {
-        pcre2_code_free(p->split[i].code);
-        free(p->split[i].literal);
+        pcre2_code_free(p->step[i].code);
+        free(p->step[i].literal);
     }
     free(p);
 }
 
-/* PCRE2's \s has U+180E and Oniguruma's has not: say what is meant. (\S inside a class cannot be said; no published
- * pattern has it.) */
-static char *translate(const char *pattern, size_t len, size_t *out_len)
+static struct step *next_step(struct pretoken *p, struct step s, struct err *e)
 {
-    struct buf b = BUF_INIT(8 * PATTERN_MAX_BYTES);
-    bool in_class = false;
-    for (size_t i = 0; i < len; i++) {
-        if (pattern[i] == '\\' && i + 1 < len) {
-            char c = pattern[++i];
-            if (c == 's')
-                buf_puts(&b, in_class ? "\\x{9}-\\x{d}\\x{85}\\p{Z}" : "[\\x{9}-\\x{d}\\x{85}\\p{Z}]");
-            else if (c == 'S' && !in_class)
-                buf_puts(&b, "[^\\x{9}-\\x{d}\\x{85}\\p{Z}]");
-            else
-                buf_append(&b, pattern + i - 1, 2);
-            continue;
-        }
-        if (pattern[i] == '[')
-            in_class = true;
-        else if (pattern[i] == ']')
-            in_class = false;
-        buf_putc(&b, pattern[i]);
-    }
-    *out_len = b.len;
-    return buf_take(&b);
-}
-
-static struct split *next_split(struct pretoken *p, enum split_behavior behavior, bool invert, struct err *e)
-{
-    if (p->n == PRETOKEN_MAX_SPLITS) {
-        err_set(e, ERR_UNSUPPORTED, "a pre-tokenizer of more than %d splits", PRETOKEN_MAX_SPLITS);
+    if (p->n == PRETOKEN_MAX_STEPS) {
+        err_set(e, ERR_UNSUPPORTED, "a pre-tokenizer of more than %d steps", PRETOKEN_MAX_STEPS);
         return NULL;
     }
-    struct split *s = &p->split[p->n];
-    *s = (struct split){ .behavior = behavior, .invert = invert };
-    return s;
+    p->step[p->n] = s;
+    return &p->step[p->n];
+}
+
+static bool write_pending(struct pretoken *p, struct err *e)
+{
+    if (p->pending == STEP_SCAN) return true;
+    if (!next_step(p, (struct step){ .kind = p->pending }, e)) return false;
+    p->n++;
+    p->written = p->pending;
+    p->pending = STEP_SCAN;
+    return true;
+}
+
+static pcre2_code *compile(const char *pattern, size_t len, struct err *e)
+{
+    struct buf b = BUF_INIT(8 * PATTERN_MAX_BYTES);
+    int code;
+    PCRE2_SIZE at;
+    if (!onig_regex_translate(pattern, len, &b, e)) {
+        buf_free(&b);
+        return NULL;
+    }
+    pcre2_code *c =
+        pcre2_compile((PCRE2_SPTR)(b.data ? b.data : ""), b.len, PCRE2_UTF | PCRE2_UCP, &code, &at, NULL);
+    buf_free(&b);
+    if (!c) {
+        char why[120];
+        pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
+        err_set(e, ERR_UNSUPPORTED, "the pre-tokenizer pattern cannot be compiled: %s", why);
+        return NULL;
+    }
+    pcre2_jit_compile(c, PCRE2_JIT_COMPLETE); /* where there is no JIT, pcre2_match() interprets */
+    return c;
 }
 
 bool pretoken_add(struct pretoken *p, const char *pattern, size_t len, enum split_behavior behavior,
@@ -92,39 +107,73 @@ bool pretoken_add(struct pretoken *p, const char *pattern, size_t len, enum spli
     if (len > PATTERN_MAX_BYTES)
         return err_set(e, ERR_LIMIT, "a pre-tokenizer pattern of %zu bytes; %d are read", len,
                        PATTERN_MAX_BYTES);
-    struct split *s = next_split(p, behavior, invert, e);
+    if (!write_pending(p, e)) return false;
+    struct step *s = next_step(p, (struct step){ .behavior = behavior, .invert = invert }, e);
     if (!s) return false;
     if (!force_pcre2 && (s->scan = scan_find(pattern, len)) != NULL) return p->n++, true;
+    s->kind = STEP_PCRE2;
+    s->code = compile(pattern, len, e);
+    return s->code && (p->n++, true);
+}
 
-    size_t n;
-    char *text = translate(pattern, len, &n);
-    if (!text) return err_set(e, ERR_NOMEM, "no memory for a pre-tokenizer pattern");
-    int code;
-    PCRE2_SIZE at;
-    s->code = pcre2_compile((PCRE2_SPTR)text, n, PCRE2_UTF | PCRE2_UCP, &code, &at, NULL);
-    free(text);
-    if (!s->code) {
-        char why[120];
-        pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why);
-        return err_set(e, ERR_UNSUPPORTED, "the pre-tokenizer pattern cannot be compiled: %s", why);
-    }
-    pcre2_jit_compile(s->code, PCRE2_JIT_COMPLETE); /* where there is no JIT, pcre2_match() interprets */
-    p->n++;
+static bool set_literal(struct step *s, const char *literal, size_t len, struct err *e)
+{
+    s->literal = malloc(len);
+    if (!s->literal) return err_set(e, ERR_NOMEM, "no memory for a pre-tokenizer pattern");
+    memcpy(s->literal, literal, len);
+    s->literal_len = len;
     return true;
 }
 
 bool pretoken_add_literal(struct pretoken *p, const char *literal, size_t len, enum split_behavior behavior,
                           bool invert, struct err *e)
 {
-    struct split *s = next_split(p, behavior, invert, e);
-    if (!s) return false;
     if (len == 0) return err_set(e, ERR_FORMAT, "a pre-tokenizer that splits at the empty string");
-    s->literal = malloc(len);
-    if (!s->literal) return err_set(e, ERR_NOMEM, "no memory for a pre-tokenizer pattern");
-    memcpy(s->literal, literal, len);
-    s->literal_len = len;
-    p->n++;
+    if (p->pending == STEP_LOW_LINES && len == 3 && memcmp(literal, LOW_LINE, 3) == 0) {
+        literal = " "; /* the same without writing it */
+        len = 1;
+    } else if (!write_pending(p, e)) {
+        return false;
+    }
+    struct step *s =
+        next_step(p, (struct step){ .kind = STEP_LITERAL, .behavior = behavior, .invert = invert }, e);
+    return s && set_literal(s, literal, len, e) && (p->n++, true);
+}
+
+static bool add_writing(struct pretoken *p, enum step_kind kind, struct err *e)
+{
+    if (p->written == kind || p->pending == kind) {
+        if (kind == STEP_LOW_LINES) return true; /* none are left to be written */
+        return err_set(e, ERR_UNSUPPORTED, "a pre-tokenizer that writes bytes as characters twice");
+    }
+    if (p->written != STEP_SCAN || p->pending != STEP_SCAN)
+        return err_set(e, ERR_UNSUPPORTED, "a pre-tokenizer that writes both bytes and U+2581");
+    p->pending = kind;
     return true;
+}
+
+bool pretoken_add_bytes(struct pretoken *p, struct err *e) { return add_writing(p, STEP_BYTES, e); }
+bool pretoken_add_low_lines(struct pretoken *p, struct err *e) { return add_writing(p, STEP_LOW_LINES, e); }
+
+bool pretoken_add_space(struct pretoken *p, struct err *e)
+{
+    if (!write_pending(p, e) || !next_step(p, (struct step){ .kind = STEP_SPACE }, e)) return false;
+    return p->n++, true;
+}
+
+bool pretoken_add_meta(struct pretoken *p, enum meta_prefix prefix, const char *mark, struct err *e)
+{
+    if (p->written != STEP_SCAN || p->pending == STEP_BYTES)
+        return err_set(e, ERR_UNSUPPORTED, "a Metaspace behind a pre-tokenizer that rewrites the text");
+    struct step *s = next_step(p, (struct step){ .kind = STEP_META, .prefix = prefix }, e);
+    return s && set_literal(s, mark, strlen(mark), e) && (p->n++, true);
+}
+
+bool pretoken_moves(const struct pretoken *p)
+{
+    for (int i = 0; i < p->n; i++)
+        if (p->step[i].kind > STEP_LITERAL && (i > 0 || p->step[i].kind != STEP_META)) return true;
+    return false;
 }
 
 /* Mistral's: o200k without contractions, digits one by one. */
@@ -194,11 +243,14 @@ static bool run_init(struct pretoken_run *r, struct err *e)
 
 enum found { FOUND_NONE, FOUND_ONE, FOUND_ERROR };
 
-static enum found find_pcre2(const struct split *sp, struct pretoken_run *r, const char *s, size_t i,
-                             size_t n, struct span *out, struct err *e)
+/* The next match from i on. As the reference walks: a match may be empty, but not where the one before ended (`behind`): then the
+ * search goes on a character later. */
+static enum found find_pcre2(const struct step *sp, struct pretoken_run *r, const char *s, size_t i, size_t n,
+                             bool behind, struct span *out, struct err *e)
 {
     if (!r->match && !run_init(r, e)) return FOUND_ERROR;
-    while (i < n) {
+    const size_t last = i;
+    while (i <= n) {
         int rc = pcre2_match(sp->code, (PCRE2_SPTR)s, n, i, PCRE2_NO_UTF_CHECK, r->match, r->context);
         if (rc == PCRE2_ERROR_NOMATCH) return FOUND_NONE;
         if (rc < 0) {
@@ -206,23 +258,24 @@ static enum found find_pcre2(const struct split *sp, struct pretoken_run *r, con
             return FOUND_ERROR;
         }
         const PCRE2_SIZE *v = pcre2_get_ovector_pointer(r->match);
-        if (v[1] > v[0] && v[1] <= n) {
+        if (v[1] > n || v[0] > v[1] || v[0] < last) return FOUND_NONE;
+        if (v[1] > v[0] || !behind || v[1] != last) {
             *out = (struct span){ v[0], v[1] };
             return FOUND_ONE;
         }
-        unsigned len; /* an empty match cuts nothing: look on after the next character */
-        if (v[1] >= n) return FOUND_NONE;
-        utf8_get((const unsigned char *)s + v[1], &len);
-        i = v[1] + len;
+        unsigned len;
+        if (i >= n) return FOUND_NONE;
+        utf8_get((const unsigned char *)s + i, &len);
+        i += len;
     }
     return FOUND_NONE;
 }
 
-static enum found find(const struct pretoken *p, const struct split *sp, struct pretoken_run *r,
-                       const char *s, size_t i, size_t n, struct span *out, struct err *e)
+static enum found find(const struct pretoken *p, const struct step *sp, struct pretoken_run *r, const char *s,
+                       size_t i, size_t n, bool behind, struct span *out, struct err *e)
 {
     if (sp->scan) return sp->scan(p->u, (const unsigned char *)s, i, n, out) ? FOUND_ONE : FOUND_NONE;
-    if (sp->code) return find_pcre2(sp, r, s, i, n, out, e);
+    if (sp->code) return find_pcre2(sp, r, s, i, n, behind, out, e);
     const char *hit = i < n ? memmem(s + i, n - i, sp->literal, sp->literal_len) : NULL;
     if (!hit) return FOUND_NONE;
     *out = (struct span){ (size_t)(hit - s), (size_t)(hit - s) + sp->literal_len };
@@ -232,6 +285,7 @@ static enum found find(const struct pretoken *p, const struct split *sp, struct 
 struct splitting {
     const struct pretoken *p;
     struct pretoken_run *r;
+    const char *begin; /* of the whole text; NULL: this is none */
     bool (*piece)(void *arg, const char *s, size_t n, struct err *e);
     void *arg;
     struct err *e;
@@ -239,13 +293,14 @@ struct splitting {
 
 static bool apply(const struct splitting *st, int k, const char *s, size_t n);
 
-/* The gaps and matches of one split, joined as its behaviour says. */
+/* The gaps and matches of one split, joined as its behaviour says. Gaps are never empty, matches may be. */
 struct joiner {
     const struct splitting *st;
-    int next; /* the split that takes the results */
+    int next; /* the step that takes the results */
     const char *s;
-    struct span held; /* held back to be joined; start == end: nothing */
-    bool held_match;
+    bool holds;
+    struct span held; /* held back to be joined */
+    bool was_match;
 };
 
 static bool emit(const struct joiner *j, struct span x)
@@ -253,78 +308,139 @@ static bool emit(const struct joiner *j, struct span x)
     return x.end == x.start || apply(j->st, j->next, j->s + x.start, x.end - x.start);
 }
 
-static bool join(struct joiner *j, const struct split *sp, struct span x, bool is_match)
+static bool join(struct joiner *j, const struct step *sp, struct span x, bool is_match)
 {
-    if (x.start == x.end) return true;
     if (sp->invert) is_match = !is_match;
-    bool ok = true;
+    bool joins = false, before = j->was_match;
+    j->was_match = is_match;
     switch (sp->behavior) {
     case SPLIT_ISOLATED: break; /* apply_isolated() */
     case SPLIT_REMOVED: return is_match || emit(j, x);
-    case SPLIT_MERGED_WITH_PREVIOUS: /* a match joins what stands before it, unless that ends in a match already */
-        if (is_match && !j->held_match && j->held.end > j->held.start) {
-            j->held.end = x.end;
-            j->held_match = true;
-            return true;
-        }
+    case SPLIT_MERGED_WITH_PREVIOUS: /* a match joins what stands before it, unless that is or ends in a match */
+        joins = is_match && !before && j->holds;
         break;
     case SPLIT_MERGED_WITH_NEXT: /* a match joins what comes, unless that is a match too */
-        if (!is_match && j->held_match) {
-            x.start = j->held.start;
-            j->held = (struct span){ 0 };
-        }
+        joins = !is_match && before && j->holds;
         break;
-    case SPLIT_CONTIGUOUS:
-        if (is_match == j->held_match && j->held.end > j->held.start) {
-            j->held.end = x.end;
-            return true;
-        }
-        break;
+    case SPLIT_CONTIGUOUS: joins = is_match == before && j->holds; break;
     }
-    ok = emit(j, j->held);
+    if (joins) {
+        j->held.end = x.end;
+        return true;
+    }
+    bool ok = !j->holds || emit(j, j->held);
     j->held = x;
-    j->held_match = is_match;
+    j->holds = true;
     return ok;
 }
 
 /* The usual behaviour, without the joiner: gaps and matches go on as they come. */
 static bool apply_isolated(const struct splitting *st, int k, const char *s, size_t n)
 {
-    const struct split *sp = &st->p->split[k];
-    bool last = k + 1 == st->p->n;
+    const struct step *sp = &st->p->step[k];
+    bool last = k + 1 == st->p->n && st->p->written == STEP_SCAN, behind = false;
     size_t i = 0;
     struct span m;
     enum found f;
-    while ((f = find(st->p, sp, st->r, s, i, n, &m, st->e)) == FOUND_ONE) {
+    while ((f = find(st->p, sp, st->r, s, i, n, behind, &m, st->e)) == FOUND_ONE) {
         if (m.start > i && !apply(st, k + 1, s + i, m.start - i)) return false;
-        bool ok = last ? st->piece(st->arg, s + m.start, m.end - m.start, st->e)
-                       : apply(st, k + 1, s + m.start, m.end - m.start);
+        bool ok = last && m.end > m.start ? st->piece(st->arg, s + m.start, m.end - m.start, st->e)
+                                          : apply(st, k + 1, s + m.start, m.end - m.start);
         if (!ok) return false;
         i = m.end;
+        behind = true;
     }
     return f == FOUND_NONE && (i == n || apply(st, k + 1, s + i, n - i));
 }
 
+/* A piece as one of the rewriting steps makes it, into out. */
+static bool rewrite(const struct splitting *st, const struct step *sp, const char *s, size_t n,
+                    struct masked *out)
+{
+    const bool meta = sp->kind == STEP_META;
+    const char *mark = meta ? sp->literal : LOW_LINE;
+    const size_t mark_len = meta ? sp->literal_len : 3;
+    if (!masked_reserve(out, (sp->kind == STEP_BYTES ? 2 * n : 3 * n) + 3, false, st->e)) return false;
+    if (sp->kind == STEP_BYTES) {
+        out->len = gpt2_from_bytes(s, n, out->text);
+        return true;
+    }
+    bool spaced = s[0] == ' ' || (meta && n >= 3 && memcmp(s, LOW_LINE, 3) == 0);
+    if (sp->kind == STEP_SPACE) {
+        if (!spaced) masked_put(out, " ", 1, 0);
+        masked_put(out, s, n, 0);
+        return true;
+    }
+    if (meta && !spaced && (sp->prefix == META_ALWAYS || (sp->prefix == META_FIRST && s == st->begin)))
+        masked_put(out, mark, mark_len, 0);
+    for (size_t i = 0; i < n;) {
+        if (s[i] == ' ') {
+            masked_put(out, mark, mark_len, 0);
+            i++;
+        } else if (meta && mark_len == 1 && n - i >= 3 && memcmp(s + i, LOW_LINE, 3) == 0) {
+            masked_put(out, mark, mark_len, 0);
+            i += 3;
+        } else {
+            out->text[out->len++] = s[i++];
+        }
+    }
+    return true;
+}
+
+/* A finished piece as the text that it stands for. */
+static bool hand_out(const struct splitting *st, const char *s, size_t n)
+{
+    if (st->p->written == STEP_SCAN) return st->piece(st->arg, s, n, st->e);
+    char few[256], *out = n <= sizeof few ? few : malloc(n);
+    if (!out) return err_set(st->e, ERR_NOMEM, "no memory for a piece of %zu bytes", n);
+    size_t len = 0;
+    bool ok = true;
+    if (st->p->written == STEP_BYTES) {
+        ok = bytes_from_gpt2(s, n, out, &len) ||
+             err_set(st->e, ERR_FORMAT, "a piece that is not written in bytes");
+    } else {
+        for (size_t i = 0; i < n;) {
+            bool low = n - i >= 3 && memcmp(s + i, LOW_LINE, 3) == 0;
+            out[len++] = low ? ' ' : s[i];
+            i += low ? 3 : 1;
+        }
+    }
+    ok = ok && (len == 0 || st->piece(st->arg, out, len, st->e));
+    if (out != few) free(out);
+    return ok;
+}
+
 static bool apply(const struct splitting *st, int k, const char *s, size_t n)
 {
-    if (k == st->p->n) return st->piece(st->arg, s, n, st->e);
-    const struct split *sp = &st->p->split[k];
+    if (n == 0) return true;
+    if (k == st->p->n) return hand_out(st, s, n);
+    const struct step *sp = &st->p->step[k];
+    if (sp->kind > STEP_LITERAL) {
+        struct masked text = { 0 };
+        bool ok = rewrite(st, sp, s, n, &text) && apply(st, k + 1, text.text, text.len);
+        masked_free(&text);
+        return ok;
+    }
     if (sp->behavior == SPLIT_ISOLATED) return apply_isolated(st, k, s, n);
-    struct joiner j = { st, k + 1, s, { 0 }, false };
+    struct joiner j = { .st = st, .next = k + 1, .s = s };
     size_t i = 0;
     struct span m;
     enum found f;
-    while ((f = find(st->p, sp, st->r, s, i, n, &m, st->e)) == FOUND_ONE) {
-        if (!join(&j, sp, (struct span){ i, m.start }, false) || !join(&j, sp, m, true)) return false;
+    bool behind = false;
+    while ((f = find(st->p, sp, st->r, s, i, n, behind, &m, st->e)) == FOUND_ONE) {
+        if (m.start > i && !join(&j, sp, (struct span){ i, m.start }, false)) return false;
+        if (!join(&j, sp, m, true)) return false;
         i = m.end;
+        behind = true;
     }
-    return f == FOUND_NONE && join(&j, sp, (struct span){ i, n }, false) && emit(&j, j.held);
+    return f == FOUND_NONE && (i == n || join(&j, sp, (struct span){ i, n }, false)) &&
+           (!j.holds || emit(&j, j.held));
 }
 
-bool pretoken_split(const struct pretoken *p, struct pretoken_run *r, const char *s, size_t n,
+bool pretoken_split(const struct pretoken *p, struct pretoken_run *r, const char *s, size_t n, bool first,
                     bool (*piece)(void *arg, const char *s, size_t n, struct err *e), void *arg,
                     struct err *e)
 {
-    struct splitting st = { p, r, piece, arg, e };
-    return n == 0 || apply(&st, 0, s, n);
+    struct splitting st = { p, r, first ? s : NULL, piece, arg, e };
+    return apply(&st, 0, s, n);
 }

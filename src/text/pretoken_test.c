@@ -43,7 +43,7 @@ static struct buf split(const struct pretoken *p, const char *s, size_t n)
     struct pretoken_run run = { 0 };
     struct buf b = BUF_INIT(0);
     struct err e = { 0 };
-    if (!pretoken_split(p, &run, s, n, note, &b, &e)) fail_msg("%s", e.msg);
+    if (!pretoken_split(p, &run, s, n, true, note, &b, &e)) fail_msg("%s", e.msg);
     pretoken_run_free(&run);
     return b;
 }
@@ -136,7 +136,7 @@ static void test_behaviors(void **state)
     check(of_pattern("-", SPLIT_CONTIGUOUS, false, false), t, "the|-|final|--|countdown|-");
     check(of_pattern("[a-z]+", SPLIT_REMOVED, true, false), t, "the|final|countdown");
     check(of_pattern("[a-z]+", SPLIT_CONTIGUOUS, true, false), t, "the|-|final|--|countdown|-");
-    check(of_pattern("x*", SPLIT_ISOLATED, false, false), "aéxxb", "aé|xx|b");
+    check(of_pattern("x*", SPLIT_ISOLATED, false, false), "aéxxb", "a|é|xx|b");
     check(of_pattern("\\s+", SPLIT_ISOLATED, false, false),
           "a\u180e \xc2\x85"
           "b",
@@ -194,7 +194,7 @@ static void test_limit(void **state)
     char text[64];
     memset(text, 'a', sizeof text);
     text[63] = 'b';
-    assert_false(pretoken_split(p, &run, text, sizeof text, note, &b, &e));
+    assert_false(pretoken_split(p, &run, text, sizeof text, true, note, &b, &e));
     assert_int_equal(e.code, ERR_LIMIT);
     pretoken_run_free(&run);
     buf_free(&b);

@@ -193,8 +193,7 @@ static bool spm_text(const struct tokenizer *t, const char *s, const unsigned ch
 {
     if (!masked_reserve(out, n + 1, mask != NULL, e)) return false;
     bool spaced = s[0] == ' ' || (n >= 3 && memcmp(s, "\u2581", 3) == 0);
-    if (t->prefix == PREFIX_SEGMENT || (t->prefix == PREFIX_MISSING && !spaced) ||
-        (t->prefix == PREFIX_FIRST && first && !spaced))
+    if (t->prefix == PREFIX_SEGMENT || (t->prefix == PREFIX_FIRST && first && !spaced))
         masked_put(out, " ", 1, 0);
     for (size_t i = 0; i < n;) {
         const char *low = memmem(s + i, n - i, "\u2581", 3);
@@ -213,13 +212,9 @@ static bool plain(struct encoding *c, const char *s, size_t n, bool first, struc
 {
     const struct tokenizer *t = c->t;
     if (n == 0) return true;
-    if (!t->spm || !t->metaspace) return pretoken_split(t->pre, &c->run, s, n, t->spm ? words : word, c, e);
-    struct masked spaced = { 0 };
-    c->age++; /* words that are remembered lie in a text that goes */
-    bool ok = spm_text(t, s, NULL, n, first, &spaced, e) &&
-              pretoken_split(t->pre, &c->run, spaced.text, spaced.len, words, c, e);
-    c->age++;
-    masked_free(&spaced);
+    if (t->metaspace) c->age++; /* words that are remembered lie in a text that goes */
+    bool ok = pretoken_split(t->pre, &c->run, s, n, first, t->spm ? words : word, c, e);
+    if (t->metaspace) c->age++;
     return ok;
 }
 
@@ -275,7 +270,7 @@ bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, c
         data = repaired.mask;
         len = repaired.len;
     }
-    if (len >= MEMORY_FROM_BYTES)
+    if (len >= MEMORY_FROM_BYTES && !pretoken_moves(t->pre))
         c.memory = calloc(MEMORY_SLOTS, sizeof *c.memory); /* without it all the same, slower */
     const size_t n_first = flags & TOK_BOS ? (size_t)t->first.n : 0,
                  n_last = flags & TOK_BOS ? (size_t)t->last.n : 0;

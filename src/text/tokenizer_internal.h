@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "text/bpe.h"
+#include "text/gpt2_bytes.h"
 #include "text/pretoken.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_added.h"
@@ -22,8 +23,7 @@
 enum space_prefix {
     PREFIX_NONE,
     PREFIX_SEGMENT, /* before each stretch between special tokens (a Prepend normalizer, GGUF) */
-    PREFIX_MISSING, /* the same, unless a space is there (Metaspace, prepend_scheme always) */
-    PREFIX_FIRST,   /* the same, only at the very beginning of the text (prepend_scheme first) */
+    PREFIX_FIRST,   /* only at the very beginning of the text, and unless a space is there */
 };
 
 enum token_flag {
@@ -62,7 +62,9 @@ struct tokenizer {
 
     bool spm;
     bool split_words; /* spm: no piece holds a space after another character, so words merge alone */
-    bool metaspace;   /* spm: spaces are put in front after added tokens were cut out, not before */
+    bool
+        metaspace; /* the pre-tokenizer marks spaces, after added tokens were cut out; else the normalizer does, before */
+    bool replaced; /* spm: the text that the next pre-tokenizer step sees has U+2581 for spaces */
     enum space_prefix prefix;
     bool strip_first; /* decoding drops the first piece's space */
 
@@ -77,9 +79,7 @@ struct tokenizer {
 /* All zero but the ids, which are -1; owns a character table and an empty pre-tokenizer. */
 bool tokenizer_alloc(struct tokenizer **out, struct err *e);
 
-/* A vocabulary string in GPT-2's printable alphabet as bytes into out[>= len]; false when it has another character. */
-bool bytes_from_gpt2(const char *s, size_t len, char *out, size_t *out_len);
-/* The same string with every U+2581 as a space, into out[>= len]. */
+/* A string with every U+2581 as a space, into out[>= len]. */
 size_t spaces_from_spm(const char *s, size_t len, char *out);
 /* 0..255 for "<0x00>".."<0xFF>", else -1. */
 int spm_byte(const char *s, size_t len);

@@ -44,8 +44,7 @@ static bool add_pattern(struct tokenizer *t, const json_t *pattern, enum split_b
     if (regex) return pretoken_add(t->pre, regex, strlen(regex), b, invert, false, e);
     if (!literal) return err_set(e, ERR_FORMAT, "a Split without a pattern");
     /* Where spaces have become U+2581 by now, a split at them finds none (Gemma has such a one). */
-    if (t->spm && strcmp(literal, " ") == 0) return true;
-    if (t->spm && is_underline(literal)) literal = " ";
+    if (t->replaced && !invert && strcmp(literal, " ") == 0) return true;
     return pretoken_add_literal(t->pre, literal, strlen(literal), b, invert, e);
 }
 
@@ -66,11 +65,19 @@ static bool add_metaspace(struct tokenizer *t, const json_t *v, struct err *e)
     const char *scheme = json_string_value(json_object_get(v, "prepend_scheme"));
     if (!scheme)
         scheme = flag_of(v, "add_prefix_space", true) ? "always" : "never"; /* as older files say it */
+    enum meta_prefix prefix = META_NEVER;
+    if (strcmp(scheme, "always") == 0)
+        prefix = META_ALWAYS;
+    else if (strcmp(scheme, "first") == 0)
+        prefix = META_FIRST;
+    else if (strcmp(scheme, "never") != 0)
+        return err_set(e, ERR_UNSUPPORTED, "a Metaspace with prepend_scheme \"%.40s\"", scheme);
     t->metaspace = true;
-    if (strcmp(scheme, "always") == 0) t->prefix = PREFIX_MISSING;
-    if (strcmp(scheme, "first") == 0) t->prefix = PREFIX_FIRST;
+    if (!pretoken_add_meta(t->pre, prefix, t->spm ? " " : "\u2581", e)) return false;
+    if (t->spm && !pretoken_add_low_lines(t->pre, e)) return false;
+    t->replaced = true;
     return !flag_of(v, "split", true) ||
-           pretoken_add_literal(t->pre, " ", 1, SPLIT_MERGED_WITH_NEXT, false, e);
+           pretoken_add_literal(t->pre, "\u2581", 3, SPLIT_MERGED_WITH_NEXT, false, e);
 }
 
 static bool add_pretokenizer(struct tokenizer *t, const json_t *v, int depth, struct err *e)
@@ -90,11 +97,10 @@ static bool add_pretokenizer(struct tokenizer *t, const json_t *v, int depth, st
     if (strcmp(type, "Split") == 0)
         return behavior_of(v, &b, e) &&
                add_pattern(t, json_object_get(v, "pattern"), b, flag_of(v, "invert", false), e);
-    if (strcmp(type, "ByteLevel") == 0) {
-        if (flag_of(v, "add_prefix_space", false))
-            return err_set(e, ERR_UNSUPPORTED, "a ByteLevel pre-tokenizer with add_prefix_space");
-        return !flag_of(v, "use_regex", true) || pretoken_add_named(t->pre, "gpt-2", 5, e);
-    }
+    if (strcmp(type, "ByteLevel") == 0)
+        return (!flag_of(v, "add_prefix_space", false) || pretoken_add_space(t->pre, e)) &&
+               (!flag_of(v, "use_regex", true) || pretoken_add_named(t->pre, "gpt-2", 5, e)) &&
+               pretoken_add_bytes(t->pre, e);
     if (strcmp(type, "Digits") == 0) {
         const char *p = flag_of(v, "individual_digits", false) ? "\\p{N}" : "\\p{N}+";
         return pretoken_add(t->pre, p, strlen(p), b, false, false, e);
@@ -104,6 +110,11 @@ static bool add_pretokenizer(struct tokenizer *t, const json_t *v, int depth, st
         static const char p[] = "[\\p{P}$+<=>^`|~]";
         if (json_object_get(v, "behavior") && !behavior_of(v, &b, e)) return false;
         return pretoken_add(t->pre, p, sizeof p - 1, b, false, false, e);
+    }
+    if (strcmp(type, "Whitespace") == 0) { /* of another library, whose \\w is not Oniguruma's */
+        static const char p[] = "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}]+"
+                                "|[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}\\s]+";
+        return pretoken_add(t->pre, p, sizeof p - 1, SPLIT_REMOVED, true, false, e);
     }
     if (strcmp(type, "WhitespaceSplit") == 0)
         return pretoken_add(t->pre, "\\s+", 3, SPLIT_REMOVED, false, false, e);
@@ -142,7 +153,7 @@ static bool add_normalizer(struct tokenizer *t, const json_t *v, int depth, stru
     if (t->spm && strcmp(type, "Replace") == 0) {
         const char *from = json_string_value(json_object_get(json_object_get(v, "pattern"), "String"));
         if (from && strcmp(from, " ") == 0 && is_underline(json_string_value(json_object_get(v, "content"))))
-            return true;
+            return t->replaced = true, pretoken_add_low_lines(t->pre, e);
     }
     return err_set(e, ERR_UNSUPPORTED,
                    "the normalizer \"%.40s\" is not known to this build, or not with these settings", type);

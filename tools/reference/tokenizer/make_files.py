@@ -252,6 +252,90 @@ def post_processors():
           error="two post-processors")  # the reference takes the first one's result for a pair of texts
 
 
+# -- pre-tokenizers
+
+PATTERNS = {
+    "nested_class": r" ?[^(\s|[.,!?])]+",
+    "intersection": r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{M}&&[^\p{Han}]]+|\p{Han}+|\p{N}{1,3}|\s+",
+    "anchor_lines": r"^\s+",
+    "u_escape": r"[\u0900-\u097f]+|\s+",
+    "word_marks": r"\w+|[^\w\s]+|\s+",
+    "empty_matches": r"(?=(\d{3})+(?!\d))",
+}
+
+
+@folder
+def patterns():
+    for name, pattern in PATTERNS.items():
+        write("pattern_" + name, {"tokenizer.json": byte_level(sequence(split(pattern), BYTES_ONLY))}, LINES, by_tokenizers)
+    write("pattern_bounded_plus", {"tokenizer.json": byte_level(sequence(
+        split(r"\A\p{Nd}{1,2}(?=\p{Nd}{3}+\z)"), split(r"\p{Nd}{3}"), BYTES_ONLY))}, LINES + ["12345123", "1234"], by_tokenizers)
+    write("pattern_refused", {"tokenizer.json": byte_level(sequence(split(r"(?~abc)"), BYTES_ONLY), vocab=260)}, [], None,
+          error="an absent group (?~...) at byte")
+
+
+DIGITS = {"type": "Digits", "individual_digits": False}
+PUNCTUATION = {"type": "Punctuation", "behavior": "Contiguous"}
+
+
+@folder
+def steps_behind_bytes():
+    """Steps behind ByteLevel see bytes in GPT-2's alphabet."""
+    chains = {
+        "digits": sequence(BYTES, DIGITS),
+        "falcon": sequence(PUNCTUATION, BYTES, DIGITS, split("[0-9][0-9][0-9]")),
+        "word": sequence(BYTES_ONLY, split(r"\w+"), split("Ġ", "MergedWithNext")),
+        "removed": sequence(BYTES, split("[ĠÃ]", "Removed")),
+        "space": sequence({**BYTES, "add_prefix_space": True}, {"type": "Digits", "individual_digits": True}),
+        "space_alone": {**BYTES, "add_prefix_space": True},
+        "split_space": sequence(split(r"\d+"), {**BYTES, "add_prefix_space": True}),
+        "white": sequence({"type": "Whitespace"}, BYTES_ONLY),
+        "meta": sequence({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}, BYTES_ONLY),
+    }
+    for name, pre in chains.items():
+        write("bytes_" + name, {"tokenizer.json": byte_level(pre)}, LINES, by_tokenizers)
+    write("bytes_twice", {"tokenizer.json": byte_level(sequence(BYTES, BYTES, DIGITS), vocab=260)}, [], None, error="twice")
+
+
+def marked(pre, normalizer=None):
+    """A tokenizer.json whose vocabulary has U+2581 for spaces."""
+    t = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    trainer = trainers.BpeTrainer(vocab_size=400, show_progress=False,
+                                  special_tokens=["<unk>", "<s>", "</s>"] + ["<0x%02X>" % i for i in range(256)])
+    t.train_from_iterator(["▁" + s.replace(" ", "▁") for s in CORPUS], trainer)
+    doc = json.loads(t.to_str())
+    doc["added_tokens"] = [token(0, "<unk>"), token(1, "<s>"), token(2, "</s>")]
+    doc["pre_tokenizer"] = pre
+    doc["normalizer"] = normalizer
+    doc["decoder"] = {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+                                                       {"type": "ByteFallback"}, {"type": "Fuse"}]}
+    return doc
+
+
+@folder
+def steps_behind_marks():
+    """Steps behind Metaspace, or behind a normalizer, see U+2581 where a space was; those before see the space."""
+    def meta(scheme, cut=True):
+        return {"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": cut}
+
+    replace = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    chains = {
+        "split_meta": (sequence(split(r"\s+"), meta("always")), None),
+        "split_first": (sequence(split(r"\d"), meta("first")), None),
+        "meta_split": (sequence(meta("always", False), split(r"\s|[^\s\w]")), None),
+        "meta_word": (sequence(meta("first", False), split(r"▁?\w+")), None),
+        "meta_digits": (sequence(meta("never"), {"type": "Digits", "individual_digits": True}, PUNCTUATION), None),
+        "meta_literal": (sequence(meta("always", False), {"type": "Split", "pattern": {"String": "▁w"}, "behavior": "Isolated", "invert": False}), None),
+        "replace_split": (split(r"\s+|▁+"), replace),
+        "replace_literal": (sequence({"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False},
+                                     {"type": "Split", "pattern": {"String": "▁"}, "behavior": "MergedWithNext", "invert": False}), replace),
+        "prepend_split": (split(r"[^▁]+"), {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, replace]}),
+        "white_split": (sequence({"type": "WhitespaceSplit"}, meta("always")), None),
+    }
+    for name, (pre, normalizer) in chains.items():
+        write("marks_" + name, {"tokenizer.json": marked(pre, normalizer)}, LINES, by_tokenizers)
+
+
 def main():
     for name, make in FOLDERS.items():
         if len(sys.argv) == 1 or name in sys.argv[1:]:
