@@ -9,6 +9,7 @@
 enum {
     MAX_TEXT_BYTES = 1 << 29,
     FEW_SYMBOLS = 256,
+    LONG_WORD = 4096,
     MEMORY_SLOTS = 1 << 13,       /* 320 KB: stays in a core's second-level cache */
     MEMORY_FROM_BYTES = 32 << 10, /* shorter texts repeat too little to pay for it */
 };
@@ -127,16 +128,16 @@ static bool recall(struct encoding *c, const struct remembered *r, uint64_t hash
     return true;
 }
 
-/* Whether another word of n bytes is to be encoded. A word is seen before its merging is paid for: the bytes of its tokens are its own,
- * so that it has at least as many as fit in it of the longest. */
-static bool go_on(struct encoding *c, size_t n, struct err *e)
+/* Whether another word or added token is to be encoded. A long word is judged before its merging is paid for. */
+static bool go_on(struct encoding *c, const char *s, size_t n, struct err *e)
 {
     const struct token_list *out = c->out;
     if (out->cancel && !(c->n_words++ & 63) && atomic_load_explicit(out->cancel, memory_order_relaxed))
         return err_set(e, ERR_CANCELLED, "tokenising was cancelled");
     if (!out->limit) return true;
-    const size_t longest = c->t->vocab.max_len ? c->t->vocab.max_len : 1;
-    if (out->n > out->limit || (c->t->all_bytes && n / longest > out->limit - out->n))
+    double least = 0;
+    for (size_t i = 0; n > LONG_WORD && i < n; i++) least += (double)c->t->share[(unsigned char)s[i]];
+    if (out->n > out->limit || least > (double)(out->limit - out->n) + 1)
         return err_set(e, ERR_CONTEXT, "the text has more than %zu tokens", out->limit);
     return true;
 }
@@ -146,7 +147,7 @@ static bool word(void *arg, const char *s, size_t n, struct err *e)
 {
     struct encoding *c = arg;
     const struct tokenizer *t = c->t;
-    if (!go_on(c, n, e)) return false;
+    if (!go_on(c, s, n, e)) return false;
     uint64_t hash = vocab_hash(s, n);
     int32_t whole = n > t->vocab.max_len ? -1 : vocab_find_hashed(&t->vocab, s, n, hash);
     /* A control token is what merging makes of its spelling (nothing, nearly always), never a word as it stands. */
@@ -243,7 +244,7 @@ static bool segment(struct encoding *c, const char *s, const unsigned char *mask
     struct added_match m;
     while (added_find(&t->norm, t->u, s, mask, from, i, n, c->markup, &m)) {
         if (m.start > i && !plain(c, s + i, m.start - i, first && i == 0, e)) goto done;
-        if (!push(c, m.id, e)) goto done;
+        if (!go_on(c, NULL, 0, e) || !push(c, m.id, e)) goto done;
         i = m.end;
         from = m.next;
     }
@@ -279,7 +280,7 @@ bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, c
     struct added_match m;
     while (added_find(&t->raw, t->u, text, data, from, i, len, parse_special, &m)) {
         if (m.start > i && !segment(&c, text + i, data ? data + i : NULL, m.start - i, i == 0, e)) goto done;
-        if (!push(&c, m.id, e)) goto done;
+        if (!go_on(&c, NULL, 0, e) || !push(&c, m.id, e)) goto done;
         i = m.end;
         from = m.next;
     }
@@ -291,6 +292,8 @@ bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, c
         memmove(out->id + before, out->id + before + n_first, (out->n - before) * sizeof *out->id);
     }
     for (size_t k = 0; ok && k < n_last; k++) ok = push(&c, t->last.id[k], e);
+    if (ok && out->limit && out->n > out->limit)
+        ok = err_set(e, ERR_CONTEXT, "the text has more than %zu tokens", out->limit);
 done:
     if (!ok) out->n = before;
     masked_free(&repaired);

@@ -228,6 +228,31 @@ static bool words_stand_alone(const struct vocab *v)
     return true;
 }
 
+/* Whether this byte of a word is always in one of its tokens. A vocabulary may lack bytes and characters, which then are left out; of
+ * those that are known by their characters alone, ASCII is what can be told byte by byte. */
+static bool never_lost(const struct tokenizer *t, int b)
+{
+    const char c = (char)b;
+    return t->byte_id[b] >= 0 || (t->spm && b < 0x80 && vocab_find(&t->vocab, &c, 1) >= 0);
+}
+
+static void count_shares(struct tokenizer *t)
+{
+    size_t longest[256] = { 0 };
+    bool all = true;
+    for (int32_t id = 0; id < t->vocab.n; id++) {
+        size_t n;
+        const char *s = vocab_text(&t->vocab, id, &n);
+        for (size_t i = 0; i < n && !(t->flag[id] & TOKEN_OUTSIDE); i++)
+            if (longest[(unsigned char)s[i]] < n) longest[(unsigned char)s[i]] = n;
+    }
+    for (int b = 0; b < 256; b++) all &= t->byte_id[b] >= 0;
+    for (int b = 0; b < 256; b++) {
+        const bool sure = never_lost(t, b) && (all || !t->spm || b < 0x80);
+        t->share[b] = sure ? 1 / (float)(longest[b] ? longest[b] : 1) : 0;
+    }
+}
+
 void tokenizer_finish(struct tokenizer *t)
 {
     static const char *const ends[] = {
@@ -251,6 +276,5 @@ void tokenizer_finish(struct tokenizer *t)
     }
     if (t->eos >= 0) t->flag[t->eos] |= TOKEN_END;
     t->split_words = t->spm && words_stand_alone(&t->vocab);
-    t->all_bytes = true;
-    for (int b = 0; b < 256; b++) t->all_bytes &= t->byte_id[b] >= 0;
+    count_shares(t);
 }

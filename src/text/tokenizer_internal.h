@@ -52,7 +52,9 @@ struct tokenizer {
     int32_t unk, bos, eos; /* -1: none */
     bool ignore_merges, fuse_unk;
     struct affix first, last;
-    bool all_bytes; /* every byte of a text is in some token of it: the vocabulary has all of them */
+    /* One over the length of the longest piece that holds the byte: a word has at least as many tokens as these add up to over its
+     * bytes. 0 for a byte that a text may lose. */
+    float share[256];
 
     struct unicode *u;
     struct pretoken *pre;

@@ -300,6 +300,49 @@ static void test_million(void **state)
     free(s);
 }
 
+/* A text that has as many tokens as there may be passes, and one with more is refused, whether it is one long word or many; the
+ * bound that spares long words their merging is never above the truth. */
+static void test_limit(void **state)
+{
+    (void)state;
+    static const char *const units[] = { "a",  "ab ",     " ",    "\n", "the quick ",
+                                         "哈", "e\u0301", "\x01", "0",  "\xf0\x9f\x98\x80" };
+    static const char *const models[] = { GOLDEN "qwen_small", GOLDEN "spm_small/spm_small.gguf",
+                                          GOLDEN "spm_legacy", GOLDEN "odd_small" };
+    enum { BYTES = 30000 };
+    char *s = malloc(BYTES + 16);
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+        struct loaded l = load(models[m]);
+        for (size_t k = 0; k < sizeof units / sizeof *units; k++) {
+            const size_t len = strlen(units[k]), total = BYTES / len * len;
+            const atomic_bool cancel = true;
+            struct err e = { ERR_NONE, "" };
+            for (size_t i = 0; i < total; i += len) memcpy(s + i, units[k], len);
+            struct token_list all = encode(l.t, s, total, NULL, true, 0), got = { .limit = all.n };
+            if (all.n > 1) {
+                if (!tokenizer_encode(l.t, s, total, NULL, true, 0, &got, &e))
+                    fail_msg("%s: %s", models[m], e.msg);
+                assert_int_equal(got.n, all.n);
+                assert_memory_equal(got.id, all.id, all.n * sizeof *all.id);
+                got.n = 0;
+                got.limit = all.n - 1;
+                assert_false(tokenizer_encode(l.t, s, total, NULL, true, 0, &got, &e));
+                assert_int_equal(e.code, ERR_CONTEXT);
+                assert_int_equal(got.n, 0);
+            }
+            got.limit = 0;
+            got.cancel = &cancel;
+            if (tokenizer_encode(l.t, s, total, NULL, true, 0, &got, &e))
+                fail_msg("%s, %s", models[m], units[k]);
+            assert_int_equal(e.code, ERR_CANCELLED);
+            token_list_free(&all);
+            token_list_free(&got);
+        }
+        unload(&l);
+    }
+    free(s);
+}
+
 static void write_file(const char *dir, const char *name, const char *text)
 {
     char path[400];
@@ -469,7 +512,7 @@ int main(void)
         cmocka_unit_test(test_smollm2),    cmocka_unit_test(test_llama3_known),
         cmocka_unit_test(test_mask),       cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_million),    cmocka_unit_test(test_added_tokens),
-        cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_folder),     cmocka_unit_test(test_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
