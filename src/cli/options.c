@@ -229,6 +229,11 @@ static bool from_environment(struct options *o, struct err *e)
     return true;
 }
 
+static bool is_secret(const struct option_spec *s)
+{
+    return !strcmp(s->name, "keys") || !strcmp(s->name, "key") || !strcmp(s->name, "hub-token");
+}
+
 /* Walks the command line. With only_config it looks for --config alone, before the file is read. */
 static bool from_flags(struct options *o, unsigned command, int argc, char **argv, bool only_config,
                        bool *help, struct err *e)
@@ -279,6 +284,14 @@ static bool from_flags(struct options *o, unsigned command, int argc, char **arg
             cleared[row] = true;
         }
         if (!set_value(o, s, value, where, e)) return false;
+        if (is_secret(s)) {
+            if (command == CMD_SERVE)
+                log_warn("%s: other users of this machine can see what stands on a command line; --key-file "
+                         "or the "
+                         "environment keeps a key to you",
+                         where);
+            memset((char *)value, '*', strlen(value)); /* from here on they see that */
+        }
     }
     return true;
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +14,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pool.h"
+#include "cli/keys.h"
 #include "cli/options.h"
 #include "device/device.h"
-#include "http/auth.h"
 #include "http/server.h"
 #include "service/registry.h"
 #include "service/safety.h"
@@ -23,8 +24,7 @@
 
 struct service {
     struct options *o;
-    struct str_list keys;
-    char new_key[64]; /* "" when none was made */
+    struct keys keys;
     struct catalog *catalog;
     struct pool *pool;
     struct device *device, *image_device;
@@ -37,58 +37,15 @@ struct service {
 
 /* ---- keys ---------------------------------------------------------------------------------------------------------- */
 
-static bool add_key(struct service *s, const char *key, size_t len, struct err *e)
-{
-    char **v = realloc(s->keys.v, ((size_t)s->keys.n + 1) * sizeof *v);
-    if (v) s->keys.v = v;
-    if (!v || !(v[s->keys.n] = strndup(key, len))) return err_set(e, ERR_NOMEM, "out of memory");
-    s->keys.n++;
-    return true;
-}
-
-static bool read_key_file(struct service *s, const char *path, struct err *e)
-{
-    char *line = NULL;
-    size_t size = 0;
-    ssize_t n;
-    bool ok = true;
-    FILE *f = fopen(path, "r");
-    if (!f && errno == ENOENT && s->o->new_key) return true;
-    if (!f) return err_set(e, ERR_IO, "key-file %s: %s", path, strerror(errno));
-    while (ok && (n = getline(&line, &size, f)) > 0) {
-        size_t from = strspn(line, " \t"), len = strcspn(line + from, " \t\r\n");
-        if (len && line[from] != '#') ok = add_key(s, line + from, len, e);
-    }
-    free(line);
-    fclose(f);
-    return ok;
-}
-
-/* Appends to the file, which nobody else may read. */
-static bool keep_key(const char *path, const char *key, struct err *e)
-{
-    mode_t mask = umask(077);
-    FILE *f = fopen(path, "a");
-    umask(mask);
-    bool ok = f && fprintf(f, "%s\n", key) > 0;
-    if (f) ok = !fclose(f) && ok;
-    return ok || err_set(e, ERR_IO, "key-file %s: %s", path, strerror(errno));
-}
-
 static bool collect_keys(struct service *s, struct err *e)
 {
-    for (int i = 0; i < s->o->keys.n; i++) {
-        size_t len = strlen(s->o->keys.v[i]);
-        if (len < 8) return err_set(e, ERR_REQUEST, "a key must have at least 8 characters");
-        if (!add_key(s, s->o->keys.v[i], len, e)) return false;
-    }
-    if (*s->o->key_file && !read_key_file(s, s->o->key_file, e)) return false;
-    if (*s->o->key_file && !s->keys.n && !s->o->new_key)
-        return err_set(e, ERR_REQUEST, "key-file %s holds no key; --new-key puts one in", s->o->key_file);
-    if (!s->o->new_key || s->keys.n) return true;
-    auth_new_key(s->new_key);
-    if (*s->o->key_file && !keep_key(s->o->key_file, s->new_key, e)) return false;
-    return add_key(s, s->new_key, strlen(s->new_key), e);
+    const struct options *o = s->o;
+    for (int i = 0; i < o->keys.n; i++)
+        if (!keys_add(&s->keys, o->keys.v[i], strlen(o->keys.v[i]), "keys", e)) return false;
+    if (*o->key_file && !keys_read_file(&s->keys, o->key_file, o->new_key, e)) return false;
+    if (*o->key_file && !s->keys.n && !o->new_key)
+        return err_set(e, ERR_REQUEST, "key-file %s holds no key; --new-key puts one in", o->key_file);
+    return !o->new_key || s->keys.n || keys_make(&s->keys, o->key_file, e);
 }
 
 /* ---- models -------------------------------------------------------------------------------------------------------- */
@@ -223,8 +180,8 @@ static void print_banner(const struct service *s)
         free(rows);
     }
     printf("  URL      %s/v1\n", server_url(s->server));
-    if (*s->new_key)
-        printf("  key      %s%s\n", s->new_key,
+    if (*s->keys.new_key)
+        printf("  key      %s%s\n", s->keys.new_key,
                *s->o->key_file ? "" : "   (for this run; --key-file keeps one)");
     else if (s->keys.n)
         printf("  key      %d configured\n", s->keys.n);
@@ -234,18 +191,83 @@ static void print_banner(const struct service *s)
     fflush(stdout);
 }
 
-/* A second signal means: now. */
-static bool signalled_again(void *arg) { return sigtimedwait(arg, NULL, &(struct timespec){ 0, 0 }) > 0; }
+/* ---- signals ------------------------------------------------------------------------------------------------------- */
 
-static void run_until_signal(struct service *s, sigset_t *signals)
+#define END_S 2.0 /* from the end of draining to the end of the process */
+
+/* What ends the process when nothing else does: a model that is being read or a step that is under way waits for nobody, and
+ * whoever asked us to stop does not wait for them. */
+struct last_resort {
+    sigset_t *signals;
+    _Atomic double at; /* clock_seconds() */
+    atomic_bool over;
+    pthread_t thread;
+    bool running;
+};
+
+static void *last_resort_main(void *arg)
+{
+    struct last_resort *l = arg;
+    while (clock_seconds() < l->at) {
+        if (atomic_load(&l->over)) return NULL;
+        nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+    }
+    log_warn("not everything ended in time; leaving it");
+    _exit(0);
+}
+
+/* A second signal means: now. */
+static bool signalled_again(void *arg)
+{
+    struct last_resort *l = arg;
+    if (sigtimedwait(l->signals, NULL, &(struct timespec){ 0, 0 }) <= 0) return false;
+    l->at = clock_seconds() + END_S;
+    return true;
+}
+
+static void run_until_signal(struct service *s, struct last_resort *l)
 {
     int sig = 0;
-    sigwait(signals, &sig);
+    sigwait(l->signals, &sig);
     server_drain(s->server);
+    l->at = clock_seconds() + s->o->drain_s + END_S;
+    l->running = !pthread_create(&l->thread, NULL, last_resort_main, l);
     log_info("%s: finishing %d requests, at most %.0f s", sig == SIGINT ? "interrupted" : "asked to stop",
              server_active(s->server), s->o->drain_s);
-    server_stop(s->server, s->o->drain_s, signalled_again, signals);
+    server_stop(s->server, s->o->drain_s, signalled_again, l);
     log_info("stopped");
+}
+
+/* Until there is something to drain, a signal ends the process at once, whatever it is reading. */
+struct starting {
+    const sigset_t *signals;
+    atomic_bool over;
+    pthread_t thread;
+    bool running;
+};
+
+static void *starting_main(void *arg)
+{
+    struct starting *s = arg;
+    while (!atomic_load(&s->over)) {
+        int sig = sigtimedwait(s->signals, NULL, &(struct timespec){ .tv_nsec = 50000000 });
+        if (sig > 0) _exit(128 + sig);
+    }
+    return NULL;
+}
+
+static void starting_begin(struct starting *s, const sigset_t *signals)
+{
+    s->signals = signals;
+    atomic_init(&s->over, false);
+    s->running = !pthread_create(&s->thread, NULL, starting_main, s);
+}
+
+static void starting_end(struct starting *s)
+{
+    atomic_store(&s->over, true);
+    if (s->running) pthread_join(s->thread, NULL);
+    s->running = false;
 }
 
 int cmd_serve(int argc, char **argv)
@@ -254,6 +276,8 @@ int cmd_serve(int argc, char **argv)
     struct service s = { .o = &o };
     struct err e = { ERR_NONE, "" };
     sigset_t signals;
+    struct last_resort last = { .signals = &signals, .at = 0 };
+    struct starting starting = { 0 };
     int rc = options_parse(&o, CMD_SERVE, argc, argv);
     if (rc >= 0) goto end;
     rc = 1;
@@ -262,6 +286,7 @@ int cmd_serve(int argc, char **argv)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    starting_begin(&starting, &signals);
     raise_file_limit();
     double t = clock_seconds();
     if (!collect_keys(&s, &e) || !open_models(&s, &e) || !open_pictures(&s, &e) || !open_server(&s, &e))
@@ -270,15 +295,17 @@ int cmd_serve(int argc, char **argv)
         server_stop(s.server, 0, NULL, NULL);
         goto fail;
     }
+    starting_end(&starting);
     server_set_ready(s.server, true);
     print_banner(&s);
     log_info("ready after %.2f s", clock_seconds() - t);
-    run_until_signal(&s, &signals);
+    run_until_signal(&s, &last);
     rc = 0;
     goto end;
 fail:
     fprintf(stderr, "hearth serve: %s\n", e.msg);
 end:
+    starting_end(&starting);
     registry_free(s.registry);
     safety_free(s.safety);
     files_free(s.files);
@@ -286,8 +313,9 @@ end:
     if (s.image_device) device_close(s.image_device);
     if (s.pool) pool_free(s.pool);
     catalog_free(s.catalog);
-    for (int i = 0; i < s.keys.n; i++) free(s.keys.v[i]);
-    free(s.keys.v);
+    keys_free(&s.keys);
     options_free(&o);
+    atomic_store(&last.over, true);
+    if (last.running) pthread_join(last.thread, NULL);
     return rc;
 }
