@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "device/device.h"
 #include "format/gguf.h"
+#include "format/json_read.h"
 #include "format/model_summary.h"
 #include "format/name_table.h"
 #include "service/model_folder.h"
@@ -352,16 +353,15 @@ static bool inspect_one(const char *path, const struct options *o, bool brief, s
     return true;
 }
 
-/* The folder's model_index.json; NULL when there is none or it is no object. */
+/* The folder's model_index.json; NULL when there is none or it cannot be read. */
 static json_t *pipeline_of(const char *path)
 {
     char *name;
     if (asprintf(&name, "%s/model_index.json", path) < 0) return NULL;
-    json_t *index = json_load_file(name, 0, NULL);
+    json_t *index = NULL;
+    (void)json_read_file(&index, name, NULL);
     free(name);
-    if (json_is_object(index)) return index;
-    json_decref(index);
-    return NULL;
+    return index;
 }
 
 /* Each part that has weights of its own; schedulers and tokenizers have none. */

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "base/log.h"
+#include "format/json_read.h"
 
 enum { MATCH_LIMIT = 100000, MAX_PATTERN = 1000 };
 #define DEFAULT_ALPHA 8 /* LoraConfig's own, where a configuration does not name one */
@@ -204,22 +205,16 @@ bool lora_peft_read(struct lora_peft **out, const struct weights *w, const char 
 {
     const char *note = weights_note(w, "lora_adapter_metadata"), *key;
     char path[4096];
-    json_error_t je = { 0 };
-    json_t *config = NULL, *v;
-    FILE *f = NULL;
+    struct err why = { 0 };
+    json_t *config, *v;
     *out = NULL;
-    bool fits = snprintf(path, sizeof path, "%s/adapter_config.json", weights_dir(w)) < (int)sizeof path;
-    if (note)
-        config = json_loads(note, 0, &je);
-    else if (fits && has_lora_a(w) && (f = fopen(path, "re")))
-        config = json_loadf(f, 0, &je);
-    if (f) fclose(f);
-    if (!note && !f) return true;
-    if (!json_is_object(config)) {
-        json_decref(config);
-        return err_set(e, ERR_FORMAT, "%s: its %s cannot be read: %.160s", file,
-                       note ? "note lora_adapter_metadata" : "adapter_config.json",
-                       *je.text ? je.text : "not an object");
+    if (!note && (!has_lora_a(w) ||
+                  snprintf(path, sizeof path, "%sadapter_config.json", weights_dir(w)) >= (int)sizeof path))
+        return true;
+    if (!(note ? json_read_text(&config, note, strlen(note), &why) : json_read_file(&config, path, &why))) {
+        if (!note && why.code == ERR_NOT_FOUND) return true;
+        return err_set(e, why.code, "%s: its %s cannot be read: %.160s", file,
+                       note ? "note lora_adapter_metadata" : "adapter_config.json", why.msg);
     }
     struct lora_peft *p = calloc(1, sizeof *p);
     if (p) {

@@ -74,7 +74,7 @@ static void test_refusals(void **state)
     (void)state;
     static const char *const bad[][2] = {
         { "{", "lora_adapter_metadata" },
-        { "[1]", "not an object" },
+        { "[1]", "expected an object" },
         { "{\"unet.r\": \"4\"}", "unet.r is not a number" },
         { "{\"unet.alpha_pattern\": [1]}", "unet.alpha_pattern is not an object" },
         { "{\"unet.alpha_pattern\": {\"to_(q\": 4}}", "\"to_(q\" is not a regular expression" },

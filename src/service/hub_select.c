@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "format/json_read.h"
 #include "format/name_table.h"
 #include "format/shards.h"
 
@@ -66,6 +67,7 @@ bool hub_list_parse(struct hub_list *l, const char *json, size_t len, struct err
 {
     json_error_t je;
     json_t *root = json_loadb(json, len, 0, &je);
+    if (!root && json_read_no_memory(&je, json, len, e)) return false;
     if (!root) return err_set(e, ERR_FORMAT, "the listing is not valid JSON: %s", je.text);
     bool ok = json_is_array(root) || err_set(e, ERR_FORMAT, "the listing is not a JSON array");
     for (size_t i = 0; ok && i < json_array_size(root); i++) ok = parse_entry(l, json_array_get(root, i), e);
