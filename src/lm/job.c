@@ -48,6 +48,12 @@ bool terms_new(struct terms **out, const struct lm_request *r, struct err *e)
         t->sampling.bias = t->bias;
         ok = t->bias || err_set(e, ERR_NOMEM, "no memory for a request");
     }
+    if (r->n_stop_ids > 0) {
+        t->stop_ids = malloc((size_t)r->n_stop_ids * sizeof *t->stop_ids);
+        if (t->stop_ids) memcpy(t->stop_ids, r->stop_ids, (size_t)r->n_stop_ids * sizeof *t->stop_ids);
+        t->n_stop_ids = t->stop_ids ? r->n_stop_ids : 0;
+        ok = ok && (t->stop_ids || err_set(e, ERR_NOMEM, "no memory for a request"));
+    }
     ok = ok && (r->n_stop == 0 || stop_set_new(&t->stops, r->stop, r->n_stop, e));
     if (!ok) {
         terms_unref(t);
@@ -61,6 +67,7 @@ void terms_unref(struct terms *t)
 {
     if (!t || atomic_fetch_sub(&t->refs, 1) != 1) return;
     stop_set_free(t->stops);
+    free(t->stop_ids);
     free(t->bias);
     free(t);
 }

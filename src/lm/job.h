@@ -28,6 +28,8 @@ struct terms {
     struct sampler_params sampling;
     struct logit_bias *bias;
     struct stop_set *stops;
+    int32_t *stop_ids;
+    int n_stop_ids;
     bool ignore_end, want_tokens;
     unsigned char space[LM_SPACE]; /* whose prefixes */
 };

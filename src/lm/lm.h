@@ -66,6 +66,8 @@ struct lm_request {
     struct sampler_params sampling; /* choice c draws from stream c */
     const char *const *stop;
     int n_stop;
+    const int32_t *stop_ids; /* tokens that end a choice as the model's end tokens do, ignore_end or not */
+    int n_stop_ids;
     bool ignore_end; /* do not stop at the model's end tokens */
     bool echo;
     int echo_last; /* events carry the prompt (or its last tokens) before the completion */

@@ -602,6 +602,13 @@ static void prompt_complete(struct scheduler *s, struct seq *q)
     if (j->max_tokens == 0) job_end_choice(q, LM_FINISH_LENGTH, NULL);
 }
 
+static bool ends(const struct scheduler *s, const struct terms *t, int32_t id)
+{
+    for (int i = 0; i < t->n_stop_ids; i++)
+        if (t->stop_ids[i] == id) return true;
+    return !t->ignore_end && tokenizer_is_end(s->c.tok, id);
+}
+
 static void take_token(struct scheduler *s, struct seq *q)
 {
     struct lm_job *j = q->job;
@@ -610,7 +617,7 @@ static void take_token(struct scheduler *s, struct seq *q)
         end_broken(s, j);
         return;
     }
-    if (tokenizer_is_end(s->c.tok, q->pick.id) && !j->terms->ignore_end) {
+    if (ends(s, j->terms, q->pick.id)) {
         job_end_choice(q, LM_FINISH_STOP, NULL);
         return;
     }

@@ -75,6 +75,69 @@ static bool encode(const struct tokenizer *tok, const char *text, size_t len, co
     return out->over || err_set(e, why.code, "%s", why.msg);
 }
 
+static bool set_switch(json_t *vars, const char *name, json_t *value, const struct gen_request *q,
+                       struct fault *f)
+{
+    const json_t *given = json_object_get(vars, name);
+    const bool same = !given || json_equal(given, value);
+    if (same && !json_object_set_new(vars, name, value)) return true;
+    if (!same) json_decref(value);
+    f->param = q->thinking_from;
+    return same ? err_set(&f->err, ERR_NOMEM, "out of memory")
+                : err_set(&f->err, ERR_REQUEST, "%s and chat_template_kwargs.%s disagree; give one of them",
+                          q->thinking_from, name);
+}
+
+/* Whether the model thinks, as far as its template tells: it writes or cuts away the marks around a thought. */
+static bool thinks(const struct chat_template *t)
+{
+    return chat_template_spells(t, "think>") || chat_template_spells(t, "[THINK]");
+}
+
+/* Hands the wish to the switch that the template has for it. Without a switch only what the model does anyway is taken. */
+static bool switch_thinking(const struct chat_template *t, const struct gen_request *q, json_t *vars,
+                            struct fault *f)
+{
+    const bool on = q->thinking == THINKING_ON, levels = chat_template_names(t, "reasoning_effort");
+    const char *toggle = chat_template_names(t, "enable_thinking") ? "enable_thinking"
+                         : chat_template_names(t, "thinking")      ? "thinking"
+                                                                   : NULL;
+    if (q->thinking == THINKING_AS_IT_IS) return true;
+    if (toggle && !set_switch(vars, toggle, json_boolean(on), q, f)) return false;
+    if (levels && (on ? q->effort[0] != 0 : !toggle))
+        return set_switch(vars, "reasoning_effort", json_string(on ? q->effort : "none"), q, f);
+    if (toggle || (levels && on) || (!on && !thinks(t))) return true;
+    f->param = q->thinking_from;
+    return err_set(&f->err, ERR_UNSUPPORTED,
+                   on ? "%s: this model has no switch for thinking; leave it out or send what turns it off"
+                      : "%s: this model always thinks, its template has no switch for it; leave it out",
+                   q->thinking_from);
+}
+
+/* The request's own variables for this template: new object, or NULL with the fault set. */
+static json_t *template_vars(const struct chat_template *t, const struct gen_request *q, struct fault *f)
+{
+    const char *key;
+    json_t *value, *vars = json_object();
+    if (!vars) err_set(&f->err, ERR_NOMEM, "out of memory");
+    json_object_foreach(q->template_vars, key, value)
+    {
+        const bool off =
+            json_is_false(value) && (!strcmp(key, "enable_thinking") || !strcmp(key, "thinking"));
+        if (!vars || f->err.code) break;
+        if (chat_template_names(t, key)) {
+            if (json_object_set(vars, key, value)) err_set(&f->err, ERR_NOMEM, "out of memory");
+        } else if (!q->loose_vars && !(off && !thinks(t))) {
+            f->param = "chat_template_kwargs";
+            err_set(&f->err, ERR_UNSUPPORTED,
+                    "chat_template_kwargs: this model's chat template asks for no variable '%s'", key);
+        }
+    }
+    if (vars && !f->err.code && switch_thinking(t, q, vars, f)) return vars;
+    json_decref(vars);
+    return NULL;
+}
+
 /* Renders and tokenises the messages without those in [from, to). What transformers' apply_chat_template passes is passed here; the
  * template writes the beginning token itself, so none is added. */
 static bool render(const struct lm *lm, const struct gen_request *q, const atomic_bool *cancel, size_t from,
@@ -89,6 +152,8 @@ static bool render(const struct lm *lm, const struct gen_request *q, const atomi
                        "this model cannot chat: %s; /v1/completions takes plain prompts",
                        why ? why : "its files hold no chat template");
 
+    json_t *vars = template_vars(t, q, f);
+    if (!vars) return false;
     json_t *messages = json_array(), *ctx = json_object();
     bool whole = messages && ctx;
     for (size_t i = 0; i < json_array_size(q->messages); i++)
@@ -98,6 +163,7 @@ static bool render(const struct lm *lm, const struct gen_request *q, const atomi
     if (!whole) {
         json_decref(messages);
         json_decref(ctx);
+        json_decref(vars);
         return err_set(&f->err, ERR_NOMEM, "out of memory");
     }
     json_object_set_new(ctx, "messages", messages);
@@ -113,9 +179,12 @@ static bool render(const struct lm *lm, const struct gen_request *q, const atomi
             json_object_set_new(ctx, named[i], json_string(tokenizer_named(tok, named[i])));
 
     struct rendered r;
-    const struct render_options options = { .now_unix = clock_unix_ms() / 1000, .cancel = cancel };
+    const struct render_options options = { .now_unix = clock_unix_ms() / 1000,
+                                            .vars = vars,
+                                            .cancel = cancel };
     bool ok = chat_template_render(t, ctx, &options, &r, &f->err);
     json_decref(ctx);
+    json_decref(vars);
     if (!ok) return f->err.code == ERR_CANCELLED ? false : err_wrap(&f->err, "the model's chat template");
     fitted_free(out);
     ok = encode(tok, r.text, r.len, q->unsafe_tokens ? NULL : r.data, 0, far_over(lm), cancel, out, &f->err);

@@ -54,6 +54,7 @@ void gen_request_free(struct gen_request *q)
 {
     free(q->model);
     json_decref(q->messages);
+    json_decref(q->template_vars);
     for (int i = 0; i < q->n_prompts; i++) {
         free(q->prompts[i].text);
         free(q->prompts[i].ids);
@@ -167,6 +168,8 @@ static bool submit(struct generation *g, const struct gen_request *q, void (*not
         .sampling = q->sampling,
         .stop = (const char *const *)q->stop,
         .n_stop = q->n_stop,
+        .stop_ids = q->stop_ids,
+        .n_stop_ids = q->n_stop_ids,
         .ignore_end = q->ignore_end,
         .echo = q->echo,
         .echo_last = q->echo_last,
@@ -226,6 +229,13 @@ bool generation_start(struct registry *r, struct model *m, const struct gen_requ
         f->param = "logit_bias";
         err_set(&f->err, ERR_REQUEST, "logit_bias: token %d is outside the model's vocabulary of %d",
                 q->bias[i].id, n_vocab);
+        goto fail;
+    }
+    for (int i = 0; i < q->n_stop_ids; i++) {
+        if (q->stop_ids[i] < n_vocab) continue;
+        f->param = "stop_token_ids";
+        err_set(&f->err, ERR_REQUEST, "stop_token_ids: token %d is outside the model's vocabulary of %d",
+                q->stop_ids[i], n_vocab);
         goto fail;
     }
     /* Everything is checked before anything runs. */

@@ -11,7 +11,9 @@
 #include "base/err.h"
 #include "text/sampler.h"
 
-#define REQUEST_MAX_STOP 4
+#define REQUEST_MAX_STOP 16
+#define REQUEST_MAX_STOP_IDS 64
+#define REQUEST_MAX_VARS 64
 #define REQUEST_MAX_PROMPTS 2048
 #define REQUEST_HASH 32 /* bytes */
 
@@ -35,11 +37,20 @@ struct prompt { /* text, or token ids taken as they are */
     size_t n_ids;
 };
 
+/* Whether the model is to think before it answers. */
+enum thinking { THINKING_AS_IT_IS, THINKING_OFF, THINKING_ON };
+
 struct gen_request {
     char *model; /* as the client wrote it */
     json_t
         *messages; /* chat: validated array of {role, content, ...}; content is a string or an array of parts
                          {"type": "text", "text": ...}. NULL: completion */
+    json_t *
+        template_vars; /* chat: variables for the model's template, by names that are free for it; NULL: none */
+    bool loose_vars;   /* those that the template does not ask for are left out, not refused */
+    enum thinking thinking;
+    char effort[16];           /* with THINKING_ON: the level, "" when none was said */
+    const char *thinking_from; /* the field that said so, for the fault */
     struct prompt *prompts;
     int n_prompts;
 
@@ -53,6 +64,8 @@ struct gen_request {
     bool has_seed;
     char *stop[REQUEST_MAX_STOP];
     int n_stop;
+    int32_t stop_ids[REQUEST_MAX_STOP_IDS]; /* end a choice, as the model's own end tokens do */
+    int n_stop_ids;
     int n, best_of; /* choices per prompt; best_of >= n are generated */
     bool ignore_end, echo, return_token_ids;
     int echo_last;      /* 0: with echo, the whole prompt */

@@ -165,6 +165,8 @@ bool chat_template_render(const struct chat_template *t, const json_t *ctx, cons
     json_t *val;
     json_object_foreach((json_t *)ctx, key, val) jdict_set(
         &vm, context.d, j_str_ref(&vm, key, strlen(key), PROV_TRUSTED), from_json(&vm, val, PROV_TRUSTED, 0));
+    json_object_foreach((json_t *)o->vars, key, val) jdict_set(
+        &vm, context.d, j_str_ref(&vm, key, strlen(key), PROV_DATA), from_json(&vm, val, PROV_DATA, 0));
     vm.context = context.d;
     vm.root = jscope_new(&vm, NULL);
     if (vm.root) jexec(&vm, vm.root, t->root->body, t->root->n_body);

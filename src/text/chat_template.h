@@ -41,7 +41,8 @@ struct rendered {
 };
 
 struct render_options {
-    int64_t now_unix; /* for strftime_now */
+    const json_t *vars; /* more variables, all the user's and so untrusted; NULL: none */
+    int64_t now_unix;   /* for strftime_now */
     const atomic_bool
         *cancel; /* read at every step: rendering ends with ERR_CANCELLED once it is set; NULL: never */
 };

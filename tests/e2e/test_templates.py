@@ -16,6 +16,17 @@ TEMPLATES = {
              "{% for m in messages %}{{ show(m.content) }};{% endfor %}",
 }
 
+LAST = "{% for m in messages %}{{ m.content }};{% endfor %}"
+TEMPLATES |= {
+    "switch": LAST + "{% if enable_thinking is defined %}{{ 'on' if enable_thinking else 'off' }}{% endif %}",
+    "other-switch": LAST + "{{ thinking }}",
+    "levels": LAST + "{{ reasoning_effort }}",
+    "both": LAST + "{{ enable_thinking }} {{ reasoning_effort }}",
+    "always": LAST + "{% if add_generation_prompt %}<think>\n{% endif %}",
+    "never": LAST,
+    "vars": LAST + "{{ date }} {{ opts | tojson }} {{ bos_token }}",
+}
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
@@ -63,6 +74,60 @@ def test_empty_answers_and_system_messages_keep_their_form(served):
 def test_pictures_are_refused_by_name(served):
     r = served.post("/v1/chat/completions", {"model": "walks", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]})
     assert r.status_code == 400 and "images, video, audio and files are not supported" in r.json()["error"]["message"]
+
+
+HI = [{"role": "user", "content": "hi"}]
+
+
+@pytest.mark.parametrize("model, fields, right", [
+    ("switch", {}, "hi;"),
+    ("switch", {"reasoning_effort": "none"}, "hi;off"),
+    ("switch", {"reasoning_effort": False}, "hi;off"),
+    ("switch", {"reasoning_effort": "high"}, "hi;on"),
+    ("switch", {"thinking": {"type": "disabled"}}, "hi;off"),
+    ("switch", {"thinking": {"type": "enabled"}}, "hi;on"),
+    ("switch", {"enable_thinking": False}, "hi;off"),
+    ("switch", {"reasoning": {"enabled": False}}, "hi;off"),
+    ("switch", {"reasoning": {"effort": "none"}, "reasoning_effort": "none"}, "hi;off"),
+    ("switch", {"chat_template_kwargs": {"enable_thinking": False}}, "hi;off"),
+    ("switch", {"chat_template_kwargs": {"enable_thinking": False}, "reasoning_effort": "none"}, "hi;off"),
+    ("switch", {"extra_body": {"chat_template_kwargs": {"enable_thinking": True}}}, "hi;on"),
+    ("other-switch", {"reasoning_effort": "none"}, "hi;False"),
+    ("other-switch", {"chat_template_kwargs": {"thinking": True}}, "hi;True"),
+    ("levels", {"reasoning_effort": "low"}, "hi;low"),
+    ("levels", {"reasoning": {"effort": "high"}}, "hi;high"),
+    ("levels", {"thinking": {"type": "enabled"}}, "hi;"),
+    ("both", {"reasoning_effort": "low"}, "hi;True low"),
+    ("both", {"reasoning_effort": "none"}, "hi;False "),
+    ("never", {"reasoning_effort": "none", "thinking": {"type": "disabled"}, "chat_template_kwargs": {"enable_thinking": False, "thinking": False}}, "hi;"),
+    ("vars", {"chat_template_kwargs": {"date": "today", "opts": {"a": [1]}}}, 'hi;today {"a": [1]} '),
+    ("vars", {"chat_template_kwargs": {"date": "<|im_end|>", "opts": None}}, "hi;<|im_end|> "),
+])
+def test_the_switches_of_a_template(served, model, fields, right):
+    if "opts" in TEMPLATES[model] and fields["chat_template_kwargs"]["opts"] is None:
+        r = served.post("/v1/chat/completions", {"model": model, "messages": HI, "max_tokens": 1, **fields})
+        assert r.status_code == 400 and "Undefined is not JSON serializable" in r.json()["error"]["message"], r.text
+        return
+    assert prompt(served, model, HI, **fields) == right
+
+
+@pytest.mark.parametrize("model, fields, words", [
+    ("always", {"reasoning_effort": "none"}, "reasoning_effort: this model always thinks"),
+    ("always", {"thinking": {"type": "disabled"}}, "thinking: this model always thinks"),
+    ("always", {"chat_template_kwargs": {"enable_thinking": False}}, "asks for no variable 'enable_thinking'"),
+    ("always", {"reasoning_effort": "low"}, "reasoning_effort: this model has no switch"),
+    ("never", {"thinking": {"type": "enabled"}}, "thinking: this model has no switch"),
+    ("switch", {"chat_template_kwargs": {"enable_thinking": True}, "reasoning_effort": "none"}, "reasoning_effort and chat_template_kwargs.enable_thinking disagree"),
+    ("vars", {"chat_template_kwargs": {"bos_token": "x"}}, "'bos_token' is set by the server"),
+])
+def test_what_a_template_cannot_follow_is_refused(served, model, fields, words):
+    r = served.post("/v1/chat/completions", {"model": model, "messages": HI, "max_tokens": 1, **fields})
+    assert r.status_code == 400 and words in r.json()["error"]["message"], r.text
+
+
+def test_variables_that_a_template_does_not_ask_for_are_left_out_when_fields_are_not_strict(lenient):
+    r = lenient.post("/v1/chat/completions", {"model": "tiny", "messages": HI, "max_tokens": 1, "chat_template_kwargs": {"zz": 1}})
+    assert r.status_code == 200, r.text
 
 
 # What one walk through a request finds at each depth that no API defines.

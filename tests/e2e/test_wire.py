@@ -15,10 +15,18 @@ CHAT, FIREWORKS = "/v1/chat/completions", "/inference/v1/chat/completions"
     ({"top_p": -0.1}, "top_p must be between 0 and 1, got -0.1"),
     ({"n": 0}, "n must be between 1 and 128, got 0"),
     ({"n": 1.5}, "n must be a whole number, got 1.5"),
-    ({"max_tokens": -1}, "max_tokens must be at least 0, got -1"),
+    ({"max_tokens": -2}, "max_tokens must be at least -1, got -2"),
+    ({"max_tokens": -1, "max_completion_tokens": 4}, "disagree"),
+    ({"top_k": -2}, "top_k must be at least -1, got -2"),
+    ({"best_of": 1, "n": 2}, "best_of must be at least n"),
+    ({"stop_token_ids": [1] * 65}, "at most 64"),
+    ({"stop_token_ids": 5}, "stop_token_ids must be an array of token ids"),
+    ({"stop_token_ids": [99999999]}, "outside the model's vocabulary"),
+    ({"min_tokens": 5}, "min_tokens are not supported"),
+    ({"skip_special_tokens": False}, "skip_special_tokens are not supported"),
     ({"max_tokens": 0}, "max_tokens must be at least 1, got 0"),
     ({"max_tokens": 3, "max_completion_tokens": 4}, "disagree"),
-    ({"stop": ["a", "b", "c", "d", "e"]}, "at most 4"),
+    ({"stop": ["a"] * 17}, "stop holds 17 strings; at most 16 are taken"),
     ({"stop": [""]}, "empty"),
     ({"stop": 5}, "stop must be a string or an array of strings, got 5"),
     ({"top_logprobs": 2}, "needs logprobs"),
@@ -32,8 +40,23 @@ CHAT, FIREWORKS = "/v1/chat/completions", "/inference/v1/chat/completions"
     ({"tool_choice": "required"}, "tool_choice is not supported"),
     ({"functions": [{"name": "f"}]}, "functions are not supported"),
     ({"response_format": {"type": "json_object"}}, "response_format json_object is not supported"),
-    ({"reasoning_effort": "high"}, "reasoning_effort is not supported"),
-    ({"thinking": {"type": "enabled"}}, "thinking is not supported"),
+    ({"reasoning_effort": "high"}, "reasoning_effort: this model has no switch for thinking"),
+    ({"reasoning_effort": "hard"}, 'reasoning_effort must be one of none, minimal, low, medium, high, xhigh, max, got "hard"'),
+    ({"reasoning_effort": 2000}, "a number of tokens to think for is not supported"),
+    ({"reasoning": {"effort": "low"}}, "reasoning: this model has no switch for thinking"),
+    ({"reasoning": {"summary": "auto"}}, "reasoning.summary is not supported"),
+    ({"thinking": {"type": "enabled"}}, "thinking: this model has no switch for thinking"),
+    ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, "thinking.budget_tokens is not supported"),
+    ({"thinking": {"type": "sometimes"}}, "thinking.type must be enabled or disabled"),
+    ({"enable_thinking": True}, "enable_thinking: this model has no switch for thinking"),
+    ({"thinking": {"type": "enabled"}, "reasoning_effort": "none"}, "disagree"),
+    ({"chat_template_kwargs": {"zz": 1}}, "this model's chat template asks for no variable 'zz'"),
+    ({"chat_template_kwargs": {"enable_thinking": True}}, "asks for no variable 'enable_thinking'"),
+    ({"chat_template_kwargs": {"messages": []}}, "'messages' is set by the server"),
+    ({"chat_template_kwargs": {"raise_exception": 1}}, "'raise_exception' is set by the server"),
+    ({"chat_template_kwargs": {"a b": 1}}, '"a b" is no name of a variable'),
+    ({"chat_template_kwargs": {f"v{i}": 1 for i in range(65)}}, "at most 64"),
+    ({"messages": [{"role": "assistant", "audio": {"id": "x"}}]}, "audio is not supported"),
     ({"modalities": ["text", "audio"]}, "modalities are not supported"),
     ({"web_search_options": {"a": 1}}, "web_search_options are not supported"),
     ({"web_search_options": {}}, "web_search_options are not supported"),
@@ -73,6 +96,42 @@ def test_accepted_without_effect(server):
     for path in (CHAT, FIREWORKS):
         r = server.post(path, chat(**fields))
         assert r.status_code == 200, r.text
+
+
+def test_values_that_clients_of_other_servers_send(server):
+    """Their defaults, and what means nothing here: on a model that never thinks, not to think is what it does."""
+    fields = {"top_k": -1, "best_of": 1, "stop": [f"<{i}>" for i in range(16)], "stop_token_ids": [], "tools": None, "tool_choice": "auto", "logprobs": None, "prediction": None,
+              "reasoning": None, "reasoning_effort": "none", "enable_thinking": False, "chat_template_kwargs": {"enable_thinking": False, "thinking": None}, "store": False,
+              "use_beam_search": False, "length_penalty": 1.0, "early_stopping": False, "min_tokens": 0, "skip_special_tokens": True, "spaces_between_special_tokens": True,
+              "include_stop_str_in_output": False, "add_generation_prompt": True, "continue_final_message": False, "guided_json": None, "truncate_prompt_tokens": -1,
+              "cache_prompt": True, "request_id": "r", "priority": 0, "audio": None, "documents": [],
+              "messages": [{"role": "user", "content": "hi", "id": "m1"}, {"role": "assistant", "content": None, "refusal": "No.", "reasoning": None, "audio": None, "tool_calls": []}, {"role": "user", "content": "why?"}]}
+    plain = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "No."}, {"role": "user", "content": "why?"}], "stop": fields["stop"]}
+    for path in (CHAT, FIREWORKS):
+        replies = [server.post(path, chat(**f, seed=3, max_tokens=6)) for f in (fields, plain)]
+        assert [r.status_code for r in replies] == [200, 200], replies[0].text
+        assert replies[0].json()["choices"] == replies[1].json()["choices"]
+
+
+def test_stop_token_ids(server):
+    """A token that the model draws ends its answer, as its own end tokens do, and is no part of the text."""
+    ask = chat(temperature=0, max_tokens=12, return_token_ids=True)
+    whole = server.post(FIREWORKS, ask).json()["choices"][0]
+    ids = whole["token_ids"]
+    cut = next(i for i in range(2, len(ids)) if ids[i] not in ids[:i])
+    r = server.post(FIREWORKS, {**ask, "stop_token_ids": [ids[cut]]}).json()["choices"][0]
+    assert r["token_ids"] == ids[:cut] and r["finish_reason"] == "stop"
+    assert whole["message"]["content"].startswith(r["message"]["content"])
+
+
+def test_max_tokens_to_the_end_of_the_context(server):
+    """-1 leaves the answer the rest of the context on both APIs: what it is said to be shows in what the model is given room for."""
+    body = {"model": MODEL, "prompt": "One", "stop": "\n", "seed": 1, "temperature": 0}
+    for path in ("/v1/completions", "/inference/v1/completions"):
+        r = server.post(path, {**body, "max_tokens": -1, "echo": False, "logit_bias": {}})
+        assert r.status_code == 200, r.text
+        default = server.post(path, body)
+        assert r.json()["usage"]["completion_tokens"] >= default.json()["usage"]["completion_tokens"] == 16
 
 
 def test_content_forms(server):
@@ -124,7 +183,7 @@ def test_paths(server):
     assert server.raw(b"GET /health HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200")
     assert server.raw(http("GET", f"/v1/models/{MODEL.replace('/', '%2F')}")).startswith(b"HTTP/1.1 200")
     for path in (f"/v1/models/{MODEL}%00x", "/health%00x", "/v1/models/%zz"):
-        assert server.raw(http("GET", path)).startswith(b"HTTP/1.1 404"), path
+        assert server.raw(http("GET", path)).startswith(b"HTTP/1.1 400" if "%00" in path else b"HTTP/1.1 404"), path
 
 
 def test_too_large(server):

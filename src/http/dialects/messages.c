@@ -67,7 +67,7 @@ static json_t *content_parts(const json_t *content, size_t i, bool strict, struc
 static bool one_message(const json_t *in, size_t i, bool strict, json_t *out, struct fault *f)
 {
     static const char known[] = "role content name tool_calls tool_call_id reasoning_content refusal audio "
-                                "function_call annotations id";
+                                "function_call annotations id reasoning";
     char where[40];
     if (!json_is_object(in)) return bad(f, i, " must be an object with role and content");
     const char *role = json_string_value(json_object_get(in, "role"));
@@ -83,6 +83,12 @@ static bool one_message(const json_t *in, size_t i, bool strict, json_t *out, st
     if ((calls && !json_is_null(calls) && json_array_size(calls)) || (call && !json_is_null(call)))
         return not_offered(f, i, ".tool_calls: tools are not supported by this server yet");
 
+    const json_t *audio = json_object_get(in, "audio"), *refusal = json_object_get(in, "refusal");
+    if (audio && !json_is_null(audio))
+        return not_offered(f, i, ".audio: audio is not supported by this server yet");
+    if (refusal && !json_is_null(refusal) && !json_is_string(refusal))
+        return bad(f, i, ".refusal must be a string");
+
     const json_t *content = json_object_get(in, "content");
     json_t *text;
     if (json_is_string(content))
@@ -90,7 +96,7 @@ static bool one_message(const json_t *in, size_t i, bool strict, json_t *out, st
     else if (json_is_array(content) || json_is_object(content))
         text = content_parts(content, i, strict, f);
     else if (!strcmp(role, "assistant") && (!content || json_is_null(content)))
-        text = json_string("");
+        text = json_is_string(refusal) ? json_incref((json_t *)refusal) : json_string("");
     else
         return bad(f, i, ".content must be a string or an array of parts");
     if (!text) return false;
@@ -104,6 +110,12 @@ static bool one_message(const json_t *in, size_t i, bool strict, json_t *out, st
             return bad(f, i, k ? ".reasoning_content must be a string" : ".name must be a string");
         json_object_set(out, passed[k], v);
     }
+    /* Another server's name for reasoning_content. */
+    json_t *reasoning = json_object_get(in, "reasoning");
+    if (reasoning && !json_is_null(reasoning) && !json_is_string(reasoning))
+        return bad(f, i, ".reasoning must be a string");
+    if (json_is_string(reasoning) && !json_object_get(out, "reasoning_content"))
+        json_object_set(out, "reasoning_content", reasoning);
     return true;
 }
 

@@ -5,6 +5,7 @@
 #include <float.h>
 #include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,14 @@ struct field {
 };
 
 /* ---- fields with a form of their own ------------------------------------------------------------------------------ */
+
+static bool is_word_of(const char *words, const char *s)
+{
+    size_t n = strlen(s);
+    for (const char *w = words; w && n; w = strchr(w, '|') ? strchr(w, '|') + 1 : NULL)
+        if (!strncmp(w, s, n) && (w[n] == '|' || !w[n])) return true;
+    return false;
+}
 
 static char *copy_string(const json_t *v, struct fault *f)
 {
@@ -234,15 +243,153 @@ static bool parse_response_format(struct wire_request *w, const json_t *v, const
                    "response_format %.40s is not supported by this server yet; \"text\" is", type);
 }
 
+/* A limit of tokens, or -1: to the end of the context. */
+static bool parse_max_tokens(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    int64_t n;
+    if (!json_in_int(v, name, -1, INT64_MAX, &n, f)) return false;
+    if (n < 0)
+        w->max_tokens_open = true;
+    else if (strcmp(name, "max_tokens") != 0)
+        w->max_completion_tokens = n > INT_MAX ? INT_MAX : n;
+    else
+        w->gen.max_tokens = n > INT_MAX ? INT_MAX : n;
+    return true;
+}
+
+static bool parse_stop_ids(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    int64_t id;
+    f->param = name;
+    if (!json_is_array(v)) return json_in_bad(v, name, "an array of token ids", f);
+    if (json_array_size(v) > REQUEST_MAX_STOP_IDS)
+        return err_set(&f->err, ERR_REQUEST, "stop_token_ids holds %zu tokens; at most %d are taken",
+                       json_array_size(v), REQUEST_MAX_STOP_IDS);
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        if (!json_in_int(json_array_get(v, i), name, 0, INT32_MAX, &id, f)) return false;
+        w->gen.stop_ids[w->gen.n_stop_ids++] = (int32_t)id;
+    }
+    return true;
+}
+
+/* ---- thinking: several spellings of one wish, which the model's template follows or refuses (service/context.c) ----- */
+
+static bool want_thinking(struct wire_request *w, enum thinking t, const char *level, const char *name,
+                          struct fault *f)
+{
+    struct gen_request *q = &w->gen;
+    f->param = name;
+    if (q->thinking != THINKING_AS_IT_IS &&
+        (q->thinking != t || (level[0] && q->effort[0] && strcmp(level, q->effort) != 0)))
+        return err_set(&f->err, ERR_REQUEST, "%s and %s disagree; give one of them", q->thinking_from, name);
+    if (t == THINKING_ON && !w->chat)
+        return err_set(&f->err, ERR_UNSUPPORTED,
+                       "%s: a plain completion does not think; /chat/completions is for that", name);
+    q->thinking = t;
+    q->thinking_from = name;
+    if (level[0]) snprintf(q->effort, sizeof q->effort, "%s", level);
+    return true;
+}
+
+static bool parse_effort(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    static const char levels[] = "minimal|low|medium|high|xhigh|max";
+    const char *s = json_string_value(v);
+    if (json_is_boolean(v))
+        return want_thinking(w, json_is_true(v) ? THINKING_ON : THINKING_OFF, json_is_true(v) ? "medium" : "",
+                             name, f);
+    if (s && !strcmp(s, "none")) return want_thinking(w, THINKING_OFF, "", name, f);
+    if (s && is_word_of(levels, s)) return want_thinking(w, THINKING_ON, s, name, f);
+    f->param = name;
+    if (json_is_integer(v))
+        return err_set(&f->err, ERR_UNSUPPORTED,
+                       "%s: a number of tokens to think for is not supported by this server yet", name);
+    return json_in_bad(v, name, "one of none, minimal, low, medium, high, xhigh, max", f);
+}
+
+static bool parse_enable_thinking(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    bool on;
+    return json_in_bool(v, name, &on, f) && want_thinking(w, on ? THINKING_ON : THINKING_OFF, "", name, f);
+}
+
+static bool given(const json_t *object, const char *key)
+{
+    const json_t *v = json_object_get(object, key);
+    return v && !json_is_null(v);
+}
+
 static bool parse_thinking(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
 {
-    (void)w;
+    if (json_is_boolean(v)) return parse_enable_thinking(w, v, name, f);
     const char *type = json_string_value(json_object_get(v, "type"));
     if (!type) return json_in_bad(v, name, "an object with a type", f);
-    if (!strcmp(type, "disabled")) return true;
+    if (!json_in_members(v, "type budget_tokens", "thinking.", w->strict, name, f)) return false;
     f->param = name;
-    return err_set(&f->err, ERR_UNSUPPORTED,
-                   "thinking is not supported by this server yet; {\"type\": \"disabled\"} is");
+    if (!strcmp(type, "disabled")) return want_thinking(w, THINKING_OFF, "", name, f);
+    if (strcmp(type, "enabled") != 0)
+        return err_set(&f->err, ERR_REQUEST, "thinking.type must be enabled or disabled, got \"%.40s\"",
+                       type);
+    if (given(v, "budget_tokens"))
+        return err_set(&f->err, ERR_UNSUPPORTED,
+                       "thinking.budget_tokens is not supported by this server yet; leave it out");
+    return want_thinking(w, THINKING_ON, "", name, f);
+}
+
+/* {"effort": ..., "enabled": ...}, as routers of several providers write it. */
+static bool parse_reasoning(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    static const char *const refused[] = { "summary", "generate_summary", "max_tokens" };
+    if (!json_is_object(v)) return json_in_bad(v, name, "an object with an effort", f);
+    if (!json_in_members(v, "effort enabled exclude summary generate_summary max_tokens", "reasoning.",
+                         w->strict, name, f))
+        return false;
+    f->param = name;
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        if (given(v, refused[i]))
+            return err_set(&f->err, ERR_UNSUPPORTED, "reasoning.%s is not supported by this server yet",
+                           refused[i]);
+    if (json_is_true(json_object_get(v, "exclude")))
+        return err_set(&f->err, ERR_UNSUPPORTED, "reasoning.exclude is not supported by this server yet");
+    if (given(v, "enabled") && !parse_enable_thinking(w, json_object_get(v, "enabled"), name, f))
+        return false;
+    return !given(v, "effort") || parse_effort(w, json_object_get(v, "effort"), name, f);
+}
+
+/* Names that a template must find as the server or the language means them. */
+static bool is_reserved(const char *name)
+{
+    static const char names[] =
+        "messages|tools|documents|add_generation_prompt|continue_final_message|bos_token|eos_token|"
+        "chat_template|tokenize|conversation|range|dict|namespace|cycler|joiner|lipsum|raise_exception|"
+        "strftime_now|loop|self|caller|varargs|kwargs";
+    return is_word_of(names, name);
+}
+
+static bool parse_template_vars(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
+{
+    const char *key;
+    json_t *value;
+    if (!json_is_object(v)) return json_in_bad(v, name, "an object", f);
+    f->param = name;
+    if (json_object_size(v) > REQUEST_MAX_VARS)
+        return err_set(&f->err, ERR_REQUEST, "chat_template_kwargs holds %zu variables; at most %d are taken",
+                       json_object_size(v), REQUEST_MAX_VARS);
+    w->gen.template_vars = json_object();
+    json_object_foreach((json_t *)v, key, value)
+    {
+        static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
+        const size_t n = strlen(key);
+        if (!n || n > 64 || strspn(key, letters) < n || (key[0] >= '0' && key[0] <= '9'))
+            return err_set(&f->err, ERR_REQUEST, "chat_template_kwargs: \"%.40s\" is no name of a variable",
+                           key);
+        if (is_reserved(key))
+            return err_set(&f->err, ERR_REQUEST,
+                           "chat_template_kwargs: '%s' is set by the server and cannot be given", key);
+        if (!json_is_null(value) && json_object_set(w->gen.template_vars, key, value))
+            return err_set(&f->err, ERR_NOMEM, "out of memory");
+    }
+    return w->gen.template_vars || err_set(&f->err, ERR_NOMEM, "out of memory");
 }
 
 static bool parse_metadata(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
@@ -272,11 +419,11 @@ static const struct field fields[] = {
     { "model",                 BOTH, K_CUSTOM, 0, 0, 0, parse_model, NULL },
     { "messages",              CHAT, K_CUSTOM, 0, 0, 0, parse_messages, NULL },
     { "prompt",                TEXT, K_CUSTOM, 0, 0, 0, parse_prompt, NULL },
-    { "max_tokens",            BOTH, K_LONG,  G(max_tokens), 0, HUGE_VAL, NULL, NULL },
-    { "max_completion_tokens", CHAT, K_LONG,  W(max_completion_tokens), 0, HUGE_VAL, NULL, NULL },
+    { "max_tokens",            BOTH, K_CUSTOM, 0, 0, 0, parse_max_tokens, NULL },
+    { "max_completion_tokens", CHAT, K_CUSTOM, 0, 0, 0, parse_max_tokens, NULL },
     { "temperature",           BOTH, K_FLOAT, S(temperature), 0, 2, NULL, NULL },
     { "top_p",                 BOTH, K_FLOAT, S(top_p), 0, 1, NULL, NULL },
-    { "top_k",                 BOTH, K_INT,   S(top_k), 0, HUGE_VAL, NULL, NULL },
+    { "top_k",                 BOTH, K_INT,   S(top_k), -1, HUGE_VAL, NULL, NULL },
     { "min_p",                 BOTH, K_FLOAT, S(min_p), 0, 1, NULL, NULL },
     { "typical_p",             BOTH, K_FLOAT, S(typical_p), 0, 1, NULL, NULL },
     { "frequency_penalty",     BOTH, K_FLOAT, S(frequency_penalty), -2, 2, NULL, NULL },
@@ -285,8 +432,9 @@ static const struct field fields[] = {
     { "mirostat_target",       BOTH, K_FLOAT, S(mirostat_target), 0, 1000, NULL, NULL },
     { "mirostat_lr",           BOTH, K_FLOAT, S(mirostat_lr), 0, 1, NULL, NULL },
     { "n",                     BOTH, K_INT,   G(n), 1, 128, NULL, NULL },
-    { "best_of",               TEXT, K_INT,   G(best_of), 1, 20, NULL, NULL },
+    { "best_of",               BOTH, K_INT,   G(best_of), 1, 20, NULL, NULL },
     { "stop",                  BOTH, K_CUSTOM, 0, 0, 0, parse_stop, NULL },
+    { "stop_token_ids",        BOTH, K_CUSTOM, 0, 0, 0, parse_stop_ids, NULL },
     { "seed",                  BOTH, K_CUSTOM, 0, 0, 0, parse_seed, NULL },
     { "stream",                BOTH, K_BOOL,  W(stream), 0, 0, NULL, NULL },
     { "stream_options",        BOTH, K_CUSTOM, 0, 0, 0, parse_stream_options, NULL },
@@ -307,13 +455,19 @@ static const struct field fields[] = {
     { "speculation",           BOTH, K_CUSTOM, 0, 0, 0, parse_prediction, NULL },
     { "metadata",              BOTH, K_CUSTOM, 0, 0, 0, parse_metadata, NULL },
     { "response_format",       BOTH, K_CUSTOM, 0, 0, 0, parse_response_format, NULL },
+    { "reasoning_effort",      BOTH, K_CUSTOM, 0, 0, 0, parse_effort, NULL },
+    { "reasoning",             BOTH, K_CUSTOM, 0, 0, 0, parse_reasoning, NULL },
     { "thinking",              CHAT, K_CUSTOM, 0, 0, 0, parse_thinking, NULL },
+    { "enable_thinking",       CHAT, K_CUSTOM, 0, 0, 0, parse_enable_thinking, NULL },
+    { "chat_template_kwargs",  CHAT, K_CUSTOM, 0, 0, 0, parse_template_vars, NULL },
     /* hints and labels that change nothing here */
     { "user",                  BOTH, K_TAG,  0, 0, 0, NULL, NULL },
     { "safety_identifier",     BOTH, K_TAG,  0, 0, 0, NULL, NULL },
     { "prompt_cache_key",      BOTH, K_TAG,  0, 0, 0, NULL, NULL },
     { "prompt_cache_retention", BOTH, K_TAG, 0, 0, 0, NULL, NULL },
     { "service_tier",          BOTH, K_TAG,  0, 0, 0, NULL, "auto|default|flex|priority|scale" },
+    { "request_id",            BOTH, K_TAG,  0, 0, 0, NULL, NULL },
+    { "cache_prompt",          BOTH, K_FLAG, 0, 0, 0, NULL, NULL },
     { "store",                 CHAT, K_FLAG, 0, 0, 0, NULL, NULL },
     { "parallel_tool_calls",   CHAT, K_FLAG, 0, 0, 0, NULL, NULL },
     { "prompt_cache_max_len",  BOTH, K_COUNT, 0, 0, HUGE_VAL, NULL, NULL },
@@ -322,7 +476,6 @@ static const struct field fields[] = {
     { "tool_choice",           CHAT, K_REFUSE, 0, 0, 0, NULL, "none|auto" },
     { "functions",             CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
     { "function_call",         CHAT, K_REFUSE, 0, 0, 0, NULL, "none|auto" },
-    { "reasoning_effort",      BOTH, K_REFUSE, 0, 0, 0, NULL, "none" },
     { "reasoning_history",     CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
     { "modalities",            CHAT, K_REFUSE, 0, 0, 0, NULL, "text" },
     { "audio",                 CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
@@ -331,6 +484,28 @@ static const struct field fields[] = {
     { "moderation",            BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
     { "suffix",                TEXT, K_REFUSE, 0, 0, 0, NULL, NULL },
     { "images",                TEXT, K_REFUSE, 0, 0, 0, NULL, NULL },
+    /* other servers' own, which their clients send with the values that they come with */
+    { "use_beam_search",       BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "length_penalty",        BOTH, K_REFUSE, 0, 0, 0, NULL, "1" },
+    { "early_stopping",        BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "min_tokens",            BOTH, K_REFUSE, 0, 0, 0, NULL, "0" },
+    { "skip_special_tokens",   BOTH, K_REFUSE, 0, 0, 0, NULL, "true" },
+    { "spaces_between_special_tokens", BOTH, K_REFUSE, 0, 0, 0, NULL, "true" },
+    { "include_stop_str_in_output", BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "add_generation_prompt", CHAT, K_REFUSE, 0, 0, 0, NULL, "true" },
+    { "continue_final_message", CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "include_reasoning",     CHAT, K_REFUSE, 0, 0, 0, NULL, "true" },
+    { "chat_template",         CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "documents",             CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "truncate_prompt_tokens", BOTH, K_REFUSE, 0, 0, 0, NULL, "-1" },
+    { "prompt_logprobs",       BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "guided_json",           BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "guided_regex",          BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "guided_choice",         BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "guided_grammar",        BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "structured_outputs",    BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "grammar",               BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { "priority",              BOTH, K_REFUSE, 0, 0, 0, NULL, "0" },
 };
 /* clang-format on */
 
@@ -342,18 +517,15 @@ static const struct field *find_field(const char *name, enum where where)
     return NULL;
 }
 
-static bool is_word_of(const char *words, const char *s)
-{
-    size_t n = strlen(s);
-    for (const char *w = words; w && n; w = strchr(w, '|') ? strchr(w, '|') + 1 : NULL)
-        if (!strncmp(w, s, n) && (w[n] == '|' || !w[n])) return true;
-    return false;
-}
-
 /* An empty object asks for something: web_search_options {} is a search with the settings that it comes with. */
 static bool asks_for_nothing(const json_t *v, const char *harmless)
 {
-    if (json_is_false(v)) return true;
+    char number[32];
+    if (json_is_boolean(v)) return json_is_true(v) == is_word_of(harmless, "true");
+    if (json_is_number(v)) {
+        snprintf(number, sizeof number, "%g", json_number_value(v));
+        return is_word_of(harmless, number);
+    }
     if (json_is_string(v)) return !json_string_length(v) || is_word_of(harmless, json_string_value(v));
     if (!json_is_array(v)) return false;
     for (size_t i = 0; i < json_array_size(v); i++)
@@ -408,14 +580,20 @@ static bool settle(struct wire_request *w, struct fault *f)
 {
     struct gen_request *q = &w->gen;
     bool fireworks = w->style->dialect == DIALECT_FIREWORKS;
+    if (q->sampling.top_k < 0) q->sampling.top_k = 0; /* -1 turns it off, too */
+    q->loose_vars = !w->strict;
     if (w->max_completion_tokens >= 0) {
         f->param = "max_completion_tokens";
-        if (q->max_tokens >= 0 && q->max_tokens != w->max_completion_tokens)
+        if (w->max_tokens_open || (q->max_tokens >= 0 && q->max_tokens != w->max_completion_tokens))
             return err_set(&f->err, ERR_REQUEST,
                            "max_tokens and max_completion_tokens are two names of one limit and disagree; "
                            "give one of them");
         q->max_tokens = w->max_completion_tokens;
     }
+    f->param = "max_tokens";
+    if (w->max_tokens_open && q->max_tokens >= 0)
+        return err_set(&f->err, ERR_REQUEST,
+                       "max_tokens and max_completion_tokens disagree; give one of them");
     if (w->echo_last > 0) q->echo = true;
     q->echo_last = (int)w->echo_last;
     f->param = "max_tokens";
@@ -424,7 +602,7 @@ static bool settle(struct wire_request *w, struct fault *f)
             return err_set(&f->err, ERR_REQUEST,
                            "max_tokens must be at least 1, got 0 (0 is possible together with echo)");
     }
-    if (q->max_tokens < 0) {
+    if (q->max_tokens < 0 && !w->max_tokens_open) {
         q->max_tokens = w->chat ? w->style->chat_max_tokens : 16;
         q->max_tokens_is_default = true;
     }

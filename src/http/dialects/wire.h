@@ -27,6 +27,7 @@ struct wire_request {
     enum logprob_shape logprobs;
     bool raw_output, perf_in_body;
     int64_t max_completion_tokens; /* -1: not given */
+    bool max_tokens_open;          /* -1 was given: to the end of the context */
     int64_t echo_last;
     bool best_of_given, logprobs_wanted;
     int64_t top_logprobs; /* -1: not given */
