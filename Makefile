@@ -86,8 +86,8 @@ $(B)/%_test: $(B)/%_test.o $(B)/libhearth.a
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
 unit-programs: $(TEST_BINS)
-unit:  ## build and run the unit and golden tests of this MODE; ISA=avx2 or plain: as a machine that has no more
-	@tests/run.sh unit $(MODE) $(ISA)
+unit:  ## build and run the unit and golden tests of this MODE (HEARTH_ISA=avx2: as a machine that has no more)
+	@tests/run.sh unit $(MODE)
 
 # Programs that measure kernels: bench/NAME.c with bench/machine.c, which knows the machine's ceilings.
 $(B)/bench/%: bench/%.c bench/machine.c bench/machine.h $(B)/libhearth.a

@@ -25,6 +25,11 @@ KEY = "test-key-0123456789"
 PATIENCE = float(os.environ.get("HEARTH_TEST_PATIENCE", 900))
 
 
+def environment():
+    """This process's, without hearth's settings but for the instruction set that everything here is run as."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("HEARTH_") or k == "HEARTH_ISA"}
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "checked: also runs against the address and thread checked builds")
 
@@ -33,8 +38,7 @@ class Server:
     """A running `hearth serve`; its log is read all the time so that it never blocks."""
 
     def __init__(self, *args, models=MODELS):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("HEARTH_")}
-        env["HEARTH_CONFIG"] = "/dev/null"
+        env = environment() | {"HEARTH_CONFIG": "/dev/null"}
         command = [BIN, "serve", "--listen", "127.0.0.1:0", "--models", models, *args]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
         atexit.register(self.process.kill)  # when a test fails before it stops its server

@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 import requests
 
-from conftest import BIN, PATIENCE, ROOT, Server, chat, http
+from conftest import BIN, PATIENCE, ROOT, Server, chat, http, environment
 
 PIPELINES = ROOT / "tests/golden/pipelines"
 WORKFLOW = "/inference/v1/workflows/accounts/local/models/tiny-flux-dev/text_to_image"
@@ -413,7 +413,7 @@ def test_disconnect_frees_the_worker(images):
 
 
 def command(folder, *args):
-    env = {k: v for k, v in os.environ.items() if not k.startswith("HEARTH_")}
+    env = environment()
     env["HEARTH_CONFIG"] = "/dev/null"
     return subprocess.run([BIN, "image", "--models", str(folder), *args], capture_output=True, text=True, env=env, timeout=PATIENCE)
 

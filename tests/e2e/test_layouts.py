@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import BIN, PATIENCE, ROOT
+from conftest import BIN, PATIENCE, ROOT, environment
 from variants import load, save
 
 PIPELINES = ROOT / "tests/golden/pipelines"
@@ -22,7 +22,7 @@ TOOL = ROOT / "tools/random_weights"
 
 
 def run(*args):
-    env = {k: v for k, v in os.environ.items() if not k.startswith("HEARTH_")} | {"HEARTH_CONFIG": "/dev/null"}
+    env = environment() | {"HEARTH_CONFIG": "/dev/null"}
     return subprocess.run([BIN, *map(str, args)], capture_output=True, text=True, env=env, timeout=PATIENCE)
 
 

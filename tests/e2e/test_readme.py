@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 
 import judge
-from conftest import BIN, MODELS, PATIENCE, ROOT, Server
+from conftest import BIN, MODELS, PATIENCE, ROOT, Server, environment
 
 README = (ROOT / "README.md").read_text()
 TOUR = re.search(r"^## A tour$(.*?)^## ", README, re.M | re.S)[1]
@@ -50,7 +50,7 @@ def place(tmp_path_factory):
     (where / "models/smollm2-135m-instruct").symlink_to(os.path.join(MODELS, "smollm2-135m-instruct"))
     (where / "models/starter-image").symlink_to(ROOT / "models/starter-image")
     server = Server("--files", str(where / "files"), models=str(where / "models"))
-    env = {k: v for k, v in os.environ.items() if not k.startswith("HEARTH_")}
+    env = environment()
     yield server, where, env | {"HEARTH_CONFIG": "/dev/null", "HEARTH_MODELS": str(where / "models")}
     server.stop()
 

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 import judge
-from conftest import BIN, PATIENCE, ROOT, Server
+from conftest import BIN, PATIENCE, ROOT, Server, environment
 
 GOLDEN = ROOT / "models/starter-image/golden"
 CASES = json.loads((GOLDEN / "golden.json").read_text())
@@ -73,7 +73,7 @@ def test_seeds_of_their_own(starter, prompt, concept):
 
 
 def command(folder, *args):
-    env = {k: v for k, v in os.environ.items() if not k.startswith("HEARTH_")} | {"HEARTH_CONFIG": "/dev/null"}
+    env = environment() | {"HEARTH_CONFIG": "/dev/null"}
     return subprocess.run([BIN, "image", "--models", folder, "--model", "starter-image", *args], capture_output=True, text=True, env=env, timeout=PATIENCE)
 
 
