@@ -1,7 +1,6 @@
 """Pipelines with one thing changed, against the pictures that diffusers draws with the same folder
 (tools/reference/variant_golden.py)."""
 import json
-import os
 import shutil
 import subprocess
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import BIN, ROOT
+from conftest import BIN, ROOT, environment
 from variants import apply
 
 PIPELINES = ROOT / "tests/golden/pipelines"
@@ -21,7 +20,7 @@ def test_variant(spec, tmp_path):
     folder, out = tmp_path / "model", tmp_path / "drawn.png"
     shutil.copytree(PIPELINES / spec["base"], folder)
     apply(spec, folder)
-    env = {k: v for k, v in os.environ.items() if not k.startswith("HEARTH_") or k == "HEARTH_ISA"} | {"HEARTH_CONFIG": "/dev/null"}
+    env = environment() | {"HEARTH_CONFIG": "/dev/null"}
     r = subprocess.run([BIN, "image", "--model", folder, "--size", "48x32", "--steps", str(spec["steps"]), "--guidance", str(spec["guidance"]),
                         "--seed", "7", "-o", out, spec["prompt"]], capture_output=True, text=True, env=env, timeout=120)
     assert r.returncode == 0, r.stderr
