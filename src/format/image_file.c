@@ -50,9 +50,9 @@ bool image_reserve(struct image_pixels *p, uint64_t width, uint64_t height, int 
     return true;
 }
 
-/* In place, from 4 to 3: a transparent pixel shows white paper. */
-static void lay_over_white(struct image_pixels *p)
+void image_file_flatten(struct image_pixels *p)
 {
+    if (p->channels != 4) return;
     size_t n = (size_t)p->width * (size_t)p->height;
     for (size_t i = 0; i < n; i++) {
         const unsigned char *s = p->data + 4 * i;
@@ -93,7 +93,7 @@ bool image_file_decode(const void *data, size_t n, int channels, const struct im
     bool ok = format == IMAGE_PNG    ? png_decode(data, n, limits, &p, e)
               : format == IMAGE_JPEG ? jpeg_decode(data, n, limits, &p, e)
                                      : webp_decode(data, n, limits, &p, e);
-    if (ok && channels == 3 && p.channels == 4) lay_over_white(&p);
+    if (ok && channels == 3) image_file_flatten(&p);
     if (ok && channels == 4 && p.channels == 3) ok = add_alpha(&p, e);
     if (!ok) {
         free(p.data);

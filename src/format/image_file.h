@@ -2,7 +2,7 @@
  *
  * Decoding  the size in the header is held against the limits before memory is reserved; a truncated, damaged or animated
  *           picture is an error, never half a picture. Palettes, grey, 16 bit, CMYK and interlacing become plain RGB or
- *           RGBA; a JPEG is turned upright as its EXIF orientation says. Colour profiles are ignored.
+ *           RGBA; a picture is turned upright as its EXIF or XMP note says. Colour profiles are ignored.
  * Memory    pixels are malloc'ed and the caller's; on failure nothing is left.
  * Threads   any; no state between calls. */
 #ifndef HEARTH_FORMAT_IMAGE_FILE_H
@@ -36,6 +36,9 @@ const char *image_format_mime(enum image_format f); /* "image/png" */
 /* channels 3: alpha, where there is any, is laid over white. channels 4: opaque where there is none. */
 bool image_file_decode(const void *data, size_t n, int channels, const struct image_limits *limits,
                        struct image_pixels *out, struct err *e);
+
+/* From 4 channels to 3, in place: alpha laid over white. A picture of 3 stays. */
+void image_file_flatten(struct image_pixels *p);
 
 /* Names and values of a PNG's text chunks: keys 1 to 79 printable ASCII characters, values UTF-8. */
 struct image_text {

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "format/image_codec.h"
+#include "format/orientation.h"
 
 /* A progressive file may hold thousands of scans of a few bytes that each cost a pass over the whole picture. */
 #define MAX_SCANS 64
@@ -49,62 +50,6 @@ static void set_errors(struct jpeg_errors *j, struct err *e)
     j->mgr.error_exit = on_error;
     j->mgr.emit_message = on_message;
     j->e = e;
-}
-
-/* ---- orientation ------------------------------------------------------------------------------------------------ */
-
-static unsigned read16(const unsigned char *p, bool little)
-{
-    return little ? (unsigned)(p[0] | p[1] << 8) : (unsigned)(p[0] << 8 | p[1]);
-}
-
-static uint32_t read32(const unsigned char *p, bool little)
-{
-    return little ? (uint32_t)read16(p + 2, true) << 16 | read16(p, true)
-                  : (uint32_t)read16(p, false) << 16 | read16(p + 2, false);
-}
-
-/* Tag 0x0112 of the first directory of an EXIF block (TIFF 6.0 layout); 1, upright, when it is not there. */
-static unsigned exif_orientation(const unsigned char *s, size_t n)
-{
-    if (n < 14 || memcmp(s, "Exif\0\0", 6) != 0) return 1;
-    s += 6;
-    n -= 6;
-    bool little = s[0] == 'I';
-    uint32_t at = read32(s + 4, little);
-    if (at > n - 2) return 1;
-    unsigned count = read16(s + at, little);
-    for (size_t i = 0; i < count; i++) {
-        size_t entry = (size_t)at + 2 + 12 * i;
-        if (entry + 12 > n) return 1;
-        if (read16(s + entry, little) != 0x0112) continue;
-        unsigned v = read16(s + entry + 8, little);
-        return v >= 1 && v <= 8 ? v : 1;
-    }
-    return 1;
-}
-
-/* 2 mirrored, 3 upside down, 4 both; 5 to 8 the same with rows and columns exchanged. */
-static bool turn_upright(struct image_pixels *p, unsigned orientation, struct err *e)
-{
-    if (orientation == 1) return true;
-    size_t w = (size_t)p->width, h = (size_t)p->height;
-    bool swap = orientation >= 5;
-    bool flip_x = orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
-    bool flip_y = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
-    unsigned char *data = malloc(w * h * 3); /* the product fits: the picture itself has this size */
-    if (!data) return err_set(e, ERR_NOMEM, "no memory to turn a picture of %d x %d", p->width, p->height);
-    size_t w2 = swap ? h : w, h2 = swap ? w : h;
-    for (size_t y = 0; y < h2; y++) {
-        for (size_t x = 0; x < w2; x++) {
-            size_t u = flip_x ? w2 - 1 - x : x, v = flip_y ? h2 - 1 - y : y;
-            size_t from = swap ? u * w + v : v * w + u;
-            memcpy(data + (y * w2 + x) * 3, p->data + from * 3, 3);
-        }
-    }
-    free(p->data);
-    *p = (struct image_pixels){ (int)w2, (int)h2, 3, data };
-    return true;
 }
 
 /* ---- reading ---------------------------------------------------------------------------------------------------- */
@@ -157,9 +102,15 @@ static bool decode(struct jpeg_reader *r, const void *data, size_t n, const stru
     jpeg_mem_src(c, data, (unsigned long)n);
     jpeg_save_markers(c, JPEG_APP0 + 1, 0xffff);
     jpeg_read_header(c, TRUE);
-    for (jpeg_saved_marker_ptr m = c->marker_list; m && r->orientation == 1; m = m->next) {
-        r->orientation = exif_orientation(m->data, m->data_length);
+    static const char exif[] = "Exif\0", xmp[] = "http://ns.adobe.com/xap/1.0/";
+    unsigned second = 0;
+    for (jpeg_saved_marker_ptr m = c->marker_list; m && !r->orientation; m = m->next) {
+        if (m->data_length > sizeof exif && !memcmp(m->data, exif, sizeof exif))
+            r->orientation = orientation_in_exif(m->data, m->data_length);
+        else if (!second && m->data_length > sizeof xmp && !memcmp(m->data, xmp, sizeof xmp))
+            second = orientation_in_xmp(m->data + sizeof xmp, m->data_length - sizeof xmp);
     }
+    if (!r->orientation) r->orientation = second;
     c->out_color_space =
         c->jpeg_color_space == JCS_CMYK || c->jpeg_color_space == JCS_YCCK ? JCS_CMYK : JCS_RGB;
     /* Before jpeg_start_decompress(), which reserves the coefficients of a progressive picture. */
@@ -179,10 +130,9 @@ bool jpeg_decode(const void *data, size_t n, const struct image_limits *limits, 
     if (!r) return err_set(e, ERR_NOMEM, "no memory to read a JPEG");
     set_errors(&r->errors, e ? e : &ignored);
     r->c.err = &r->errors.mgr;
-    r->orientation = 1;
     bool ok = decode(r, data, n, limits, p);
     jpeg_destroy_decompress(&r->c);
-    ok = ok && turn_upright(p, r->orientation, e);
+    ok = ok && orientation_apply(p, r->orientation, e);
     free(r->row);
     free(r);
     return ok;

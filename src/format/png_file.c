@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "format/image_codec.h"
 #include "format/name_table.h"
+#include "format/orientation.h"
 
 /* Everything that must survive a longjmp out of libpng lives here, not in registers. */
 struct png_state {
@@ -58,7 +59,7 @@ static void ask_for_rgb(png_structp png, png_infop info)
 static bool decode(struct png_state *s, const struct image_limits *limits, struct image_pixels *p)
 {
     if (setjmp(png_jmpbuf(s->png))) return false;
-    /* Compressed texts and profiles may unpack to anything; none of them is read. */
+    /* Compressed texts and profiles may unpack to anything; which way up the picture is, is read without libpng. */
     static const png_byte skipped[] = "zTXt\0iTXt\0tEXt\0iCCP\0sPLT\0eXIf";
     png_set_keep_unknown_chunks(s->png, PNG_HANDLE_CHUNK_NEVER, skipped, 6);
     png_set_user_limits(s->png, (png_uint_32)limits->max_side, (png_uint_32)limits->max_side);
@@ -90,7 +91,7 @@ bool png_decode(const void *data, size_t n, const struct image_limits *limits, s
     bool ok = s.info ? decode(&s, limits, p) : err_set(e, ERR_NOMEM, "no memory to read a PNG");
     png_destroy_read_struct(&s.png, &s.info, NULL);
     free(s.rows);
-    return ok;
+    return ok && orientation_apply(p, orientation_in_png(data, n), e);
 }
 
 /* ---- writing ---------------------------------------------------------------------------------------------------- */

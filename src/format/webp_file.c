@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "format/image_codec.h"
+#include "format/orientation.h"
 
 bool webp_decode(const void *data, size_t n, const struct image_limits *limits, struct image_pixels *p,
                  struct err *e)
@@ -23,7 +24,8 @@ bool webp_decode(const void *data, size_t n, const struct image_limits *limits, 
     size_t bytes = (size_t)stride * (size_t)f.height;
     unsigned char *done = channels == 4 ? WebPDecodeRGBAInto(data, n, p->data, bytes, stride)
                                         : WebPDecodeRGBInto(data, n, p->data, bytes, stride);
-    return done || err_set(e, ERR_FORMAT, "WebP: truncated or damaged");
+    if (!done) return err_set(e, ERR_FORMAT, "WebP: truncated or damaged");
+    return orientation_apply(p, orientation_in_webp(data, n), e);
 }
 
 bool image_file_webp(struct buf *out, const struct image_pixels *p, int quality, struct err *e)

@@ -9,7 +9,7 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 root = pathlib.Path(__file__).resolve().parents[2]
 out = root / "tests/golden/images"
@@ -67,11 +67,44 @@ save("gray.jpg", color.convert("L"), quality=92)
 save("progressive.jpg", color, quality=92, progressive=True)
 save("sub420.jpg", color, quality=92, subsampling=2)
 save("cmyk.jpg", color.convert("CMYK"), quality=95)
+
+
+def turned(name, image, **options):
+    image.save(out / name, **options)
+    expect(name, ImageOps.exif_transpose(Image.open(out / name)))
+
+
+def exif(k, endian=None):
+    e = Image.Exif()
+    e.endian = endian or e.endian
+    e[0x0112] = k
+    return e
+
+
 for k in (3, 5, 6, 7, 8):
-    exif = Image.Exif()
-    exif[0x0112] = k
-    color.save(out / f"turned{k}.jpg", quality=92, exif=exif)
-    expect(f"turned{k}.jpg", ImageOps.exif_transpose(Image.open(out / f"turned{k}.jpg")))
+    turned(f"turned{k}.jpg", color, quality=92, exif=exif(k))
+for k in range(1, 9):
+    turned(f"turned{k}.png", rgba, exif=exif(k))
+    turned(f"turned{k}.webp", rgba, exif=exif(k), lossless=True, exact=True)
+turned("turned6-little-endian.png", color, exif=exif(6, "<"))
+turned("turned6-bare-lossless.webp", color, exif=exif(6).tobytes()[6:], lossless=True)
+turned("turned9.png", color, exif=exif(9))
+
+# Where there is no EXIF: XMP, and the text that ImageMagick writes.
+XMP = ('<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+       'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="%d"/></rdf:RDF></x:xmpmeta>')
+turned("turned8-xmp.jpg", color, quality=92, xmp=(XMP % 8).encode())
+turned("turned7-xmp-lossless.webp", color, lossless=True, xmp=(XMP % 7).encode())
+for packed in (False, True):
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", XMP % 5, zip=packed)
+    turned(f"turned5-xmp{'-deflated' if packed else ''}.png", color, pnginfo=info)
+    info = PngImagePlugin.PngInfo()
+    block = exif(8).tobytes()
+    digits = block.hex()
+    lines = "\n".join(digits[i:i + 72] for i in range(0, len(digits), 72))
+    info.add_text("Raw profile type exif", f"\nexif\n{len(block):8}\n{lines}\n", zip=packed)
+    turned(f"turned8-raw{'-deflated' if packed else ''}.png", color, pnginfo=info)
 
 save("lossless.webp", rgba, lossless=True, exact=True)
 save("lossy.webp", color, quality=90)
