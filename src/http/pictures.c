@@ -149,6 +149,28 @@ static void put_url(struct exchange *x, struct buf *b, const char *name)
     buf_free(&url);
 }
 
+/* Nothing is billed by tokens here; clients count on the members. */
+static void put_usage(struct buf *b)
+{
+    buf_puts(
+        b, ",\"usage\":{\"input_tokens\":0,\"output_tokens\":0,\"total_tokens\":0,\"input_tokens_details\":{"
+           "\"text_tokens\":0,\"image_tokens\":0}}");
+}
+
+/* What the GPT image models say beside the pictures. */
+static void put_gpt_facts(const struct picture_work *t, struct buf *b)
+{
+    const char *q = t->wire.quality;
+    bool high = !strcmp(q, "high") || !strcmp(q, "hd");
+    buf_printf(b, ",\"background\":\"opaque\",\"output_format\":\"%s\",\"quality\":\"%s\",\"size\":\"%dx%d\"",
+               image_format_mime(t->wire.q.format) + 6,
+               high                ? "high"
+               : !strcmp(q, "low") ? "low"
+                                   : "medium",
+               t->done[0].width, t->done[0].height);
+    put_usage(b);
+}
+
 static void print_openai(struct exchange *x, struct picture_work *t, struct buf *b)
 {
     buf_printf(b, "{\"created\":%lld,\"data\":[", (long long)time(NULL));
@@ -163,11 +185,17 @@ static void print_openai(struct exchange *x, struct picture_work *t, struct buf 
             put_base64(b, d->bytes, d->len);
             buf_putc(b, '"');
         }
+        if (t->wire.revises) {
+            buf_puts(b, ",\"revised_prompt\":");
+            json_out_cstr(b, t->wire.q.prompt);
+        }
         buf_printf(b, ",\"seed\":%llu", (unsigned long long)d->seed);
         if (d->nsfw) buf_printf(b, ",\"nsfw\":true,\"filtered\":%s", d->filtered ? "true" : "false");
         buf_putc(b, '}');
     }
-    buf_puts(b, "]}");
+    buf_putc(b, ']');
+    if (t->wire.gpt) put_gpt_facts(t, b);
+    buf_putc(b, '}');
 }
 
 static void print_data_uri(struct buf *b, const struct picture_work *t, const struct done_picture *d)
@@ -306,11 +334,10 @@ static void stream_event(struct exchange *x, struct picture_work *t, struct pict
         buf_printf(out,
                    ",\"index\":%d,\"created_at\":%lld,\"size\":\"%dx%d\",\"quality\":\"auto\",\"background\":"
                    "\"opaque\""
-                   ",\"output_format\":\"%s\",\"seed\":%llu,\"usage\":{\"input_tokens\":0,\"output_tokens\":"
-                   "0,\"total_tokens\":0,"
-                   "\"input_tokens_details\":{\"text_tokens\":0,\"image_tokens\":0}}",
+                   ",\"output_format\":\"%s\",\"seed\":%llu",
                    i, (long long)time(NULL), d->width, d->height, image_format_mime(t->wire.q.format) + 6,
                    (unsigned long long)d->seed);
+        put_usage(out);
         if (t->wire.answer == ANSWER_URL) {
             buf_puts(out, ",\"url\":");
             put_url(x, out, d->url);
@@ -448,8 +475,18 @@ static void picture_post(struct exchange *x, enum picture_style style, const cha
             exchange_reply(x, 406, "application/json", &b);
             return;
         }
-        int q = quality ? atoi(quality) : 0;
-        if (q >= 1 && q <= 100) t->wire.q.quality = q;
+        char *end = NULL;
+        long q = quality ? strtol(quality, &end, 10) : 90;
+        bool fine = !quality || (*quality && !*end && q >= 0 && q <= 100);
+        bool inner = !inside || !strcasecmp(inside, "image/png") || !strcasecmp(inside, "image/jpeg");
+        if (!fine || !inner) {
+            work_free(t);
+            exchange_fault(x, FAULT_INVALID, fine ? "Json-Return-Image-Accept" : "Jpeg-Quality",
+                           fine ? "Json-Return-Image-Accept must be image/png or image/jpeg"
+                                : "Jpeg-Quality must be a whole number from 0 to 100");
+            return;
+        }
+        t->wire.q.quality = q < 1 ? 1 : (int)q;
     }
     if (!read_body(x, t, &f)) {
         refuse(x, t, &f);
@@ -457,7 +494,8 @@ static void picture_post(struct exchange *x, enum picture_style style, const cha
     }
     buf_free(&x->body);
     const char *wanted = model ? model : t->wire.q.model;
-    if (wanted && (!strncmp(wanted, "dall-e-", 7) || !strncmp(wanted, "gpt-image-", 10)))
+    if (wanted && (!strncmp(wanted, "dall-e-", 7) || !strncmp(wanted, "gpt-image-", 10) ||
+                   !strncmp(wanted, "chatgpt-image-", 14)))
         wanted = NULL; /* OpenAI's models are elsewhere: the first of ours stands for them */
     if (!registry_find_image(x->server->registry, wanted, &t->model, &f.err)) {
         f.param = "model";

@@ -168,12 +168,16 @@ static bool encode(const struct image_rgb *rgb, enum image_format format, int qu
 static bool finish_picture(struct pictures *p, struct image_event *in, struct picture_event *ev,
                            struct err *e)
 {
-    char seed[24], parameters[160];
+    char seed[24], guidance[40] = "", parameters[160];
     size_t n;
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)in->seed);
-    n = (size_t)snprintf(parameters, sizeof parameters, "steps %d, guidance %g, size %dx%d", p->facts.steps,
-                         p->facts.guidance, in->image.width, in->image.height);
-    if (p->facts.draw_width && p->facts.draw_width != in->image.width) {
+    /* What has no effect on the picture says nothing of it. */
+    if (image_info(p->image)->takes_guidance)
+        snprintf(guidance, sizeof guidance, ", guidance %g", p->facts.guidance);
+    n = (size_t)snprintf(parameters, sizeof parameters, "steps %d%s, size %dx%d", p->facts.steps, guidance,
+                         in->image.width, in->image.height);
+    if (p->facts.draw_width &&
+        (p->facts.draw_width != in->image.width || p->facts.draw_height != in->image.height)) {
         snprintf(parameters + n, sizeof parameters - n, ", drawn at %dx%d", p->facts.draw_width,
                  p->facts.draw_height);
     }
@@ -293,12 +297,15 @@ static bool copy_facts(struct pictures *p, const struct picture_request *q, stru
 /* The engine's refusals begin with what they are about. */
 static const char *field_named(const char *message)
 {
-    static const char *const about[][2] = {
-        { "negative_prompt", NULL },    { "steps", NULL },
-        { "guidance_scale", NULL },     { "sampler", NULL },
-        { "strength", NULL },           { "clip_skip", NULL },
-        { "width and height", "size" }, { "a picture may have", "size" }
-    };
+    static const char *const about[][2] = { { "negative_prompt", NULL },
+                                            { "steps", NULL },
+                                            { "guidance_scale", NULL },
+                                            { "sampler", NULL },
+                                            { "strength", NULL },
+                                            { "clip_skip", NULL },
+                                            { "width and height", "size" },
+                                            { "a picture may have", "size" },
+                                            { "a mask or an expansion", "image" } };
     for (size_t i = 0; i < sizeof about / sizeof *about; i++) {
         if (strncmp(message, about[i][0], strlen(about[i][0])) == 0)
             return about[i][1] ? about[i][1] : about[i][0];

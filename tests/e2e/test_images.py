@@ -329,9 +329,9 @@ def test_excerpt_of_a_long_value(images):
     """A value is cut where it was sent, and nothing else of the server's memory is shown."""
     sent = "0123456789" * 500
     message = refused(images.post("/v1/images/generations", {**DRAW, "odd": sent}), "'odd'")["message"]
-    assert message.endswith('value: "' + sent[:59] + "...")
+    assert message.endswith('value: "' + sent[:99] + "...")
     message = refused(images.post("/v1/images/generations", {**DRAW, "odd": [{"a": "é" * 500}]}), "'odd'")["message"]
-    assert message.endswith('value: [{"a":"' + "é" * 26 + "...")
+    assert message.endswith('value: [{"a":"' + "é" * 46 + "...")
 
 
 @pytest.mark.parametrize("fields,param,words", [
@@ -344,6 +344,131 @@ def test_excerpt_of_a_long_value(images):
 ])
 def test_refusals_name_the_field(images, fields, param, words):
     assert refused(images.post("/v1/images/generations", {**DRAW, **fields}), *words)["param"] == param
+
+
+@pytest.mark.parametrize("fields,param,words", [
+    ({"aspect_ratio": "16:9"}, "aspect_ratio", ["16:9", "size 32x32"]),
+    ({"size": None, "width": 32, "height": 64, "aspect_ratio": "1:1"}, "aspect_ratio", ["1:1", "width and height 32x64"]),
+    ({"width": 64, "height": 32}, "width", ["width 32"]), ({"image_size": "square"}, "image_size", ["width 32"]),
+    ({"n": 1, "samples": 2}, "samples", ["(1)"]), ({"n": 2, "samples": 1}, "samples", ["(2)"]), ({"num_inference_steps": 3}, "num_inference_steps", ["(2)"]),
+    ({"guidance_scale": 3, "cfg_scale": 4}, "cfg_scale", ["(3)"]), ({"partial_images": 2}, "partial_images", ["stream"]),
+    ({"output_compression": 50}, "output_compression", ["jpeg"]), ({"output_compression": 50.5, "output_format": "jpeg"}, "output_compression", ["whole"]),
+    ({"image_strength": 0.5}, "image_strength", ["input picture"]), ({"moderation": "none"}, "moderation", ["auto, low"]), ({"input_fidelity": 1}, "input_fidelity", ["low, high"]),
+    ({"user": 5}, "user", ["string"]), ({"background": "transparent"}, "background", ["opaque"]), ({"expand_left": 8}, "image", ["needs an image"]),
+    ({"seed": "7"}, "seed", ["not text"]), ({"seed": True}, "seed", ["whole number"]), ({"seed": 1.5}, "seed", ["whole number"]), ({"seed": 1e30}, "seed", ["2^63-1"]),
+    ({"seed": 2**63 - 1, "n": 2}, "seed", [str(2**63 - 1), "2 pictures"]), ({"seed": 2**63}, None, ["2^63-1"]),
+    ({"model": "gpt-image-1", "response_format": "url", "size": None}, "response_format", ["gpt-image-1", "b64_json"]),
+])
+def test_contradictions_and_kinds(images, fields, param, words):
+    body = {k: v for k, v in {**DRAW, **fields}.items() if v is not None}
+    assert refused(images.post("/v1/images/generations", body), *words)["param"] == param
+    # In any order of the fields.
+    assert refused(images.post("/v1/images/generations", dict(reversed(body.items()))))["message"]
+
+
+def test_what_agrees_is_no_contradiction(images):
+    want = draw(images)[0]
+    for fields in ({"aspect_ratio": "1:1"}, {"width": 32, "height": 32}, {"n": 1, "samples": 1}, {"num_inference_steps": 2}, {"seed": 5.0}, {"size": "auto", "width": 32, "height": 32}):
+        assert picture(draw(images, **fields)[0]).tobytes() == picture(want).tobytes()
+
+
+def test_the_last_seed(images):
+    """Of a form too, where numbers are text, and beyond what a double holds."""
+    last = 2**63 - 1
+    r = images.post("/v1/images/generations", {**DRAW, "seed": last - 1, "n": 2}).json()["data"]
+    assert [x["seed"] for x in r] == [last - 1, last]
+    for seed, code in ((last, 200), (9007199254740993, 200), (2**63, 400), ("7.5", 400), ("seven", 400), ("0x7", 400)):
+        r = requests.post(images.url + "/v1/images/edits", data={"model": "tiny-sdxl", "prompt": "x", "steps": "2", "strength": "0.5", "seed": str(seed), "response_format": "b64_json"},
+                          files={"image": ("a.png", png((16, 16), "red"))}, timeout=PATIENCE)
+        assert r.status_code == code and (code == 400 or r.json()["data"][0]["seed"] == seed), r.text[:200]
+
+
+def test_form_with_a_part_twice(images):
+    r = requests.post(images.url + "/v1/images/edits", files=[("image", ("a.png", png((16, 16), "red"))), ("prompt", (None, "a")), ("prompt", (None, "b"))], timeout=PATIENCE)
+    refused(r, "two parts", "prompt")
+
+
+def test_text_prompts_beside_a_prompt(images):
+    for body in ({"prompt": "a", "text_prompts": [{"text": "b"}]}, {"text_prompts": [{"text": "b"}], "prompt": "a"}, {"text_prompts": [{"text": 5}]}):
+        refused(images.post(SDXL, {**body, "steps": 1, "width": 32, "height": 32}), "text_prompts")
+    body = {"text_prompts": [{"text": "b", "weight": 1}, {"text": "c", "weight": -1}], "steps": 1, "width": 32, "height": 32, "seed": 3}
+    assert images.post(SDXL, body).content == images.post(SDXL, {"prompt": "b", "negative_prompt": "c", "steps": 1, "width": 32, "height": 32, "seed": 3}).content
+
+
+@pytest.mark.parametrize("headers,body,words", [
+    ({"Accept": "image/jpeg"}, {"output_format": "png"}, ["output_format", "Accept", "image/png"]), ({"Jpeg-Quality": "best"}, {}, ["Jpeg-Quality"]),
+    ({"Jpeg-Quality": "101"}, {}, ["Jpeg-Quality"]), ({"Accept": "application/json", "Json-Return-Image-Accept": "image/gif"}, {}, ["Json-Return-Image-Accept"])])
+def test_headers_that_contradict(images, headers, body, words):
+    refused(images.post(WORKFLOW, {"prompt": "x", "width": 32, "height": 32, "steps": 1, **body}, headers), *words)
+
+
+@pytest.mark.parametrize("accept", ["image/jpeg, image/png;q=0.5", "image/*", "*/*"])
+def test_headers_that_allow(images, accept):
+    r = images.post(WORKFLOW, {"prompt": "x", "width": 32, "height": 32, "steps": 1, "output_format": "png"}, {"Accept": accept})
+    assert r.status_code == 200 and r.headers["Content-Type"] == "image/png" and picture(r.content).format == "PNG"
+
+
+# ---- input pictures: which way up, and what is transparent ------------------------------------------------------------------------------------------
+
+
+def edit_picture(s, image, **fields):
+    r = requests.post(s.url + "/v1/images/edits", files={"image": ("a", image)}, timeout=PATIENCE,
+                      data={"model": "tiny-sdxl", "prompt": "a lake", "steps": "4", "seed": "3", "response_format": "b64_json", **fields})
+    assert r.status_code == 200, r.text
+    return picture(base64.b64decode(r.json()["data"][0]["b64_json"]))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_pictures_are_turned_upright(images, kind):
+    """Stored on its side, 32x48, with a note that says so: drawn from as 48x32."""
+    upright = PIL.Image.new("RGB", (48, 32), "blue")
+    upright.paste("red", (0, 0, 24, 16))
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    out, plain = io.BytesIO(), io.BytesIO()
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
+    upright.transpose(PIL.Image.Transpose.ROTATE_90).save(out, kind, exif=exif, **options)
+    upright.save(plain, "PNG")
+    got, want = (edit_picture(images, x.getvalue(), strength="0.5") for x in (out, plain))
+    assert got.size == (48, 32) and (kind == "JPEG" or got.tobytes() == want.tobytes())
+
+
+def test_transparency_is_the_mask(images):
+    """DALL-E 2's: without a mask the hole in the picture is painted anew, and nothing else."""
+    hole = PIL.Image.new("RGBA", (48, 32), (30, 120, 200, 255))
+    hole.paste((0, 0, 0, 0), (16, 8, 32, 24))
+    out, opaque = io.BytesIO(), png((48, 32), (30, 120, 200))
+    hole.save(out, "PNG")
+    got = edit_picture(images, out.getvalue())
+    outside = [(x, y) for x in range(48) for y in range(32) if not (16 <= x < 32 and 8 <= y < 24)]
+    assert all(got.getpixel(at) == (30, 120, 200) for at in outside)
+    with_mask = requests.post(images.url + "/v1/images/edits", files={"image": ("a.png", out.getvalue()), "mask": ("m.png", out.getvalue())}, timeout=PATIENCE,
+                              data={"model": "tiny-sdxl", "prompt": "a lake", "steps": "4", "seed": "3", "response_format": "b64_json"})
+    assert picture(base64.b64decode(with_mask.json()["data"][0]["b64_json"])).tobytes() == got.tobytes()
+    url = "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+    r = images.post("/v1/images/edits", {"image": url, "model": "tiny-sdxl", "prompt": "a lake", "steps": 4, "seed": 3, "response_format": "b64_json"})
+    assert picture(base64.b64decode(r.json()["data"][0]["b64_json"])).tobytes() == got.tobytes()
+    assert edit_picture(images, opaque).getpixel((2, 2)) != (30, 120, 200)  # nothing transparent: all of it is drawn from
+
+
+# ---- the GPT image models' own ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_names_of_gpt_image_models(images, client):
+    r = client.images.generate(model="gpt-image-1", prompt="a red apple", quality="low", output_format="jpeg", extra_body={"steps": 1})
+    assert r.data[0].url is None and picture(base64.b64decode(r.data[0].b64_json)).format == "JPEG"
+    assert (r.background, r.output_format, r.quality, r.size) == ("opaque", "jpeg", "low", "128x128")
+    assert r.usage.total_tokens == r.usage.input_tokens + r.usage.output_tokens and r.usage.input_tokens_details.text_tokens >= 0
+    for model, key in (("gpt-image-1-mini", "b64_json"), ("chatgpt-image-latest", "b64_json"), ("dall-e-3", "url"), ("dall-e-2", "url"), ("tiny-sdxl", "url")):
+        o = images.post("/v1/images/generations", {"model": model, "prompt": "x", "steps": 1, **({"size": "32x32"} if model == "tiny-sdxl" else {})}).json()
+        assert [k for k in ("url", "b64_json") if k in o["data"][0]] == [key] and ("usage" in o) == (key == "b64_json")
+        assert o["data"][0].get("revised_prompt") == ("x" if model == "dall-e-3" else None)
+
+
+def test_guidance_without_effect_is_not_noted(images):
+    info = picture(draw(images, model="tiny-flux-schnell", guidance_scale=7)[0]).info
+    assert info["parameters"] == "steps 2, size 32x32"
+    assert picture(draw(images, guidance_scale=7)[0]).info["parameters"] == "steps 2, guidance 7, size 32x32"
 
 
 def test_seed_of_minus_one_is_any(images):
@@ -364,9 +489,10 @@ def test_picture_as_data_url(images):
     fields = {"model": "tiny-sdxl", "prompt": "x", "steps": "1", "strength": "0.5", "response_format": "b64_json", "seed": "1"}
     answers = [requests.post(images.url + "/v1/images/edits", data=fields, files={"image": ("a.png", file)}, timeout=PATIENCE),
                requests.post(images.url + "/v1/images/edits", files={**{k: (None, v) for k, v in fields.items()}, "image": (None, url)}, timeout=PATIENCE),
-               images.post("/v1/images/edits", {**fields, "image": url}), images.post("/v1/images/edits", {**fields, "image": [url]})]
+               *(images.post("/v1/images/edits", {**fields, "seed": 1, "image": i}) for i in (url, [url]))]
     for r in answers:
         assert r.status_code == 200 and r.json()["data"] == answers[0].json()["data"], r.text[:200]
+    fields["seed"] = 1
     for broken in ("data:image/png;base64,!!!!" + "A" * 80, "data:image/png;base64," + "A" * 80, "http://example.com/a.png"):
         assert refused(images.post("/v1/images/edits", {**fields, "image": broken}), "image")["param"] == "image"
 

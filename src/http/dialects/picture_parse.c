@@ -1,4 +1,5 @@
 /* picture_parse.c - the fields of image requests, one table for three APIs. */
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@ void picture_wire_init(struct picture_wire *w, enum picture_style style, bool fi
     *w = (struct picture_wire){ .style = style,
                                 .fireworks = fireworks,
                                 .partial = -1,
+                                .compression = -1,
                                 .image_strength = -1,
                                 .schedule_start = -1,
                                 .faults = BUF_INIT(16384) };
@@ -29,6 +31,7 @@ void picture_wire_init(struct picture_wire *w, enum picture_style style, bool fi
 void picture_wire_free(struct picture_wire *w)
 {
     picture_request_free(&w->q);
+    free(w->transparent);
     buf_free(&w->faults);
 }
 
@@ -74,6 +77,16 @@ static bool number(const json_t *v, double *out)
     if (!s || !*s) return false;
     *out = strtod(s, &end);
     return *end == '\0' && isfinite(*out);
+}
+
+/* A whole number in digits, exactly; false: something else, or beyond 64 bits. */
+static bool digits(const char *s, int64_t *out)
+{
+    char *end;
+    errno = 0;
+    if (!(*s == '-' ? s[1] >= '0' && s[1] <= '9' : *s >= '0' && *s <= '9')) return false;
+    *out = strtoll(s, &end, 10);
+    return *end == '\0' && errno == 0;
 }
 
 static bool take_int(struct field_value *a, double min, double max, int64_t *out)
@@ -146,6 +159,7 @@ static size_t code_points(const char *s)
 
 static bool f_prompt(struct field_value *a)
 {
+    if (a->w->q.prompt) return bad(a, "and text_prompts say both what to draw; one of them is enough");
     if (!take_str(a, &a->w->q.prompt)) return false;
     size_t n = code_points(a->w->q.prompt),
            most = a->w->style == PICTURES_FIREMOON ? FIREMOON_PROMPT : MAX_PROMPT;
@@ -154,7 +168,12 @@ static bool f_prompt(struct field_value *a)
     return true;
 }
 
-static bool f_negative(struct field_value *a) { return take_str(a, &a->w->q.negative_prompt); }
+static bool f_negative(struct field_value *a)
+{
+    if (a->w->q.negative_prompt)
+        return bad(a, "and text_prompts say both what not to draw; one of them is enough");
+    return take_str(a, &a->w->q.negative_prompt);
+}
 static bool f_model(struct field_value *a) { return take_str(a, &a->w->q.model); }
 static bool f_steps(struct field_value *a)
 {
@@ -162,8 +181,11 @@ static bool f_steps(struct field_value *a)
 }
 static bool f_n(struct field_value *a)
 {
-    if (a->w->q.n == 1) a->w->q.n = 0; /* one is also the default, which contradicts nothing */
-    return take_int(a, 1, a->w->style == PICTURES_FIREMOON ? 4 : 10, &a->w->q.n);
+    int64_t n = a->w->has_n ? a->w->q.n : 0; /* one is the default, which contradicts nothing */
+    a->w->has_n = true;
+    if (!take_int(a, 1, a->w->style == PICTURES_FIREMOON ? 4 : 10, &n)) return false;
+    a->w->q.n = n;
+    return true;
 }
 static bool f_guidance(struct field_value *a)
 {
@@ -173,24 +195,46 @@ static bool f_guidance(struct field_value *a)
     return before < 0 || before == a->w->q.guidance ||
            bad(a, "contradicts another field of the same meaning (%g)", before);
 }
-static bool f_width(struct field_value *a) { return take_int(a, 8, 16384, &a->w->q.width); }
-static bool f_height(struct field_value *a) { return take_int(a, 8, 16384, &a->w->q.height); }
+
+/* One side of the picture, however it is spelled. */
+static bool take_side(struct field_value *a, int64_t v, const char *which, int64_t *out)
+{
+    if (*out != 0 && *out != v && a->w->style != PICTURES_FIREMOON)
+        return bad(a, "contradicts another field that says %s %lld", which, (long long)*out);
+    *out = v;
+    return true;
+}
+static bool f_width(struct field_value *a)
+{
+    int64_t v = 0;
+    return take_int(a, 8, 16384, &v) && take_side(a, v, "width", &a->w->q.width);
+}
+static bool f_height(struct field_value *a)
+{
+    int64_t v = 0;
+    return take_int(a, 8, 16384, &v) && take_side(a, v, "height", &a->w->q.height);
+}
+static bool take_size(struct field_value *a, int w, int h)
+{
+    return take_side(a, w, "width", &a->w->q.width) && take_side(a, h, "height", &a->w->q.height);
+}
 
 static bool f_seed(struct field_value *a)
 {
-    double d = 0;
-    if (json_is_integer(a->v)) {
-        a->w->q.seed = (uint64_t)json_integer_value(a->v);
-        d = (double)json_integer_value(a->v);
-    } else if (number(a->v, &d) && d == floor(d) && fabs(d) < 9e15) {
-        a->w->q.seed = (uint64_t)(int64_t)d;
-    } else {
-        return bad(a, "must be a whole number");
-    }
-    if (d == -1) return true; /* as many tools say "any" */
-    if (d < 0) return bad(a, "must be a whole number from 0 to 2^63-1, or -1 for any");
+    const char *text = json_string_value(a->v);
+    int64_t v = 0;
+    if (text && !a->w->form) return bad(a, "must be a whole number, not text");
+    if (text ? !digits(text, &v)
+        : json_is_real(a->v)
+            ? (fabs(json_real_value(a->v)) > 9e15 || json_real_value(a->v) != floor(json_real_value(a->v)))
+            : !json_is_integer(a->v))
+        return bad(a, "must be a whole number from 0 to 2^63-1, or -1 for any");
+    if (!text) v = json_is_real(a->v) ? (int64_t)json_real_value(a->v) : json_integer_value(a->v);
+    if (v == -1) return true; /* as many tools say "any" */
+    if (v < 0) return bad(a, "must be a whole number from 0 to 2^63-1, or -1 for any");
+    a->w->q.seed = (uint64_t)v;
     /* Under /inference and in the workflows 0 stands for "any". */
-    a->w->q.has_seed = d != 0 || !(a->w->fireworks || a->w->style & (PICTURES_WORKFLOW | PICTURES_SDXL));
+    a->w->q.has_seed = v != 0 || !(a->w->fireworks || a->w->style & (PICTURES_WORKFLOW | PICTURES_SDXL));
     return true;
 }
 
@@ -206,11 +250,7 @@ static bool f_size(struct field_value *a)
     int w = 0, h = 0, used = 0;
     if (!s) return bad(a, "must be a string such as 1024x1024");
     for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
-        if (!strcmp(s, named[i].name)) {
-            a->w->q.width = named[i].w;
-            a->w->q.height = named[i].h;
-            return true;
-        }
+        if (!strcmp(s, named[i].name)) return take_size(a, named[i].w, named[i].h);
     }
     bool pixels = sscanf(s, "%5dx%5d%n", &w, &h, &used) == 2 && s[used] == '\0' && w > 0 && h > 0;
     if (a->w->style == PICTURES_FIREMOON && !pixels) {
@@ -221,9 +261,7 @@ static bool f_size(struct field_value *a)
     if (!strcmp(s, "auto")) return true;
     if (!pixels) return bad(a, "must be WIDTHxHEIGHT, got \"%.40s\"", s);
     snprintf(a->w->asked_size, sizeof a->w->asked_size, "%dx%d", w, h);
-    a->w->q.width = w;
-    a->w->q.height = h;
-    return true;
+    return take_size(a, w, h);
 }
 
 static bool f_ratio(struct field_value *a)
@@ -242,6 +280,7 @@ static bool f_response_format(struct field_value *a)
     int i;
     if (!one_of(a, words, &i)) return false;
     a->w->answer = i ? ANSWER_B64 : ANSWER_URL;
+    a->w->has_answer = true;
     return true;
 }
 
@@ -252,15 +291,19 @@ static bool f_output_format(struct field_value *a)
                                                  IMAGE_PNG, IMAGE_JPEG, IMAGE_WEBP };
     int i;
     if (!one_of(a, words, &i)) return false;
+    if (a->w->answer == ANSWER_BYTES && a->w->accepts && !(a->w->accepts & 1u << formats[i]))
+        return bad(a, "contradicts the Accept header, which does not allow %s",
+                   image_format_mime(formats[i]));
     a->w->q.format = formats[i];
     return true;
 }
 
 static bool f_compression(struct field_value *a)
 {
-    double d = 0;
-    if (!take_num(a, 0, 100, &d)) return false;
-    a->w->q.quality = d < 1 ? 1 : (int)d;
+    int64_t v = 0;
+    if (!take_int(a, 0, 100, &v)) return false;
+    a->w->compression = (int)v;
+    a->w->q.quality = v < 1 ? 1 : (int)v;
     return true;
 }
 
@@ -285,6 +328,20 @@ static bool f_background(struct field_value *a)
     static const char *const words[] = { "opaque", "auto", NULL };
     int i;
     return one_of(a, words, &i);
+}
+
+static bool f_moderation(struct field_value *a)
+{
+    static const char *const words[] = { "auto", "low", NULL };
+    int i;
+    return one_of(a, words, &i); /* the server's own policy counts */
+}
+
+static bool f_fidelity(struct field_value *a)
+{
+    static const char *const words[] = { "low", "high", NULL };
+    int i;
+    return one_of(a, words, &i); /* the picture is always looked at as closely */
 }
 
 static bool f_stream(struct field_value *a)
@@ -333,10 +390,17 @@ static bool f_expand_right(struct field_value *a) { return take_int(a, 0, 8192, 
 static bool f_expand_top(struct field_value *a) { return take_int(a, 0, 8192, &a->w->q.expand_top); }
 static bool f_expand_bottom(struct field_value *a) { return take_int(a, 0, 8192, &a->w->q.expand_bottom); }
 static bool f_clip_skip(struct field_value *a) { return take_int(a, 0, 11, &a->w->q.clip_skip); }
-static bool f_accept(struct field_value *a)
+/* These have no effect here, and their absence would not be noticed. */
+static bool f_any_text(struct field_value *a) { return json_is_string(a->v) || bad(a, "must be a string"); }
+static bool f_any_bool(struct field_value *a)
 {
-    (void)a; /* has no effect here, and its absence would not be noticed */
-    return true;
+    bool b;
+    return take_bool(a, &b);
+}
+static bool f_any_num(struct field_value *a)
+{
+    double d;
+    return take_num(a, -100, 100, &d);
 }
 static bool f_only_false(struct field_value *a)
 {
@@ -430,13 +494,21 @@ static bool f_text_prompts(struct field_value *a)
             buf_free(&no);
             return false;
         }
-        if (text) buf_printf(b, "%s%s", b->len ? ", " : "", text);
+        if (!text || (weight && !json_is_number(weight))) {
+            buf_free(&yes);
+            buf_free(&no);
+            return bad(a, "must be a list of {text, weight}");
+        }
+        buf_printf(b, "%s%s", b->len ? ", " : "", text);
     }
-    if (yes.len && !a->w->q.prompt) a->w->q.prompt = buf_take(&yes);
-    if (no.len && !a->w->q.negative_prompt) a->w->q.negative_prompt = buf_take(&no);
+    const char *twice = yes.len && a->w->q.prompt           ? "prompt"
+                        : no.len && a->w->q.negative_prompt ? "negative_prompt"
+                                                            : NULL;
+    if (yes.len && !twice) a->w->q.prompt = buf_take(&yes);
+    if (no.len && !twice) a->w->q.negative_prompt = buf_take(&no);
     buf_free(&yes);
     buf_free(&no);
-    return true;
+    return !twice || bad(a, "and %s say both what to draw; one of them is enough", twice);
 }
 
 #define O PICTURES_OPENAI
@@ -471,9 +543,9 @@ static const struct {
     { "quality", O, f_quality },
     { "style", O, f_style_word },
     { "background", O, f_background },
-    { "moderation", O, f_accept },
-    { "input_fidelity", O, f_accept },
-    { "user", O | W | S, f_accept },
+    { "moderation", O, f_moderation },
+    { "input_fidelity", O, f_fidelity },
+    { "user", O | W | S, f_any_text },
     { "stream", O, f_stream },
     { "partial_images", O, f_partial },
     { "sampler", O | W | S, f_sampler },
@@ -482,7 +554,7 @@ static const struct {
     { "step_schedule_start", S, f_schedule_start },
     { "step_schedule_end", S, f_schedule_end },
     { "init_image_mode", S, f_init_mode },
-    { "crop_padding", S, f_accept },
+    { "crop_padding", S, f_any_bool },
     { "expand_left", O, f_expand_left },
     { "expand_right", O, f_expand_right },
     { "expand_top", O, f_expand_top },
@@ -490,10 +562,10 @@ static const struct {
     { "clip_skip", O | S, f_clip_skip },
     { "safety_check", O | W | S, f_safety },
     { "enable_safety_checker", O | M, f_safety },
-    { "lora_scale", M, f_accept },
+    { "lora_scale", M, f_any_num },
     { "style_preset", S, f_only_empty },
-    { "clip_guidance_preset", S, f_accept },
-    { "apply_invisible_watermark", S, f_accept },
+    { "clip_guidance_preset", S, f_any_text },
+    { "apply_invisible_watermark", S, f_any_bool },
     { "text_prompts", S, f_text_prompts },
     { "return_latents", S, f_only_false },
     { "loras", O | W | S, f_loras },
@@ -522,18 +594,56 @@ static bool take_field(struct picture_wire *w, const char *key, const json_t *v,
     return false;
 }
 
+/* What OpenAI's GPT image models have of their own, under their names here too; and the transparency of a picture to be edited. */
+static bool check_openai(struct picture_wire *w, struct fault *f)
+{
+    if (w->style != PICTURES_OPENAI) return true;
+    const char *model = w->q.model ? w->q.model : "";
+    w->gpt = !strncmp(model, "gpt-image-", 10) || !strncmp(model, "chatgpt-image-", 14);
+    w->revises = !strcmp(model, "dall-e-3");
+    if (w->gpt && w->has_answer && w->answer == ANSWER_URL) {
+        f->param = "response_format";
+        return err_set(&f->err, ERR_REQUEST,
+                       "response_format url is not for %.40s, which always answers b64_json", model);
+    }
+    if (w->gpt) w->answer = ANSWER_B64;
+    if (w->compression >= 0 && w->compression < 100 && w->q.format == IMAGE_PNG) {
+        f->param = "output_compression";
+        return err_set(&f->err, ERR_REQUEST,
+                       "output_compression below 100 is for output_format jpeg and webp, not for png");
+    }
+    if (w->gpt && w->compression < 0) w->q.quality = 100;
+    /* "If mask is not provided, image must have transparency, which will be used as the mask" */
+    if (w->task == PICTURE_EDIT && w->transparent && !w->q.mask && !w->gpt) {
+        w->q.mask = w->transparent;
+        w->transparent = NULL;
+    }
+    return true;
+}
+
 static bool check_whole(struct picture_wire *w, struct fault *f)
 {
+    const char *says = w->q.strength >= 0       ? "strength"
+                       : w->image_strength >= 0 ? "image_strength"
+                       : w->schedule_start >= 0 ? "step_schedule_start"
+                       : w->by_schedule         ? "init_image_mode"
+                                                : NULL;
+    if (w->task == PICTURE_GENERATE && says) {
+        f->param = says;
+        return err_set(&f->err, ERR_REQUEST, "%s is for an input picture, which this endpoint does not take",
+                       says);
+    }
+    if (w->q.strength >= 0 && w->image_strength >= 0 && fabs(1 - w->image_strength - w->q.strength) > 1e-6) {
+        f->param = "image_strength";
+        return err_set(&f->err, ERR_REQUEST,
+                       "image_strength %g contradicts strength %g: the one is 1 minus the other",
+                       w->image_strength, w->q.strength);
+    }
     /* The old SDK always sends the schedule's start; the mode says which of the two counts. */
     if (w->by_schedule || (w->image_strength < 0 && w->schedule_start >= 0))
         w->q.strength = w->schedule_start >= 0 ? fmax(w->schedule_start, 0.001) : 0.65;
     else if (w->image_strength >= 0)
         w->q.strength = fmax(1 - w->image_strength, 0.001);
-    if (w->task == PICTURE_GENERATE && w->q.strength >= 0) {
-        f->param = "strength";
-        return err_set(&f->err, ERR_REQUEST,
-                       "strength is for an input picture, which this endpoint does not take");
-    }
     if (w->task != PICTURE_GENERATE && !w->q.init.pixels) {
         f->param = "image";
         return err_set(&f->err, ERR_REQUEST,
@@ -557,6 +667,17 @@ static bool check_whole(struct picture_wire *w, struct fault *f)
         f->param = w->q.width ? "height" : "width";
         return err_set(&f->err, ERR_REQUEST, "width and height go together");
     }
+    if (w->q.has_seed && w->q.seed + (uint64_t)w->q.n - 1 > INT64_MAX) {
+        f->param = "seed";
+        return err_set(&f->err, ERR_REQUEST,
+                       "seed %llu leaves no seeds for %lld pictures: each takes the next one, up to 2^63-1",
+                       (unsigned long long)w->q.seed, (long long)w->q.n);
+    }
+    if (w->partial > 0 && !w->stream) {
+        f->param = "partial_images";
+        return err_set(&f->err, ERR_REQUEST, "partial_images above 0 needs stream: true");
+    }
+    if (!check_openai(w, f)) return false;
     if (w->answer == ANSWER_BYTES && w->q.n > 1) {
         f->param = "samples";
         return err_set(&f->err, ERR_REQUEST,
@@ -634,14 +755,25 @@ static bool take_picture(struct picture_wire *w, const char *data, size_t len, c
     struct image_limits limits = IMAGE_LIMITS_DEFAULT;
     limits.max_pixels = INT64_C(32) << 20;
     f->param = name;
-    if (!decode_picture(data, len, 3, &limits, &px, &f->err)) return bad_picture(name, f);
+    if (!decode_picture(data, len, 4, &limits, &px, &f->err)) return bad_picture(name, f);
+    size_t n = (size_t)px.width * (size_t)px.height, at = 0;
+    unsigned char *mask = NULL;
+    while (at < n && px.data[4 * at + 3] == 255) at++;
+    if (at < n && !(mask = malloc(n))) {
+        free(px.data);
+        return err_set(&f->err, ERR_NOMEM, "out of memory");
+    }
+    for (size_t i = 0; mask && i < n; i++) mask[i] = (unsigned char)(255 - px.data[4 * i + 3]);
+    image_file_flatten(&px);
+    free(w->transparent);
     free(w->q.init.pixels);
+    w->transparent = mask;
     w->q.init = (struct image_rgb){ px.width, px.height, px.data };
     f->param = NULL;
     return true;
 }
 
-/* OpenAI's mask: where it is transparent the picture is painted anew. */
+/* OpenAI's mask: where it is transparent, the picture is painted anew. */
 static bool take_mask(struct picture_wire *w, const struct multipart_part *p, struct fault *f)
 {
     struct image_pixels px;
@@ -657,10 +789,13 @@ static bool take_mask(struct picture_wire *w, const struct multipart_part *p, st
     unsigned char *mask = ok ? malloc(n) : NULL;
     if (ok && !mask) ok = err_set(&f->err, ERR_NOMEM, "out of memory");
     bool transparent = false;
-    for (size_t i = 0; ok && i < n; i++) transparent |= px.data[4 * i + 3] < 128;
+    for (size_t i = 0; ok && i < n; i++) transparent |= px.data[4 * i + 3] < 255;
     for (size_t i = 0; ok && i < n; i++) {
-        /* A mask without transparency is a black and white one: white is painted. */
-        mask[i] = transparent ? (unsigned char)(255 - px.data[4 * i + 3]) : px.data[4 * i];
+        /* A mask without transparency is a black and white one: white is painted. Its grey is Rec. 601's, as Pillow converts. */
+        const unsigned char *c = px.data + 4 * i;
+        mask[i] = transparent
+                      ? (unsigned char)(255 - c[3])
+                      : (unsigned char)((c[0] * 19595u + c[1] * 38470u + c[2] * 7471u + 0x8000u) >> 16);
     }
     free(px.data);
     if (!ok) return false;
@@ -676,8 +811,17 @@ bool picture_wire_form(struct picture_wire *w, const struct multipart *m, bool s
     bool have = false;
     w->strict = strict;
     if (w->task == PICTURE_GENERATE) w->task = PICTURE_EDIT;
+    w->form = true;
     for (int i = 0; i < m->n; i++) {
         const struct multipart_part *p = &m->part[i];
+        for (int k = 0; k < i; k++) {
+            const struct multipart_part *o = &m->part[k];
+            if (o->name_len != p->name_len || memcmp(o->name, p->name, p->name_len) || !o->len || !p->len ||
+                is_name(p, "image") || is_name(p, "image[]"))
+                continue;
+            return err_set(&f->err, ERR_REQUEST, "the form has two parts called \"%.*s\"",
+                           (int)(p->name_len < 80 ? p->name_len : 80), p->name);
+        }
         bool image = is_name(p, "image") || is_name(p, "image[]") || is_name(p, "init_image") ||
                      is_name(p, "image[0]");
         if (image && have) {
@@ -733,9 +877,26 @@ bool picture_wire_resolve(struct picture_wire *w, const struct model *m, struct 
                    { "1024x1792", 768, 1344 }, { "1536x1024", 1248, 832 }, { "1024x1536", 832, 1248 } };
     const struct catalog_model *c = model_catalog(m);
     struct picture_request *q = &w->q;
-    if (*w->ratio && !q->width && !picture_size_for_ratio(m, w->ratio, &q->width, &q->height)) {
+    if (*w->ratio) {
+        int64_t width = 0, height = 0;
         f->param = "aspect_ratio";
-        return err_set(&f->err, ERR_REQUEST, "aspect_ratio %s is not possible with this model", w->ratio);
+        if (!picture_size_for_ratio(m, w->ratio, &width, &height))
+            return err_set(&f->err, ERR_REQUEST, "aspect_ratio %s is not possible with this model", w->ratio);
+        /* Sizes are rounded to what networks take: beside the model's own for this ratio, any as near to it as those are. */
+        int a = 1, b = 1;
+        sscanf(w->ratio, "%d:%d", &a, &b);
+        bool agrees = !q->width || (q->width == width && q->height == height) ||
+                      fabs(log((double)q->width * b / ((double)q->height * a))) < 0.03;
+        if (!agrees) {
+            return err_set(&f->err, ERR_REQUEST, "aspect_ratio %s contradicts %s %lldx%lld", w->ratio,
+                           *w->asked_size ? "size" : "width and height", (long long)q->width,
+                           (long long)q->height);
+        }
+        f->param = NULL;
+        if (!q->width) {
+            q->width = width;
+            q->height = height;
+        }
     }
     if (w->style == PICTURES_OPENAI && *w->asked_size && c && c->sizes.n && !has_size(m, w->asked_size)) {
         for (size_t i = 0; i < sizeof mapped / sizeof *mapped; i++) {
@@ -784,6 +945,12 @@ bool picture_wire_accept(struct picture_wire *w, const char *accept, const char 
             found = true;
             w->answer = offers[i].answer;
             w->q.format = offers[i].format;
+        }
+        for (size_t i = 0; i < sizeof offers / sizeof *offers && weight > 0; i++) {
+            if (strlen(offers[i].type) != type || strncasecmp(offers[i].type, s, type) != 0 ||
+                offers[i].answer != ANSWER_BYTES)
+                continue;
+            w->accepts |= offers[i].type[type - 1] == '*' ? ~0u : 1u << offers[i].format;
         }
         s += n;
     }

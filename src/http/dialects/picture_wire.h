@@ -32,8 +32,14 @@ struct picture_wire {
     char quality[16];
     /* Of the SDXL endpoints' image to image, -1 where not given: how near to stay, and which share of the steps to leave out */
     double image_strength, schedule_start;
-    bool by_schedule;  /* init_image_mode */
-    struct buf faults; /* Firemoon lists every fault: JSON strings joined by commas */
+    bool by_schedule; /* init_image_mode */
+    bool form;        /* numbers arrive as text */
+    bool has_n, has_answer;
+    bool gpt, revises;          /* asked for by the name of a GPT image model, of DALL-E 3 */
+    int compression;            /* output_compression; -1: not given */
+    unsigned accepts;           /* 1 << format for what the Accept header allows as bytes; 0: all */
+    unsigned char *transparent; /* the input picture's, as a mask, 255: transparent; NULL: it has none */
+    struct buf faults;          /* Firemoon lists every fault: JSON strings joined by commas */
     int n_faults;
 };
 
