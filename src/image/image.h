@@ -66,7 +66,8 @@ struct image_lora_spec {
 struct image_request {
     const char *prompt, *negative_prompt; /* UTF-8; negative NULL: none given */
     int width, height;                    /* 0: from the init image, or the default */
-    /* What the network draws, then scaled to width x height: a model that knows one size only; the same shape. 0: width x height */
+    /* What the network draws, then scaled to fit width x height, its edges going on at the sides where the shape is another (not from an input
+     * picture): a model that knows one size only. 0: width x height */
     int draw_width, draw_height;
     int n, steps;   /* steps 0: default */
     float guidance; /* < 0: default */

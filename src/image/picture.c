@@ -63,6 +63,29 @@ bool picture_canvas(const struct image_rgb *init, const unsigned char *mask, int
     return true;
 }
 
+bool picture_fit(unsigned char *dst, int w2, int h2, const unsigned char *src, int w, int h, struct err *e)
+{
+    int64_t across = (int64_t)w2 * h, down = (int64_t)h2 * w;
+    if (across == down) return picture_scale(dst, w2, h2, src, w, h, 3, e);
+    /* The side that is short decides; the other is rounded, and is at least a pixel. */
+    int wide = across < down ? w2 : (int)((down + h / 2) / h),
+        high = across < down ? (int)((across + w / 2) / w) : h2;
+    wide = clamp(wide, w2) ? clamp(wide, w2) : 1;
+    high = clamp(high, h2) ? clamp(high, h2) : 1;
+    unsigned char *small = malloc((size_t)wide * (size_t)high * 3);
+    if (!small) return err_set(e, ERR_NOMEM, "no memory to scale a picture to %dx%d", w2, h2);
+    bool ok = picture_scale(small, wide, high, src, w, h, 3, e);
+    int left = (w2 - wide) / 2, top = (h2 - high) / 2;
+    for (int y = 0; ok && y < h2; y++) {
+        for (int x = 0; x < w2; x++) {
+            size_t from = (size_t)clamp(y - top, high - 1) * (size_t)wide + (size_t)clamp(x - left, wide - 1);
+            memcpy(dst + ((size_t)y * (size_t)w2 + (size_t)x) * 3, small + from * 3, 3);
+        }
+    }
+    free(small);
+    return ok;
+}
+
 void picture_mask_latent(float *latent, int w, int h, const unsigned char *mask, int factor)
 {
     for (int y = 0; y < h; y++) {

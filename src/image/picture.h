@@ -16,6 +16,9 @@ static inline unsigned char picture_byte(float v)
 bool picture_scale(unsigned char *dst, int w2, int h2, const unsigned char *src, int w, int h, int channels,
                    struct err *e);
 
+/* The whole of src [h, w, 3] scaled into the middle of dst [h2, w2, 3]; its edge pixels go on to the sides that another shape adds. */
+bool picture_fit(unsigned char *dst, int w2, int h2, const unsigned char *src, int w, int h, struct err *e);
+
 /* The picture that image to image starts from, width x height: init with its expansion (filled with its edge pixels), scaled as diffusers
  * does (resample.h). *mask: 255 where to repaint: the given mask and all that the expansion added, scaled likewise; NULL when neither is
  * there. Both are malloc'ed. */

@@ -27,10 +27,12 @@ bool pipeline_check(const struct pipeline *p, struct image_request *r, struct er
         return err_set(e, ERR_REQUEST, "width and height must be multiples of %d, got %dx%d", m,
                        r->draw_width, r->draw_height);
     }
-    if (r->width < 1 || r->height < 1 ||
-        (int64_t)r->width * r->draw_height != (int64_t)r->height * r->draw_width) {
-        return err_set(e, ERR_REQUEST, "%s draws %dx%d and pictures of that shape, got %dx%d", info->name,
-                       r->draw_width, r->draw_height, r->width, r->height);
+    if (r->width < 1 || r->height < 1)
+        return err_set(e, ERR_REQUEST, "width and height must be above 0, got %dx%d", r->width, r->height);
+    if (r->init && (int64_t)r->width * r->draw_height != (int64_t)r->height * r->draw_width) {
+        return err_set(e, ERR_REQUEST,
+                       "from an input picture %s draws %dx%d and pictures of that shape, got %dx%d",
+                       info->name, r->draw_width, r->draw_height, r->width, r->height);
     }
     if (r->steps < 1 || r->steps > p->schedule.n_train) {
         return err_set(e, ERR_REQUEST, "steps must be between 1 and %d, got %d", p->schedule.n_train,
@@ -228,13 +230,13 @@ static bool no_memory(const struct image_request *r, struct err *e)
     return err_set(e, ERR_NOMEM, "no memory for a picture of %dx%d", r->width, r->height);
 }
 
-/* The picture at another size; on failure it is as it was. */
+/* The picture at another size, of another shape with its edges going on; on failure it is as it was. */
 static bool scale_to(struct image_rgb *picture, int width, int height)
 {
     if (picture->width == width && picture->height == height) return true;
     struct image_rgb out = { width, height, malloc((size_t)width * (size_t)height * 3) };
-    if (!out.pixels || !picture_scale(out.pixels, width, height, picture->pixels, picture->width,
-                                      picture->height, 3, NULL)) {
+    if (!out.pixels ||
+        !picture_fit(out.pixels, width, height, picture->pixels, picture->width, picture->height, NULL)) {
         free(out.pixels);
         return false;
     }

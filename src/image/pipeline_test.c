@@ -332,7 +332,7 @@ static void test_drawn_at_another_size(void **state)
     r.expand_bottom = 32;
     refused(m, r, "makes 32x16 only, got 128x64");
     r.expand_bottom = 0;
-    refused(m, r, "draws 32x16 and pictures of that shape, got 128x32");
+    refused(m, r, "from an input picture flux_dev draws 32x16 and pictures of that shape, got 128x32");
     r.expand_left = 0;
     r.draw_width = 33;
     refused(m, r, "multiples of");

@@ -110,15 +110,12 @@ bool catalog_parse_size(const char *s, int64_t *w, int64_t *h)
 
 static void check_sizes(struct reader *r, const yaml_node_t *y, const struct catalog_model *m)
 {
-    int64_t w, h, nw = 0, nh = 0;
+    int64_t w, h;
     if (!r->ok) return;
-    if (*m->native && !catalog_parse_size(m->native, &nw, &nh)) fail(r, y, "native must be WIDTHxHEIGHT");
+    if (*m->native && !catalog_parse_size(m->native, &w, &h)) fail(r, y, "native must be WIDTHxHEIGHT");
     if (*m->native && !m->sizes.n) fail(r, y, "native needs sizes");
     for (int i = 0; i < m->sizes.n; i++) {
-        if (!catalog_parse_size(m->sizes.v[i], &w, &h))
-            fail(r, y, "sizes must be WIDTHxHEIGHT");
-        else if (nw && w * nh != h * nw)
-            fail(r, y, "sizes must have the shape of native");
+        if (!catalog_parse_size(m->sizes.v[i], &w, &h)) fail(r, y, "sizes must be WIDTHxHEIGHT");
     }
 }
 

@@ -1,4 +1,4 @@
-"""The Firemoon interface as its FLUX page describes it, drawing with a small FLUX folder under the names of the real weights."""
+"""The Firemoon interface as its FLUX page describes it, drawing with the starter image model under the names of the real weights."""
 import io
 
 import numpy as np
@@ -6,7 +6,7 @@ import PIL.Image
 import pytest
 import requests
 
-from conftest import KEY, PATIENCE, ROOT, Server
+from conftest import KEY, PATIENCE, Server, stand_ins
 
 DEV, SCHNELL = "/api/v1/flux/dev", "/api/v1/flux/schnell"
 SIZES = {"square_hd": (1024, 1024), "square": (512, 512), "portrait_4_3": (768, 1024), "portrait_16_9": (576, 1024), "landscape_4_3": (1024, 768),
@@ -16,11 +16,8 @@ BEARER = {"Authorization": f"Bearer {KEY}"}
 
 @pytest.fixture(scope="module")
 def firemoon(tmp_path_factory):
-    models = tmp_path_factory.mktemp("firemoon") / "models"
-    models.mkdir()
-    (models / "FLUX.1-dev").symlink_to(ROOT / "models/starter-image")
-    (models / "FLUX.1-schnell").symlink_to(ROOT / "models/starter-image")
-    s = Server("--keys", KEY, "--files", str(models.parent / "files"), models=str(models))
+    args, models = stand_ins(tmp_path_factory.mktemp("firemoon"), "FLUX.1-dev", "FLUX.1-schnell")
+    s = Server("--keys", KEY, *args, models=models)
     yield s
     s.stop()
 

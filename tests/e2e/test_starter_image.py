@@ -110,11 +110,27 @@ def test_sizes_of_the_other_ways(starter, folder, tmp_path):
         url, {"prompt": "a pizza", "seed": 4, "aspect_ratio": "1:1"}, headers={"Accept": "image/png"}).content).tobytes()
 
 
-@pytest.mark.parametrize("fields", [{"size": "300x300"}, {"size": "1792x1024"}, {"size": "512x256"}, {"width": 2048, "height": 2048}, {"aspect_ratio": "16:9"}])
+@pytest.mark.parametrize("fields,size", [({"size": "1344x768"}, (1344, 768)), ({"size": "640x1536"}, (640, 1536)), ({"aspect_ratio": "16:9"}, (1024, 576)),
+                                         ({"aspect_ratio": "4:5"}, (896, 1120)), ({"size": "1792x1024"}, (1344, 768)), ({"width": 1024, "height": 576}, (1024, 576))])
+def test_other_shapes(starter, fields, size):
+    """The square picture in the middle, as large as fits; its background goes on at the sides."""
+    case = CASES[0]
+    image = picture(draw(starter, prompt=case["prompt"], seed=case["seed"], **fields))
+    assert image.size == size and image.info["parameters"].endswith("size %dx%d, drawn at 128x128" % size)
+    side, (w, h) = min(size), size
+    middle = image.crop(((w - side) // 2, (h - side) // 2, (w + side) // 2, (h + side) // 2))
+    assert "red apple" in judge.best(middle)
+    small = np.asarray(picture(draw(starter, prompt=case["prompt"], seed=case["seed"])), "i4")
+    assert np.abs(np.asarray(middle.resize((128, 128), PIL.Image.Resampling.BOX), "i4") - small).mean() < 2
+    edge = np.asarray(image.crop((0, 0, 1, h) if w > h else (0, 0, w, 1)), "i4").reshape(-1, 3)
+    assert (edge == np.asarray(middle.crop((0, 0, 1, side) if w > h else (0, 0, side, 1)), "i4").reshape(-1, 3)).all()
+
+
+@pytest.mark.parametrize("fields", [{"size": "300x300"}, {"size": "512x256"}, {"width": 2048, "height": 2048}])
 def test_other_sizes_are_refused(starter, fields):
     r = starter.post("/v1/images/generations", {"model": "starter-image", "prompt": "a pizza", **fields})
     assert r.status_code == 400 and r.json()["error"]["param"] == "size"
-    assert "128x128, 256x256, 512x512, 640x640, 1024x1024" in r.json()["error"]["message"]
+    assert "128x128, 256x256, 512x512, 640x640, 1024x1024, 832x1248" in r.json()["error"]["message"]
 
 
 def edit(s, image, mask=None, **fields):
@@ -146,7 +162,7 @@ def test_image_to_image(starter):
     got = picture(base64.b64decode(r.json()["data"][0]["b64_json"]))
     assert got.crop((64, 0, 128, 128)).tobytes() == small.crop((64, 0, 128, 128)).tobytes()
     r = edit(starter, apple.crop((0, 0, 512, 256)))
-    assert r.status_code == 400 and "starter-image draws 128x128 and pictures of that shape, got 512x256" in r.json()["error"]["message"]
+    assert r.status_code == 400 and "from an input picture starter-image draws 128x128 and pictures of that shape, got 512x256" in r.json()["error"]["message"]
 
 
 def test_variation_shows_the_same_thing(starter):
