@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "format/model_summary.h"
+#include "lm/lm.h"
 #include "service/catalog.h"
 #include "service/model_folder.h"
 
@@ -68,6 +69,8 @@ static json_t *row_of(const struct catalog_model *c, const struct installed *m)
         if (!c) return row;
         json_object_set_new(row, "arch", json_string(c->arch));
         json_object_set_new(row, "parameters", json_integer(c->params_total));
+        if (!image && !lm_supports(c->arch))
+            json_object_set_new(row, "problem", json_sprintf("there is no engine for %s yet", c->arch));
         return row;
     }
     struct model_summary s;
@@ -136,7 +139,10 @@ static void print_local(const json_t *rows, const char *models_dir)
         double params = (double)json_integer_value(json_object_get(row, "parameters")) / 1e9;
         printf("%-56s  %-5s  %-12s  %6.1f B", text_of(row, "id"), text_of(row, "kind"), text_of(row, "arch"),
                params);
-        if (*text_of(row, "source")) printf("  hearth pull %s", text_of(row, "source"));
+        if (*text_of(row, "problem"))
+            printf("  %s", text_of(row, "problem"));
+        else if (*text_of(row, "source"))
+            printf("  hearth pull %s", text_of(row, "source"));
         putchar('\n');
     }
 }

@@ -36,7 +36,7 @@ struct lm_net; /* the family's own */
 
 struct lm_arch {
     const char *name;
-    const char *covers; /* the model types, for a message */
+    const char *covers; /* the model types of config.json, separated by ", " */
     /* Does this file describe a model of the family? Looks at metadata only. */
     bool (*recognises)(const struct weights *w);
     /* What load() can refuse without reading weights: the configuration, how they are encoded, and every tensor against the shape; all

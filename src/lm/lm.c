@@ -37,6 +37,15 @@ struct lm {
     char *name;
 };
 
+bool lm_supports(const char *model_type)
+{
+    const size_t n = strlen(model_type);
+    for (size_t i = 0; n && i < sizeof families / sizeof *families; i++)
+        for (const char *p = families[i]->covers; (p = strstr(p, model_type)); p += n)
+            if ((p == families[i]->covers || p[-1] == ' ') && (p[n] == ',' || p[n] == '\0')) return true;
+    return false;
+}
+
 static const struct lm_arch *find_family(const struct weights *w, struct err *e)
 {
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)

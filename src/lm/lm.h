@@ -33,6 +33,9 @@ struct lm_options {
 
 bool lm_load(struct lm **out, const char *path, const struct lm_options *o, struct device *dev,
              struct err *e);
+/* Is there an engine for this model_type of config.json? */
+bool lm_supports(const char *model_type);
+
 /* Whether lm_load() would take the model, as far as that shows without reading weights: its files are whole, an engine knows its
  * architecture, the configuration and the encoding of its weights are supported, every tensor is there in its shape. */
 bool lm_check(const char *path, struct err *e);

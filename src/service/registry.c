@@ -241,6 +241,12 @@ static bool find(struct registry *r, const char *name, bool image, struct model 
         return true;
     }
     const struct catalog_model *c = catalog_find(r->catalog, name);
+    if (c && c->kind == MODEL_TEXT && !lm_supports(c->arch))
+        return err_set(
+            e, ERR_NOT_FOUND,
+            "Model not found, inaccessible, and/or not deployed: %s is known here, but there is no "
+            "engine for %s yet",
+            c->id, c->arch);
     if (c && *c->source)
         return err_set(e, ERR_NOT_FOUND,
                        "Model not found, inaccessible, and/or not deployed: %s is known here but its weights "

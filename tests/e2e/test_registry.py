@@ -207,3 +207,14 @@ def test_a_model_larger_than_memory_says_what_it_needs(folder):
     s.stop()
     with pytest.raises(RuntimeError, match="more than this machine's memory"):
         Server(str(folder / "tiny-a"), "--kv-memory", "1000000000000000", models=str(folder))
+
+
+def test_known_models_without_an_engine_say_so(folder):
+    out = subprocess.run([BIN, "models", "--models", folder, "--json"], capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
+    rows = {m["id"].rsplit("/", 1)[1]: m for m in json.loads(out)["models"] if not m["installed"]}
+    assert "no engine for deepseek_v3" in rows["deepseek-v3"]["problem"]
+    assert not any("problem" in m for m in rows.values() if m["arch"] in ("llama", "mixtral", "qwen3_moe") or m["kind"] == "image")
+    s = Server(models=str(folder))
+    r = ask(s, "accounts/fireworks/models/deepseek-v3")
+    assert r.status_code == 404 and "no engine for deepseek_v3" in r.json()["error"]["message"]
+    s.stop()

@@ -209,10 +209,10 @@ def test_request_ids(server):
 
 
 def test_known_model_without_weights(server):
-    r = server.post(FIREWORKS, chat(model="accounts/fireworks/models/deepseek-r1-0528"))
+    r = server.post(FIREWORKS, chat(model="accounts/fireworks/models/llama-v3p1-70b-instruct"))
     assert r.status_code == 404
     assert "Model not found, inaccessible, and/or not deployed" in r.json()["error"]["message"]
-    assert "hearth pull hf:deepseek-ai/DeepSeek-R1-0528" in r.json()["error"]["message"]
+    assert "hearth pull hf:meta-llama/Llama-3.1-70B-Instruct" in r.json()["error"]["message"]
 
 
 def test_metrics(server):
