@@ -163,7 +163,7 @@ static bool load(struct clip_tokenizer *c, struct tokenizer_file *f, const char 
     look_at_normalizer(f, dir);
     if (!pretoken_add(c->t->pre, scan_pattern_clip, strlen(scan_pattern_clip), SPLIT_REMOVED, true, false,
                       e) ||
-        !pretoken_add_named(c->t->pre, "gpt-2", 5, e))
+        !pretoken_add_named(c->t->pre, "gpt-2", 5, NULL, e))
         return false;
     const json_t *list = json_object_get(f->rest, "added_tokens"), *one;
     size_t i;

@@ -176,49 +176,6 @@ bool pretoken_moves(const struct pretoken *p)
     return false;
 }
 
-/* Mistral's: o200k without contractions, digits one by one. */
-static const char pattern_tekken[] =
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+"
-    "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*"
-    "|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-
-bool pretoken_add_named(struct pretoken *p, const char *name, size_t len, struct err *e)
-{
-    /* Names and patterns: the table of llama.cpp's converter, for those whose pattern is one of ours. */
-    static const struct {
-        const char *names; /* each between spaces */
-        const char *pattern[3];
-    } table[] = {
-        { " gpt-2 gpt2 default mpt olmo jais phi-2 trillion granite-docling exaone4 ",
-          { scan_pattern_gpt2 } },
-        { " llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 smaug-bpe dbrx chatglm-bpe "
-          "glm4 ",
-          { scan_pattern_llama3 } },
-        { " qwen2 qwen3 qwen deepseek-r1-qwen stablelm2 megrez hunyuan-dense ", { scan_pattern_qwen2 } },
-        { " llama4 gpt-4o ", { scan_pattern_o200k } },
-        { " tekken ", { pattern_tekken } },
-        { " deepseek-v3 ", { scan_pattern_numbers3, scan_pattern_cjk, scan_pattern_deepseek } },
-        { " smollm starcoder refact command-r codeshell minerva-7b ",
-          { scan_pattern_number, scan_pattern_gpt2 } },
-    };
-    char key[64];
-    if (len == 0 || len > sizeof key - 3 || memchr(name, ' ', len))
-        return err_set(e, ERR_FORMAT, "the file's pre-tokenizer has no usable name");
-    key[0] = ' ';
-    memcpy(key + 1, name, len);
-    memcpy(key + 1 + len, " ", 2);
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        if (!strstr(table[i].names, key)) continue;
-        for (int k = 0; k < 3 && table[i].pattern[k]; k++)
-            if (!pretoken_add(p, table[i].pattern[k], strlen(table[i].pattern[k]), SPLIT_ISOLATED, false,
-                              false, e))
-                return false;
-        return true;
-    }
-    return err_set(e, ERR_UNSUPPORTED, "the pre-tokenizer \"%.*s\" is not known to this build", (int)len,
-                   name);
-}
-
 void pretoken_run_free(struct pretoken_run *r)
 {
     pcre2_match_data_free(r->match);

@@ -38,8 +38,14 @@ bool pretoken_add(struct pretoken *p, const char *pattern, size_t len, enum spli
 /* A split at a literal string. */
 bool pretoken_add_literal(struct pretoken *p, const char *literal, size_t len, enum split_behavior behavior,
                           bool invert, struct err *e);
-/* The splits of a GGUF file's `tokenizer.ggml.pre`. ERR_UNSUPPORTED for a name that is not known. */
-bool pretoken_add_named(struct pretoken *p, const char *name, size_t len, struct err *e);
+/* The steps of a GGUF file's `tokenizer.ggml.pre` (pretoken_named.c). ERR_UNSUPPORTED for a name that is not known. *flags (or NULL):
+ * what else goes with the name. */
+enum pretoken_flag {
+    NAMED_WHOLE_WORDS = 1, /* a whole word is looked up before merging (tokenizer.json: ignore_merges) */
+    NAMED_BEGINS = 2,      /* texts begin with the beginning token unless the file says otherwise */
+    NAMED_NFC = 4,         /* text is normalised so */
+};
+bool pretoken_add_named(struct pretoken *p, const char *name, size_t len, unsigned *flags, struct err *e);
 
 /* From here on the steps see bytes in GPT-2's alphabet. At most one of this and the next. */
 bool pretoken_add_bytes(struct pretoken *p, struct err *e);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,16 +172,61 @@ static void test_named(void **state)
         struct pretoken *p = NULL;
         struct err e = { 0 };
         assert_true(pretoken_new(&p, u, &e));
-        assert_true(pretoken_add_named(p, cases[i].name, strlen(cases[i].name), &e));
+        assert_true(pretoken_add_named(p, cases[i].name, strlen(cases[i].name), NULL, &e));
         check(p, cases[i].text, cases[i].want);
     }
     struct pretoken *p = NULL;
     struct err e = { 0 };
     assert_true(pretoken_new(&p, u, &e));
-    assert_false(pretoken_add_named(p, "gpt", 3, &e));
+    assert_false(pretoken_add_named(p, "gpt", 3, NULL, &e));
     assert_int_equal(e.code, ERR_UNSUPPORTED);
     assert_false(pretoken_add(p, "(", 1, SPLIT_ISOLATED, false, false, &e));
     pretoken_free(p);
+}
+
+static bool note_length(void *arg, const char *s, size_t n, struct err *e)
+{
+    (void)s, (void)e;
+    return json_array_append_new(arg, json_integer((json_int_t)n)) == 0;
+}
+
+/* The names of GGUF files against the tokenizers library (tools/reference/tokenizer/make_pre_names.py). */
+static void test_names_reference(void **state)
+{
+    (void)state;
+    json_error_t why;
+    json_t *all = json_load_file("tests/golden/tokenizer/pre_names.json", 0, &why), *rows;
+    if (!all) fail_msg("line %d: %s", why.line, why.text);
+    const json_t *texts = json_object_get(all, "texts");
+    const char *name;
+    int bad = 0;
+    json_object_foreach(all, name, rows)
+    {
+        if (rows == texts) continue;
+        struct pretoken *p = NULL;
+        struct pretoken_run run = { 0 };
+        struct err e = { 0 };
+        assert_true(pretoken_new(&p, u, &e));
+        if (!pretoken_add_named(p, name, strlen(name), NULL, &e)) fail_msg("%s: %s", name, e.msg);
+        for (size_t i = 0; i < json_array_size(texts); i++) {
+            const json_t *t = json_array_get(texts, i);
+            json_t *got = json_array();
+            assert_true(pretoken_split(p, &run, json_string_value(t), json_string_length(t), true,
+                                       note_length, got, &e));
+            if (!json_equal(got, json_array_get(rows, i))) {
+                char *list = json_dumps(got, JSON_COMPACT);
+                print_error("%s cuts \"%s\" into %s\n", name, json_string_value(t), list);
+                free(list);
+                bad++;
+            }
+            json_decref(got);
+        }
+        pretoken_run_free(&run);
+        pretoken_free(p);
+    }
+    assert_true(json_object_size(all) > 50);
+    json_decref(all);
+    assert_int_equal(bad, 0);
 }
 
 /* A pattern that backtracks without end gives up with an error. */
@@ -204,9 +250,8 @@ static void test_limit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scanners),
-        cmocka_unit_test(test_behaviors),
-        cmocka_unit_test(test_named),
+        cmocka_unit_test(test_scanners), cmocka_unit_test(test_behaviors),
+        cmocka_unit_test(test_named),    cmocka_unit_test(test_names_reference),
         cmocka_unit_test(test_limit),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

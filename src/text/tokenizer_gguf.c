@@ -121,12 +121,12 @@ static bool add_pretokenizer(struct tokenizer *t, const struct gguf *g, bool *bo
         log_warn("the model file names no pre-tokenizer; GPT-2's is used");
         pre = (struct gguf_str){ "gpt-2", 5 };
     }
-    /* These look a whole word up before they merge (tokenizer.json: ignore_merges) and begin with a BOS by default. */
-    static const char *const whole[] = { "llama-bpe", "llama3", "llama-v3", "pixtral", "falcon3", "tekken" };
-    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
-        if (is_name(pre, whole[i])) t->ignore_merges = *bos = true;
-    if (is_name(pre, "qwen2") || is_name(pre, "qwen3")) t->form = FORM_NFC;
-    return pretoken_add_named(t->pre, pre.data, pre.len, e);
+    unsigned flags = 0;
+    if (!pretoken_add_named(t->pre, pre.data, pre.len, &flags, e)) return false;
+    t->ignore_merges = flags & NAMED_WHOLE_WORDS;
+    *bos = flags & NAMED_BEGINS;
+    if (flags & NAMED_NFC) t->form = FORM_NFC;
+    return true;
 }
 
 static int32_t id_of(const struct tokenizer *t, const struct gguf *g, const char *key)

@@ -99,7 +99,7 @@ static bool add_pretokenizer(struct tokenizer *t, const json_t *v, int depth, st
                add_pattern(t, json_object_get(v, "pattern"), b, flag_of(v, "invert", false), e);
     if (strcmp(type, "ByteLevel") == 0)
         return (!flag_of(v, "add_prefix_space", false) || pretoken_add_space(t->pre, e)) &&
-               (!flag_of(v, "use_regex", true) || pretoken_add_named(t->pre, "gpt-2", 5, e)) &&
+               (!flag_of(v, "use_regex", true) || pretoken_add_named(t->pre, "gpt-2", 5, NULL, e)) &&
                pretoken_add_bytes(t->pre, e);
     if (strcmp(type, "Digits") == 0) {
         const char *p = flag_of(v, "individual_digits", false) ? "\\p{N}" : "\\p{N}+";
