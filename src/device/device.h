@@ -50,7 +50,8 @@ enum linear_join { LINEAR_CONCAT, LINEAR_PAIRED };
 struct linear;
 
 /* Prepares 1 to 4 matrices of the same n_in as one layer. bias: [sum of n_out] f32 or NULL, copied.
- * rows_hint: 1 when mostly few rows at a time will be multiplied (language models), many when hundreds (images). */
+ * rows_hint: 1 when mostly few rows at a time will be multiplied (language models), many when hundreds (images). F16 weights keep
+ * their bits, but in a layer for many rows on a machine that is faster at bf16. */
 bool linear_new(struct device *d, struct linear **out, const struct matrix *part, int n_parts,
                 enum linear_join join, const float *bias, int rows_hint, struct err *e);
 void linear_free(struct linear *l);
@@ -222,11 +223,13 @@ struct conv;
 /* w [n_out, n_in/groups, kh, kw] of a float type as in the file, unscaled; bias [n_out] f32 or NULL. groups is 1, or
  * n_in with n_out == n_in (depthwise). Both are copied: the file's bytes are not read any more. F32 weights are
  * multiplied in f32; narrower ones in bf16 products with f32 sums where the machine has them.
+ * use is a sum of what holds:
  * CONV_DOUBLED promises stride 1, upsample 2 and all pads 1: with a 3x3 kernel four outputs then take 16 products instead of 36,
- * and the weights 16/9 of the memory. */
-enum conv_use { CONV_ANY, CONV_DOUBLED };
+ * and the weights 16/9 of the memory.
+ * CONV_EXACT asks for all bits of F16 weights, and 16 of what they meet, where bf16 products would be faster. */
+enum conv_use { CONV_ANY = 0, CONV_DOUBLED = 1, CONV_EXACT = 2 };
 bool conv_new(struct device *d, struct conv **out, enum dtype type, const void *w, int n_out, int n_in,
-              int kh, int kw, int groups, enum conv_use use, const float *bias, struct err *e);
+              int kh, int kw, int groups, unsigned use, const float *bias, struct err *e);
 void conv_free(struct conv *c);
 size_t conv_bytes(const struct conv *c); /* memory of its own */
 struct conv_args {

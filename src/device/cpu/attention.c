@@ -78,7 +78,7 @@ static void pack_keys(const struct job *j, unsigned char *dst, int kv_head, int6
         for (int i = 0; i < 16; i++)
             row[i] = (const unsigned char *)(p * 16 + i < n ? k + (p * 16 + i) * a->ldk : zeros);
         (a->precise ? fk->pack_panel_f32 : fk->pack_panel_bf16)(dst + (size_t)(p * j->kb) * TILE_BYTES, row,
-                                                                DT_F32, a->head_dim, NULL);
+                                                                DT_F32, a->head_dim);
     }
     (a->precise ? fk->pack_b_f32 : fk->pack_b_bf16)(dst + (size_t)(KEYS / 16 * j->kb) * TILE_BYTES,
                                                     (size_t)(KEYS / j->kv) * TILE_BYTES, v, a->ldv, n,

@@ -1,10 +1,10 @@
 /* Convolution of NHWC pictures as a product of tiles, without an im2col matrix.
  *
  * Band     the picture is worked through in bands, rectangles of outputs. The band's input, with its halo and zero padding, is
- *          brought into scratch once: normalised, activated, doubled as asked, rounded to bf16, as
+ *          brought into scratch once: normalised, activated, doubled as asked, rounded to the product's form, as
  *          [channel block][row][column][64 bytes]. Sixteen neighbouring pixels of a channel block are then an A tile as
  *          they stand, and every tap of the kernel is the same tile some bytes further on.
- * Weights  panels over k = (tap, channel block); F32 are multiplied in f32, narrower ones as bf16.
+ * Weights  panels over k = (tap, channel block); F32 are multiplied in f32, F16 exactly where asked or for nothing, the rest as bf16.
  * Doubled  pictures that a 3x3 kernel reads have four pixels of each: with the kernel's equal columns and rows added up, each of the
  *          four outputs ("phases") is a 2x2 kernel over the small picture, 16 products instead of 36.
  * Depthwise convolutions are bound by memory and go pixel by pixel in f32. */
@@ -25,7 +25,8 @@
 #define OWN_BAND ((size_t)640 << 10) /* input of a band that one thread works on */
 
 struct conv {
-    bool f32, depthwise;
+    enum float_form form;
+    bool depthwise;
     int phases; /* outputs that an input pixel stands for, each with a kernel of its own: 4 when doubled, or 1 */
     int n_out, n_in, kh, kw;
     int cb;     /* channel blocks */
@@ -37,7 +38,7 @@ struct conv {
     size_t bytes;
 };
 
-static int64_t k_values(const struct conv *c) { return c->f32 ? 16 : 32; }
+static int64_t k_values(const struct conv *c) { return form_k(c->form); }
 
 /* ---- preparation --------------------------------------------------------------------------------------------- */
 
@@ -91,8 +92,7 @@ static void load_part(void *arg, int ith, int nth)
                 for (int64_t t = 0; t < taps; t++) dst[t * c->cb * kv + i] = tap[t];
             }
         }
-        (c->f32 ? j->fk->pack_panel_f32
-                : j->fk->pack_panel_bf16)(c->packed + (size_t)(p * c->kb) * TILE_BYTES, ptr, DT_F32, k, NULL);
+        form_pack_panel(j->fk, c->form, c->packed + (size_t)(p * c->kb) * form_tile(c->form), ptr, DT_F32, k);
     }
 }
 
@@ -100,7 +100,7 @@ static bool load_dense(struct device *d, struct conv *c, enum dtype type, const 
 {
     const size_t per_out = (size_t)c->n_in * (size_t)(c->kh * c->kw), nth = (size_t)pool_threads(d->pool);
     size_t n;
-    if (!mem_mul((size_t)c->panels, (size_t)c->kb * TILE_BYTES, &n))
+    if (!mem_mul((size_t)c->panels, (size_t)c->kb * form_tile(c->form), &n))
         return err_set(e, ERR_LIMIT, "convolution weights exceed the address space");
     c->packed = mem_aligned(n, 1, false);
     c->bytes += n;
@@ -144,8 +144,16 @@ static size_t off_bytes(const struct conv *c) { return ((size_t)c->kb * sizeof(p
 static size_t off_at(const struct conv *c) { return (size_t)c->panels * 16 * sizeof(float); }
 static size_t head_bytes(const struct conv *c) { return off_at(c) + off_bytes(c); }
 
+/* Sums of a doubled kernel's weights need not be halves. */
+static enum float_form conv_form(const struct device *d, enum dtype type, unsigned use)
+{
+    const bool exact = type == DT_F16 && ((use & CONV_EXACT) || !d->fl->bf16_faster);
+    if (type == DT_F32 || (exact && (use & CONV_DOUBLED))) return FORM_F32;
+    return exact ? FORM_F16 : FORM_BF16;
+}
+
 bool conv_new(struct device *d, struct conv **out, enum dtype type, const void *w, int n_out, int n_in,
-              int kh, int kw, int groups, enum conv_use use, const float *bias, struct err *e)
+              int kh, int kw, int groups, unsigned use, const float *bias, struct err *e)
 {
     const bool depthwise = groups > 1;
     const int max_side = depthwise ? MAX_DEPTHWISE_SIDE : MAX_SIDE;
@@ -161,10 +169,13 @@ bool conv_new(struct device *d, struct conv **out, enum dtype type, const void *
         return err_set(e, ERR_UNSUPPORTED, "convolution weights of type %s", dtype_info(type)->name);
     struct conv *c = calloc(1, sizeof *c);
     if (!c) return err_set(e, ERR_NOMEM, "no memory for a convolution");
-    *c = (struct conv){
-        .f32 = type == DT_F32, .depthwise = depthwise, .n_out = n_out, .n_in = n_in, .kh = kh, .kw = kw
-    };
-    c->phases = use == CONV_DOUBLED && kh == 3 && kw == 3 && !depthwise ? 4 : 1;
+    *c = (struct conv){ .form = conv_form(d, type, use),
+                        .depthwise = depthwise,
+                        .n_out = n_out,
+                        .n_in = n_in,
+                        .kh = kh,
+                        .kw = kw };
+    c->phases = (use & CONV_DOUBLED) && kh == 3 && kw == 3 && !depthwise ? 4 : 1;
     c->cb = (int)((n_in + k_values(c) - 1) / k_values(c));
     c->kb = (c->phases > 1 ? 16 : (int64_t)kh * kw) * c->cb;
     c->panels = (n_out + 15) / 16;
@@ -261,7 +272,7 @@ static void fill_row(const struct band *b, int row)
     for (int x = 0; x < b->in_cols; x++, dst += TILE_ROW_BYTES) {
         const float *p = input_pixel(j, iy, ix + x);
         if (p)
-            (c->f32 ? j->d->fl->pack_row_f32 : j->d->fl->pack_row_bf16)(dst, next_block, p, c->n_in, &map);
+            form_pack_row(j->d->fl, c->form, dst, next_block, p, c->n_in, &map);
         else
             for (int i = 0; i < c->cb; i++) memset(dst + i * next_block, 0, TILE_ROW_BYTES);
     }
@@ -317,7 +328,7 @@ static void run_task(const struct band *b, int64_t task, float *sums)
     const int t0 = (int)(place % b->blocks) * b->block;
     const int nt = b->n_tiles - t0 < b->block ? b->n_tiles - t0 : b->block;
     const int np = (int)(c->panels - p0 < b->strip ? c->panels - p0 : b->strip);
-    const size_t panel = (size_t)c->kb * TILE_BYTES;
+    const size_t tile_bytes = form_tile(c->form), panel = (size_t)c->kb * tile_bytes;
     const unsigned char *tile[ROW_BLOCK / 16];
     for (int t = 0; t < nt; t++) tile[t] = tile_base(b, t0 + t);
     const int64_t begin = c->kb / c->phases * phase, end = begin + c->kb / c->phases;
@@ -325,9 +336,8 @@ static void run_task(const struct band *b, int64_t task, float *sums)
         pool_checkpoint(j->d->pool);
         const struct tiles a = { tile, b->k_off + k, (ptrdiff_t)TILE_ROW_BYTES * j->stride };
         const int64_t kb = end - k < fk->kb_chunk ? end - k : fk->kb_chunk;
-        (c->f32 ? fk->product_f32 : fk->product_bf16)(sums, LD_SUMS, &a,
-                                                      c->packed + (size_t)p0 * panel + (size_t)k * TILE_BYTES,
-                                                      panel, nt * 16, np, kb, k > begin);
+        form_product(fk, c->form, sums, LD_SUMS, &a, c->packed + (size_t)p0 * panel + (size_t)k * tile_bytes,
+                     panel, nt * 16, np, kb, k > begin);
     }
     const int64_t o = p0 * 16;
     const int n = c->n_out - o < np * 16 ? (int)(c->n_out - o) : np * 16;

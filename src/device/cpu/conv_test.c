@@ -31,6 +31,7 @@ static const struct shape shapes[] = {
     { DT_BF16, 33, 150, 16, 24, 3, 3, 1, 2, 1, 1, 1, 1, 1, EPI_STORE, false, false, false, 0, 40000, false },
     { DT_F16, 10, 10, 3, 8, 3, 3, 1, 2, 0, 1, 1, 0, 1, EPI_RELU, false, false, false, 1.5f, 0, false },
     { DT_F16, 28, 28, 3, 20, 14, 14, 1, 14, 0, 0, 0, 0, 1, EPI_STORE, false, false, false, 0, 0, false },
+    { DT_F16, 9, 40, 40, 21, 3, 3, 1, 1, 1, 1, 1, 1, 1, EPI_ADD, true, true, true, 0, 0, false },
     { DT_F32, 9, 23, 20, 21, 3, 3, 1, 1, 1, 1, 1, 1, 1, EPI_ADD, true, true, true, 0, 0, false },
     { DT_F32, 8, 8, 3, 33, 5, 2, 1, 3, 2, 0, 1, 1, 1, EPI_STORE, false, false, false, 0, 0, false },
     { DT_F32, 20, 40, 5, 7, 3, 3, 1, 1, 1, 1, 1, 1, 2, EPI_STORE, false, false, false, 0, 30000, false },
@@ -45,13 +46,14 @@ static const struct shape shapes[] = {
 static float bf(float f) { return bf16_to_f32(f32_to_bf16(f)); }
 
 struct data {
+    bool rounded; /* both sides, to bf16 */
     const float *x, *w, *bias, *bias2, *scale, *shift;
 };
 
 /* Output o of the pixel (oy, ox), before the epilogue. */
 static double direct(const struct shape *s, const struct data *d, int ldx, int oy, int ox, int o)
 {
-    const bool rounded = s->type != DT_F32 && s->groups == 1;
+    const bool rounded = d->rounded;
     double sum = (double)d->bias[o] + (s->bias2 ? (double)d->bias2[o] : 0);
     for (int ky = 0; ky < s->kh; ky++)
         for (int kx = 0; kx < s->kw; kx++) {
@@ -78,11 +80,11 @@ static void make_whole(struct edge e, float most)
     }
 }
 
-static void check_shape(unsigned mask, const struct shape *s)
+static void check_shape(unsigned mask, const struct shape *s, bool exact)
 {
     /* Sums of a doubled kernel's weights are rounded where direct() rounds the weights: of whole numbers both are exact. */
     const bool whole = s->doubled && !s->gn && !s->silu;
-    const enum conv_use use = s->doubled ? CONV_DOUBLED : CONV_ANY;
+    const unsigned use = (s->doubled ? CONV_DOUBLED : CONV_ANY) | (exact ? CONV_EXACT : CONV_ANY);
     struct pool *pool;
     struct device *d = each_isa_open(&pool, 2, mask);
     struct err e;
@@ -142,7 +144,8 @@ static void check_shape(unsigned mask, const struct shape *s)
     op_conv2d(d, &a);
     d->shared_cap = cap;
 
-    const struct data data = { x.p, wf.p, bias.p, bias2.p, scale.p, shift.p };
+    const bool bf16 = s->type == DT_F16 ? d->fl->bf16_faster && !exact : s->type != DT_F32;
+    const struct data data = { bf16 && s->groups == 1, x.p, wf.p, bias.p, bias2.p, scale.p, shift.p };
     double worst = 0, largest = 0;
     for (int p = 0; p < h_out * w_out; p++)
         for (int o = 0; o < a.ldy; o++) {
@@ -186,7 +189,10 @@ static void check_shape(unsigned mask, const struct shape *s)
 
 static void test_shapes(unsigned mask)
 {
-    for (size_t i = 0; i < COUNT(shapes); i++) check_shape(mask, &shapes[i]);
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        check_shape(mask, &shapes[i], false);
+        if (shapes[i].type == DT_F16) check_shape(mask, &shapes[i], true);
+    }
 }
 
 /* Stores past the caches, which only pictures of many megabytes take: every alignment and length. */

@@ -93,7 +93,7 @@ static inline void body_load(float v[KB_BF16], const unsigned char *row, enum dt
 }
 
 static inline void body_pack_panel_bf16(unsigned char *dst, const unsigned char *const row[16],
-                                        enum dtype type, int64_t n, const float *scale)
+                                        enum dtype type, int64_t n)
 {
     for (int64_t i = 0; i < n; i += KB_BF16, dst += TILE_BYTES) {
         const int len = n - i < KB_BF16 ? (int)(n - i) : KB_BF16;
@@ -101,8 +101,6 @@ static inline void body_pack_panel_bf16(unsigned char *dst, const unsigned char 
         for (int c = 0; c < 16; c++) {
             float v[KB_BF16] = { 0 };
             body_load(v, row[c], type, i, len);
-            if (scale)
-                for (int l = 0; l < KB_BF16; l++) v[l] *= scale[c];
             for (int l = 0; l < KB_BF16; l++) h[c][l] = body_bf16(v[l]);
         }
         for (int k = 0; k < KB_BF16 / 2; k++)
@@ -111,19 +109,48 @@ static inline void body_pack_panel_bf16(unsigned char *dst, const unsigned char 
 }
 
 static inline void body_pack_panel_f32(unsigned char *dst, const unsigned char *const row[16],
-                                       enum dtype type, int64_t n, const float *scale)
+                                       enum dtype type, int64_t n)
 {
     for (int64_t i = 0; i < n; i += KB_F32, dst += TILE_BYTES) {
         const int len = n - i < KB_F32 ? (int)(n - i) : KB_F32;
         for (int c = 0; c < 16; c++) {
             float v[KB_BF16] = { 0 };
             body_load(v, row[c], type, i, len);
-            for (int l = 0; l < KB_F32; l++) {
-                const float f = scale ? v[l] * scale[c] : v[l];
-                memcpy(dst + (l * 16 + c) * 4, &f, sizeof f);
-            }
+            for (int l = 0; l < KB_F32; l++) memcpy(dst + (l * 16 + c) * 4, &v[l], sizeof *v);
         }
     }
+}
+
+static inline void body_pack_panel_f16(unsigned char *dst, const unsigned char *const row[16],
+                                       enum dtype type, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += KB_F32, dst += TILE_BYTES / 2) {
+        const int len = n - i < KB_F32 ? (int)(n - i) : KB_F32;
+        uint16_t h[KB_F32][16] = { 0 };
+        for (int c = 0; c < 16; c++)
+            for (int l = 0; l < len; l++) {
+                float f;
+                if (type == DT_F16) {
+                    memcpy(&h[l][c], row[c] + (i + l) * 2, sizeof **h);
+                } else {
+                    memcpy(&f, row[c] + (i + l) * 4, sizeof f);
+                    h[l][c] = f32_to_f16(f);
+                }
+            }
+        memcpy(dst, h, sizeof h);
+    }
+}
+
+/* Without a branch, as body_e4m3(). */
+static inline float body_f16(uint16_t h)
+{
+    const uint32_t mag = h & 0x7fffu, sign = (uint32_t)(h & 0x8000u) << 16;
+    uint32_t u = (mag << 13) + (112u << 23), small;
+    const float f = (float)(int32_t)mag * 0x1p-24f;
+    memcpy(&small, &f, sizeof small);
+    u = mag < 0x400 ? small : u;
+    u = mag >= 0x7c00 ? (mag << 13) | 0x7f800000u : u;
+    return fmath_bits(u | sign);
 }
 
 static inline void body_pack_b_bf16(unsigned char *dst, size_t b_panel, const float *x, int64_t ldx, int n_k,
@@ -247,6 +274,14 @@ static inline void body_finish(enum epilogue epi, float *y, float *v, float *v2,
     if (scale2)
         for (int i = 0; i < n; i++) v2[i] *= scale2[i];
     epilogue_run(epi, y, v, v2, bias, bias2, gate, n);
+}
+
+static inline void body_add_scaled(float *sum, const float *part, const float *scale, int n, bool add)
+{
+    if (add)
+        for (int i = 0; i < n; i++) sum[i] += part[i] * scale[i];
+    else
+        for (int i = 0; i < n; i++) sum[i] = part[i] * scale[i];
 }
 
 static inline void body_store_far(float *y, const float *v, const float *bias, int n)
@@ -377,13 +412,15 @@ static inline void body_depthwise(float *y, const float *const *x, const float *
 /* What every table takes from here; a file adds its name, its products and what it does better. */
 #define FLOAT_BODY_TABLE                                                                                     \
     .pack_row_f32 = body_pack_row_f32, .pack_b_f32 = body_pack_b_f32, .softmax_f32 = body_softmax_f32,       \
-    .finish = body_finish, .rms_inv = body_rms_inv, .rmsnorm_row = body_rmsnorm_row,                         \
-    .layernorm_row = body_layernorm_row, .moments = body_moments, .rope_row = body_rope_row,                 \
-    .silu = body_silu, .add = body_add, .axpby = body_axpby, .scale_shift = body_scale_shift,                \
-    .clamp = body_clamp, .scale_row = body_scale_row, .depthwise = body_depthwise
+    .finish = body_finish, .add_scaled = body_add_scaled, .rms_inv = body_rms_inv,                           \
+    .rmsnorm_row = body_rmsnorm_row, .layernorm_row = body_layernorm_row, .moments = body_moments,           \
+    .rope_row = body_rope_row, .silu = body_silu, .add = body_add, .axpby = body_axpby,                      \
+    .scale_shift = body_scale_shift, .clamp = body_clamp, .scale_row = body_scale_row,                       \
+    .depthwise = body_depthwise
 #define FLOAT_BODY_PACKING                                                                                   \
     .store_far = body_store_far, .pack_row_bf16 = body_pack_row_bf16, .softmax_bf16 = body_softmax_bf16,     \
     .pack_panel_bf16 = body_pack_panel_bf16, .pack_panel_f32 = body_pack_panel_f32,                          \
-    .pack_b_bf16 = body_pack_b_bf16
+    .pack_b_bf16 = body_pack_b_bf16, .pack_row_f16 = body_pack_row_f32,                                      \
+    .pack_panel_f16 = body_pack_panel_f16
 
 #endif

@@ -3,9 +3,11 @@
  * Everything that multiplies (linear layers, convolution, dense attention) is cut into tiles of 1024 bytes, 16 rows of
  * 64 bytes: the shape of an AMX tile register, and one 512-bit load a row.
  *   A tile  16 rows of the left matrix, 64 bytes of k each: 32 bf16 or 16 f32
- *   B tile  16 columns of the right matrix: bf16 as [16 pairs of k][16 columns][2], f32 as [16 k][16 columns]
+ *   B tile  16 columns of the right matrix: bf16 as [16 pairs of k][16 columns][2], f32 and f16 as [16 k][16 columns]
  *   panel   the B tiles of 16 columns, ascending k, one after the other
- * A k block is the 32 (bf16) or 16 (f32) values of k that a tile holds; the last one is padded with zeros.
+ * A k block is the 32 (bf16) or 16 values of k that a tile holds; the last one is padded with zeros.
+ * f16 stands for a right matrix that stays f16, in B tiles of half the size, against a left one of at least 16 bits: f32, or
+ * two bf16 parts with AMX. Its 11 bits count in full, at the price of f32 products (four bf16 products with AMX).
  *
  * Order   a column's sum runs over ascending k and never depends on how many rows or columns go along. bf16: within a
  *         k block AMX adds even and odd k apart and then both to the sum; the others add pair after pair. So results
@@ -49,9 +51,15 @@ struct softmax_rows {
     float *shrink;        /* [n] out: by what older results have to be multiplied */
 };
 
+enum float_form { FORM_BF16, FORM_F32, FORM_F16 };
+
+static inline int form_k(enum float_form f) { return f == FORM_BF16 ? 32 : 16; } /* values of a k block */
+static inline size_t form_tile(enum float_form f) { return f == FORM_F16 ? TILE_BYTES / 2 : TILE_BYTES; }
+
 struct float_kern {
     const char *name;
-    int kb_chunk; /* k blocks whose B tiles of one register tile fit the first cache together */
+    bool bf16_faster; /* than f16: where haste matters more than three bits, F16 weights may become bf16 */
+    int kb_chunk;     /* k blocks whose B tiles of one register tile fit the first cache together */
 
     /* C[m, 16 * np] (+)= A B; C has rows for whole tiles of m (rows beyond m may be written), ldc in floats; panel p
      * begins at b + p * b_panel. A's rows beyond m are readable; what they hold does not matter. */
@@ -59,19 +67,27 @@ struct float_kern {
                          int m, int np, int64_t kb, bool add);
     void (*product_f32)(float *c, int64_t ldc, const struct tiles *a, const unsigned char *b, size_t b_panel,
                         int m, int np, int64_t kb, bool add);
+    void (*product_f16)(float *c, int64_t ldc, const struct tiles *a, const unsigned char *b, size_t b_panel,
+                        int m, int np, int64_t kb, bool add);
+    /* sum[n] (+)= part[n] * scale[n] */
+    void (*add_scaled)(float *sum, const float *part, const float *scale, int n, bool add);
 
     /* One row of n floats into A tiles: k block i goes to dst + i * step, its tail filled with zeros. */
     void (*pack_row_bf16)(unsigned char *dst, ptrdiff_t step, const float *x, int64_t n,
                           const struct row_map *map);
     void (*pack_row_f32)(unsigned char *dst, ptrdiff_t step, const float *x, int64_t n,
                          const struct row_map *map);
+    void (*pack_row_f16)(unsigned char *dst, ptrdiff_t step, const float *x, int64_t n,
+                         const struct row_map *map);
 
-    /* One panel of B tiles from 16 rows (columns of B) of n values of a float type; scale NULL or one factor a row.
+    /* One panel of B tiles from 16 rows (columns of B) of n values of a float type (f16: of F16 or F32).
      * The tail of the last k block is filled with zeros. Rows need no alignment. */
     void (*pack_panel_bf16)(unsigned char *dst, const unsigned char *const row[16], enum dtype type,
-                            int64_t n, const float *scale);
-    void (*pack_panel_f32)(unsigned char *dst, const unsigned char *const row[16], enum dtype type, int64_t n,
-                           const float *scale);
+                            int64_t n);
+    void (*pack_panel_f32)(unsigned char *dst, const unsigned char *const row[16], enum dtype type,
+                           int64_t n);
+    void (*pack_panel_f16)(unsigned char *dst, const unsigned char *const row[16], enum dtype type,
+                           int64_t n);
 
     /* B tiles of x itself, x [n_k, n] with n columns: ceil(n / 16) panels of ceil(n_k / kblock) tiles, zero padded. */
     void (*pack_b_bf16)(unsigned char *dst, size_t b_panel, const float *x, int64_t ldx, int n_k, int n);
@@ -106,6 +122,31 @@ struct float_kern {
     /* Depthwise convolution of one output pixel: n_tap pixels x[t] (NULL: padding), weights [n_tap, c]. */
     void (*depthwise)(float *y, const float *const *x, const float *w, int n_tap, int c, const float *bias);
 };
+
+static inline void form_product(const struct float_kern *fk, enum float_form f, float *c, int64_t ldc,
+                                const struct tiles *a, const unsigned char *b, size_t b_panel, int m, int np,
+                                int64_t kb, bool add)
+{
+    (f == FORM_BF16  ? fk->product_bf16
+     : f == FORM_F32 ? fk->product_f32
+                     : fk->product_f16)(c, ldc, a, b, b_panel, m, np, kb, add);
+}
+
+static inline void form_pack_row(const struct float_kern *fk, enum float_form f, unsigned char *dst,
+                                 ptrdiff_t step, const float *x, int64_t n, const struct row_map *map)
+{
+    (f == FORM_BF16  ? fk->pack_row_bf16
+     : f == FORM_F32 ? fk->pack_row_f32
+                     : fk->pack_row_f16)(dst, step, x, n, map);
+}
+
+static inline void form_pack_panel(const struct float_kern *fk, enum float_form f, unsigned char *dst,
+                                   const unsigned char *const row[16], enum dtype type, int64_t n)
+{
+    (f == FORM_BF16  ? fk->pack_panel_bf16
+     : f == FORM_F32 ? fk->pack_panel_f32
+                     : fk->pack_panel_f16)(dst, row, type, n);
+}
 
 extern const struct float_kern float_kern_c, float_kern_avx2, float_kern_avx512, float_kern_avx512bf16,
     float_kern_amx;

@@ -81,44 +81,32 @@ INLINE __m512i load_bf16(const unsigned char *row, enum dtype type, int64_t i, i
     }
 }
 
-INLINE __m512i scale_bf16(__m512i h, float by)
-{
-    const __m512 s = _mm512_set1_ps(by);
-    const __m512i lo = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(h)), 16);
-    const __m512i hi = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(h, 1)), 16);
-    return to_bf16(_mm512_mul_ps(_mm512_castsi512_ps(lo), s), _mm512_mul_ps(_mm512_castsi512_ps(hi), s));
-}
-
-INLINE void panel_of_type(unsigned char *dst, const unsigned char *const row[16], enum dtype type, int64_t n,
-                          const float *scale)
+INLINE void panel_of_type(unsigned char *dst, const unsigned char *const row[16], enum dtype type, int64_t n)
 {
     for (int64_t i = 0; i < n; i += 32, dst += TILE_BYTES) {
         __m512i v[16];
         for (int c = 0; c < 16; c++) v[c] = load_bf16(row[c], type, i, n);
-        if (scale)
-            for (int c = 0; c < 16; c++) v[c] = scale_bf16(v[c], scale[c]);
         transpose(v);
         for (int c = 0; c < 16; c++) _mm512_storeu_si512(dst + c * 64, v[c]);
     }
 }
 
 static void pack_panel_bf16(unsigned char *dst, const unsigned char *const row[16], enum dtype type,
-                            int64_t n, const float *scale)
+                            int64_t n)
 {
     switch (type) { /* a loop of its own for each type, so that none is chosen inside */
-    case DT_BF16: panel_of_type(dst, row, DT_BF16, n, scale); return;
-    case DT_F16: panel_of_type(dst, row, DT_F16, n, scale); return;
-    case DT_F8_E4M3: panel_of_type(dst, row, DT_F8_E4M3, n, scale); return;
-    case DT_F8_E5M2: panel_of_type(dst, row, DT_F8_E5M2, n, scale); return;
-    default: panel_of_type(dst, row, DT_F32, n, scale); return;
+    case DT_BF16: panel_of_type(dst, row, DT_BF16, n); return;
+    case DT_F16: panel_of_type(dst, row, DT_F16, n); return;
+    case DT_F8_E4M3: panel_of_type(dst, row, DT_F8_E4M3, n); return;
+    case DT_F8_E5M2: panel_of_type(dst, row, DT_F8_E5M2, n); return;
+    default: panel_of_type(dst, row, DT_F32, n); return;
     }
 }
 
-static void pack_panel_f32(unsigned char *dst, const unsigned char *const row[16], enum dtype type, int64_t n,
-                           const float *scale)
+static void pack_panel_f32(unsigned char *dst, const unsigned char *const row[16], enum dtype type, int64_t n)
 {
-    if (type != DT_F32 || scale) {
-        body_pack_panel_f32(dst, row, type, n, scale);
+    if (type != DT_F32) {
+        body_pack_panel_f32(dst, row, type, n);
         return;
     }
     for (int64_t i = 0; i < n; i += 16, dst += TILE_BYTES) {
@@ -127,6 +115,31 @@ static void pack_panel_f32(unsigned char *dst, const unsigned char *const row[16
         for (int c = 0; c < 16; c++) v[c] = _mm512_maskz_loadu_epi32(m, row[c] + i * 4);
         transpose(v);
         for (int c = 0; c < 16; c++) _mm512_storeu_si512(dst + c * 64, v[c]);
+    }
+}
+
+static void pack_panel_f16(unsigned char *dst, const unsigned char *const row[16], enum dtype type, int64_t n)
+{
+    /* [16 columns][2 k] to [2 k][16 columns] */
+    const __m512i apart = _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1, 30, 28,
+                                           26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    for (int64_t i = 0; i < n; i += 32, dst += TILE_BYTES) {
+        const __mmask32 m = n - i >= 32 ? 0xffffffffu : (1u << (n - i)) - 1;
+        __m512i v[16];
+        for (int c = 0; c < 16; c++) {
+            if (type == DT_F16) {
+                v[c] = _mm512_maskz_loadu_epi16(m, row[c] + i * 2);
+                continue;
+            }
+            const __m512 lo = _mm512_maskz_loadu_ps((__mmask16)m, row[c] + i * 4),
+                         hi = _mm512_maskz_loadu_ps((__mmask16)(m >> 16), row[c] + i * 4 + 64);
+            v[c] = _mm512_inserti64x4(
+                _mm512_castsi256_si512(_mm512_cvtps_ph(lo, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)),
+                _mm512_cvtps_ph(hi, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), 1);
+        }
+        transpose(v);
+        for (int c = 0; c < (n - i > 16 ? 16 : 8); c++)
+            _mm512_storeu_si512(dst + c * 64, _mm512_permutexvar_epi16(apart, v[c]));
     }
 }
 
@@ -216,6 +229,6 @@ PRODUCT(product_f32, f32_tile)
 
 #define FLOAT_512_TABLE                                                                                      \
     .pack_panel_bf16 = pack_panel_bf16, .pack_panel_f32 = pack_panel_f32, .pack_b_bf16 = pack_b_bf16,        \
-    .product_f32 = product_f32
+    .pack_panel_f16 = pack_panel_f16, .product_f32 = product_f32
 
 #endif

@@ -158,5 +158,99 @@ static void product_bf16(float *c, int64_t ldc, const struct tiles *a, const uns
     _tile_release();
 }
 
-const struct float_kern float_kern_amx = { FLOAT_BODY_TABLE, FLOAT_512_TABLE, FLOAT_512_ROWS,
-                                           .name = "amx",    .kb_chunk = 8,   .product_bf16 = product_bf16 };
+/* ---- f16 ------------------------------------------------------------------------------------------------------
+ * A half is the sum of two bf16, exactly, and an activation is one of two to 16 bits. A row of an A tile holds the upper
+ * parts of 16 values and then the lower ones; two B tiles hold the upper parts of 16 weights twice, and the lower ones
+ * twice: their products' sum has all four terms. */
+
+static void pack_row_f16(unsigned char *dst, ptrdiff_t step, const float *x, int64_t n,
+                         const struct row_map *map)
+{
+    for (int64_t i = 0; i < n; i += 16, dst += step) {
+        const __mmask16 m = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
+        __m512 v;
+        if (map && map->silu) { /* map_16() keeps 13 bits of it */
+            float f[16] = { 0 };
+            body_map(f, x + i, i, n - i >= 16 ? 16 : (int)(n - i), map);
+            v = _mm512_loadu_ps(f);
+        } else {
+            v = map_16(x, i, m, map);
+        }
+        const __m256i high = (__m256i)_mm512_cvtneps_pbh(v);
+        const __m512 upper = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
+        const __m256i low = (__m256i)_mm512_cvtneps_pbh(_mm512_sub_ps(v, upper));
+        _mm512_storeu_si512(dst, _mm512_inserti64x4(_mm512_castsi256_si512(high), low, 1));
+    }
+}
+
+/* One B tile of halves into the two of bf16. */
+INLINE void expand_f16(unsigned char *upper, unsigned char *lower, const unsigned char *b)
+{
+    const __m512i pairs = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
+                                           7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    for (int i = 0; i < 8; i++) {
+        const __m512i h = _mm512_loadu_si512(b + i * 64); /* 16 columns of k = 2 i, and of 2 i + 1 */
+        const __m512 k0 = _mm512_cvtph_ps(_mm512_castsi512_si256(h)),
+                     k1 = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(h, 1));
+        const __m512i up = _mm512_permutexvar_epi16(pairs, to_bf16(k0, k1));
+        const __m512i low = _mm512_permutexvar_epi16(
+            pairs, to_bf16(_mm512_sub_ps(k0, widen_low(up)), _mm512_sub_ps(k1, widen_high(up))));
+        _mm512_storeu_si512(upper + i * 64, up);
+        _mm512_storeu_si512(upper + 512 + i * 64, up);
+        _mm512_storeu_si512(lower + i * 64, low);
+        _mm512_storeu_si512(lower + 512 + i * 64, low);
+    }
+}
+
+#define EXPANDED 8 /* k blocks that are expanded at a time: 16 KB beside the rows in the first cache */
+
+static void product_f16(float *c, int64_t ldc, const struct tiles *a, const unsigned char *b, size_t b_panel,
+                        int m, int np, int64_t kb, bool add)
+{
+    const int n_tiles = (m + 15) / 16;
+    const size_t ld = (size_t)ldc * sizeof *c;
+    _Alignas(64) unsigned char upper[EXPANDED][TILE_BYTES], lower[EXPANDED][TILE_BYTES];
+    _tile_loadconfig(&whole_tiles);
+    for (int p = 0; p < np; p++, c += 16, b += b_panel)
+        for (int64_t k0 = 0; k0 < kb; k0 += EXPANDED) {
+            const int n = kb - k0 < EXPANDED ? (int)(kb - k0) : EXPANDED;
+            for (int k = 0; k < n; k++)
+                expand_f16(upper[k], lower[k], b + (size_t)(k0 + k) * (TILE_BYTES / 2));
+            for (int i = 0; i < n_tiles; i += 2) {
+                float *c0 = c + i * 16 * ldc, *c1 = c0 + 16 * ldc;
+                const bool two = i + 1 < n_tiles;
+                const unsigned char *x0 = a->tile[i], *x1 = two ? a->tile[i + 1] : NULL;
+                _tile_zero(0);
+                _tile_zero(1);
+                if (add || k0 > 0) {
+                    _tile_loadd(0, c0, ld);
+                    if (two) _tile_loadd(1, c1, ld);
+                }
+                for (int k = 0; k < n; k++) {
+                    const ptrdiff_t off = a->k_off ? a->k_off[k0 + k] : (ptrdiff_t)(k0 + k) * TILE_BYTES;
+                    _tile_loadd(6, upper[k], 64);
+                    _tile_loadd(7, lower[k], 64);
+                    _tile_loadd(4, x0 + off, a->row);
+                    _tile_dpbf16ps(0, 4, 6);
+                    _tile_dpbf16ps(0, 4, 7);
+                    if (!two) continue;
+                    _tile_loadd(5, x1 + off, a->row);
+                    _tile_dpbf16ps(1, 5, 6);
+                    _tile_dpbf16ps(1, 5, 7);
+                }
+                _tile_stored(0, c0, ld);
+                if (two) _tile_stored(1, c1, ld);
+            }
+        }
+    _tile_release();
+}
+
+const struct float_kern float_kern_amx = { FLOAT_BODY_TABLE,
+                                           FLOAT_512_TABLE,
+                                           FLOAT_512_ROWS,
+                                           .name = "amx",
+                                           .kb_chunk = 8,
+                                           .bf16_faster = true,
+                                           .product_bf16 = product_bf16,
+                                           .product_f16 = product_f16,
+                                           .pack_row_f16 = pack_row_f16 };

@@ -76,6 +76,31 @@ static inline __attribute__((always_inline)) void f32_rows(float *c, int64_t ldc
         for (int h = 0; h < 2; h++) _mm256_storeu_ps(c + r * ldc + h * 8, acc[r][h]);
 }
 
+static inline __attribute__((always_inline)) void f16_rows(float *c, int64_t ldc, const struct tiles *a,
+                                                           int r0, const unsigned char *b, int64_t kb,
+                                                           bool add, const int n)
+{
+    __m256 acc[4][2];
+    for (int r = 0; r < n; r++)
+        for (int h = 0; h < 2; h++)
+            acc[r][h] = add ? _mm256_loadu_ps(c + r * ldc + h * 8) : _mm256_setzero_ps();
+    for (int64_t k = 0; k < kb; k++, b += TILE_BYTES / 2) {
+        const unsigned char *x = tile_row(a, r0, k);
+        for (int i = 0; i < 16; i++) {
+            const __m256 w0 = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(b + i * 32)));
+            const __m256 w1 =
+                _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(b + i * 32 + 16)));
+            for (int r = 0; r < n; r++) {
+                const __m256 v = _mm256_broadcast_ss((const float *)(const void *)(x + r * a->row + i * 4));
+                acc[r][0] = _mm256_fmadd_ps(v, w0, acc[r][0]);
+                acc[r][1] = _mm256_fmadd_ps(v, w1, acc[r][1]);
+            }
+        }
+    }
+    for (int r = 0; r < n; r++)
+        for (int h = 0; h < 2; h++) _mm256_storeu_ps(c + r * ldc + h * 8, acc[r][h]);
+}
+
 #define PRODUCT(NAME, ROWS)                                                                                  \
     static void NAME(float *c, int64_t ldc, const struct tiles *a, const unsigned char *b, size_t b_panel,   \
                      int m, int np, int64_t kb, bool add)                                                    \
@@ -88,8 +113,12 @@ static inline __attribute__((always_inline)) void f32_rows(float *c, int64_t ldc
     }
 PRODUCT(product_bf16, bf16_rows)
 PRODUCT(product_f32, f32_rows)
+PRODUCT(product_f16, f16_rows)
 
-const struct float_kern float_kern_avx2 = {
-    FLOAT_BODY_TABLE, FLOAT_BODY_PACKING,           .name = "avx2",
-    .kb_chunk = 16,   .product_bf16 = product_bf16, .product_f32 = product_f32
-};
+const struct float_kern float_kern_avx2 = { FLOAT_BODY_TABLE,
+                                            FLOAT_BODY_PACKING,
+                                            .name = "avx2",
+                                            .kb_chunk = 16,
+                                            .product_bf16 = product_bf16,
+                                            .product_f32 = product_f32,
+                                            .product_f16 = product_f16 };

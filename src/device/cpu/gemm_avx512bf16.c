@@ -9,6 +9,7 @@ static inline __attribute__((always_inline)) __m512i to_bf16(__m512 lo, __m512 h
 }
 
 #include "device/cpu/gemm_512.h"
+#include "device/cpu/f16_512.h"
 #include "device/cpu/rows_512.h"
 
 INLINE void bf16_tile(float *c, int64_t ldc, const struct tiles *a, int r0, ptrdiff_t row,
@@ -36,6 +37,7 @@ INLINE void bf16_tile(float *c, int64_t ldc, const struct tiles *a, int r0, ptrd
 
 PRODUCT(product_bf16, bf16_tile)
 
-const struct float_kern float_kern_avx512bf16 = { FLOAT_BODY_TABLE, FLOAT_512_TABLE,
-                                                  FLOAT_512_ROWS,   .name = "avx512bf16",
-                                                  .kb_chunk = 8,    .product_bf16 = product_bf16 };
+const struct float_kern float_kern_avx512bf16 = { FLOAT_BODY_TABLE,     FLOAT_512_TABLE,
+                                                  FLOAT_512_ROWS,       FLOAT_512_F16,
+                                                  .name = "avx512bf16", .kb_chunk = 8,
+                                                  .bf16_faster = true,  .product_bf16 = product_bf16 };

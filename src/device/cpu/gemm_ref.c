@@ -45,10 +45,34 @@ static void product_f32(float *c, int64_t ldc, const struct tiles *a, const unsi
         }
 }
 
-const struct float_kern float_kern_c = {
-    FLOAT_BODY_TABLE, FLOAT_BODY_PACKING,           .name = "c",
-    .kb_chunk = 8,    .product_bf16 = product_bf16, .product_f32 = product_f32
-};
+static void product_f16(float *c, int64_t ldc, const struct tiles *a, const unsigned char *b, size_t b_panel,
+                        int m, int np, int64_t kb, bool add)
+{
+    for (int p = 0; p < np; p++)
+        for (int64_t k = 0; k < kb; k++) {
+            uint16_t h[16][16];
+            float w[16][16];
+            memcpy(h, b + (size_t)p * b_panel + (size_t)k * (TILE_BYTES / 2), sizeof h);
+            for (int i = 0; i < 16; i++) /* once for all rows */
+                for (int l = 0; l < 16; l++) w[i][l] = body_f16(h[i][l]);
+            for (int r = 0; r < m; r++) {
+                float *out = c + r * ldc + (int64_t)p * 16, acc[16] = { 0 }, x[16];
+                if (add || k > 0) memcpy(acc, out, sizeof acc);
+                memcpy(x, tile_row(a, r, k), sizeof x);
+                for (int i = 0; i < 16; i++)
+                    for (int l = 0; l < 16; l++) acc[l] += x[i] * w[i][l];
+                memcpy(out, acc, sizeof acc);
+            }
+        }
+}
+
+const struct float_kern float_kern_c = { FLOAT_BODY_TABLE,
+                                         FLOAT_BODY_PACKING,
+                                         .name = "c",
+                                         .kb_chunk = 8,
+                                         .product_bf16 = product_bf16,
+                                         .product_f32 = product_f32,
+                                         .product_f16 = product_f16 };
 
 const struct float_kern *float_kern_pick(unsigned isa)
 {
