@@ -96,14 +96,14 @@ static void wake(void *arg)
 static void wait_for_news(struct talk *t)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += 100000000;
     if (until.tv_nsec >= 1000000000) {
         until.tv_nsec -= 1000000000;
         until.tv_sec++;
     }
     pthread_mutex_lock(&t->lock);
-    while (!t->has_news && pthread_cond_timedwait(&t->news, &t->lock, &until) == 0) continue;
+    while (!t->has_news && pthread_cond_clockwait(&t->news, &t->lock, CLOCK_MONOTONIC, &until) == 0) continue;
     t->has_news = false;
     pthread_mutex_unlock(&t->lock);
 }

@@ -81,10 +81,12 @@ void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param,
 void exchange_fault_from(struct exchange *x, const struct fault *f)
 {
     if (f->err.code == ERR_CANCELLED && atomic_load(&x->stop)) {
-        bool stopping = atomic_load(&x->server->draining);
-        exchange_fault(x, stopping ? FAULT_UNAVAILABLE : FAULT_TIMEOUT, NULL, "%s",
-                       stopping ? "the server is stopping; the request was cancelled"
-                                : "the request took longer than this server allows");
+        const bool stopping = atomic_load(&x->server->draining), late = exchange_timed_out(x);
+        exchange_fault(
+            x, stopping || !late ? FAULT_UNAVAILABLE : FAULT_TIMEOUT, NULL, "%s",
+            !late      ? "the client left while its request was prepared" /* for the log: nobody reads it */
+            : stopping ? "the server is stopping; the request was cancelled"
+                       : "the request took longer than this server allows");
         return;
     }
     enum fault_kind kind = fault_of(f->err.code);

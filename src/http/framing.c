@@ -9,9 +9,15 @@ struct text {
     size_t n;
 };
 
+/* Headers of which one reader takes the first and another the last: a second one is refused. */
+static const char *const single[] = { "Host",         "Content-Length", "Transfer-Encoding",
+                                      "Content-Type", "Authorization",  "Origin" };
+enum { N_SINGLE = sizeof single / sizeof *single };
+
 /* What the headers say that matters here. */
 struct seen {
-    int headers, hosts, lengths, codings;
+    bool single[N_SINGLE];
+    int headers;
     bool old; /* HTTP/1.0 */
     struct text method, target;
 };
@@ -143,15 +149,21 @@ static enum framing header(struct framing_head *h, struct seen *s, struct text l
     if (split_header(f, line, &name, &value) == FRAMING_BAD) return FRAMING_BAD;
     if (++s->headers > FRAMING_MAX_HEADERS)
         return bad(f, FAULT_HEADERS, "the request has more headers than this server reads");
+    for (int i = 0; i < N_SINGLE; i++) {
+        if (!equals(name, single[i])) continue;
+        if (s->single[i])
+            return bad(f, FAULT_INVALID,
+                       "there is more than one Host, Content-Length, Transfer-Encoding, Content-Type, "
+                       "Authorization or Origin header");
+        s->single[i] = true;
+    }
     if (equals(name, "Content-Length")) {
-        if (s->lengths++) return bad(f, FAULT_INVALID, "there is more than one Content-Length header");
         if (!parse_length(value, &h->length))
             return bad(f, FAULT_INVALID, "Content-Length is not a number of bytes");
         buf_printf(out, "Content-Length: %llu\r\n", (unsigned long long)h->length);
         return FRAMING_DONE;
     }
     if (equals(name, "Transfer-Encoding")) {
-        if (s->codings++) return bad(f, FAULT_INVALID, "there is more than one Transfer-Encoding header");
         if (!equals(value, "chunked"))
             return bad(f, FAULT_INVALID, "the only Transfer-Encoding that is understood here is chunked");
         h->chunked = true;
@@ -159,7 +171,6 @@ static enum framing header(struct framing_head *h, struct seen *s, struct text l
         return FRAMING_DONE;
     }
     if (equals(name, "Host")) {
-        s->hosts++;
         for (size_t i = 0; i < value.n; i++)
             if (strchr(" \t,/@?#\\", value.p[i])) return bad(f, FAULT_INVALID, "Host is not a name");
     }
@@ -179,11 +190,11 @@ static enum framing block(struct framing_head *h, const char *p, size_t from, st
     while (next_line(p, h->used, at, &line, &at) == FRAMING_DONE && line.n)
         if (header(h, s, line, out) == FRAMING_BAD) return FRAMING_BAD;
     buf_append(out, "\r\n", 2);
-    if (s->hosts > 1 || (!s->hosts && !s->old))
-        return bad(f, FAULT_INVALID, "exactly one Host header is needed");
-    if (s->lengths && s->codings)
+    const bool host = s->single[0], length = s->single[1], coding = s->single[2];
+    if (!host && !s->old) return bad(f, FAULT_INVALID, "a Host header is needed");
+    if (length && coding)
         return bad(f, FAULT_INVALID, "Content-Length and Transfer-Encoding exclude each other");
-    if (s->codings && s->old) return bad(f, FAULT_INVALID, "HTTP/1.0 knows no Transfer-Encoding");
+    if (coding && s->old) return bad(f, FAULT_INVALID, "HTTP/1.0 knows no Transfer-Encoding");
     return out->failed ? bad(f, FAULT_SERVER, "out of memory") : FRAMING_DONE;
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@
 enum {
     DISCARD_LIMIT =
         64 << 20,         /* bytes of a refused body that are read so that the client can read the refusal */
+    OTHER_FILES = 256,    /* that are not connections: models, pictures, what loading needs */
     LONG_BODY = 64 << 10, /* bytes of a body whose text is long work; below, thousands of tokens at most */
     /* What the library keeps beside a block of headers: an entry for each header and each part of a query, and a reply's headers. */
     LIBRARY_BYTES = 32 << 10,
@@ -430,6 +432,27 @@ end:
     return ok;
 }
 
+/* Connections are files. At the system's limit the library would ask for one more without end, and models and pictures could not be
+ * opened, so that some are left for them. */
+static bool limit_connections(struct server *s, struct err *e)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur == RLIM_INFINITY) return true;
+    const rlim_t kept = r.rlim_cur / 4 < OTHER_FILES ? r.rlim_cur / 4 : OTHER_FILES;
+    int used = dup(STDERR_FILENO); /* the lowest free one: about as many are open */
+    if (used >= 0) close(used);
+    const long long left = (long long)r.rlim_cur - (long long)kept - (used > 0 ? used : 0);
+    /* The library divides the number among its threads. */
+    if (left < s->o.http_threads)
+        return err_set(e, ERR_LIMIT, "this user may open %llu files, too few for any connection (ulimit -n)",
+                       (unsigned long long)r.rlim_cur);
+    if (left >= s->o.max_connections) return true;
+    log_warn("at most %lld connections at a time: this user may open %llu files (ulimit -n)", left,
+             (unsigned long long)r.rlim_cur);
+    s->o.max_connections = (int)left;
+    return true;
+}
+
 static void server_free(struct server *s)
 {
     lanes_free(s->lanes);
@@ -453,7 +476,7 @@ bool server_start(struct server **out, const struct server_options *o, struct re
     s->started = clock_seconds();
     atomic_init(&s->ready, false);
     bodies_init(&s->bodies, o->body_memory, o->body_share);
-    if (!auth_init(&s->auth, o->keys, o->n_keys, e) || !open_socket(s, &fd, e) ||
+    if (!auth_init(&s->auth, o->keys, o->n_keys, e) || !open_socket(s, &fd, e) || !limit_connections(s, e) ||
         !lanes_new(&s->lanes, o->prepare_threads, e) || !loading_new(&s->loading, r, s->lanes, e) ||
         !watch_new(&s->watch, &o->times, e))
         goto fail;
@@ -467,7 +490,7 @@ bool server_start(struct server **out, const struct server_options *o, struct re
                                  0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
                                  MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
                                  MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_THREAD_POOL_SIZE,
-                                 pool, MHD_OPTION_CONNECTION_LIMIT, (unsigned)o->max_connections,
+                                 pool, MHD_OPTION_CONNECTION_LIMIT, (unsigned)s->o.max_connections,
                                  MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)o->max_connections_per_address,
                                  MHD_OPTION_CONNECTION_MEMORY_LIMIT, o->max_header + LIBRARY_BYTES,
                                  MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);

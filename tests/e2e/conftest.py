@@ -37,9 +37,9 @@ def pytest_configure(config):
 class Server:
     """A running `hearth serve`; its log is read all the time so that it never blocks."""
 
-    def __init__(self, *args, models=MODELS):
+    def __init__(self, *args, models=MODELS, wrap=()):
         env = environment() | {"HEARTH_CONFIG": "/dev/null"}
-        command = [BIN, "serve", "--listen", "127.0.0.1:0", "--models", models, *args]
+        command = [*wrap, BIN, "serve", "--listen", "127.0.0.1:0", "--models", models, *args]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
         atexit.register(self.process.kill)  # when a test fails before it stops its server
         self.banner, self.log, self.url = [], [], None

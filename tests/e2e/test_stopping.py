@@ -1,5 +1,6 @@
 """The end waits for nobody, and no timer ends what it does not measure."""
 import json
+import os
 import shutil
 import signal
 import socket
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import BIN, KEY, MODEL, MODELS, ROOT, Server, chat, http, read_all
+from conftest import BIN, KEY, MODEL, MODELS, PATIENCE, ROOT, Server, chat, http, read_all
 
 pytestmark = pytest.mark.checked
 CHAT = "/v1/chat/completions"
@@ -22,10 +23,10 @@ def ends(server, seconds=60):
     assert server.process.wait(seconds) == 0, "".join(server.log[-50:])
 
 
-def until(condition, seconds=60):
-    deadline = time.time() + seconds
+def until(condition, seconds=PATIENCE):
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.time() < deadline, "it did not come to that"
+        assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.02)
 
 
@@ -76,7 +77,7 @@ def silent_reader(s, path=CHAT, body=None):
 def test_a_reader_that_does_not_read_is_named_and_left():
     s = Server("--read-time", "1")
     c = silent_reader(s)
-    until(lambda: any("read-time" in x for x in s.log), 120)
+    until(lambda: any("read-time" in x for x in s.log))
     s.wait_idle()
     c.close()
     s.stop()
@@ -92,7 +93,7 @@ def test_pipelining_without_reading_ends_too():
             sent += c.send(http("GET", "/metrics", close=False) * 50)
     except BlockingIOError:
         pass
-    until(lambda: any("read-time" in x for x in s.log), 120)
+    until(lambda: any("read-time" in x for x in s.log))
     c.close()
     s.stop()
 
@@ -245,3 +246,21 @@ def test_keys(tmp_path):
         keys.write_text(text)
         r = subprocess.run([BIN, "serve", "--listen", "127.0.0.1:0", "--models", MODELS, "--key-file", str(keys)], capture_output=True, text=True, timeout=60)
         assert r.returncode == 1 and why in r.stderr
+
+
+def test_more_connections_than_files():
+    """At the system's limit nothing spins and nobody who is served is lost; the others are served when there is room."""
+    s = Server(wrap=["bash", "-c", 'ulimit -n 96; exec "$@"', "limited"])
+    assert any("ulimit -n" in x for x in s.log)
+    sockets = [s.connect() for _ in range(150)]
+    for c in sockets:
+        c.sendall(http("GET", "/health", close=False))
+    answered = [c for c in sockets[:20] if c.recv(100).startswith(b"HTTP/1.1 200")]
+    assert len(answered) == 20 and len(os.listdir(f"/proc/{s.process.pid}/fd")) < 96
+    for c in sockets[:100]:
+        c.close()
+    assert all(c.recv(100).startswith(b"HTTP/1.1 200") for c in sockets[100:])
+    for c in sockets[100:]:
+        c.close()
+    assert s.post(CHAT, chat(max_tokens=1)).status_code == 200
+    s.stop()
