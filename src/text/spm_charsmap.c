@@ -23,27 +23,48 @@ bool spm_charsmap_init(struct spm_charsmap *m, const uint8_t *data, size_t len, 
 
 static uint32_t offset_of(uint32_t unit) { return unit >> 10 << ((unit & 1u << 9) >> 6); }
 
-/* What the shortest beginning of s[n] in the trie becomes (the library takes the shortest); false when it has none. */
-static bool find(const struct spm_charsmap *m, const char *s, size_t n, const char **text, size_t *len)
+/* The text that a value points at; false when that is none. */
+static bool text_at(const struct spm_charsmap *m, size_t value, const char **text, size_t *len)
 {
-    if (m->units == 0) return false;
+    if (value >= m->texts_len) return false;
+    const char *end = memchr(m->texts + value, 0, m->texts_len - value);
+    *text = m->texts + value;
+    *len = end ? (size_t)(end - *text) : m->texts_len - value;
+    return utf8_valid(*text, *len) == *len;
+}
+
+/* What a beginning of s[n] in the trie becomes, the shortest or the longest one; its bytes, 0 when there is none. */
+static size_t walk(const struct spm_charsmap *m, const char *s, size_t n, bool shortest, const char **text,
+                   size_t *len)
+{
+    size_t found = 0;
+    if (m->units == 0) return 0;
     size_t at = offset_of(u32_at(m->trie));
     for (size_t i = 0; i < n && s[i]; i++) {
         at ^= (unsigned char)s[i];
-        if (at >= m->units) return false;
+        if (at >= m->units) return found;
         uint32_t unit = u32_at(m->trie + 4 * at);
-        if ((unit & (1u << 31 | 0xff)) != (unsigned char)s[i]) return false;
+        if ((unit & (1u << 31 | 0xff)) != (unsigned char)s[i]) return found;
         at ^= offset_of(unit);
         if (!(unit >> 8 & 1)) continue;
-        if (at >= m->units) return false;
-        size_t value = u32_at(m->trie + 4 * at) & 0x7fffffff;
-        if (value >= m->texts_len) return false;
-        const char *end = memchr(m->texts + value, 0, m->texts_len - value);
-        *text = m->texts + value;
-        *len = end ? (size_t)(end - *text) : m->texts_len - value;
-        return utf8_valid(*text, *len) == *len;
+        if (at >= m->units || !text_at(m, u32_at(m->trie + 4 * at) & 0x7fffffff, text, len)) return 0;
+        found = i + 1;
+        if (shortest) return found;
     }
-    return false;
+    return found;
+}
+
+/* The library takes the shortest. */
+static bool find(const struct spm_charsmap *m, const char *s, size_t n, const char **text, size_t *len)
+{
+    return walk(m, s, n, true, text, len) != 0;
+}
+
+size_t spm_charsmap_longest(const struct spm_charsmap *m, const char *s, size_t n, const char **text,
+                            size_t *len)
+{
+    size_t k = walk(m, s, n, false, text, len);
+    return utf8_valid(s, k) == k ? k : 0; /* keys are characters; a damaged map's may be less */
 }
 
 static bool append(struct masked *out, const char *s, size_t n, struct err *e)

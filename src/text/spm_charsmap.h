@@ -23,6 +23,10 @@ struct spm_charsmap {
 /* Borrows data. An empty map (len 0) changes nothing. */
 bool spm_charsmap_init(struct spm_charsmap *m, const uint8_t *data, size_t len, struct err *e);
 
+/* What the longest beginning of s[n] that the map knows becomes, as SentencePiece itself reads the map; its bytes, 0: none. */
+size_t spm_charsmap_longest(const struct spm_charsmap *m, const char *s, size_t n, const char **text,
+                            size_t *len);
+
 /* out = s normalised as the tokenizers library does it: grapheme clusters of up to 5 bytes as a whole if the map knows a
  * beginning of them, else character by character. */
 bool spm_charsmap_apply(const struct spm_charsmap *m, const char *s, size_t n, struct masked *out,

@@ -96,9 +96,47 @@ static bool read_normalizer(struct spm_model *m, struct reader r)
     struct field f;
     while (r.p < r.end) {
         if (!next(&r, &f)) return false;
-        if (f.number != 2 || f.wire != 2 || f.bytes.p == f.bytes.end) continue;
-        m->charsmap = f.bytes.p;
-        m->charsmap_len = (size_t)(f.bytes.end - f.bytes.p);
+        if (f.number == 2 && f.wire == 2 && f.bytes.p != f.bytes.end) {
+            m->charsmap = f.bytes.p;
+            m->charsmap_len = (size_t)(f.bytes.end - f.bytes.p);
+        }
+        if (f.wire != 0) continue;
+        if (f.number == 3) m->dummy_prefix = f.value != 0;
+        if (f.number == 4) m->remove_extra = f.value != 0;
+        if (f.number == 5) m->escape = f.value != 0;
+    }
+    return true;
+}
+
+static void set_name(char *out, size_t size, struct reader r)
+{
+    size_t n = (size_t)(r.end - r.p);
+    if (n >= size) return; /* no such piece will be found */
+    memcpy(out, r.p, n);
+    out[n] = 0;
+}
+
+static bool read_trainer(struct spm_model *m, struct reader r)
+{
+    struct field f;
+    while (r.p < r.end) {
+        if (!next(&r, &f)) return false;
+        if (f.wire == 0 && f.number == 3 && f.value >= SPM_UNIGRAM && f.value <= SPM_CHAR)
+            m->kind = (enum spm_kind)f.value;
+        if (f.wire == 0 && f.number == 24) m->whitespace_behind = f.value != 0;
+        if (f.wire == 0 && f.number == 35) m->byte_fallback = f.value != 0;
+        if (f.wire == 2 && f.number == 46) set_name(m->bos, sizeof m->bos, f.bytes);
+        if (f.wire == 2 && f.number == 47) set_name(m->eos, sizeof m->eos, f.bytes);
+    }
+    return true;
+}
+
+static bool read_denormalizer(struct spm_model *m, struct reader r)
+{
+    struct field f;
+    while (r.p < r.end) {
+        if (!next(&r, &f)) return false;
+        if (f.number == 2 && f.wire == 2 && f.bytes.p != f.bytes.end) m->denormalizes = true;
     }
     return true;
 }
@@ -108,9 +146,17 @@ bool spm_model_parse(struct spm_model *m, const uint8_t *data, size_t len, struc
     struct reader r = { data, data + len };
     struct field f;
     size_t cap = 0;
-    *m = (struct spm_model){ 0 };
+    *m = (struct spm_model){ .kind = SPM_UNIGRAM,
+                             .dummy_prefix = true,
+                             .remove_extra = true,
+                             .escape = true,
+                             .bos = "<s>",
+                             .eos = "</s>" };
     while (r.p < r.end) {
-        bool ok = next(&r, &f) && (f.number != 3 || f.wire != 2 || read_normalizer(m, f.bytes));
+        bool ok = next(&r, &f);
+        if (ok && f.wire == 2 && f.number == 2) ok = read_trainer(m, f.bytes);
+        if (ok && f.wire == 2 && f.number == 3) ok = read_normalizer(m, f.bytes);
+        if (ok && f.wire == 2 && f.number == 5) ok = read_denormalizer(m, f.bytes);
         if (!ok)
             err_set(e, ERR_FORMAT, "the SentencePiece model is damaged at byte %zu", (size_t)(r.p - data));
         if (!ok || (f.number == 1 && f.wire == 2 && !add_piece(m, &cap, f.bytes, e))) {

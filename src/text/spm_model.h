@@ -1,5 +1,5 @@
 /* spm_model.h - a SentencePiece model file (spiece.model): the protocol buffer of sentencepiece_model.proto, of which the
- * pieces and the normaliser's character map are read. A pure function over bytes. */
+ * pieces, the normaliser and what the trainer says of encoding are read. A pure function over bytes. */
 #ifndef HEARTH_TEXT_SPM_MODEL_H
 #define HEARTH_TEXT_SPM_MODEL_H
 
@@ -11,6 +11,9 @@
 
 /* The numbers of the file's ModelProto.SentencePiece.Type. */
 enum spm_type { SPM_NORMAL = 1, SPM_UNKNOWN, SPM_CONTROL, SPM_USER, SPM_UNUSED, SPM_BYTE };
+
+/* TrainerSpec.ModelType. */
+enum spm_kind { SPM_UNIGRAM = 1, SPM_BPE, SPM_WORD, SPM_CHAR };
 
 struct spm_piece {
     const char *text; /* into the file's bytes; valid UTF-8 */
@@ -24,6 +27,12 @@ struct spm_model {
     size_t n;
     const uint8_t *charsmap; /* into the file's bytes; NULL: none */
     size_t charsmap_len;
+    enum spm_kind kind;
+    bool byte_fallback, whitespace_behind; /* trainer_spec: byte_fallback, treat_whitespace_as_suffix */
+    bool dummy_prefix, remove_extra,
+        escape;        /* normalizer_spec: add_dummy_prefix, remove_extra_whitespaces, escape_whitespaces */
+    bool denormalizes; /* a denormalizer_spec with a map */
+    char bos[32], eos[32]; /* how they are spelled */
 };
 
 /* The bytes must outlive the model. */

@@ -31,7 +31,10 @@ struct encoding {
     struct pretoken_run run;
     int32_t *sym; /* symbols of a word that is longer than FEW_SYMBOLS */
     size_t sym_cap;
-    bool markup;               /* control tokens may be recognised */
+    struct unigram_scratch lattice;
+    size_t
+        after_unk; /* where the list of tokens ended when the unknown token came last; SIZE_MAX: it did not */
+    bool markup;   /* control tokens may be recognised */
     struct remembered *memory; /* [MEMORY_SLOTS], one word a slot; NULL: not in use */
     uint32_t age;              /* 1 and up; counts the buffers that words lie in */
     uint32_t n_words;
@@ -172,10 +175,45 @@ static bool word(void *arg, const char *s, size_t n, struct err *e)
     return true;
 }
 
+/* A token of a unigram model. What is unknown becomes bytes where there are such, else one unknown token for all in a row. */
+static bool unigram_token(void *arg, int32_t id, const char *s, size_t n, struct err *e)
+{
+    struct encoding *c = arg;
+    const struct tokenizer *t = c->t;
+    if (id != t->unigram.unk) return push(c, id, e);
+    bool bytes = true;
+    for (size_t i = 0; i < n; i++) bytes &= t->byte_id[(unsigned char)s[i]] >= 0;
+    for (size_t i = 0; bytes && i < n; i++)
+        if (!push(c, t->byte_id[(unsigned char)s[i]], e)) return false;
+    if (bytes || c->after_unk == c->out->n) return true;
+    bool ok = push(c, id, e);
+    c->after_unk = c->out->n;
+    return ok;
+}
+
+/* Text of a unigram model, as a whole where that fits: then even the rounding of its sums is the reference's. */
+static bool unigram_text(struct encoding *c, const char *s, size_t n, struct err *e)
+{
+    const size_t long_text = 1 << 16;
+    for (size_t i = 0; i < n;) {
+        size_t j = n;
+        if (n - i > long_text && c->t->split_words)
+            for (j = i + long_text; j < n && (s[j] != ' ' || s[j - 1] == ' '); j++) {
+            }
+        c->n_words = 0; /* a stretch is long enough to ask each time whether anybody waits */
+        if (!go_on(c, s + i, j - i, e) ||
+            !unigram_encode(&c->t->unigram, &c->lattice, s + i, j - i, unigram_token, c, e))
+            return false;
+        i = j;
+    }
+    return true;
+}
+
 /* Spaces and what follows them, one word after the other: no merge crosses the front of a run of spaces. */
 static bool words(void *arg, const char *s, size_t n, struct err *e)
 {
     struct encoding *c = arg;
+    if (c->t->unigram.n) return unigram_text(c, s, n, e);
     if (!c->t->split_words) return word(arg, s, n, e);
     for (size_t i = 0; i < n;) {
         size_t j = i;
@@ -235,7 +273,10 @@ static bool segment(struct encoding *c, const char *s, const unsigned char *mask
         n = formed.len;
     }
     if (t->spm && !t->metaspace && n) {
-        if (!spm_text(t, s, mask, n, first, &spaced, e)) goto done;
+        bool dummy = t->prefix == PREFIX_SEGMENT || (t->prefix == PREFIX_FIRST && first);
+        if (!(t->normalizes ? spm_normalize(&t->normalizer, s, mask, n, dummy, &spaced, e)
+                            : spm_text(t, s, mask, n, first, &spaced, e)))
+            goto done;
         s = spaced.text;
         mask = spaced.mask;
         n = spaced.len;
@@ -260,7 +301,9 @@ bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, c
 {
     if (len > MAX_TEXT_BYTES)
         return err_set(e, ERR_LIMIT, "a text of %zu bytes; %d can be tokenized at once", len, MAX_TEXT_BYTES);
-    struct encoding c = { .t = t, .out = out, .markup = parse_special, .scratch.cancel = out->cancel };
+    struct encoding c = {
+        .t = t, .out = out, .markup = parse_special, .scratch.cancel = out->cancel, .after_unk = SIZE_MAX
+    };
     struct masked repaired = { 0 };
     size_t before = out->n, i = 0, from = 0;
     if (!text) text = "";
@@ -298,6 +341,7 @@ done:
     if (!ok) out->n = before;
     masked_free(&repaired);
     bpe_scratch_free(&c.scratch);
+    unigram_scratch_free(&c.lattice);
     pretoken_run_free(&c.run);
     free(c.sym);
     free(c.memory);

@@ -127,6 +127,13 @@ static const struct added *longest(const struct added_set *s, const char *text, 
     return best;
 }
 
+size_t added_prefix(const struct added_set *s, const char *text, size_t n)
+{
+    if (n == 0 || !s->begins[(unsigned char)*text]) return 0;
+    const struct added *a = longest(s, text, NULL, 0, n, true);
+    return a ? a->len : 0;
+}
+
 static bool is_space(const struct added_set *s, const struct unicode *u, const char *p, unsigned *n)
 {
     return (unicode_class(u, utf8_get((const unsigned char *)p, n)) & UC_SPACE) && !(s->marked && *p == ' ');

@@ -53,6 +53,9 @@ bool added_find(const struct added_set *s, const struct unicode *u, const char *
                 const unsigned char *mask, size_t from, size_t taken, size_t n, bool markup,
                 struct added_match *out);
 
+/* Bytes of the longest token that text[n] begins with, whatever its settings; 0: none. */
+size_t added_prefix(const struct added_set *s, const char *text, size_t n);
+
 /* The token with exactly this text, or -1. */
 int32_t added_lookup(const struct added_set *s, const char *text, size_t n);
 

@@ -1,4 +1,5 @@
 /* tokenizer_build.c - the parts of loading a tokenizer that GGUF files and tokenizer.json share. */
+#include <float.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -26,6 +27,8 @@ void tokenizer_free(struct tokenizer *t)
     vocab_free(&t->vocab);
     free(t->flag);
     bpe_free(&t->bpe);
+    unigram_free(&t->unigram);
+    spm_normalizer_free(&t->normalizer);
     free((void *)t->whole);
     pretoken_free(t->pre);
     free(t->u);
@@ -213,6 +216,32 @@ done:
     free(rank);
     free(pair);
     return ok;
+}
+
+bool tokenizer_unigram_from_scores(struct tokenizer *t, const float *score, struct err *e)
+{
+    float worst = FLT_MAX, best = FLT_MIN; /* the reference begins with these */
+    for (int32_t id = 0; id < t->vocab.n; id++) {
+        if (t->vocab.kind[id] != VOCAB_NORMAL) continue;
+        if (score[id] < worst) worst = score[id];
+        if (score[id] > best) best = score[id];
+    }
+    if (!unigram_init(&t->unigram, (size_t)t->vocab.n, e)) return false;
+    t->unigram.narrow = true;
+    t->unigram.unk = t->unk;
+    for (int32_t id = 0; id < t->vocab.n; id++) {
+        size_t len, marks = 0;
+        const char *s = vocab_text(&t->vocab, id, &len);
+        if (t->vocab.kind[id] != VOCAB_NORMAL && t->vocab.kind[id] != VOCAB_USER) continue;
+        if (t->vocab.kind[id] == VOCAB_USER && added_is_tag(s, len))
+            continue; /* cut out as a control token is */
+        for (size_t i = 0; i < len; i++) marks += s[i] == ' ';
+        /* A symbol of the user's has a bonus by its length, in which U+2581 counts three. */
+        double bonus = (double)((float)(len + 2 * marks) * best) - 0.1;
+        unigram_add(&t->unigram, s, len, t->vocab.kind[id] == VOCAB_USER ? bonus : (double)score[id], id);
+    }
+    unigram_finish(&t->unigram, worst);
+    return t->unk >= 0 || err_set(e, ERR_FORMAT, "a unigram model without an unknown piece");
 }
 
 /* Whether no piece that merging can make has a space after another character. */

@@ -13,11 +13,13 @@
 #include "text/bpe.h"
 #include "text/gpt2_bytes.h"
 #include "text/pretoken.h"
+#include "text/spm_normalize.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_added.h"
 #include "text/tokenizer_config.h"
 #include "text/tokenizer_vocab.h"
 #include "text/unicode.h"
+#include "text/unigram.h"
 
 /* Where SentencePiece models put a space that the text does not have. */
 enum space_prefix {
@@ -62,7 +64,12 @@ struct tokenizer {
     struct added_set norm; /* matched after normalising */
     enum unicode_form form;
 
+    struct unigram
+        unigram; /* of a unigram model: pieces by probability and not by merging; n is 0 for others */
+
     bool spm;
+    bool normalizes; /* spm: SentencePiece's own normalizer, in place of `prefix` alone */
+    struct spm_normalizer normalizer;
     bool split_words; /* spm: no piece holds a space after another character, so words merge alone */
     bool
         metaspace; /* the pre-tokenizer marks spaces, after added tokens were cut out; else the normalizer does, before */
@@ -96,6 +103,8 @@ bool tokenizer_add_merge(struct tokenizer *t, const char *left, size_t left_len,
                          size_t right_len, uint32_t rank, struct err *e);
 /* SentencePiece's merges, out of the pieces' scores [vocab.n]: each two pieces that spell a third. */
 bool tokenizer_merges_from_scores(struct tokenizer *t, const float *score, struct err *e);
+/* A unigram model out of the pieces' scores [vocab.n], as SentencePiece reads it; t->unk is set. */
+bool tokenizer_unigram_from_scores(struct tokenizer *t, const float *score, struct err *e);
 /* After merges and added tokens: ends of text by their spelling, and split_words. */
 void tokenizer_finish(struct tokenizer *t);
 

@@ -336,6 +336,36 @@ def steps_behind_marks():
         write("marks_" + name, {"tokenizer.json": marked(pre, normalizer)}, LINES, by_tokenizers)
 
 
+# -- SentencePiece models by their own settings
+
+MESSY = ["hello   world", "  hello world  ", " ", "   ", "", "\t a\u3000b\u00a0c ", "ﬁne ½ Ａ①\u200b e\u0301", "▁▁hello ▁", "hello<sep>world", "a<sep> <sep>b", "xyz🙂🙂 q", "🙂",
+         "hello world " * 30]
+
+
+@folder
+def spm_settings():
+    nfkc = str(OUT.parent / "rules.tsv")
+    pathlib.Path(nfkc).write_text("".join("%s\t%s\n" % (" ".join("%X" % ord(c) for c in a), " ".join("%X" % ord(c) for c in b)) for a, b in (
+        ("ﬁ", "fi"), ("½", "1/2"), ("①", "1"), ("\u3000", " "), ("Ａ", "A"), ("e\u0301", "é"), ("\u00a0", " "), ("\u200b", ""), ("\t", " "), ("\n", " "))))
+    plain = dict(remove_extra_whitespaces=False)
+    mapped = dict(normalization_rule_tsv=nfkc)
+    sep = dict(user_defined_symbols=["<sep>", "▁▁", "lo w", "½"])
+    uni = dict(model_type="unigram", vocab_size=365)
+    kinds = {
+        "bpe_extra": {}, "bpe_no_dummy": dict(add_dummy_prefix=False, **plain), "bpe_behind": dict(treat_whitespace_as_suffix=True, **plain),
+        "bpe_mapped": mapped, "bpe_symbols": {**sep, **plain}, "bpe_symbols_mapped": {**sep, **mapped}, "bpe_no_bytes": dict(byte_fallback=False, vocab_size=120),
+        "uni_plain": {**uni, **plain}, "uni_extra": uni, "uni_no_dummy": dict(add_dummy_prefix=False, **uni), "uni_behind": dict(treat_whitespace_as_suffix=True, **uni),
+        "uni_mapped": {**uni, **mapped}, "uni_symbols": {**uni, **sep}, "uni_no_bytes": {**uni, "byte_fallback": False, "vocab_size": 130, "character_coverage": 0.98},
+        "uni_across": {**uni, **plain, "split_by_whitespace": False}, "char": dict(model_type="char", byte_fallback=False, vocab_size=150),
+        "other_ends": dict(bos_piece="<begin>", eos_piece="<end>", **plain),
+    }
+    for name, how in kinds.items():
+        how = {"bos_id": 1, **how}
+        write("spm_" + name, {"tokenizer.model": sentencepiece(**how)}, LINES + MESSY, by_sentencepiece(), eos=2)
+    pathlib.Path(nfkc).unlink()
+    write("spm_word", {"tokenizer.model": sentencepiece(model_type="word", byte_fallback=False, vocab_size=60)}, [], None, error='of the type "word"')
+
+
 def main():
     for name, make in FOLDERS.items():
         if len(sys.argv) == 1 or name in sys.argv[1:]:
