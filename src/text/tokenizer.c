@@ -186,6 +186,9 @@ static bool unigram_token(void *arg, int32_t id, const char *s, size_t n, struct
     for (size_t i = 0; bytes && i < n; i++)
         if (!push(c, t->byte_id[(unsigned char)s[i]], e)) return false;
     if (bytes || c->after_unk == c->out->n) return true;
+    if (id < 0)
+        return err_set(e, ERR_REQUEST, "the text has a character that the model's vocabulary lacks: \"%.*s\"",
+                       (int)n, s);
     bool ok = push(c, id, e);
     c->after_unk = c->out->n;
     return ok;

@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "format/weights.h"
 #include "text/tokenizer.h"
 
 #define FILES "tests/golden/tokenizer/files/"
@@ -51,25 +53,9 @@ static void check_string(const char *name, const char *what, const char *got, co
     n_bad++;
 }
 
-static void check_folder(const char *name)
+static void check_all(const struct tokenizer *t, const char *name, const json_t *want)
 {
-    char path[400];
-    json_error_t why;
-    struct tokenizer *t = NULL;
-    struct err e = { 0 };
-    snprintf(path, sizeof path, FILES "%s/expect.json", name);
-    json_t *want = json_load_file(path, JSON_ALLOW_NUL, &why), *one;
-    if (!want) fail_msg("%s: line %d: %s", path, why.line, why.text);
-    snprintf(path, sizeof path, FILES "%s", name);
-    const json_t *error = json_object_get(want, "error");
-    n_bad = 0;
-    if (!tokenizer_from_dir(&t, path, &e)) {
-        if (!error) fail_msg("%s: %s", name, e.msg);
-        if (!strstr(e.msg, json_string_value(error))) fail_msg("%s: the error is \"%s\"", name, e.msg);
-        json_decref(want);
-        return;
-    }
-    if (error) fail_msg("%s: taken, where the error should say \"%s\"", name, json_string_value(error));
+    json_t *one;
     size_t i;
     const char *key;
     json_array_foreach(json_object_get(want, "texts"), i, one)
@@ -88,7 +74,40 @@ static void check_folder(const char *name)
         print_error("%s: the end is %d\n", name, (int)tokenizer_eos(t));
         n_bad++;
     }
+}
+
+static void check_folder(const char *name)
+{
+    char path[400];
+    json_error_t why;
+    struct tokenizer *t = NULL;
+    struct err e = { 0 };
+    snprintf(path, sizeof path, FILES "%s/expect.json", name);
+    json_t *want = json_load_file(path, JSON_ALLOW_NUL, &why);
+    if (!want) fail_msg("%s: line %d: %s", path, why.line, why.text);
+    snprintf(path, sizeof path, FILES "%s", name);
+    const json_t *error = json_object_get(want, "error");
+    n_bad = 0;
+    if (!tokenizer_from_dir(&t, path, &e)) {
+        if (!error) fail_msg("%s: %s", name, e.msg);
+        if (!strstr(e.msg, json_string_value(error))) fail_msg("%s: the error is \"%s\"", name, e.msg);
+        json_decref(want);
+        return;
+    }
+    if (error) fail_msg("%s: taken, where the error should say \"%s\"", name, json_string_value(error));
+    check_all(t, name, want);
     tokenizer_free(t);
+    /* the same as a GGUF file, where there is one */
+    struct weights *w = NULL;
+    snprintf(path, sizeof path, FILES "%s/tokenizer.gguf", name);
+    if (access(path, F_OK) == 0) {
+        if (!weights_open(&w, path, &e) || !tokenizer_from_gguf(&t, weights_gguf(w), &e))
+            fail_msg("%s: %s", path, e.msg);
+        snprintf(path, sizeof path, "%s as GGUF", name);
+        check_all(t, path, want);
+        tokenizer_free(t);
+        weights_close(w);
+    }
     json_decref(want);
     if (n_bad) fail_msg("%s: %d differences from the reference", name, n_bad);
 }

@@ -103,15 +103,31 @@ static bool add_merges(struct tokenizer *t, const struct source *s, struct err *
     return true;
 }
 
-static bool add_scores(struct tokenizer *t, const struct source *s, struct err *e)
+static bool add_scores(struct tokenizer *t, const struct source *s, bool unigram, struct err *e)
 {
     if (!s->scores) return err_set(e, ERR_FORMAT, "the file has no tokenizer.ggml.scores");
     float *score = malloc((size_t)t->vocab.n * sizeof *score);
     if (!score) return err_set(e, ERR_NOMEM, "no memory for %d scores", (int)t->vocab.n);
     for (int32_t i = 0; i < t->vocab.n; i++) score[i] = (float)gguf_value_float(s->scores, (uint64_t)i, 0);
-    bool ok = tokenizer_merges_from_scores(t, score, e);
+    bool ok =
+        unigram ? tokenizer_unigram_from_scores(t, score, e) : tokenizer_merges_from_scores(t, score, e);
     free(score);
     return ok;
+}
+
+/* SentencePiece's normaliser as far as the file keeps it. */
+static bool add_normalizer(struct tokenizer *t, const struct gguf *g, bool unigram, struct err *e)
+{
+    const struct gguf_value *map = gguf_find(g, "tokenizer.ggml.precompiled_charsmap");
+    t->prefix = gguf_bool(g, "tokenizer.ggml.add_space_prefix", !unigram) ? PREFIX_SEGMENT : PREFIX_NONE;
+    t->normalizer.dummy = t->prefix != PREFIX_NONE;
+    t->normalizer.remove_extra = gguf_bool(g, "tokenizer.ggml.remove_extra_whitespaces", false);
+    t->strip_first = t->prefix != PREFIX_NONE;
+    t->normalizes = unigram || map || t->normalizer.remove_extra;
+    if (!map) return true;
+    if (!map->is_array || (map->type != GGUF_U8 && map->type != GGUF_I8))
+        return err_set(e, ERR_FORMAT, "tokenizer.ggml.precompiled_charsmap is not an array of bytes");
+    return spm_normalizer_map(&t->normalizer, map->data, map->n, e);
 }
 
 static bool add_pretokenizer(struct tokenizer *t, const struct gguf *g, bool *bos, struct err *e)
@@ -160,26 +176,25 @@ static bool load(struct tokenizer *t, const struct gguf *g, struct err *e)
     struct source s;
     struct gguf_str model = gguf_string(g, "tokenizer.ggml.model");
     if (!model.data) return err_set(e, ERR_FORMAT, "the file has no tokenizer.ggml.model");
-    t->spm = is_name(model, "llama");
+    const bool unigram = is_name(model, "t5");
+    t->spm = unigram || is_name(model, "llama");
     if (!t->spm && !is_name(model, "gpt2"))
         return err_set(e, ERR_UNSUPPORTED,
-                       "tokenizer.ggml.model \"%.*s\" is not supported (gpt2 and llama are)",
+                       "tokenizer.ggml.model \"%.*s\" is not supported (gpt2, llama and t5 are)",
                        model.len > 40 ? 40 : (int)model.len, model.data);
     if (!find_arrays(g, &s, e) || !add_tokens(t, &s, used_tokens(&s), e) || !add_special(t, e)) return false;
 
-    bool bos = t->spm;
+    bool bos = t->spm && !unigram;
     if (t->spm) {
-        if (!add_scores(t, &s, e)) return false;
-        t->prefix = gguf_bool(g, "tokenizer.ggml.add_space_prefix", true) ? PREFIX_SEGMENT : PREFIX_NONE;
-        t->strip_first = t->prefix != PREFIX_NONE;
         t->unk = id_of(t, g, "tokenizer.ggml.unknown_token_id");
+        if (!add_scores(t, &s, unigram, e) || !add_normalizer(t, g, unigram, e)) return false;
     } else if (!add_pretokenizer(t, g, &bos, e) || !add_merges(t, &s, e)) {
         return false;
     }
     t->bos = id_of(t, g, "tokenizer.ggml.bos_token_id");
     t->eos = id_of(t, g, "tokenizer.ggml.eos_token_id");
     tokenizer_set_affixes(t, gguf_bool(g, "tokenizer.ggml.add_bos_token", bos),
-                          gguf_bool(g, "tokenizer.ggml.add_eos_token", false));
+                          gguf_bool(g, "tokenizer.ggml.add_eos_token", unigram));
     if (!add_names(t, g, e)) return false;
     static const char *const ends[] = { "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id" };
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {

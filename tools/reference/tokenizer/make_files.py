@@ -342,6 +342,32 @@ MESSY = ["hello   world", "  hello world  ", " ", "   ", "", "\t a\u3000b\u00a0c
          "hello world " * 30]
 
 
+def gguf_beside(folder):
+    """The same model as a GGUF file."""
+    from gguf import GGUFWriter, TokenType
+    from sentencepiece import sentencepiece_model_pb2
+
+    m = sentencepiece_model_pb2.ModelProto()
+    m.ParseFromString((folder / "tokenizer.model").read_bytes())
+    w = GGUFWriter(folder / "tokenizer.gguf", "llama")
+    w.add_tokenizer_model("t5" if m.trainer_spec.model_type == 1 else "llama")
+    w.add_token_list([p.piece.encode() for p in m.pieces])
+    w.add_token_scores([p.score for p in m.pieces])
+    w.add_token_types([TokenType(p.type) for p in m.pieces])
+    w.add_add_space_prefix(m.normalizer_spec.add_dummy_prefix)
+    w.add_remove_extra_whitespaces(m.normalizer_spec.remove_extra_whitespaces)
+    if m.normalizer_spec.precompiled_charsmap:
+        w.add_precompiled_charsmap(m.normalizer_spec.precompiled_charsmap)
+    w.add_bos_token_id(1)
+    w.add_eos_token_id(2)
+    w.add_unk_token_id(0)
+    w.add_add_bos_token(True)
+    w.add_add_eos_token(False)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.close()
+
+
 @folder
 def spm_settings():
     nfkc = str(OUT.parent / "rules.tsv")
@@ -362,6 +388,8 @@ def spm_settings():
     for name, how in kinds.items():
         how = {"bos_id": 1, **how}
         write("spm_" + name, {"tokenizer.model": sentencepiece(**how)}, LINES + MESSY, by_sentencepiece(), eos=2)
+        if name in ("uni_mapped", "uni_extra", "uni_no_dummy", "uni_no_bytes", "bpe_extra"):
+            gguf_beside(OUT / ("spm_" + name))
     pathlib.Path(nfkc).unlink()
     write("spm_word", {"tokenizer.model": sentencepiece(model_type="word", byte_fallback=False, vocab_size=60)}, [], None, error='of the type "word"')
 
