@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/paths.h"
 #include "http/routes.h"
 
 void exchange_unref(struct exchange *x)
@@ -62,15 +63,22 @@ void exchange_reply(struct exchange *x, int status, const char *content_type, st
     set_state(x, EXCHANGE_READY);
 }
 
+void exchange_tell(struct exchange *x, const char *msg, char *out, size_t cap)
+{
+    registry_tell(x->server->registry, msg, out, cap);
+    if (x->server->o.loras) paths_hide(out, x->server->o.loras);
+}
+
 void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param, const char *fmt, ...)
 {
     struct buf b = BUF_INIT(0);
-    char message[600];
+    char message[600], told[sizeof message];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(message, sizeof message, fmt, ap);
     va_end(ap);
-    fault_print(&b, x->dialect, kind, param, message);
+    exchange_tell(x, message, told, sizeof told);
+    fault_print(&b, x->dialect, kind, param, told);
     if (kind == FAULT_BUSY || kind == FAULT_UNAVAILABLE)
         exchange_header(x, "Retry-After", "%d", kind == FAULT_BUSY ? 1 : 5);
     if (kind == FAULT_KEY) exchange_header(x, "WWW-Authenticate", "Bearer");

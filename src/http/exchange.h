@@ -124,6 +124,9 @@ void exchange_reply(struct exchange *x, int status, const char *content_type, st
 void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 void exchange_fault_from(struct exchange *x, const struct fault *f);
+/* A message as a client may read it: without the server's folders. Every fault and every error event goes through this; the log keeps
+ * the whole. */
+void exchange_tell(struct exchange *x, const char *msg, char *out, size_t cap);
 /* Takes over work. Streaming when `stream`; then the status is 200 and what goes wrong later is an event. */
 void exchange_run(struct exchange *x, const struct work_ops *ops, void *work, bool stream);
 

@@ -365,7 +365,9 @@ static enum produced produce(struct exchange *x, void *arg, struct buf *out)
     if (why) {
         buf_clear(out);
         buf_puts(out, "event: error\ndata: ");
-        fault_print(out, DIALECT_OPENAI, kind, NULL, why);
+        char told[sizeof t->error.msg];
+        exchange_tell(x, why, told, sizeof told);
+        fault_print(out, DIALECT_OPENAI, kind, NULL, told);
         buf_puts(out, "\n\n");
         snprintf(x->note, sizeof x->note, "%.150s", why);
         t->over = true;
@@ -379,9 +381,11 @@ static const struct work_ops picture_ops = { collect, produce, work_cancel, work
 
 static void refuse(struct exchange *x, struct picture_work *t, const struct fault *f)
 {
+    char told[sizeof f->err.msg];
     if (t->wire.style == PICTURES_FIREMOON && fault_status(fault_of(f->err.code)) == 400) {
         struct buf b = BUF_INIT(65536);
-        const char *message = t->wire.n_faults ? "Input validation failed" : f->err.msg;
+        exchange_tell(x, f->err.msg, told, sizeof told);
+        const char *message = t->wire.n_faults ? "Input validation failed" : told;
         if (!t->wire.n_faults) json_out_cstr(&t->wire.faults, message);
         const char *list = t->wire.faults.data ? t->wire.faults.data : "";
         buf_puts(&b, "{\"error\":\"Invalid input\",\"message\":");

@@ -291,7 +291,9 @@ static bool stream_step(struct exchange *x, struct text_work *t, struct buf *out
             why = early_end(x, t, &kind);
         }
         if (!why) return true;
-        wire_event_fault(out, &t->request, kind, why);
+        char told[sizeof t->error.msg];
+        exchange_tell(x, why, told, sizeof told);
+        wire_event_fault(out, &t->request, kind, told);
         snprintf(x->note, sizeof x->note, "%.150s", why);
         t->phase = PHASE_OVER; /* nothing follows an error, no [DONE] either */
         return true;

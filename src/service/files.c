@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/rng.h"
 
 enum { DIGITS = 32 };
@@ -153,7 +154,8 @@ bool files_put(struct files *f, const void *data, size_t len, const char *extens
     if (fd >= 0) ok = close(fd) == 0 && ok;
     ok = ok && renameat(f->dir, temporary, f->dir, name) == 0;
     if (ok) return true;
-    err_set(e, ERR_IO, "a picture could not be written to %s: %s", f->path, strerror(errno));
+    log_error("a picture could not be written to %s: %s", f->path, strerror(errno));
+    err_set(e, ERR_IO, "a picture could not be kept for its URL: %s", strerror(errno));
     if (fd >= 0) unlinkat(f->dir, temporary, 0);
     return false;
 }

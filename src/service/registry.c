@@ -1,6 +1,7 @@
 /* registry.c - see registry.h. One lock guards the list and the states; loading and unloading happen outside it. */
 #include "service/registry.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/paths.h"
 #include "service/model_folder.h"
 
 enum state { COLD, BUSY, READY }; /* BUSY: being loaded or unloaded */
@@ -360,6 +362,23 @@ static bool fits(const struct registry *r, const struct model *m, struct err *e)
         (double)need / 1e9, (double)limit / 1e9);
 }
 
+void registry_tell(struct registry *r, const char *msg, char *out, size_t cap)
+{
+    snprintf(out, cap, "%.*s", (int)cap - 1, msg);
+    if (!strchr(out, '/')) return;
+    pthread_mutex_lock(&r->lock);
+    for (const struct model *m = r->models; m; m = m->next) {
+        char folder[PATH_MAX];
+        const char *end = strrchr(m->where.path, '/');
+        if (!end || snprintf(folder, sizeof folder, "%.*s", (int)(end - m->where.path), m->where.path) >=
+                        (int)sizeof folder)
+            continue;
+        paths_hide(out, folder);
+    }
+    pthread_mutex_unlock(&r->lock);
+    paths_hide(out, r->models_dir);
+}
+
 /* The message with the model's name where it has its path: what a client may read. */
 static void without_path(char *out, size_t cap, const char *msg, const struct installed *w)
 {
@@ -383,9 +402,11 @@ static bool load(struct registry *r, struct model *m, size_t *resident, struct e
     const bool ok = m->where.image ? image_load(&m->image, m->where.path, NULL, r->image_dev, &why)
                                    : lm_load(&m->lm, m->where.path, &r->o.lm, r->dev, &why);
     if (!ok) {
-        char msg[sizeof why.msg];
+        char msg[sizeof why.msg], told[sizeof why.msg];
+        log_warn("%s: %s", m->id, why.msg);
         without_path(msg, sizeof msg, why.msg, &m->where);
-        return err_set(e, why.code, "%s: %s", m->id, msg);
+        registry_tell(r, msg, told, sizeof told);
+        return err_set(e, why.code, "%s: %s", m->id, told);
     }
     if (m->where.image) {
         *resident = image_info(m->image)->weight_bytes;
@@ -486,10 +507,15 @@ static void check_models(struct registry *r)
         struct stamp now;
         if (m->state == READY || !stamp_of(m->where.path, &now) || same_stamp(&now, &m->checked)) continue;
         struct err e = { 0 };
+        bool tell = false;
         char problem[sizeof m->problem] = "";
         pthread_mutex_unlock(&r->lock);
-        if (!model_folder_check(&m->where, &e) || !fits(r, m, &e))
-            without_path(problem, sizeof problem, e.msg, &m->where);
+        if (!model_folder_check(&m->where, &e) || !fits(r, m, &e)) tell = true;
+        if (tell) {
+            char msg[sizeof e.msg];
+            without_path(msg, sizeof msg, e.msg, &m->where);
+            registry_tell(r, msg, problem, sizeof problem);
+        }
         pthread_mutex_lock(&r->lock);
         m->checked = now;
         memcpy(m->problem, problem, sizeof problem);

@@ -35,6 +35,9 @@ void registry_free(struct registry *r);
 /* Adds a model by path, or by the name of an installed one; *out is set. For the command line. */
 bool registry_add(struct registry *r, const char *path_or_name, struct model **out, struct err *e);
 
+/* A message without the folders in which models lie, for clients to read: names begin with the model's file or folder. */
+void registry_tell(struct registry *r, const char *msg, char *out, size_t cap);
+
 /* The text model that a request calls `name`. ERR_NOT_FOUND: unknown, or known but without weights; the message says how to install. */
 bool registry_find(struct registry *r, const char *name, struct model **out, struct err *e);
 
