@@ -65,11 +65,14 @@ static bool is_word(const char *s, size_t n)
     return false;
 }
 
-/* A whole number that may not fit 64 bits. */
+/* A whole number that does not fit 64 bits. */
 static bool is_long_integer(const char *s, size_t n)
 {
+    const char *last = s[0] == '-' ? "9223372036854775808" : "9223372036854775807";
     const size_t digits = n - (s[0] == '-');
-    return digits > 18 && strspn(s + (n - digits), "0123456789") >= digits;
+    s += n - digits;
+    if (strspn(s, "0123456789") < digits) return false;
+    return digits > strlen(last) || (digits == strlen(last) && memcmp(s, last, digits) > 0);
 }
 
 /* The text in plain JSON, or nothing in `out` when it is that already. */

@@ -1,7 +1,7 @@
 /* json_read.h - the JSON configuration files beside a model's weights, in the dialect that Python's json module writes.
  *
  * Beyond RFC 8259   NaN, Infinity and -Infinity become the strings "NaN", "Infinity" and "-Infinity", which
- *                   json_read_number() takes for numbers; a whole number of more than 18 digits becomes a real one; of a key that
+ *                   json_read_number() takes for numbers; a whole number that does not fit 64 bits becomes a real one; of a key that
  *                   is there twice the last value counts; \u0000 may stand in strings.
  * Errors            name the file and the line. A failed allocation is ERR_NOMEM and never called a fault of the file. */
 #ifndef HEARTH_FORMAT_JSON_READ_H

@@ -147,6 +147,7 @@ static void test_quantisation(void **state)
     assert_true(load_with(key, json_object(), &e));
     assert_true(load_with(key, json_null(), &e));
     assert_true(load_with(key, json_string("none"), &e));
+    assert_true(load_with(key, json_pack("{s:n,s:n}", "quant_method", "bits"), &e));
     assert_true(load_with(key, json_pack("{s:s}", "quant_method", "none"), &e));
     assert_true(load_with(key, json_pack("{s:s,s:s}", "quant_method", "modelopt", "quant_algo", "FP8"), &e));
     assert_true(load_with(

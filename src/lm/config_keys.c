@@ -62,6 +62,7 @@ static const char *const harmless[] = {
     "problem_type",
     "task_specific_params",
     "gradient_checkpointing",
+    "is_llama_config",
     "rope_interleaved",
     "max_length",
     "min_length",

@@ -35,7 +35,7 @@ static const struct spec plain[] = {
     { "attention.head_count_kv",  "num_key_value_heads",      F(n_kv_head),   1,   1 << 14,  DERIVED },
     { "attention.key_length",     "head_dim",                 F(head_dim),    2,   1 << 12,  DERIVED },
     { "context_length",           "max_position_embeddings",  F(n_ctx_train), 1,   1 << 28,  NEEDED  },
-    { "feed_forward_length",      "intermediate_size",        F(n_ff),        1,   1 << 22,  NEEDED  },
+    { "feed_forward_length",      "intermediate_size",        F(n_ff),        1,   1 << 22,  DERIVED },
 };
 static const struct spec routed[] = {
     { "expert_count",               "num_experts|num_local_experts", F(n_expert),      0, 1 << 12, DERIVED },
@@ -343,6 +343,7 @@ bool hparams_read(struct lm_shape *s, const struct hparam_family *f, const struc
         read_gguf(&t, weights_gguf(w), &bad);
     else
         read_config(&t, f, hparams_config(w), &bad);
+    if (!t.n_ff && !t.n_ff_expert) complain(&bad, "feed_forward_length is missing");
     if (!t.n_ff_expert) {
         t.n_ff_expert = t.n_ff;
         if (weights_gguf(w) && f->absent.n_ff_expert && t.n_expert_used) t.n_ff_expert /= t.n_expert_used;

@@ -16,10 +16,22 @@ static const char *text(const json_t *object, const char *key)
     return s ? s : "";
 }
 
+/* {"quant_method": null, "bits": null}: what a tool writes that was given nothing. */
+static bool all_null(const json_t *q)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)q, key, v)
+    {
+        if (!json_is_null(v)) return false;
+    }
+    return json_is_object(q);
+}
+
 static bool means_nothing(const json_t *q)
 {
     if (json_is_string(q)) return !json_string_length(q) || strcasecmp(json_string_value(q), "none") == 0;
-    return !q || json_is_null(q) || json_is_false(q) || (json_is_object(q) && json_object_size(q) == 0) ||
+    return !q || json_is_null(q) || json_is_false(q) || all_null(q) ||
            strcasecmp(text(q, "quant_method"), "none") == 0;
 }
 

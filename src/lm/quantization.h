@@ -4,7 +4,7 @@
  *            compressed-tensors' float formats, ModelOpt's FP8, Quark's. The tensors' own types tell one from the other.
  * Refused    encodings that pack several numbers into one, or keep whole numbers: GPTQ, AWQ, bitsandbytes, NVFP4 and the like. They are
  *            known by quantization_config, or by the names of their tensors where there is none.
- * No block, null, {}, "none" and a quant_method of "none" all mean that nothing is quantised. */
+ * No block, null, {}, nulls alone, "none" and a quant_method of "none" all mean that nothing is quantised. */
 #ifndef HEARTH_LM_QUANTIZATION_H
 #define HEARTH_LM_QUANTIZATION_H
 

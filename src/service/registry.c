@@ -358,8 +358,8 @@ static bool fits(const struct registry *r, const struct model *m, struct err *e)
     if (need <= limit || (m->where.image && !r->limit_given)) return true;
     return err_set(
         e, ERR_LIMIT,
-        "%s needs %.1f GB of memory for its weights, more than the %.1f GB that models may take here", m->id,
-        (double)need / 1e9, (double)limit / 1e9);
+        "%s needs %zu MB of memory for its weights, more than the %zu MB that models may take here", m->id,
+        need >> 20, limit >> 20);
 }
 
 void registry_tell(struct registry *r, const char *msg, char *out, size_t cap)
