@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "format/mapfault.h"
+
 static bool map_fd(struct filemap *m, int fd, const char *path, struct err *e)
 {
     struct stat st;
@@ -16,8 +18,12 @@ static bool map_fd(struct filemap *m, int fd, const char *path, struct err *e)
     void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (p == MAP_FAILED)
         return err_set(e, errno == ENOMEM ? ERR_NOMEM : ERR_IO, "cannot map %s: %s", path, strerror(errno));
-    m->data = p;
-    m->size = (size_t)st.st_size;
+    struct mapfault *fault = mapfault_watch(p, (size_t)st.st_size);
+    if (!fault) {
+        munmap(p, (size_t)st.st_size);
+        return err_set(e, ERR_NOMEM, "no memory to map %s", path);
+    }
+    *m = (struct filemap){ p, (size_t)st.st_size, fd, st.st_mtim, fault };
     return true;
 }
 
@@ -29,14 +35,25 @@ bool filemap_open(struct filemap *m, const char *path, struct err *e)
                        strerror(errno));
     }
     bool ok = map_fd(m, fd, path, e);
-    close(fd); /* the mapping stays */
+    if (!ok) close(fd);
     return ok;
 }
 
 void filemap_close(struct filemap *m)
 {
-    if (m->data) munmap((void *)m->data, m->size);
+    if (m->data) {
+        mapfault_forget(m->fault);
+        munmap((void *)m->data, m->size);
+        close(m->fd);
+    }
     *m = (struct filemap){ 0 };
+}
+
+bool filemap_changed(const struct filemap *m)
+{
+    struct stat st;
+    return mapfault_hit(m->fault) || fstat(m->fd, &st) != 0 || (size_t)st.st_size != m->size ||
+           st.st_mtim.tv_sec != m->modified.tv_sec || st.st_mtim.tv_nsec != m->modified.tv_nsec;
 }
 
 void filemap_forget(const void *data, size_t n)

@@ -160,6 +160,7 @@ bool weights_open(struct weights **out, const char *path, struct err *e)
     }
     for (size_t i = 0; ok && i < w->files.n; i++) ok = open_part(w, i, e);
     ok = ok && join_parts(w, e) && (w->files.kind == SHARD_GGUF || read_config(w, e));
+    ok = ok && weights_intact(w, e);
     if (!ok) {
         weights_close(w);
         return false;
@@ -182,6 +183,19 @@ void weights_close(struct weights *w)
     json_decref(w->config);
     shards_free(&w->files);
     free(w);
+}
+
+bool weights_intact(const struct weights *w, struct err *e)
+{
+    for (size_t i = 0; i < w->files.n; i++) {
+        if (!filemap_changed(&w->part[i].map)) continue;
+        return err_set(
+            e, ERR_IO,
+            "%.200s was changed on disk while the model was in use; replace the files of a model by renaming "
+            "new ones over them",
+            w->files.name[i]);
+    }
+    return true;
 }
 
 /* ---- looking things up ------------------------------------------------------------------------------------------ */

@@ -18,6 +18,9 @@ struct weights;
 
 bool weights_open(struct weights **out, const char *path, struct err *e);
 void weights_close(struct weights *w);
+/* False when one of the files was cut or written to since it was opened; *e (ERR_IO) names it, without its folder. Asked for after what
+ * was read is used and before the result is believed: a system call a file. Any thread. */
+bool weights_intact(const struct weights *w, struct err *e);
 
 const struct tensor *weights_find(const struct weights *w, const char *name); /* NULL when absent; O(1) */
 size_t weights_count(const struct weights *w);

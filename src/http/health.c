@@ -37,7 +37,7 @@ static const struct {
     { "hearth_preemptions_total", "counter", "Sequences set back for want of pages." },
     { "hearth_cancelled_total", "counter", "Requests cancelled." },
     { "hearth_running", "gauge", "Sequences being generated: the batch size." },
-    { "hearth_queue", "gauge", "Requests waiting." },
+    { "hearth_queue", "gauge", "Sequences waiting: choices of requests." },
     { "hearth_kv_pages_used", "gauge", "Pages of keys and values in use." },
     { "hearth_kv_pages", "gauge", "Pages of keys and values there are." },
     { "hearth_model_resident_bytes", "gauge", "Memory that a loaded model holds." },

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "image/picture.h"
 #include "image/pipeline.h"
 
@@ -247,8 +248,10 @@ static void run_job(struct image_model *m, struct image_job *j)
     pool_release(pool);
     if (ok)
         emit(j, (struct image_event){ .type = IMAGE_EV_DONE, .seconds = clock_seconds() - start });
-    else
+    else {
+        if (e.code == ERR_IO) log_error("%s: %s", m->p.info.name, e.msg);
         emit(j, (struct image_event){ .type = IMAGE_EV_ERROR, .error = e });
+    }
 }
 
 static void job_destroy(struct image_job *j)
@@ -299,6 +302,10 @@ bool image_load(struct image_model **out, const char *path, const struct image_o
     if (m->o.max_pixels == 0) m->o.max_pixels = (size_t)4 << 20;
     pool_acquire(device_pool(dev), POOL_IMAGE_LOAD);
     bool ok = pipeline_load(&m->p, path, dev, e);
+    if (ok && !pipeline_intact(&m->p, e)) {
+        pipeline_close(&m->p);
+        ok = false;
+    }
     pool_release(device_pool(dev));
     if (!ok) {
         free(m);
@@ -336,6 +343,8 @@ void image_free(struct image_model *m)
     pthread_cond_destroy(&m->changed);
     free(m);
 }
+
+bool image_intact(const struct image_model *m, struct err *e) { return pipeline_intact(&m->p, e); }
 
 const struct image_info *image_info(const struct image_model *m) { return &m->p.info; }
 

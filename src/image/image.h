@@ -30,6 +30,8 @@ struct image_options {
 bool image_load(struct image_model **out, const char *path, const struct image_options *o, struct device *dev,
                 struct err *e);
 void image_free(struct image_model *m);
+/* Whether the model's files are those that were loaded; when not, its requests end with this error and it is to be loaded anew. */
+bool image_intact(const struct image_model *m, struct err *e);
 /* Whether a file, or a file of a folder, holds an image model's denoiser; reads headers only. Of a GGUF that calls itself an image
  * model of another kind image_load() says that it is not supported. */
 bool image_is_checkpoint(const char *path);

@@ -294,6 +294,10 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
             ok = err_set(e, ERR_CANCELLED, "cancelled");
             break;
         }
+        if (!pipeline_intact(p, e)) { /* what was computed may be of anything */
+            ok = false;
+            break;
+        }
         if (schedule_wants_noise(s)) noise_fill(g, b->extra, values);
         schedule_step(s, i, b->x, b->out, schedule_wants_noise(s) ? b->extra : NULL);
         if (k->mask_latent) {
@@ -315,7 +319,8 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
 
     /* Above about a megapixel the decoder works in tiles: its widest activations would otherwise pass two gigabytes. */
     int tile = plane > 160 * 160 ? 128 : 0;
-    if (!vae_decode(p->vae, p->dev, b->x, h, w, tile, b->rgb, d->cancel, e)) return false;
+    if (!vae_decode(p->vae, p->dev, b->x, h, w, tile, b->rgb, d->cancel, e) || !pipeline_intact(p, e))
+        return false;
     struct image_rgb picture = { .width = r->draw_width, .height = r->draw_height };
     size_t pixels = (size_t)picture.width * (size_t)picture.height;
     picture.pixels = malloc(pixels * 3);

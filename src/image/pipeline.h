@@ -69,6 +69,8 @@ struct pipeline {
 
 /* pipeline_files.c: everything from a diffusers folder or single files. */
 bool pipeline_load(struct pipeline *p, const char *path, struct device *dev, struct err *e);
+/* As weights_intact(), of all its files. */
+bool pipeline_intact(const struct pipeline *p, struct err *e);
 void pipeline_close(struct pipeline *p);
 
 /* pipeline_flux.c, pipeline_sdxl.c */

@@ -451,6 +451,13 @@ bool pipeline_load(struct pipeline *p, const char *path, struct device *dev, str
     return true;
 }
 
+bool pipeline_intact(const struct pipeline *p, struct err *e)
+{
+    for (int i = 0; i < p->n_file; i++)
+        if (!weights_intact(p->file[i], e)) return false;
+    return true;
+}
+
 void pipeline_close(struct pipeline *p)
 {
     for (int i = 0; i < 2; i++) {

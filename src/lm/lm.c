@@ -211,11 +211,12 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
                                   .dev = dev,
                                   .tok = m->tok,
                                   .cache = m->cache,
+                                  .weights = m->w,
                                   .n_ctx = o.n_ctx,
                                   .max_batch = o.max_batch,
                                   .queue_limit = o.queue_limit,
                                   .prefill_chunk = o.prefill_chunk };
-    if (!scheduler_new(&m->sched, &c, e)) goto fail;
+    if (!weights_intact(m->w, e) || !scheduler_new(&m->sched, &c, e)) goto fail;
     fill_info(m, &o,
               (size_t)n_pages *
                   kvcache_page_bytes(o.kv_type, s->n_layer, s->n_kv_head, s->head_dim, s->head_dim));
@@ -238,6 +239,8 @@ void lm_free(struct lm *m)
     free(m->name);
     free(m);
 }
+
+bool lm_intact(const struct lm *m, struct err *e) { return weights_intact(m->w, e); }
 
 const struct lm_info *lm_info(const struct lm *m) { return &m->info; }
 const struct tokenizer *lm_tokenizer(const struct lm *m) { return m->tok; }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <math.h>
 #include <semaphore.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -771,6 +773,94 @@ static void test_what_choices_share_is_kept_once(void **state)
     stop(&g);
 }
 
+static void copy_file(const char *from, const char *to)
+{
+    char block[4096];
+    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
+    assert_true(in && out);
+    for (size_t n; (n = fread(block, 1, sizeof block, in)) > 0;)
+        assert_int_equal(fwrite(block, 1, n, out), n);
+    fclose(in);
+    assert_int_equal(fclose(out), 0);
+}
+
+/* A model file that shrinks or is written to while it is served: what runs and what waits ends with an error that names the file, other
+ * models go on, and the model can be loaded again once its file is right. One that is replaced by renaming goes on as it was. */
+static void test_changed_files_fail_the_model_alone(void **state)
+{
+    (void)state;
+    enum { CUT, WRITTEN, RENAMED, WAYS };
+    static const char *const files[] = { "config.json", "tokenizer.json", "tokenizer_config.json",
+                                         "model.safetensors" };
+    for (int way = 0; way < WAYS; way++) {
+        char dir[] = "/tmp/lm_test_XXXXXX", from[200], to[200], weights[200], new[200];
+        assert_non_null(mkdtemp(dir));
+        for (int i = 0; i < 4; i++) {
+            snprintf(from, sizeof from, "tests/golden/lm/chat/%s", files[i]);
+            snprintf(to, sizeof to, "%s/%s", dir, files[i]);
+            copy_file(from, to);
+        }
+        snprintf(weights, sizeof weights, "%s/model.safetensors", dir);
+        snprintf(new, sizeof new, "%s/new", dir);
+        static const struct timespec long_ago[2] = { { 1000000000, 0 }, { 1000000000, 0 } };
+        assert_int_equal(utimensat(AT_FDCWD, weights, long_ago, 0),
+                         0); /* any write shows, however coarse the clock */
+
+        struct engine g, other;
+        struct gate gate;
+        struct err e = { 0 };
+        struct seen s;
+        int32_t prompt[20];
+        start(&other, 1, NULL);
+        if (!pool_new(&g.pool, 1, &e) || !device_cpu_open(&g.dev, g.pool, ~0u, &e) ||
+            !lm_load(&g.lm, dir, &(struct lm_options){ .max_batch = 2 }, g.dev, &e))
+            fail_msg("%s", e.msg);
+        prompt_of(prompt, 20, 12);
+        struct lm_job *job[4];
+        job[0] = hold_at_gate(&g, &gate, prompt);
+        struct lm_request r = request(prompt, 20, 5);
+        r.n = 3;
+        for (int k = 1; k < 4; k++) job[k] = submit(&g, &r);
+        if (way == CUT) {
+            assert_int_equal(truncate(weights, 1000), 0);
+        } else if (way == WRITTEN) {
+            const int fd = open(weights, O_WRONLY);
+            assert_int_equal(pwrite(fd, "?", 1, 100000), 1);
+            close(fd);
+        } else {
+            copy_file("tests/golden/lm/chat/model.safetensors", new);
+            assert_int_equal(rename(new, weights), 0);
+        }
+        assert_int_equal(lm_intact(g.lm, &e), way == RENAMED);
+        sem_post(&gate.open);
+        for (int k = 0; k < 4; k++) {
+            collect(job[k], &s);
+            assert_int_equal(s.error.code, way == RENAMED ? ERR_NONE : ERR_IO);
+            if (way != RENAMED) {
+                assert_non_null(strstr(s.error.msg, "model.safetensors was changed"));
+                assert_null(strstr(s.error.msg, dir));
+            }
+            seen_free(&s);
+        }
+        assert_int_equal(lm_submit(g.lm, &r, NULL, NULL, &job[0], &e), way == RENAMED);
+        if (way == RENAMED) {
+            collect(job[0], &s);
+            seen_free(&s);
+        }
+        collect(submit(&other, &r), &s);
+        assert_int_equal(s.ends, 3);
+        seen_free(&s);
+        sem_destroy(&gate.open);
+        stop(&g);
+        stop(&other);
+        for (int i = 0; i < 4; i++) {
+            snprintf(to, sizeof to, "%s/%s", dir, files[i]);
+            unlink(to);
+        }
+        rmdir(dir);
+    }
+}
+
 static void test_unload_while_running(void **state)
 {
     (void)state;
@@ -804,6 +894,7 @@ int main(void)
         cmocka_unit_test(test_echo_scores_the_prompt),
         cmocka_unit_test(test_cancel_anywhere),
         cmocka_unit_test(test_queue_limit_and_bad_requests),
+        cmocka_unit_test(test_changed_files_fail_the_model_alone),
         cmocka_unit_test(test_unload_while_running),
     };
     return cmocka_run_group_tests_name("lm", tests, NULL, NULL);

@@ -39,6 +39,7 @@ struct scheduler {
     int n_queued; /* choices that have not begun, also of jobs that have */
     bool stop, woken;
     struct lm_stats stats;
+    struct err failure; /* ERR_NONE: none; written once, by the thread */
 
     _Atomic uint64_t head; /* number of the queue's first job */
     struct lm_job *open; /* jobs whose prompt is ready and whose other choices may begin; ascending tickets */
@@ -220,9 +221,14 @@ static void drop_rest(struct scheduler *s, struct lm_job *j)
 
 static bool is_over(const struct lm_job *j) { return j->ended || atomic_load(&j->cancelled); }
 
-static void end_cancelled(struct scheduler *s, struct lm_job *j)
+/* Before its own end: because it was cancelled, or because the model failed. */
+static void end_early(struct scheduler *s, struct lm_job *j)
 {
     if (j->ended) return;
+    if (s->failure.code != ERR_NONE) {
+        job_end(j, &s->failure);
+        return;
+    }
     s->count.cancelled++;
     for (int c = 0; c < j->n_choices; c++) job_end_choice(&j->seq[c], LM_FINISH_CANCELLED, NULL);
 }
@@ -231,7 +237,7 @@ static void drop_seq(struct scheduler *s, struct seq *q)
 {
     struct lm_job *j = q->job;
     give_up_pages(s, q);
-    if (!q->finished) end_cancelled(s, j);
+    if (!q->finished) end_early(s, j);
     job_drop(q);
     if (is_over(j)) { /* also the last of its choices */
         atomic_fetch_add(&j->refs, 1);
@@ -279,7 +285,7 @@ static void sweep(struct scheduler *s, bool stopping)
         next = j->next;
         s->count.queue_looks++;
         if (!(stopping || is_over(j))) continue;
-        end_cancelled(s, j);
+        end_early(s, j);
         drop_rest(s, j);
     }
 }
@@ -292,7 +298,7 @@ static void end_gone(struct scheduler *s, struct lm_job *gone)
         gone = j->next;
         s->count.queue_looks++;
         s->full = false;
-        end_cancelled(s, j);
+        end_early(s, j);
         let_go(j, j->n_choices);
     }
 }
@@ -661,6 +667,14 @@ static void step(struct scheduler *s)
     const int n_draws = draw_tokens(s);
     pool_release(device_pool(s->c.dev));
     const double now = clock_seconds();
+    struct err failure;
+    if (!weights_intact(s->c.weights, &failure)) { /* what was computed may be of anything */
+        pthread_mutex_lock(&s->mu);
+        s->failure = failure;
+        pthread_mutex_unlock(&s->mu);
+        log_error("%s: %s%s", s->c.name, weights_dir(s->c.weights), failure.msg);
+        return;
+    }
 
     int prompt_rows = 0;
     for (int i = 0; i < s->n_running && without_rows; i++)
@@ -710,7 +724,7 @@ static void *run(void *arg)
         while (!s->stop && !s->woken && !s->queue && !s->again && !s->open && s->n_running == 0)
             pthread_cond_wait(&s->cond, &s->mu);
         stop = s->stop;
-        while (stop && s->queue) {
+        while ((stop || s->failure.code != ERR_NONE) && s->queue) {
             struct lm_job *j = s->queue;
             queue_take(s, j);
             queue_say_gone(s, j);
@@ -725,7 +739,7 @@ static void *run(void *arg)
             admit(s);
             publish(s);
             step(s);
-            sweep(s, false);
+            sweep(s, s->failure.code != ERR_NONE);
         }
         publish(s);
     }
@@ -741,6 +755,11 @@ bool scheduler_submit(struct scheduler *s, struct lm_job *const *jobs, int n_job
         return err_set(e, ERR_LIMIT, "the request has %d choices; this server takes at most %d", n,
                        limit + s->c.max_batch);
     pthread_mutex_lock(&s->mu);
+    if (s->failure.code != ERR_NONE) {
+        *e = s->failure;
+        pthread_mutex_unlock(&s->mu);
+        return false;
+    }
     /* Those for whom there is a place already do not count as waiting, though the thread has not seen them yet. */
     const int places = s->stats.waiting ? 0 : s->c.max_batch - s->stats.running;
     if (s->stop || s->n_queued + n > limit + places) {

@@ -29,6 +29,8 @@ struct scheduler_config {
     struct device *dev;
     const struct tokenizer *tok;
     struct kvcache *cache; /* borrowed */
+    const struct weights *
+        weights; /* borrowed; when their files change, all requests end with an error and new ones are refused */
     int n_ctx, max_batch, queue_limit, prefill_chunk;
 };
 

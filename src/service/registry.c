@@ -311,6 +311,28 @@ bool registry_add(struct registry *r, const char *path_or_name, struct model **o
 
 /* ---- what is loaded ------------------------------------------------------------------------------------------------ */
 
+/* Under the lock, which it lets go meanwhile. Nobody holds m. */
+static void unload(struct registry *r, struct model *m)
+{
+    struct lm *lm = m->lm;
+    struct image_model *image = m->image;
+    m->lm = NULL;
+    m->image = NULL;
+    m->state = BUSY;
+    pthread_mutex_unlock(&r->lock);
+    lm_free(lm);
+    image_free(image);
+    pthread_mutex_lock(&r->lock);
+    m->state = COLD;
+    m->resident = 0;
+    pthread_cond_broadcast(&r->changed);
+}
+
+static bool is_intact(const struct model *m, struct err *e)
+{
+    return m->where.image ? image_intact(m->image, e) : lm_intact(m->lm, e);
+}
+
 /* Unloads idle models, longest unused first, until `need` bytes fit; where requests hold the memory, waits for them, but not for
  * ever. Under the lock, which it lets go while freeing and waiting. */
 static bool make_room(struct registry *r, size_t need, struct err *e)
@@ -336,19 +358,8 @@ static bool make_room(struct registry *r, size_t need, struct err *e)
             late = pthread_cond_clockwait(&r->changed, &r->lock, CLOCK_MONOTONIC, &until) != 0;
             continue;
         }
-        struct lm *lm = oldest->lm;
-        struct image_model *image = oldest->image;
-        oldest->lm = NULL;
-        oldest->image = NULL;
-        oldest->state = BUSY;
-        pthread_mutex_unlock(&r->lock);
         log_info("unloading %s", oldest->id);
-        if (lm) lm_free(lm);
-        image_free(image);
-        pthread_mutex_lock(&r->lock);
-        oldest->state = COLD;
-        oldest->resident = 0;
-        pthread_cond_broadcast(&r->changed);
+        unload(r, oldest);
     }
 }
 
@@ -419,11 +430,38 @@ static bool load(struct registry *r, struct model *m, size_t *resident, struct e
     return true;
 }
 
-static bool acquire(struct registry *r, struct model *m, struct err *e)
+/* A loaded model whose files have changed is unloaded, to be loaded anew: at once when nobody holds it, or, with `wait`, when those
+ * have ended who do, as they will with an error. Under the lock. */
+static bool put_away_changed(struct registry *r, struct model *m, bool wait, struct err *e)
 {
-    bool ok = true;
+    struct timespec until;
+    struct err why;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += r->o.memory_wait;
+    for (bool late = false;;) {
+        while (m->state == BUSY) pthread_cond_wait(&r->changed, &r->lock);
+        if (m->state == COLD || is_intact(m, &why)) return true;
+        if (!m->refs) {
+            log_warn("%s is loaded anew from %s: %s", m->id, m->where.path, why.msg);
+            unload(r, m);
+        } else if (!wait) {
+            return true; /* they hear of it from the model */
+        } else if (late) {
+            return err_set(e, why.code, "%s: %s", m->id, why.msg);
+        } else {
+            late = pthread_cond_clockwait(&r->changed, &r->lock, CLOCK_MONOTONIC, &until) != 0;
+        }
+    }
+}
+
+static bool acquire(struct registry *r, struct model *m, bool wait, struct err *e)
+{
     pthread_mutex_lock(&r->lock);
-    while (m->state == BUSY) pthread_cond_wait(&r->changed, &r->lock);
+    bool ok = put_away_changed(r, m, wait, e);
+    if (!ok) {
+        pthread_mutex_unlock(&r->lock);
+        return false;
+    }
     if (m->state == COLD) {
         m->state = BUSY;
         ok = fits(r, m, e) && make_room(r, m->where.bytes, e);
@@ -445,24 +483,24 @@ static bool acquire(struct registry *r, struct model *m, struct err *e)
 
 bool registry_acquire(struct registry *r, struct model *m, struct lm **out, struct err *e)
 {
-    if (!check_kind(m, false, e) || !acquire(r, m, e)) return false;
+    if (!check_kind(m, false, e) || !acquire(r, m, false, e)) return false;
     *out = m->lm;
     return true;
 }
 
 bool registry_acquire_image(struct registry *r, struct model *m, struct image_model **out, struct err *e)
 {
-    if (!check_kind(m, true, e) || !acquire(r, m, e)) return false;
+    if (!check_kind(m, true, e) || !acquire(r, m, false, e)) return false;
     *out = m->image;
     return true;
 }
 
-bool registry_take(struct registry *r, struct model *m, struct err *e) { return acquire(r, m, e); }
+bool registry_take(struct registry *r, struct model *m, struct err *e) { return acquire(r, m, true, e); }
 
 bool registry_hold(struct registry *r, struct model *m)
 {
     pthread_mutex_lock(&r->lock);
-    bool loaded = m->state == READY;
+    bool loaded = m->state == READY && is_intact(m, NULL);
     m->refs += loaded;
     pthread_mutex_unlock(&r->lock);
     return loaded;
@@ -470,7 +508,7 @@ bool registry_hold(struct registry *r, struct model *m)
 
 bool registry_preload(struct registry *r, struct model *m, struct err *e)
 {
-    if (!acquire(r, m, e)) return false;
+    if (!acquire(r, m, false, e)) return false;
     registry_release(r, m);
     return true;
 }

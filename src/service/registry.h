@@ -49,7 +49,8 @@ bool registry_acquire(struct registry *r, struct model *m, struct lm **out, stru
 bool registry_acquire_image(struct registry *r, struct model *m, struct image_model **out, struct err *e);
 /* Loads a model of either kind; it may be unloaded again when room is needed. */
 bool registry_preload(struct registry *r, struct model *m, struct err *e);
-/* Takes a reference to a model of either kind: loading it if need be, or only if it is loaded. */
+/* Takes a reference to a model of either kind: loading it if need be, or only if it is loaded and its files are the same still. A model
+ * whose files were cut or written to is loaded anew as soon as nobody holds it. */
 bool registry_take(struct registry *r, struct model *m, struct err *e);
 bool registry_hold(struct registry *r, struct model *m);
 void registry_release(struct registry *r, struct model *m);

@@ -36,7 +36,8 @@ struct cutting {
 
 struct t5_tokenizer {
     struct unicode *u;
-    struct filemap model;       /* spiece.model; texts point into it */
+    char *model; /* spiece.model; texts point into it */
+    size_t model_bytes;
     struct tokenizer_file file; /* or tokenizer.json; they point into its pool */
     char *sentinels;            /* the texts of <extra_id_0> and on, when the file has only the pieces */
     struct t5_normalizer normalizer;
@@ -183,7 +184,7 @@ static bool load_json(struct t5_tokenizer *t, const char *text, size_t len, stru
 static bool load_model(struct t5_tokenizer *t, struct err *e)
 {
     struct spm_model m;
-    if (!spm_model_parse(&m, t->model.data, t->model.size, e)) return false;
+    if (!spm_model_parse(&m, (const uint8_t *)t->model, t->model_bytes, e)) return false;
     bool ok = alloc_pieces(t, m.n, e) && t5_normalizer_map(&t->normalizer, m.charsmap, m.charsmap_len, e);
     t->cut = (struct cutting){ .at_space = true, .marks = true, .mark_words = true };
     for (size_t i = 0; ok && i < m.n; i++) {
@@ -235,9 +236,14 @@ static bool load(struct t5_tokenizer *t, const char *dir, struct err *e)
         filemap_close(&m);
         if (!ok) return false;
     } else {
-        if (!config_map(dir, "spiece.model", &t->model, &found, e)) return false;
+        if (!config_map(dir, "spiece.model", &m, &found, e)) return false;
         if (!found)
             return err_set(e, ERR_NOT_FOUND, "the folder has neither tokenizer.json nor spiece.model");
+        t->model = malloc(m.size); /* no mapping stays that could change below us */
+        t->model_bytes = m.size;
+        if (t->model) memcpy(t->model, m.data, m.size);
+        filemap_close(&m);
+        if (!t->model) return err_set(e, ERR_NOMEM, "no memory for spiece.model");
         if (!load_model(t, e)) return false;
     }
     sort_pieces(t);
@@ -261,7 +267,7 @@ void t5_tokenizer_free(struct t5_tokenizer *t)
 {
     if (!t) return;
     free(t->u);
-    if (t->model.data) filemap_close(&t->model);
+    free(t->model);
     tokenizer_file_free(&t->file);
     t5_normalizer_free(&t->normalizer);
     free(t->sentinels);

@@ -1,8 +1,11 @@
-"""The engine behind the door: whose prefixes are shared, what the queue takes."""
+"""The engine behind the door: whose prefixes are shared, what the queue takes, what becomes of a model whose files change."""
+import os
+import shutil
+
 import pytest
 import requests
 
-from conftest import MODEL, PATIENCE, Server, chat
+from conftest import MODEL, PATIENCE, ROOT, Server, chat
 
 pytestmark = pytest.mark.checked
 CHAT = "/v1/chat/completions"
@@ -53,3 +56,91 @@ def test_queue_takes_whole_requests(server):
     r = requests.post(small.url + "/v1/completions", json={**body, "prompt": body["prompt"][:14]}, timeout=PATIENCE)
     assert r.status_code == 200, r.text
     small.stop()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Copies that may be spoilt: two language models and a picture model, all of a long ago date, so that any write shows."""
+    for name, source in {"tiny-a": "lm/chat", "tiny-b": "lm/chat", "tiny-flux-dev": "pipelines/flux_dev"}.items():
+        shutil.copytree(ROOT / "tests/golden" / source, tmp_path / "models" / name)
+    for path in tmp_path.rglob("*.safetensors"):
+        os.utime(path, (1e9, 1e9))
+    return tmp_path / "models"
+
+
+def spoil(path, way):
+    if way == "cut":
+        os.truncate(path, 5000)
+    else:
+        with open(path, "r+b") as f:  # in place, to the same length
+            f.seek(20_000)
+            f.write(b"?" * 10_000)
+
+
+def mend(path, source):
+    """As files of models are to be replaced."""
+    shutil.copy(source, path.with_suffix(".new"))
+    os.rename(path.with_suffix(".new"), path)
+
+
+def ask(s, model):
+    body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 3}
+    return s.post(CHAT, body)
+
+
+@pytest.mark.parametrize("way", ["cut", "written"])
+def test_changed_language_model(folder, way):
+    """Its requests end with an error that names the file and no path; others go on; once the file is right it is served again."""
+    s = Server(models=str(folder))
+    weights = folder / "tiny-a/model.safetensors"
+    assert ask(s, "tiny-a").status_code == ask(s, "tiny-b").status_code == 200
+    body = {"model": "tiny-a", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 300, "n": 100, "stream": True, "ignore_eos": True}
+    with requests.post(s.url + CHAT, json=body, stream=True, timeout=PATIENCE) as r:
+        events = (x for x in r.iter_lines(decode_unicode=True) if x.startswith("data: "))
+        while "content" not in next(events):
+            pass
+        spoil(weights, way)
+        rest = list(events)
+    assert "error" in rest[-1] and "model.safetensors was changed" in rest[-1] and str(folder) not in rest[-1]
+    assert ask(s, "tiny-b").status_code == 200
+    if way == "cut":
+        refused = ask(s, "tiny-a")
+        assert refused.status_code == 500 and str(folder) not in refused.text, refused.text
+        assert ask(s, "tiny-b").status_code == 200
+    mend(weights, ROOT / "tests/golden/lm/chat/model.safetensors")
+    assert ask(s, "tiny-a").status_code == 200
+    s.stop()
+    assert str(weights) in "".join(s.log)
+
+
+def test_model_changed_while_idle(folder):
+    """Nobody hears of it: the next request finds the new file. One that is replaced by renaming is not looked at while the old one is loaded."""
+    s = Server(models=str(folder))
+    weights = folder / "tiny-a/model.safetensors"
+    assert ask(s, "tiny-a").status_code == 200
+    spoil(weights, "written")
+    assert ask(s, "tiny-a").status_code == 200
+    mend(weights, ROOT / "tests/golden/lm/chat/model.safetensors")
+    assert ask(s, "tiny-a").status_code == 200
+    s.stop()
+    assert "".join(s.log).count("info loaded ") == 2, "".join(s.log)
+
+
+@pytest.mark.parametrize("way", ["cut", "written"])
+@pytest.mark.parametrize("part", ["vae", "transformer"])
+def test_changed_image_model(folder, part, way):
+    s = Server("--files", str(folder.parent / "files"), models=str(folder))
+    weights = folder / f"tiny-flux-dev/{part}/diffusion_pytorch_model.safetensors"
+    body = {"model": "tiny-flux-dev", "prompt": "a pear", "size": "128x128", "steps": 20, "seed": 5, "response_format": "b64_json"}
+    url = s.url + "/v1/images/generations"
+    with requests.post(url, json={**body, "n": 10, "stream": True, "partial_images": 3}, stream=True, timeout=PATIENCE) as r:
+        events = (x for x in r.iter_lines(decode_unicode=True) if x.startswith("data: "))
+        next(events)
+        spoil(weights, way)
+        rest = list(events)
+    assert "diffusion_pytorch_model.safetensors was changed" in rest[-1] and str(folder) not in rest[-1]
+    assert ask(s, "tiny-b").status_code == 200
+    mend(weights, ROOT / f"tests/golden/pipelines/flux_dev/{part}/diffusion_pytorch_model.safetensors")
+    r = requests.post(url, json={**body, "steps": 1, "size": "32x32"}, timeout=PATIENCE)
+    assert r.status_code == 200, r.text
+    s.stop()
