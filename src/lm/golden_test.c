@@ -350,7 +350,20 @@ static void test_narrow(void **state)
     (void)state;
     compare("llama_bf16", "model.safetensors", NARROW_BOUND);
     compare("llama_bf16", "model.gguf", NARROW_BOUND);
-    compare("llama_fp8", "model.safetensors", NARROW_BOUND);
+    compare("llama_bf16_tied", "model.safetensors", NARROW_BOUND);
+    compare("llama_bf16_tied", "model.gguf", NARROW_BOUND);
+    compare("qwen2_bf16", "model.safetensors", NARROW_BOUND); /* biases of q, k and v */
+    compare("qwen2_bf16", "model.gguf", NARROW_BOUND);
+    static const char *const fp8[] = { "llama_fp8", "llama_fp8_64x32", "llama_fp8_128", "llama_fp8_24x40" };
+    for (size_t i = 0; i < sizeof fp8 / sizeof *fp8; i++) compare(fp8[i], "model.safetensors", NARROW_BOUND);
+}
+
+/* All eleven bits of a weight and as many of what it meets: the reference in f16 is an order of magnitude further off. */
+static void test_f16(void **state)
+{
+    (void)state;
+    compare("llama_f16", "model.safetensors", F32_BOUND);
+    compare("llama_f16", "model.gguf", F32_BOUND);
 }
 
 int main(void)
@@ -361,6 +374,7 @@ int main(void)
                                         cmocka_unit_test(test_variants),
                                         cmocka_unit_test(test_inside_others),
                                         cmocka_unit_test(test_gguf_window_is_passed_over),
-                                        cmocka_unit_test(test_narrow) };
+                                        cmocka_unit_test(test_narrow),
+                                        cmocka_unit_test(test_f16) };
     return cmocka_run_group_tests_name("golden networks", tests, NULL, NULL);
 }

@@ -62,13 +62,13 @@ def build(model_type, cfg, seed):
 
 
 def e4m3_blocks(w, block):
-    """w -> (e4m3 data, scale of each block, the value they stand for)."""
+    """w -> (e4m3 data, scale of each block of `block` rows and columns, the value they stand for)."""
     n_out, n_in = w.shape
-    rows, cols = -(-n_out // block), -(-n_in // block)
+    rows, cols = -(-n_out // block[0]), -(-n_in // block[1])
     q, s, back = torch.empty(w.shape, dtype=torch.float8_e4m3fn), torch.empty(rows, cols), torch.empty_like(w)
     for r in range(rows):
         for c in range(cols):
-            at = (slice(r * block, (r + 1) * block), slice(c * block, (c + 1) * block))
+            at = (slice(r * block[0], (r + 1) * block[0]), slice(c * block[1], (c + 1) * block[1]))
             s[r, c] = w[at].abs().max() / 448
             q[at] = (w[at] / s[r, c]).to(torch.float8_e4m3fn)
             back[at] = q[at].float() * s[r, c]
@@ -211,7 +211,7 @@ def add(w, name, a, quant):
         w.add_tensor(name, gguf.quants.quantize(a, quant), raw_dtype=quant)
 
 
-def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=0, old_rope=None, style="fused", arch="llama", drop=()):
+def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=None, old_rope=None, style="fused", arch="llama", drop=()):
     if sys.argv[2:] and name not in sys.argv[2:]:
         return
     model = build(model_type, cfg, seed)
@@ -227,7 +227,7 @@ def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=0, old_rope
                 stored[k], scales[k + "_scale_inv"] = q, s
                 v.copy_(back)
             elif fp8 or dtype != torch.float32:
-                stored[k] = v.to(torch.bfloat16)
+                stored[k] = v.to(torch.bfloat16 if fp8 else dtype)
                 v.copy_(stored[k].float())
             else:
                 stored[k] = v.clone()
@@ -249,10 +249,10 @@ def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=0, old_rope
         config.pop("rope_parameters")
         config.update(old_rope)
     if fp8:
-        config["quantization_config"] = {"quant_method": "fp8", "weight_block_size": [fp8, fp8]}
+        config["quantization_config"] = {"quant_method": "fp8", "weight_block_size": list(fp8)}
     (out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     if arch and not fp8:
-        quant = gguf.GGMLQuantizationType.BF16 if dtype == torch.bfloat16 else None
+        quant = {torch.bfloat16: gguf.GGMLQuantizationType.BF16, torch.float16: gguf.GGMLQuantizationType.F16}.get(dtype)
         write_gguf(out / "model.gguf", arch, model, state, quant)
     print(name, sum(f.stat().st_size for f in out.iterdir()), "bytes, logits std %.2f" % logits.std())
 
@@ -390,7 +390,14 @@ def main():
     case(root, "llama_bf16", "llama", {**base, "rope_parameters": {**theta, **llama3}}, 5, dtype=torch.bfloat16,
          old_rope=dict(rope_theta=10000.0, rope_scaling=llama3))
     case(root, "llama_fp8", "llama", {**base, "intermediate_size": 72, "rope_parameters": {**theta, "rope_type": "default"}}, 6,
-         fp8=32)
+         fp8=(32, 32))
+    # blocks that are not square, that end inside the matrix both ways, and that products cannot end at
+    plain = {**base, "rope_parameters": {**theta, "rope_type": "default"}}
+    case(root, "llama_fp8_64x32", "llama", {**plain, "hidden_size": 96, "intermediate_size": 136}, 60, fp8=(64, 32))
+    case(root, "llama_fp8_128", "llama", {**plain, "hidden_size": 144, "intermediate_size": 200, "num_hidden_layers": 1}, 61, fp8=(128, 128))
+    case(root, "llama_fp8_24x40", "llama", {**plain, "intermediate_size": 72}, 62, fp8=(24, 40))
+    case(root, "llama_f16", "llama", {**plain, "num_hidden_layers": 4}, 63, dtype=torch.float16)
+    case(root, "llama_bf16_tied", "llama", {**plain, "tie_word_embeddings": True}, 64, dtype=torch.bfloat16)
     moe = {**base, "hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 4, "num_local_experts": 4,
            "num_experts_per_tok": 2, "rope_parameters": {"rope_theta": 1e6, "rope_type": "default"}}
     case(root, "mixtral", "mixtral", moe, 7, style="mixtral", old_rope=dict(rope_theta=1e6))
@@ -403,6 +410,7 @@ def main():
                                           "num_experts_per_tok": 3, "norm_topk_prob": True}, 11, style="qwen", arch="qwen3moe")
     qwen2 = {k: v for k, v in qwen.items() if k != "head_dim"}
     case(root, "qwen2", "qwen2", {**qwen2, "hidden_size": 48}, 12, arch="qwen2")
+    case(root, "qwen2_bf16", "qwen2", {**qwen2, "hidden_size": 48}, 65, arch="qwen2", dtype=torch.bfloat16)
     # windows: from the second layer on; of the first alone; written down but not switched on. llama.cpp has none of these.
     windows = {**qwen2, "hidden_size": 48, "sliding_window": 16}
     case(root, "qwen2_window", "qwen2", {**windows, "use_sliding_window": True, "max_window_layers": 1}, 13, arch=None)
