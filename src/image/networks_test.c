@@ -268,6 +268,7 @@ static void test_vae(void **state)
     (void)state;
     vae_case(GOLDEN_DIR "vae_sdxl", 4);
     vae_case(GOLDEN_DIR "vae_flux", 16);
+    vae_case(GOLDEN_DIR "vae_f16", 4); /* all bits of F16 count: the bound of F32 */
 }
 
 /* ---- UNet -------------------------------------------------------------------------------------------------- */

@@ -338,7 +338,7 @@ static bool find_matrix(struct nn_owner *o, struct nn_source *s, const char *mod
     }
     m->scale_rows = scaled_rows ? 1 : n_out;
     m->scale_cols = n_in;
-    if (t->type == DT_F32) s->f32 = true;
+    if (t->type == DT_F32 || (t->type == DT_F16 && s->exact)) s->f32 = true;
     return m->data != NULL;
 }
 
@@ -388,7 +388,7 @@ struct nn_linear *nn_linear_load(struct nn_owner *o, struct nn_source *s, int n_
         struct err e = { 0 };
         struct linear *base = NULL;
         l = new_linear(o);
-        if (!l || !linear_new(s->dev, &base, m, n_parts, join, b, 512, &e)) {
+        if (!l || !linear_new(s->dev, &base, m, n_parts, join, b, s->exact ? 1 : 512, &e)) {
             problem(s, "%s.weight: %s", part[0], l ? e.msg : "no memory");
             l = NULL;
         } else if (!own(o, base, ITEM_LINEAR)) {
@@ -474,7 +474,7 @@ struct conv *nn_conv(struct nn_owner *o, struct nn_source *s, const char *module
         b = nn_vector(o, s, NN("%s.bias", module), n_out);
         if (!b) return NULL;
     }
-    if (t->type == DT_F32) s->f32 = true;
+    if (t->type == DT_F32 || (t->type == DT_F16 && s->exact)) s->f32 = true;
     const float *scale;
     bool scaled_rows;
     if (!find_scale(o, s, t, &p, n_out, &scale, &scaled_rows)) return NULL;
@@ -484,7 +484,7 @@ struct conv *nn_conv(struct nn_owner *o, struct nn_source *s, const char *module
     struct conv *c = NULL;
     struct err e = { 0 };
     bool ok = conv_new(s->dev, &c, copy ? DT_BF16 : t->type, copy ? (const void *)copy : t->data, n_out, n_in,
-                       k, k, 1, use, b, &e);
+                       k, k, 1, use | (s->exact ? CONV_EXACT : 0u), b, &e);
     free(copy);
     if (!ok) {
         problem(s, "%s: %s", module, e.msg);

@@ -43,7 +43,9 @@ struct nn_source {
     bool stay;        /* 16-bit matrices are read from the file at every use: for what a request uses once */
     struct buf problems; /* one line per tensor that is missing or does not match */
     int n_problems;
-    bool f32; /* set while loading: some matrix is F32, so products must stay exact to 1e-4 */
+    bool exact; /* F16 counts with all its bits, where bf16 products would be faster */
+    bool
+        f32; /* set while loading: some matrix is F32 (or F16 and exact), so products must stay exact to 1e-4 */
 };
 void nn_source_free(struct nn_source *s);
 

@@ -283,6 +283,7 @@ bool vae_load(struct vae **out, const struct vae_config *c, struct nn_source *s,
         return err_set(e, ERR_NOMEM, "no memory for %s", s->what);
     }
     m->c = *c;
+    s->exact = true; /* it is a small part of a picture's time, and its rounding shows in every pixel */
     struct nn_owner *o = &m->own;
     int last = c->n_level - 1, top = c->channels[last], width = c->channels[0];
 

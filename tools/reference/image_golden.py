@@ -264,16 +264,20 @@ def to_ldm(s, levels):
 
 
 def vae():
-    for name, z, quant in (("vae_sdxl", 4, True), ("vae_flux", 16, False)):
+    for name, z, quant in (("vae_sdxl", 4, True), ("vae_flux", 16, False), ("vae_f16", 4, True)):
         path = folder(name)
         config = dict(block_out_channels=[8, 16], latent_channels=z, norm_num_groups=4, layers_per_block=1,
                       down_block_types=["DownEncoderBlock2D"] * 2, up_block_types=["UpDecoderBlock2D"] * 2,
                       scaling_factor=0.13025 if quant else 0.3611, use_quant_conv=quant, use_post_quant_conv=quant,
                       shift_factor=None if quant else 0.1159)
         model = randomise(AutoencoderKL(**config), 14)
+        half = name == "vae_f16"  # stored so; the reference computes in f32 on what is stored
+        if half:
+            model = model.half().float()
         (path / "config.json").write_text(json.dumps({"_class_name": "AutoencoderKL", **config}, indent=1))
-        save_model(path, model)
-        save(path / "ldm.safetensors", to_ldm(model.state_dict(), 2))
+        state = {k: v.half() if half else v for k, v in model.state_dict().items()}
+        save(path / "model.safetensors", state)
+        save(path / "ldm.safetensors", to_ldm(state, 2))
         latent, image = randn(4, 1, z, 12, 20), randn(6, 1, 3, 24, 40).clamp(-1, 1)
         scale, shift = config["scaling_factor"], config["shift_factor"] or 0.0
         with torch.no_grad():
