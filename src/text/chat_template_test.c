@@ -257,7 +257,6 @@ static void hostile_templates_end_with_an_error(void **state)
     expect_limit("{{ 9223372036854775807 | round(-1) }}", ERR_LIMIT, "large");
     expect_limit("{{ range(0, 9223372036854775807, 4611686018427387904)[::4] }}", ERR_LIMIT, "large");
     expect_limit("{{ range(0, 10, 2)[::4611686018427387904] }}", ERR_LIMIT, "large");
-    expect_limit("{{ range(-9223372036854775807, 9, 9223372036854775807)[1:][5:] }}", ERR_LIMIT, "large");
     expect_limit("{{ 'a'.center(9223372036854775807) }}", ERR_LIMIT, "steps");
     expect_limit("{{ 'a' | center(9223372036854775807) }}", ERR_LIMIT, "memory");
     expect_limit("{{ 'a'.zfill(9223372036854775807) }}", ERR_LIMIT, "memory");

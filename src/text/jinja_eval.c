@@ -224,6 +224,16 @@ static bool slice_bound(struct jvm *vm, struct jval v, int64_t otherwise, int64_
     return vm_type_error(vm, "slice indices must be integers or None");
 }
 
+/* The i-th value of a range, 0 <= i < n, or the one before or behind them; false when that is no 64-bit number. */
+static bool range_bound(const struct jrange *r, int64_t i, int64_t *out)
+{
+    if (i >= 0 && i < r->n) *out = jrange_at(r, i).i;
+    if (i < 0) return !__builtin_sub_overflow(r->start, r->step, out);
+    if (i < r->n) return true;
+    *out = r->n ? jrange_at(r, r->n - 1).i : r->start;
+    return !r->n || !__builtin_add_overflow(*out, r->step, out);
+}
+
 struct jval j_slice(struct jvm *vm, struct jval obj, struct jval start, struct jval stop,
                     struct jval step_val)
 {
@@ -262,10 +272,7 @@ struct jval j_slice(struct jvm *vm, struct jval obj, struct jval start, struct j
         if (!r) return j_none();
         const struct jrange *o = obj.range;
         *r = (struct jrange){ .n = count };
-        if (__builtin_mul_overflow(from, o->step, &r->start) ||
-            __builtin_add_overflow(r->start, o->start, &r->start) ||
-            __builtin_mul_overflow(to, o->step, &r->stop) ||
-            __builtin_add_overflow(r->stop, o->start, &r->stop) ||
+        if (!range_bound(o, from, &r->start) || !range_bound(o, to, &r->stop) ||
             __builtin_mul_overflow(o->step, step, &r->step))
             return too_large(vm);
         return (struct jval){ .t = J_RANGE, .range = r };

@@ -162,7 +162,7 @@ static void repr_dict(struct jbuf *b, const struct jdict *d)
 
 void j_repr(struct jbuf *b, struct jval v)
 {
-    char text[64];
+    char text[96]; /* a range of three 64-bit numbers */
     switch (v.t) {
     case J_MISSING:
     case J_UNDEF: jbuf_puts(b, "Undefined"); break;

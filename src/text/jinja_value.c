@@ -527,7 +527,11 @@ bool j_to_int(struct jval v, int64_t *out)
     return true;
 }
 
-struct jval jrange_at(const struct jrange *r, int64_t i) { return j_int(r->start + i * r->step); }
+struct jval jrange_at(const struct jrange *r, int64_t i)
+{
+    /* The value lies in the range; i * step need not, and wraps round twice. */
+    return j_int((int64_t)((uint64_t)r->start + (uint64_t)i * (uint64_t)r->step));
+}
 
 bool j_eq(struct jvm *vm, struct jval a, struct jval b)
 {

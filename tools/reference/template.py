@@ -120,6 +120,17 @@ dict(a=1, b=2)|dict([['a', 1]])|dict({'a': 1}, b=2)|dict(1)|dict()|namespace(a=1
 'a' 'b'|"x\ty"|'\x41\u00e9\U0001F389'|'\101'|'\q'|'a\
 b'|'\''|"\""|'\\n'|''|true|True|TRUE|none|None|null|false|False|1 is defined|x is defined|x.y is defined|d.x is defined|d.x.y is defined|users[0].zz is undefined|(1)|((1))|(1 + 2) * 3|1 + 2 * 3|10 - 2 - 3|2 * 3 % 4|not not 1|-1|abs|-n|n|-n.x|-1|string|-1 is number|1 is not none|1 is none or true|1 is divisibleby 2 or true|4 is divisibleby 2|'a' is in 'abc'|1 is in [1]|1 is eq 1|1 is eq(1)|n is odd and t|n is not odd|3 is odd is true|words|join(', ') is string|(words|join(', ')) is string|s|upper|lower|s|replace('o', '0')|upper ~ '!'|'x' ~ s|length|nums|sum + 1|nums|first|string + 'a'
 users|map(attribute='name')|join(', ')|users|selectattr('age', 'equalto', 31)|map(attribute='name')|list|words|sort|join|words|map('lower')|unique|list|users|sum(attribute='age')|users|groupby('age')|map(attribute='grouper')|list|nested|map('length')|list|nested|map('first')|list|d|dictsort|first|last|users|map(attribute='tags')|list|users|rejectattr('on', 'defined')|map(attribute='name')|list|words|select('lower')|list|words|reject('in', ['a', 'b'])|list|users|sort(attribute='name')|map(attribute='name')|list|words|sort(case_sensitive=true)|list|users|selectattr('name', 'in', 'ann bob')|list|length|nums|map('string')|join('+')|nums|select|list|missing|map('upper')|list|none|map('upper')|list|5|map('upper')|list|missing|list|missing|join|missing|first|missing|length|none|length|5|length|5|list|none|first|none|join|users|map(attribute='name')|first|(users|map(attribute='name'))[0]|(users|map(attribute='name'))|length|words|batch(2)|map('join')|list
+range(10)[2:5]|string
+range(10)[::-1]|list
+range(0, 10, 3)[1:]|list
+range(5)[-9:9]|string
+range(5)[9:]|string
+range(5)[:-9:-1]|string
+range(0)[::-1]|string
+range(-9223372036854775807, 9223372036854775807, 6000000000000000000)|list
+range(-9223372036854775807, 9223372036854775807, 6000000000000000000)[1:3]|string
+range(-9223372036854775807, 9223372036854775807, 6000000000000000000)[-1]
+range(9223372036854775807, 9223372036854775800, -2)[1:3]|list
 """
 
 STATEMENTS = r"""
