@@ -135,6 +135,25 @@ static void check_scale(struct binding *t, const struct tensor *scale)
                    (long long)where);
 }
 
+/* A scale under a name whose meaning is not known here: without it the numbers would be read for what they are not. */
+static bool has_other_scale(struct binding *t, const struct tensor *f)
+{
+    static const char *const gguf[] = { ".scale", NULL };
+    static const char *const hf[] = { ".scale",        ".scales",        ".scale_weight",
+                                      ".weight.scale", ".weight_scales", NULL };
+    static const char tail[] = ".weight";
+    const size_t n = strlen(f->name), m = sizeof tail - 1;
+    if (n <= m || strcmp(f->name + n - m, tail) != 0) return false;
+    for (const char *const *other = weights_gguf(t->w) ? gguf : hf; *other; other++) {
+        char name[300];
+        snprintf(name, sizeof name, "%.*s%s", (int)(n - m), f->name, *other);
+        if (!weights_find(t->w, name)) continue;
+        bind_fault(t, "%s: a scale of this name is not supported", name);
+        return true;
+    }
+    return false;
+}
+
 static void find_scale(struct binding *t, struct tensor_slot *s)
 {
     const int64_t n_out = s->t->dim[0], n_in = s->t->dim[1];
@@ -149,6 +168,7 @@ static void find_scale(struct binding *t, struct tensor_slot *s)
         return;
     }
     if (!s->scale) { /* plain e4m3 values, where nothing says otherwise */
+        if (has_other_scale(t, s->t)) return;
         if (quantization_of(t->w))
             bind_fault(t,
                        "%s is F8_E4M3 and has no scale, although quantization_config says that it is scaled",
@@ -220,7 +240,10 @@ static void resolve_one(struct binding *t, const struct tensor_spec *spec, int i
         return;
     }
     s->t = f;
-    if (f->type == DT_F8_E4M3) find_scale(t, s);
+    if (f->type == DT_F8_E4M3)
+        find_scale(t, s);
+    else if (weights_gguf(t->w) && n > 1)
+        (void)has_other_scale(t, f);
 }
 
 void bind_resolve(struct binding *t, const struct tensor_spec *spec, int n_spec, int il, int ie,

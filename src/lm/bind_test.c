@@ -217,6 +217,10 @@ static void test_scales(void **state)
     assert_false(load_changed("weight_scale_inv", "weight_other_one", "", 0, NULL, &e));
     assert_non_null(strstr(e.msg, "q_proj.weight is F8_E4M3 and has no scale"));
     assert_int_equal(e.code, ERR_FORMAT);
+    /* under a name that says nothing here */
+    assert_false(load_changed(".weight_scale_inv\"", ".scale_weight\"    ", "", 0, "{}", &e));
+    assert_non_null(strstr(e.msg, "q_proj.scale_weight: a scale of this name is not supported"));
+    assert_int_equal(e.code, ERR_UNSUPPORTED);
     /* nothing promised: plain e4m3 values */
     if (!load_changed("weight_scale_inv", "weight_other_one", "", 0, "{}", &e)) fail_msg("%s", e.msg);
     /* whichever library made them, scales are scales */
