@@ -1,5 +1,6 @@
 #include "lm/config_keys.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -178,11 +179,64 @@ void config_keys_unused(struct buf *out, const struct hparam_family *f, const js
     }
 }
 
+/* After "ARCH.": those that hparams.c and rope_config.c follow, and what says again what the tensors say. */
+static const char *const gguf_known[] = {
+    "block_count",
+    "embedding_length",
+    "feed_forward_length",
+    "context_length",
+    "vocab_size",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.value_length",
+    "attention.layer_norm_rms_epsilon",
+    "expert_count",
+    "expert_used_count",
+    "expert_feed_forward_length",
+    "rope.freq_base",
+    "rope.dimension_count",
+    "rope.scale_linear",
+    "rope.scaling.type",
+    "rope.scaling.factor",
+    "rope.scaling.original_context_length",
+    "rope.scaling.attn_factor",
+    "rope.scaling.low_freq_factor",
+    "rope.scaling.high_freq_factor",
+    "rope.scaling.yarn_beta_fast",
+    "rope.scaling.yarn_beta_slow",
+    "rope.scaling.finetuned",
+    "tensor_data_layout",
+    NULL,
+};
+
+void config_keys_unused_gguf(struct buf *out, const struct gguf *g)
+{
+    const struct gguf_str arch = gguf_string(g, "general.architecture");
+    for (size_t i = 0; i < gguf_count(g); i++) {
+        const struct gguf_value *v = gguf_at(g, i);
+        if (v->key.len <= arch.len + 1 || memcmp(v->key.data, arch.data, arch.len) != 0 ||
+            v->key.data[arch.len] != '.' || v->key.len - arch.len > 60)
+            continue;
+        char key[64];
+        snprintf(key, sizeof key, "%.*s", (int)(v->key.len - arch.len - 1), v->key.data + arch.len + 1);
+        const bool nothing =
+            v->n == 0 || (v->n == 1 && v->type != GGUF_STRING && gguf_value_float(v, 0, 1) == 0);
+        if (!nothing && !among(gguf_known, key)) name_key(out, "", key);
+    }
+}
+
 void config_keys_report(const struct hparam_family *f, const struct weights *w)
 {
     struct buf b = BUF_INIT(2000);
-    config_keys_unused(&b, f, hparams_config(w));
-    if (b.len)
+    const struct gguf *g = weights_gguf(w);
+    if (g)
+        config_keys_unused_gguf(&b, g);
+    else
+        config_keys_unused(&b, f, hparams_config(w));
+    if (b.len && g)
+        log_warn("metadata without effect on a model of this architecture: %s", b.data);
+    else if (b.len)
         log_warn("config.json: without effect on a model of type %s, as in its reference: %s", f->hf, b.data);
     buf_free(&b);
 }

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "lm/arch.h"
+#include "lm/config_keys.h"
 #include "lm/kvcache.h"
 
 #define DIR "tests/golden/lm/"
@@ -341,6 +342,14 @@ static void test_gguf_window_is_passed_over(void **state)
     struct golden g;
     open_golden(&g, "llama3");
     check("llama3/model.gguf with a window", path, &g, F32_BOUND);
+    struct weights *w;
+    struct err e = { 0 };
+    struct buf b = BUF_INIT(0);
+    if (!weights_open(&w, path, &e)) fail_msg("%s", e.msg);
+    config_keys_unused_gguf(&b, weights_gguf(w));
+    assert_string_equal(b.data, "attention.sliding_window");
+    weights_close(w);
+    buf_free(&b);
     weights_close(g.w);
     unlink(path);
 }
