@@ -109,8 +109,13 @@ static void read_config(struct model_summary *s, const json_t *c)
     if (json_is_string(name))
         set_text(s->name, sizeof s->name, json_string_value(name), json_string_length(name));
 
-    const json_t *inner = json_object_get(c, "text_config");
-    if (json_is_object(inner)) c = inner;
+    static const char *const inner[] = { "text_config", "llm_config", "language_config" };
+    for (size_t i = 0; i < sizeof inner / sizeof *inner; i++) {
+        const json_t *text = json_object_get(c, inner[i]);
+        if (!json_is_object(text)) continue;
+        c = text;
+        break;
+    }
     if (!json_is_integer(json_object_get(c, "vocab_size"))) return; /* an image network */
     s->n_layer = config_int(c, KEYS("num_hidden_layers", "num_layers", "n_layer"), 0);
     s->n_embd = config_int(c, KEYS("hidden_size", "d_model", "n_embd"), 0);
