@@ -34,10 +34,9 @@ bool pipeline_check(const struct pipeline *p, struct image_request *r, struct er
                        "from an input picture %s draws %dx%d and pictures of that shape, got %dx%d",
                        info->name, r->draw_width, r->draw_height, r->width, r->height);
     }
-    if (r->steps < 1 || r->steps > p->schedule.n_train) {
-        return err_set(e, ERR_REQUEST, "steps must be between 1 and %d, got %d", p->schedule.n_train,
-                       r->steps);
-    }
+    int most = schedule_most_steps(&p->schedule);
+    if (r->steps < 1 || r->steps > most)
+        return err_set(e, ERR_REQUEST, "steps must be between 1 and %d, got %d", most, r->steps);
     if (!isfinite(r->guidance) || r->guidance > 1000) {
         return err_set(e, ERR_REQUEST, "guidance_scale must be a number from 0 to 1000");
     }

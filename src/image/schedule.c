@@ -15,6 +15,14 @@ static const char *const names[] = {
     [SAMPLER_DDIM] = "ddim",
     [SAMPLER_EDM_DPMPP_2M] = "edm_dpmpp_2m",
     [SAMPLER_EDM_EULER] = "edm_euler",
+    [SAMPLER_HEUN] = "heun",
+    [SAMPLER_UNIPC] = "unipc",
+    [SAMPLER_DEIS] = "deis",
+    [SAMPLER_LMS] = "lms",
+    [SAMPLER_DDPM] = "ddpm",
+    [SAMPLER_LCM] = "lcm",
+    [SAMPLER_TCD] = "tcd",
+    [SAMPLER_PNDM] = "pndm",
 };
 
 int sampler_by_name(const char *name)
@@ -34,24 +42,46 @@ static bool is_dpm(enum sampler s)
     return s == SAMPLER_DPMPP_2M || s == SAMPLER_DPMPP_2M_KARRAS || s == SAMPLER_EDM_DPMPP_2M;
 }
 
+int schedule_most_steps(const struct schedule_config *c)
+{
+    bool distilled = c->sampler == SAMPLER_LCM || c->sampler == SAMPLER_TCD;
+    return distilled && c->trained_steps < c->n_train ? c->trained_steps : c->n_train;
+}
+
+/* Latents that a sampler remembers. */
+static int history(const struct schedule_config *c)
+{
+    switch (c->sampler) {
+    case SAMPLER_DPMPP_2M:
+    case SAMPLER_DPMPP_2M_KARRAS:
+    case SAMPLER_EDM_DPMPP_2M:
+    case SAMPLER_DEIS: return c->order;
+    case SAMPLER_UNIPC:
+        return c->order + 2; /* estimates, the newest among them; the latent before the last step */
+    case SAMPLER_HEUN: return 2;
+    case SAMPLER_LMS: return 4;
+    case SAMPLER_PNDM: return 5;
+    default: return 0;
+    }
+}
+
 bool schedule_new(struct schedule **out, const struct schedule_config *c, enum sampler sampler, int n_steps,
                   int n_tokens, size_t values, struct err *e)
 {
-    if (n_steps < 1 || n_steps > c->n_train) {
-        return err_set(e, ERR_REQUEST, "steps must be between 1 and %d, got %d", c->n_train, n_steps);
-    }
+    const struct schedule_config own = schedule_config_under(c, sampler);
+    int most = schedule_most_steps(&own);
+    if (n_steps < 1 || n_steps > most)
+        return err_set(e, ERR_REQUEST, "steps must be between 1 and %d, got %d", most, n_steps);
     struct schedule *s = calloc(1, sizeof *s);
     bool ok = s != NULL;
     if (ok) {
-        *s = (struct schedule){
-            .c = schedule_config_under(c, sampler), .asked = n_steps, .n_steps = n_steps, .values = values
-        };
+        *s = (struct schedule){ .c = own, .asked = n_steps, .n_steps = n_steps, .values = values };
         size_t n = values ? values : 1;
-        s->sigma = calloc((size_t)n_steps + 1, sizeof *s->sigma);
-        s->time = calloc((size_t)n_steps, sizeof *s->time);
+        s->sigma = calloc(2 * (size_t)n_steps + 3, sizeof *s->sigma);
+        s->time = calloc(2 * (size_t)n_steps + 2, sizeof *s->time);
         s->abar = calloc((size_t)c->n_train, sizeof *s->abar);
         ok = s->sigma && s->time && s->abar;
-        for (int i = 0; ok && is_dpm(sampler) && i < s->c.order; i++) {
+        for (int i = 0; ok && i < history(&s->c); i++) {
             s->before[i] = calloc(n, sizeof *s->before[i]);
             ok = s->before[i] != NULL;
         }
@@ -86,7 +116,7 @@ double schedule_time(const struct schedule *s, int i) { return s->time[i]; }
 static bool in_ve_space(const struct schedule *s)
 {
     enum sampler k = s->c.sampler;
-    return k == SAMPLER_EULER || k == SAMPLER_EULER_A || is_edm(k);
+    return k == SAMPLER_EULER || k == SAMPLER_EULER_A || k == SAMPLER_HEUN || k == SAMPLER_LMS || is_edm(k);
 }
 
 double schedule_start(const struct schedule *s)
@@ -103,25 +133,33 @@ double schedule_input_scale(const struct schedule *s, int i)
     return in_ve_space(s) ? 1 / sqrt(sigma * sigma + data * data) : 1;
 }
 
+/* Steps by the table's entries, at whole timesteps, rather than by levels. */
+static bool by_table(enum sampler s)
+{
+    return s == SAMPLER_DDIM || s == SAMPLER_DDPM || s == SAMPLER_LCM || s == SAMPLER_TCD ||
+           s == SAMPLER_PNDM;
+}
+
 bool schedule_wants_noise(const struct schedule *s)
 {
-    if (s->c.sampler == SAMPLER_FLOW_EULER) return s->c.stochastic;
-    return s->c.sampler == SAMPLER_EULER_A || (is_dpm(s->c.sampler) && (s->c.algorithm == SDE_DPM_SOLVER_PP ||
-                                                                        s->c.algorithm == SDE_DPM_SOLVER));
+    enum sampler k = s->c.sampler;
+    if (k == SAMPLER_FLOW_EULER) return s->c.stochastic;
+    return k == SAMPLER_EULER_A || k == SAMPLER_DDPM || k == SAMPLER_LCM ||
+           (is_dpm(k) && (s->c.algorithm == SDE_DPM_SOLVER_PP || s->c.algorithm == SDE_DPM_SOLVER));
 }
 
 int schedule_begin(const struct schedule *s, double strength)
 {
-    double run = fmin(s->n_steps * strength, s->n_steps);
+    double run = fmin(s->asked * strength, s->asked);
     /* FLUX's pipeline rounds what is skipped down, the others what is run. */
-    int skip = s->c.sampler == SAMPLER_FLOW_EULER ? (int)(s->n_steps - run) : s->n_steps - (int)run;
-    return skip < 0 ? 0 : skip;
+    int skip = s->c.sampler == SAMPLER_FLOW_EULER ? (int)(s->asked - run) : s->asked - (int)run;
+    if (s->c.sampler == SAMPLER_HEUN) skip *= 2;
+    return skip < 0 ? 0 : skip < s->n_steps ? skip : s->n_steps;
 }
 
 /* ---- steps ------------------------------------------------------------------------------------------------- */
 
-/* The latent at a level is alpha x0 + sd noise. */
-static void mixture(const struct schedule *s, double sigma, double *alpha, double *sd)
+void schedule_mixture(const struct schedule *s, double sigma, double *alpha, double *sd)
 {
     if (is_edm(s->c.sampler)) {
         *alpha = 1;
@@ -135,8 +173,7 @@ static void mixture(const struct schedule *s, double sigma, double *alpha, doubl
     }
 }
 
-/* The network's output gives the clean latent as x0 = p x + q output. */
-static void clean_estimate(const struct schedule *s, int i, double *p, double *q)
+void schedule_clean(const struct schedule *s, int i, double *p, double *q)
 {
     double sigma = s->sigma[i], alpha, sd;
     bool v = s->c.prediction == PREDICTS_V;
@@ -154,7 +191,7 @@ static void clean_estimate(const struct schedule *s, int i, double *p, double *q
         *p = v ? 1 / (sigma * sigma + 1) : 1;
         *q = v ? -sigma / sqrt(sigma * sigma + 1) : -sigma;
     } else {
-        mixture(s, sigma, &alpha, &sd);
+        schedule_mixture(s, sigma, &alpha, &sd);
         *p = v ? alpha : 1 / alpha;
         *q = v ? -sd : -sd / alpha;
     }
@@ -167,7 +204,7 @@ static int by_size(const void *a, const void *b)
 }
 
 /* Clipping or dynamic thresholding ("Photorealistic Text-to-Image Diffusion Models", 2.3) of the clean latents x0 [values]. */
-static void limit(struct schedule *s, float *x0)
+void schedule_limit(struct schedule *s, float *x0)
 {
     const struct schedule_config *c = &s->c;
     float bound = (float)c->clip_range, over = 1;
@@ -187,7 +224,7 @@ static void limit(struct schedule *s, float *x0)
 static void euler(struct schedule *s, int i, float *x, const float *output, const float *noise)
 {
     double from = s->sigma[i], to = s->sigma[i + 1], p, q, up = 0;
-    clean_estimate(s, i, &p, &q);
+    schedule_clean(s, i, &p, &q);
     if (s->c.sampler == SAMPLER_EULER_A) {
         up = sqrt(fmax(to * to * (from * from - to * to) / (from * from), 0));
         to = sqrt(fmax(to * to - up * up, 0));
@@ -227,7 +264,7 @@ static void ddim(struct schedule *s, int i, float *x, float *output)
         output[k] = (float)x0;
         x[k] = (float)eps;
     }
-    limit(s, output);
+    schedule_limit(s, output);
     for (size_t k = 0; k < s->values; k++) x[k] = (float)(keep * output[k] + move * x[k]);
 }
 
@@ -242,8 +279,8 @@ struct dpm_step {
 static struct dpm_step dpm_coefficients(const struct schedule *s, int i, int order, double h)
 {
     double a0, sd0, a, sd;
-    mixture(s, s->sigma[i], &a0, &sd0);
-    mixture(s, s->sigma[i + 1], &a, &sd);
+    schedule_mixture(s, s->sigma[i], &a0, &sd0);
+    schedule_mixture(s, s->sigma[i + 1], &a, &sd);
     if (!isfinite(h)) return (struct dpm_step){ .m0 = a };
     struct dpm_step r = { 0 };
     double e = expm1(-h), g = expm1(h), e2 = expm1(-2 * h);
@@ -274,26 +311,30 @@ static struct dpm_step dpm_coefficients(const struct schedule *s, int i, int ord
     return r;
 }
 
-static double lambda(const struct schedule *s, int i)
+double schedule_lambda(const struct schedule *s, int i)
 {
     double a, sd;
-    mixture(s, s->sigma[i], &a, &sd);
+    schedule_mixture(s, s->sigma[i], &a, &sd);
     return log(a) - log(sd);
+}
+
+float *schedule_turn(struct schedule *s, int n)
+{
+    float *oldest = s->before[n - 1];
+    for (int k = n - 1; k > 0; k--) s->before[k] = s->before[k - 1];
+    return s->before[0] = oldest;
 }
 
 /* The newest estimate becomes before[0]. */
 static void remember(struct schedule *s, int i, const float *x, const float *output)
 {
-    int order = s->c.order;
-    float *oldest = s->before[order - 1];
-    for (int k = order - 1; k > 0; k--) s->before[k] = s->before[k - 1];
-    s->before[0] = oldest;
+    float *oldest = schedule_turn(s, s->c.order);
     double p, q, a, sd;
-    clean_estimate(s, i, &p, &q);
+    schedule_clean(s, i, &p, &q);
     for (size_t k = 0; k < s->values; k++) oldest[k] = (float)(p * x[k] + q * output[k]);
-    limit(s, oldest);
+    schedule_limit(s, oldest);
     if (s->c.algorithm == DPM_SOLVER || s->c.algorithm == SDE_DPM_SOLVER) {
-        mixture(s, s->sigma[i], &a, &sd);
+        schedule_mixture(s, s->sigma[i], &a, &sd);
         for (size_t k = 0; k < s->values; k++) oldest[k] = (float)((x[k] - a * oldest[k]) / sd);
     }
 }
@@ -306,9 +347,9 @@ static void dpm(struct schedule *s, int i, float *x, const float *output, const 
     if (order > 2 && i == n - 2 && few) order = 2;
     if (i == n - 1 && (c->euler_at_final || few || !c->end_sigma_min)) order = 1;
     remember(s, i, x, output);
-    double here = lambda(s, i), h = lambda(s, i + 1) - here;
-    double h0 = order > 1 ? here - lambda(s, i - 1) : 1,
-           h1 = order > 2 ? lambda(s, i - 1) - lambda(s, i - 2) : 1;
+    double here = schedule_lambda(s, i), h = schedule_lambda(s, i + 1) - here;
+    double h0 = order > 1 ? here - schedule_lambda(s, i - 1) : 1,
+           h1 = order > 2 ? schedule_lambda(s, i - 1) - schedule_lambda(s, i - 2) : 1;
     struct dpm_step r = dpm_coefficients(s, i, order, h);
     const float *m0 = s->before[0], *m1 = s->before[order > 1 ? 1 : 0], *m2 = s->before[order > 2 ? 2 : 0];
     for (size_t k = 0; k < s->values; k++) {
@@ -339,6 +380,14 @@ void schedule_step(struct schedule *s, int i, float *x, float *output, const flo
     case SAMPLER_DPMPP_2M:
     case SAMPLER_DPMPP_2M_KARRAS:
     case SAMPLER_EDM_DPMPP_2M: dpm(s, i, x, output, noise); return;
+    case SAMPLER_HEUN: schedule_heun(s, i, x, output); return;
+    case SAMPLER_UNIPC: schedule_unipc(s, i, x, output); return;
+    case SAMPLER_DEIS: schedule_deis(s, i, x, output); return;
+    case SAMPLER_LMS: schedule_lms(s, i, x, output); return;
+    case SAMPLER_DDPM: schedule_ddpm(s, i, x, output, noise); return;
+    case SAMPLER_LCM: schedule_lcm(s, i, x, output, noise); return;
+    case SAMPLER_TCD: schedule_tcd(s, i, x, output); return;
+    case SAMPLER_PNDM: schedule_pndm(s, i, x, output); return;
     }
 }
 
@@ -347,12 +396,12 @@ void schedule_add_noise(const struct schedule *s, int i, float *out, const float
     double keep = 1, add = s->sigma[i];
     if (i >= s->n_steps) {
         add = 0;
-    } else if (s->c.sampler == SAMPLER_DDIM) {
+    } else if (by_table(s->c.sampler)) {
         double abar = s->abar[(int)s->time[i]];
         keep = sqrt(abar);
         add = sqrt(1 - abar);
     } else if (!in_ve_space(s)) {
-        mixture(s, s->sigma[i], &keep, &add);
+        schedule_mixture(s, s->sigma[i], &keep, &add);
     }
     for (size_t k = 0; k < s->values; k++) out[k] = (float)(keep * clean[k] + add * noise[k]);
 }

@@ -1,7 +1,8 @@
 /* schedule.h - noise schedules and samplers: which noise level each step has, and how a step moves the latent.
  *
  * Formulas  the diffusers schedulers of the same names (FlowMatchEulerDiscrete, EulerDiscrete, EulerAncestralDiscrete,
- *           DPMSolverMultistep 2M, DDIM, EDMDPMSolverMultistep, EDMEuler), whose numbers these equal to rounding.
+ *           DPMSolverMultistep, DDIM, EDMDPMSolverMultistep, EDMEuler, HeunDiscrete, UniPCMultistep, DEISMultistep, LMSDiscrete,
+ *           DDPM, LCM, TCD, PNDM), whose numbers these equal to rounding.
  * Threads   one owner; a schedule belongs to one picture. */
 #ifndef HEARTH_IMAGE_SCHEDULE_H
 #define HEARTH_IMAGE_SCHEDULE_H
@@ -20,7 +21,15 @@ enum sampler {
     SAMPLER_DPMPP_2M_KARRAS,
     SAMPLER_DDIM,
     SAMPLER_EDM_DPMPP_2M,
-    SAMPLER_EDM_EULER
+    SAMPLER_EDM_EULER,
+    SAMPLER_HEUN,
+    SAMPLER_UNIPC,
+    SAMPLER_DEIS,
+    SAMPLER_LMS,
+    SAMPLER_DDPM,
+    SAMPLER_LCM,
+    SAMPLER_TCD,
+    SAMPLER_PNDM
 };
 
 enum spacing { SPACING_LEADING, SPACING_LINSPACE, SPACING_TRAILING };
@@ -57,7 +66,12 @@ struct schedule_config {
     enum algorithm algorithm;
     int order;
     bool heun, lower_order_final, euler_at_final;
-    double lambda_min; /* -INFINITY: none */
+    double lambda_min;              /* -INFINITY: none */
+    bool bh1;                       /* UniPC */
+    unsigned long long uncorrected; /* UniPC: bit i: the corrector is left out after step i */
+    int trained_steps;              /* LCM, TCD: the most steps, which the others are chosen from */
+    double time_scale;              /* LCM */
+    bool large_variance;            /* DDPM */
     /* Flow: static shift, or mu from the number of image tokens */
     bool dynamic_shift, linear_shift, inverted, stochastic, from_table;
     double shift, base_shift, max_shift, shift_terminal;
@@ -76,7 +90,9 @@ struct schedule_config schedule_config_sdxl(void);
 /* The process of c, solved as `sampler` stands for where that is not c's own. */
 struct schedule_config schedule_config_under(const struct schedule_config *c, enum sampler sampler);
 
-/* "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "flow_euler", "edm_dpmpp_2m", "edm_euler"; -1: no such name */
+/* The most steps that a picture may have. */
+int schedule_most_steps(const struct schedule_config *c);
+/* "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "flow_euler", "edm_dpmpp_2m", ...; -1: no such name */
 int sampler_by_name(const char *name);
 const char *sampler_name(enum sampler s);
 

@@ -56,6 +56,8 @@ struct schedule_config schedule_config_under(const struct schedule_config *c, en
     d.heun = d.euler_at_final = false;
     d.lower_order_final = true;
     d.lambda_min = plain.lambda_min;
+    d.uncorrected = 0;
+    d.bh1 = false;
     return d;
 }
 
@@ -189,8 +191,59 @@ static bool refuse(struct err *e, const char *class, const char *what)
     return err_set(e, ERR_UNSUPPORTED, "scheduler: %s with %s is not supported", class, what);
 }
 
+/* What a class has that reads the discrete process, and what it takes where the file is silent. */
+struct class
+{
+    const char *name;
+    enum sampler sampler;
+    bool stands_in; /* another solver of the same process, for one that is not here */
+    enum spacing spacing;
+    double beta_start, beta_end;
+    enum betas betas;
+    bool zero_snr; /* knows rescale_betas_zero_snr */
+    bool alpha_to_one;
+    unsigned predictions; /* bit: enum prediction */
+};
+
+#define LINEAR 0.0001, 0.02, BETAS_LINEAR
+#define NARROW 0.00085, 0.012, BETAS_LINEAR
+enum {
+    EPS_V = 1 << PREDICTS_EPSILON | 1 << PREDICTS_V,
+    EPS_V_X = EPS_V | 1 << PREDICTS_SAMPLE,
+    ALL = EPS_V_X | 1 << PREDICTS_FLOW
+};
+
+static const struct class classes[] = {
+    { "FlowMatchEulerDiscreteScheduler", SAMPLER_FLOW_EULER, false, SPACING_LINSPACE, LINEAR, false, false,
+      0 },
+    { "EDMDPMSolverMultistepScheduler", SAMPLER_EDM_DPMPP_2M, false, SPACING_LINSPACE, LINEAR, false, false,
+      0 },
+    { "EDMEulerScheduler", SAMPLER_EDM_EULER, false, SPACING_LINSPACE, LINEAR, false, false, 0 },
+    { "EulerDiscreteScheduler", SAMPLER_EULER, false, SPACING_LINSPACE, LINEAR, true, false, EPS_V_X },
+    { "EulerAncestralDiscreteScheduler", SAMPLER_EULER_A, false, SPACING_LINSPACE, LINEAR, true, false,
+      EPS_V },
+    { "DPMSolverMultistepScheduler", SAMPLER_DPMPP_2M, false, SPACING_LINSPACE, LINEAR, true, false, ALL },
+    { "DDIMScheduler", SAMPLER_DDIM, false, SPACING_LEADING, LINEAR, true, true, EPS_V_X },
+    { "HeunDiscreteScheduler", SAMPLER_HEUN, false, SPACING_LINSPACE, NARROW, false, false, EPS_V_X },
+    { "UniPCMultistepScheduler", SAMPLER_UNIPC, false, SPACING_LINSPACE, LINEAR, true, false, EPS_V_X },
+    { "DEISMultistepScheduler", SAMPLER_DEIS, false, SPACING_LINSPACE, LINEAR, false, false, EPS_V_X },
+    { "LMSDiscreteScheduler", SAMPLER_LMS, false, SPACING_LINSPACE, LINEAR, false, false, EPS_V_X },
+    { "DDPMScheduler", SAMPLER_DDPM, false, SPACING_LEADING, LINEAR, true, true, EPS_V_X },
+    { "LCMScheduler", SAMPLER_LCM, false, SPACING_LEADING, 0.00085, 0.012, BETAS_SCALED_LINEAR, true, true,
+      EPS_V_X },
+    { "TCDScheduler", SAMPLER_TCD, false, SPACING_LEADING, 0.00085, 0.012, BETAS_SCALED_LINEAR, true, true,
+      EPS_V_X },
+    { "PNDMScheduler", SAMPLER_PNDM, false, SPACING_LEADING, LINEAR, false, false, EPS_V },
+    { "KDPM2DiscreteScheduler", SAMPLER_EULER, true, SPACING_LINSPACE, NARROW, false, false, EPS_V },
+    { "KDPM2AncestralDiscreteScheduler", SAMPLER_EULER_A, true, SPACING_LINSPACE, NARROW, false, false,
+      EPS_V },
+    { "DPMSolverSDEScheduler", SAMPLER_DPMPP_2M, true, SPACING_LINSPACE, NARROW, false, false, EPS_V },
+    { "DPMSolverSinglestepScheduler", SAMPLER_DPMPP_2M, true, SPACING_LINSPACE, LINEAR, false, false,
+      EPS_V_X },
+};
+
 /* The discrete processes: what the table of noise levels and the steps through it depend on. */
-static bool read_process(struct reader *r, struct schedule_config *c, const char *class, struct err *e)
+static bool read_process(struct reader *r, struct schedule_config *c, const struct class *k, struct err *e)
 {
     static const struct word spacings[] = { { "leading", SPACING_LEADING },
                                             { "linspace", SPACING_LINSPACE },
@@ -203,24 +256,22 @@ static bool read_process(struct reader *r, struct schedule_config *c, const char
                                                { "sample", PREDICTS_SAMPLE },
                                                { "original_sample", PREDICTS_SAMPLE },
                                                { "flow_prediction", PREDICTS_FLOW } };
-    int spacing = c->sampler == SAMPLER_DDIM ? SPACING_LEADING : SPACING_LINSPACE, beta = BETAS_LINEAR,
-        prediction = PREDICTS_EPSILON;
+    int spacing = (int)k->spacing, beta = (int)k->betas, prediction = PREDICTS_EPSILON;
     if (!WORD(r, "timestep_spacing", spacings, &spacing, e) || !WORD(r, "beta_schedule", betas, &beta, e) ||
         !WORD(r, "prediction_type", predictions, &prediction, e))
         return false;
     c->spacing = (enum spacing)spacing;
     c->betas = (enum betas)beta;
     c->prediction = (enum prediction)prediction;
-    if (c->prediction == PREDICTS_SAMPLE && c->sampler == SAMPLER_EULER_A)
-        return refuse(e, class, "prediction_type sample");
-    if (c->prediction == PREDICTS_FLOW && c->sampler != SAMPLER_DPMPP_2M)
-        return refuse(e, class, "prediction_type flow_prediction");
-    c->beta_start = number(r, "beta_start", 0.0001);
-    c->beta_end = number(r, "beta_end", 0.02);
-    c->zero_snr = truth(r, "rescale_betas_zero_snr", false);
+    if (!(k->predictions >> prediction & 1))
+        return err_set(e, ERR_UNSUPPORTED, "scheduler: %s with prediction_type \"%s\" is not supported",
+                       k->name, json_string_value(json_object_get(r->o, "prediction_type")));
+    c->beta_start = number(r, "beta_start", k->beta_start);
+    c->beta_end = number(r, "beta_end", k->beta_end);
+    c->zero_snr = k->zero_snr && truth(r, "rescale_betas_zero_snr", false);
     c->steps_offset = integer(r, "steps_offset", 0);
-    /* Only DDIM has this key; the published SDXL configurations of other classes mean false by its absence. */
-    c->alpha_to_one = truth(r, "set_alpha_to_one", c->sampler == SAMPLER_DDIM);
+    /* The published SDXL configurations of classes without this key mean false by its absence. */
+    c->alpha_to_one = truth(r, "set_alpha_to_one", k->alpha_to_one);
     return true;
 }
 
@@ -234,9 +285,11 @@ static bool read_levels(struct reader *r, struct schedule_config *c, const char 
                        "scheduler: only one of use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas "
                        "can be true");
     c->levels = karras ? LEVELS_KARRAS : expo ? LEVELS_EXPONENTIAL : beta ? LEVELS_BETA : LEVELS_PLAIN;
-    if (c->sampler != SAMPLER_DPMPP_2M) return true;
-    if (!karras && truth(r, "use_lu_lambdas", false)) c->levels = LEVELS_LU;
-    if (truth(r, "use_flow_sigmas", false)) {
+    if (c->sampler == SAMPLER_DPMPP_2M && !karras && truth(r, "use_lu_lambdas", false)) c->levels = LEVELS_LU;
+    bool flow = truth(r, "use_flow_sigmas", false);
+    if (flow && (c->sampler == SAMPLER_UNIPC || c->sampler == SAMPLER_DEIS))
+        return refuse(e, class, "use_flow_sigmas");
+    if (flow && c->sampler == SAMPLER_DPMPP_2M) {
         if (c->levels != LEVELS_PLAIN) return refuse(e, class, "use_flow_sigmas beside another layout");
         c->levels = LEVELS_FLOW;
     }
@@ -250,6 +303,13 @@ static bool read_end(struct reader *r, struct schedule_config *c, struct err *e)
     if (!WORD(r, "final_sigmas_type", ends, &end, e)) return false;
     c->end_sigma_min = end;
     return true;
+}
+
+static bool read_order(struct reader *r, struct schedule_config *c, const char *class, struct err *e)
+{
+    c->order = integer(r, "solver_order", 2);
+    c->lower_order_final = truth(r, "lower_order_final", true);
+    return (c->order >= 1 && c->order <= 3) || refuse(e, class, "a solver_order other than 1, 2 or 3");
 }
 
 static bool read_dpm(struct reader *r, struct schedule_config *c, const char *class, struct err *e)
@@ -269,11 +329,9 @@ static bool read_dpm(struct reader *r, struct schedule_config *c, const char *cl
     bool edm = c->sampler == SAMPLER_EDM_DPMPP_2M;
     c->algorithm = (enum algorithm)algorithm;
     c->heun = heun;
-    c->order = integer(r, "solver_order", 2);
-    c->lower_order_final = truth(r, "lower_order_final", true);
+    if (!read_order(r, c, class, e)) return false;
     c->euler_at_final = truth(r, "euler_at_final", false);
     bool of_noise = c->algorithm == DPM_SOLVER || c->algorithm == SDE_DPM_SOLVER;
-    if (c->order < 1 || c->order > 3) return refuse(e, class, "a solver_order other than 1, 2 or 3");
     if (of_noise && (edm || !c->end_sigma_min))
         return refuse(e, class, "algorithm_type dpmsolver that ends at zero");
     if (of_noise && c->prediction == PREDICTS_FLOW)
@@ -293,15 +351,75 @@ static bool read_dpm(struct reader *r, struct schedule_config *c, const char *cl
 
 static void read_clipping(struct reader *r, struct schedule_config *c)
 {
-    if (c->sampler == SAMPLER_DDIM) {
-        c->clip = truth(r, "clip_sample", true);
+    enum sampler k = c->sampler;
+    bool by_default = k == SAMPLER_DDIM || k == SAMPLER_DDPM;
+    if (by_default || k == SAMPLER_LCM || k == SAMPLER_HEUN) {
+        c->clip = truth(r, "clip_sample", by_default);
         c->clip_range = number(r, "clip_sample_range", 1);
     }
-    if (c->sampler == SAMPLER_DDIM || c->sampler == SAMPLER_DPMPP_2M || c->sampler == SAMPLER_EDM_DPMPP_2M) {
+    if (k == SAMPLER_DDIM || k == SAMPLER_DDPM || k == SAMPLER_LCM || k == SAMPLER_DPMPP_2M ||
+        k == SAMPLER_EDM_DPMPP_2M || k == SAMPLER_UNIPC || k == SAMPLER_DEIS) {
         c->threshold = truth(r, "thresholding", false);
         c->threshold_ratio = number(r, "dynamic_thresholding_ratio", 0.995);
         c->threshold_max = number(r, "sample_max_value", 1);
     }
+}
+
+static bool read_unipc(struct reader *r, struct schedule_config *c, const char *class, struct err *e)
+{
+    static const struct word solvers[] = {
+        { "bh1", 1 }, { "bh2", 0 }, { "midpoint", 0 }, { "heun", 0 }, { "logrho", 0 }
+    };
+    int bh1 = 0;
+    if (!WORD(r, "solver_type", solvers, &bh1, e) || !read_order(r, c, class, e) || !read_end(r, c, e))
+        return false;
+    c->bh1 = bh1;
+    const json_t *off = json_object_get(r->o, "disable_corrector"), *p = json_object_get(r->o, "solver_p"),
+                 *one;
+    size_t i;
+    if (!truth(r, "predict_x0", true)) return refuse(e, class, "predict_x0 false");
+    if (p && !json_is_null(p)) return refuse(e, class, "solver_p");
+    if (truth(r, "use_dynamic_shifting", false)) return refuse(e, class, "use_dynamic_shifting");
+    if (number(r, "shift_terminal", 0) != 0) return refuse(e, class, "shift_terminal");
+    json_array_foreach(off, i, one)
+    {
+        json_int_t at = json_is_integer(one) ? json_integer_value(one) : -1;
+        if (at < 0 || at > 63) return refuse(e, class, "such a disable_corrector");
+        c->uncorrected |= 1ull << at;
+    }
+    return true;
+}
+
+static bool read_deis(struct reader *r, struct schedule_config *c, const char *class, struct err *e)
+{
+    static const struct word algorithms[] = { { "deis", 0 }, { "dpmsolver", 0 }, { "dpmsolver++", 0 } };
+    static const struct word solvers[] = {
+        { "logrho", 0 }, { "midpoint", 0 }, { "heun", 0 }, { "bh1", 0 }, { "bh2", 0 }
+    };
+    int same = 0;
+    c->end_sigma_min = true;
+    return WORD(r, "algorithm_type", algorithms, &same, e) && WORD(r, "solver_type", solvers, &same, e) &&
+           read_order(r, c, class, e);
+}
+
+static bool read_ddpm(struct reader *r, struct schedule_config *c, struct err *e)
+{
+    static const struct word kinds[] = { { "fixed_small", 0 },
+                                         { "fixed_small_log", 0 },
+                                         { "fixed_large", 1 } };
+    int large = 0;
+    if (!WORD(r, "variance_type", kinds, &large, e)) return false;
+    c->large_variance = large;
+    return true;
+}
+
+static bool read_distilled(struct reader *r, struct schedule_config *c, struct err *e)
+{
+    c->trained_steps = integer(r, "original_inference_steps", 50);
+    c->time_scale = number(r, "timestep_scaling", 10);
+    if (c->trained_steps >= 1 && c->trained_steps <= c->n_train && isfinite(c->time_scale)) return true;
+    return err_set(e, ERR_FORMAT, "scheduler: original_inference_steps is not a number from 1 to %d",
+                   c->n_train);
 }
 
 static bool read_euler(struct reader *r, struct schedule_config *c, struct err *e)
@@ -358,32 +476,36 @@ static bool read_flow(struct reader *r, struct schedule_config *c, const char *c
     return true;
 }
 
-static bool read_config(struct reader *r, struct schedule_config *c, const char *class, struct err *e)
+static bool read_class(struct reader *r, struct schedule_config *c, const struct class *k, struct err *e)
+{
+    bool discrete = k->predictions != 0;
+    if (discrete && !read_process(r, c, k, e)) return false;
+    switch (c->sampler) {
+    case SAMPLER_FLOW_EULER: return read_flow(r, c, k->name, e);
+    case SAMPLER_EDM_EULER: return read_edm(r, c, e);
+    case SAMPLER_EDM_DPMPP_2M: return read_edm(r, c, e) && read_dpm(r, c, k->name, e);
+    case SAMPLER_EULER: return read_levels(r, c, k->name, e) && read_euler(r, c, e);
+    case SAMPLER_DPMPP_2M:
+    case SAMPLER_DPMPP_2M_KARRAS: return read_levels(r, c, k->name, e) && read_dpm(r, c, k->name, e);
+    case SAMPLER_HEUN:
+    case SAMPLER_LMS: return read_levels(r, c, k->name, e);
+    case SAMPLER_UNIPC: return read_levels(r, c, k->name, e) && read_unipc(r, c, k->name, e);
+    case SAMPLER_DEIS: return read_levels(r, c, k->name, e) && read_deis(r, c, k->name, e);
+    case SAMPLER_DDPM: return read_ddpm(r, c, e);
+    case SAMPLER_LCM:
+    case SAMPLER_TCD: return read_distilled(r, c, e);
+    case SAMPLER_PNDM:
+        return truth(r, "skip_prk_steps", false) || refuse(e, k->name, "skip_prk_steps false (its default)");
+    case SAMPLER_EULER_A:
+    case SAMPLER_DDIM: return true;
+    }
+    return true;
+}
+
+static bool read_config(struct reader *r, struct schedule_config *c, const struct class *k, struct err *e)
 {
     c->n_train = integer(r, "num_train_timesteps", 1000);
-    switch (c->sampler) {
-    case SAMPLER_FLOW_EULER:
-        if (!read_flow(r, c, class, e)) return false;
-        break;
-    case SAMPLER_EDM_EULER:
-        if (!read_edm(r, c, e)) return false;
-        break;
-    case SAMPLER_EDM_DPMPP_2M:
-        if (!read_edm(r, c, e) || !read_dpm(r, c, class, e)) return false;
-        break;
-    case SAMPLER_EULER:
-        if (!read_process(r, c, class, e) || !read_levels(r, c, class, e) || !read_euler(r, c, e))
-            return false;
-        break;
-    case SAMPLER_DPMPP_2M:
-    case SAMPLER_DPMPP_2M_KARRAS:
-        if (!read_process(r, c, class, e) || !read_levels(r, c, class, e) || !read_dpm(r, c, class, e))
-            return false;
-        break;
-    case SAMPLER_EULER_A:
-    case SAMPLER_DDIM:
-        if (!read_process(r, c, class, e)) return false;
-    }
+    if (!read_class(r, c, k, e)) return false;
     read_clipping(r, c);
     if (c->levels != LEVELS_PLAIN) { /* of any class that lays them out, if the file has them */
         c->sigma_min = number(r, "sigma_min", c->sigma_min);
@@ -408,29 +530,6 @@ static bool read_config(struct reader *r, struct schedule_config *c, const char 
 bool schedule_config_from_json(struct schedule_config *c, const json_t *config, const char *class,
                                struct err *e)
 {
-    static const struct {
-        const char *name;
-        enum sampler sampler;
-        bool stands_in; /* another solver of the same process, for one that is not here */
-    } classes[] = {
-        { "FlowMatchEulerDiscreteScheduler", SAMPLER_FLOW_EULER, false },
-        { "EulerDiscreteScheduler", SAMPLER_EULER, false },
-        { "EulerAncestralDiscreteScheduler", SAMPLER_EULER_A, false },
-        { "DPMSolverMultistepScheduler", SAMPLER_DPMPP_2M, false },
-        { "DDIMScheduler", SAMPLER_DDIM, false },
-        { "EDMDPMSolverMultistepScheduler", SAMPLER_EDM_DPMPP_2M, false },
-        { "EDMEulerScheduler", SAMPLER_EDM_EULER, false },
-        { "PNDMScheduler", SAMPLER_EULER, true },
-        { "LMSDiscreteScheduler", SAMPLER_EULER, true },
-        { "HeunDiscreteScheduler", SAMPLER_EULER, true },
-        { "KDPM2DiscreteScheduler", SAMPLER_EULER, true },
-        { "KDPM2AncestralDiscreteScheduler", SAMPLER_EULER_A, true },
-        { "DDPMScheduler", SAMPLER_EULER_A, true },
-        { "DPMSolverSDEScheduler", SAMPLER_DPMPP_2M, true },
-        { "DPMSolverSinglestepScheduler", SAMPLER_DPMPP_2M, true },
-        { "DEISMultistepScheduler", SAMPLER_DPMPP_2M, true },
-        { "UniPCMultistepScheduler", SAMPLER_DPMPP_2M, true },
-    };
     const char *own = json_string_value(json_object_get(config, "_class_name"));
     const char *name = class ? class : own;
     size_t k = 0, n = sizeof classes / sizeof *classes;
@@ -457,7 +556,7 @@ bool schedule_config_from_json(struct schedule_config *c, const json_t *config, 
     c->sampler = classes[k].sampler;
     struct reader r = { .o = o };
     bool ok = config_keys_check(o, known, sizeof known / sizeof *known, "scheduler", e) &&
-              read_config(&r, c, name, e);
+              read_config(&r, c, &classes[k], e);
     json_decref(o);
     return ok;
 }

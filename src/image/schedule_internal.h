@@ -1,10 +1,11 @@
-/* schedule_internal.h - a schedule's tables, shared by what fills them (schedule_table.c) and what steps through them. */
+/* schedule_internal.h - a schedule's tables, shared by what fills them (schedule_table.c) and what steps through them
+ * (schedule.c; the less common solvers in schedule_solvers.c). */
 #ifndef HEARTH_IMAGE_SCHEDULE_INTERNAL_H
 #define HEARTH_IMAGE_SCHEDULE_INTERNAL_H
 
 #include "image/schedule.h"
 
-enum { SCHEDULE_HISTORY = 3 };
+enum { SCHEDULE_HISTORY = 5 };
 
 struct schedule {
     struct schedule_config c; /* of the sampler that runs */
@@ -16,11 +17,33 @@ struct schedule {
     float *before
         [SCHEDULE_HISTORY]; /* [values] each: the last steps' estimates, newest first; NULL: not needed */
     int n_before;
+    int order;     /* UniPC: of the step before */
+    int count;     /* PNDM: steps so far */
     float *sorted; /* [values] for a quantile; NULL: not needed */
     size_t values;
 };
 
-/* Fills sigma, time and abar (which have room for asked + 1 steps) and sets n_steps. */
+/* Fills sigma, time and abar (which have room for 2 asked + 2 steps) and sets n_steps. */
 void schedule_fill(struct schedule *s, int n_tokens);
+
+/* The latent at a level is alpha x0 + sd noise. */
+void schedule_mixture(const struct schedule *s, double sigma, double *alpha, double *sd);
+double schedule_lambda(const struct schedule *s, int i); /* ln(alpha / sd) at step i */
+/* The network's output gives the clean latent as x0 = p x + q output. */
+void schedule_clean(const struct schedule *s, int i, double *p, double *q);
+/* Clipping or thresholding of clean latents [values], as configured. */
+void schedule_limit(struct schedule *s, float *x0);
+/* The oldest of before[0..n) becomes before[0], to be overwritten. */
+float *schedule_turn(struct schedule *s, int n);
+
+/* schedule_solvers.c: one step each. */
+void schedule_heun(struct schedule *s, int i, float *x, const float *output);
+void schedule_unipc(struct schedule *s, int i, float *x, const float *output);
+void schedule_deis(struct schedule *s, int i, float *x, const float *output);
+void schedule_lms(struct schedule *s, int i, float *x, const float *output);
+void schedule_ddpm(struct schedule *s, int i, float *x, float *output, const float *noise);
+void schedule_lcm(struct schedule *s, int i, float *x, float *output, const float *noise);
+void schedule_tcd(struct schedule *s, int i, float *x, const float *output);
+void schedule_pndm(struct schedule *s, int i, float *x, const float *output);
 
 #endif

@@ -82,28 +82,54 @@ static void fill_alphas(struct schedule *s)
         before = bar;
         s->abar[i] = (double)(float)product;
     }
-    if (c->sampler != SAMPLER_DDIM) s->abar[last] = 0x1p-24; /* not 0, so that its sigma is a number */
+    if (c->sampler != SAMPLER_DDIM && c->sampler != SAMPLER_DDPM && c->sampler != SAMPLER_LCM &&
+        c->sampler != SAMPLER_TCD)
+        s->abar[last] = 0x1p-24; /* not 0, so that its sigma is a number */
 }
 
 /* ---- timesteps --------------------------------------------------------------------------------------------- */
 
-static bool is_dpm(enum sampler s) { return s == SAMPLER_DPMPP_2M || s == SAMPLER_DPMPP_2M_KARRAS; }
+/* Those that count one step more and leave the lowest out, and lay levels out between the ends of the table. */
+static bool is_dpm(enum sampler s)
+{
+    return s == SAMPLER_DPMPP_2M || s == SAMPLER_DPMPP_2M_KARRAS || s == SAMPLER_UNIPC || s == SAMPLER_DEIS;
+}
 
 /* Timesteps below this one are used: all, but for DPM-Solver's bound on lambda = ln(alpha / sigma). */
 static int last_time(const struct schedule *s)
 {
     int n = s->c.n_train;
-    if (!is_dpm(s->c.sampler)) return n;
+    if (!isfinite(s->c.lambda_min)) return n;
     int below = 0;
     for (int i = 0; i < n; i++) below += log(s->abar[i] / (1 - s->abar[i])) / 2 < s->c.lambda_min;
     return n - below > 1 ? n - below : 1;
+}
+
+/* Chosen out of the few steps that a distilled model was trained for. */
+static int distilled_times(struct schedule *s)
+{
+    const struct schedule_config *c = &s->c;
+    int most = c->trained_steps, ratio = c->n_train / most;
+    double step = (double)most / s->asked;
+    for (int i = 0; i < s->asked; i++) s->time[i] = (most - (int)floor(i * step)) * ratio - 1;
+    return s->asked;
+}
+
+/* PNDM's linear multistep form begins with the second step twice: a trial of the first one and its correction. */
+static int repeat_second(struct schedule *s, int n)
+{
+    if (n < 2) return n;
+    for (int i = n; i > 1; i--) s->time[i] = s->time[i - 1];
+    return n + 1;
 }
 
 static int discrete_times(struct schedule *s)
 {
     const struct schedule_config *c = &s->c;
     int n = s->asked, last = last_time(s);
-    bool dpm = is_dpm(c->sampler), whole = dpm || c->sampler == SAMPLER_DDIM;
+    if (c->sampler == SAMPLER_LCM || c->sampler == SAMPLER_TCD) return distilled_times(s);
+    bool dpm = is_dpm(c->sampler), whole = dpm || c->sampler == SAMPLER_DDIM || c->sampler == SAMPLER_DDPM ||
+                                           c->sampler == SAMPLER_PNDM;
     if (c->spacing == SPACING_TRAILING) {
         /* numpy's arange takes the difference of its first two values for its step. Where its last value comes out as a
          * hair above 0 it has one step more than was asked for; that one is left out here. */
@@ -113,7 +139,7 @@ static int discrete_times(struct schedule *s)
             s->time[k] = fmax(nearbyint(last + k * step) - 1, 0);
             k++;
         }
-        return k > 0 ? k : 1;
+        return k > 0 ? (c->sampler == SAMPLER_PNDM ? repeat_second(s, k) : k) : 1;
     }
     for (int i = 0; i < n; i++) {
         int k = n - 1 - i; /* ascending index; DPM++ counts one step more and leaves the lowest out */
@@ -129,7 +155,7 @@ static int discrete_times(struct schedule *s)
         }
         s->time[i] = fmin(fmax(t, 0), c->n_train - 1);
     }
-    return n;
+    return c->sampler == SAMPLER_PNDM ? repeat_second(s, n) : n;
 }
 
 /* ---- levels ------------------------------------------------------------------------------------------------ */
@@ -173,12 +199,13 @@ static double beta_quantile(double p)
     return (lo + hi) / 2;
 }
 
-/* n levels from hi down to lo. The file's own ends come first. */
+/* n levels from hi down to lo. The file's own ends come first, but where the class passes over them. */
 static void lay_out(struct schedule *s, int n, double lo, double hi)
 {
     const struct schedule_config *c = &s->c;
-    if (c->sigma_min > 0 && c->levels != LEVELS_LU) lo = c->sigma_min;
-    if (c->sigma_max > 0 && c->levels != LEVELS_LU) hi = c->sigma_max;
+    bool fixed = c->levels == LEVELS_LU || (c->levels == LEVELS_KARRAS && c->sampler == SAMPLER_LMS);
+    if (c->sigma_min > 0 && !fixed) lo = c->sigma_min;
+    if (c->sigma_max > 0 && !fixed) hi = c->sigma_max;
     for (int i = 0; i < n; i++) {
         double at = n > 1 ? (double)i / (n - 1) : 0, *out = &s->sigma[i];
         switch (c->levels) {
@@ -233,6 +260,18 @@ static void edm_levels(struct schedule *s)
     s->sigma[n] = c->end_sigma_min ? c->sigma_min : 0;
 }
 
+/* Every level after the first stands for two evaluations: where a step arrives, and where the next begins. */
+static void twice(struct schedule *s)
+{
+    int n = s->n_steps;
+    s->sigma[2 * n - 1] = s->sigma[n];
+    for (int i = n - 1; i > 0; i--) {
+        s->sigma[2 * i] = s->sigma[2 * i - 1] = s->sigma[i];
+        s->time[2 * i] = s->time[2 * i - 1] = s->time[i];
+    }
+    s->n_steps = 2 * n - 1;
+}
+
 static void discrete_levels(struct schedule *s)
 {
     const struct schedule_config *c = &s->c;
@@ -265,8 +304,11 @@ static void discrete_levels(struct schedule *s)
                                                         : floor(t); /* whole numbers to the network */
             s->time[i] = t;
         }
-        s->sigma[n] = c->end_sigma_min ? lowest : 0;
+        /* UniPC and DEIS end at the last level that was laid out, DPM-Solver and Euler at the table's. */
+        bool own = c->sampler == SAMPLER_UNIPC || c->sampler == SAMPLER_DEIS;
+        s->sigma[n] = !c->end_sigma_min ? 0 : own ? s->sigma[n - 1] : lowest;
     }
+    if (c->sampler == SAMPLER_HEUN) twice(s);
     for (int i = 0; c->continuous && i < n; i++) s->time[i] = 0.25 * log(s->sigma[i]);
 }
 

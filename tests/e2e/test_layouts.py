@@ -234,6 +234,7 @@ def test_refiner(sdxl):
     ("model_index.json", {"text_encoder_2": ["transformers", "T5EncoderModel"]}, ["text_encoder_2", "T5EncoderModel"]),
     ("scheduler/scheduler_config.json", {"timestep_spacing": "odd"}, ["timestep_spacing", "odd"]),
     ("scheduler/scheduler_config.json", {"trained_betas": [0.1]}, ["trained_betas"]),
+    ("model_index.json", {"scheduler": ["diffusers", "PNDMScheduler"]}, ["PNDMScheduler", "skip_prk_steps"]),
     ("model_index.json", {"tokenizer": ["transformers", "LlamaTokenizer"]}, None),
 ])
 def test_configurations_that_are_refused(sdxl, file, fields, words):
@@ -286,10 +287,10 @@ def test_default_size(sdxl, flux):
 
 def test_scheduler_that_is_stood_in_for(sdxl):
     want = draw(sdxl)
-    edit(sdxl / "model_index.json", scheduler=["diffusers", "HeunDiscreteScheduler"])
+    edit(sdxl / "model_index.json", scheduler=["diffusers", "KDPM2DiscreteScheduler"])
     assert (draw(sdxl) == want).all()
     r = run("image", "--model", sdxl, "--size", "32x32", "--steps", "1", "-o", sdxl / "x.png", "a red apple")
-    assert "HeunDiscreteScheduler" in r.stderr and "euler" in r.stderr
+    assert "KDPM2DiscreteScheduler" in r.stderr and "euler" in r.stderr
 
 
 def test_flux_fill(flux):

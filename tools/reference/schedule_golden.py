@@ -27,9 +27,13 @@ START = torch.tensor([[[[0.5, -1.25, 2.0, 0.1, -3.0, 0.9]]]])
 
 FLOW, EULER, EULER_A = "FlowMatchEulerDiscreteScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"
 DPM, DDIM = "DPMSolverMultistepScheduler", "DDIMScheduler"
+HEUN, UNIPC, DEIS, LMS = "HeunDiscreteScheduler", "UniPCMultistepScheduler", "DEISMultistepScheduler", "LMSDiscreteScheduler"
+DDPM, LCM, TCD, PNDM = "DDPMScheduler", "LCMScheduler", "TCDScheduler", "PNDMScheduler"
 EDM_DPM, EDM_EULER = "EDMDPMSolverMultistepScheduler", "EDMEulerScheduler"
 
-BASE = {FLOW: {}, EULER: SDXL, EULER_A: SDXL, DPM: SDXL, DDIM: SDXL, EDM_DPM: EDM, EDM_EULER: EDM}
+PLMS = dict(skip_prk_steps=True, **SDXL)
+BASE = {FLOW: {}, EULER: SDXL, EULER_A: SDXL, DPM: SDXL, DDIM: SDXL, EDM_DPM: EDM, EDM_EULER: EDM, HEUN: SDXL, UNIPC: SDXL, DEIS: SDXL, LMS: SDXL,
+        DDPM: SDXL, LCM: SDXL, TCD: SDXL, PNDM: PLMS}
 
 # Every value that a key is walked over. A key that no class has is harmless to it, and is tried too.
 VALUES = {
@@ -64,7 +68,7 @@ VALUES = {
     "lower_order_final": [False],
     "euler_at_final": [True],
     "lambda_min_clipped": [-3.0],
-    "variance_type": ["fixed_small"],
+    "variance_type": ["fixed_small", "fixed_large"],
     "shift": [3.0],
     "base_shift": [0.25],
     "max_shift": [2.0],
@@ -75,6 +79,9 @@ VALUES = {
     "shift_terminal": [0.1],
     "invert_sigmas": [True],
     "stochastic_sampling": [True],
+    "original_inference_steps": [20],
+    "timestep_scaling": [2.0],
+    "disable_corrector": [[0, 2]],
 }
 
 # Keys that mean something only beside others, or that differ more beside them.
@@ -112,6 +119,16 @@ TOGETHER = {
               dict(final_sigmas_type="sigma_min", euler_at_final=True), dict(algorithm_type="sde-dpmsolver++", solver_type="heun"),
               dict(thresholding=True, dynamic_thresholding_ratio=0.6, sample_max_value=1.5)],
     EDM_EULER: [dict(sigma_schedule="exponential", final_sigmas_type="sigma_min")],
+    UNIPC: [dict(solver_order=3, solver_type="bh1"), dict(solver_order=3, final_sigmas_type="sigma_min", lower_order_final=False),
+            dict(use_karras_sigmas=True, sigma_min=0.05, sigma_max=9.0), dict(use_karras_sigmas=True, final_sigmas_type="sigma_min"),
+            dict(solver_type="bh1", final_sigmas_type="sigma_min")],
+    DEIS: [dict(solver_order=3, lower_order_final=False), dict(use_karras_sigmas=True, solver_order=3)],
+    HEUN: [dict(clip_sample=True, clip_sample_range=2.0), dict(use_karras_sigmas=True, sigma_min=0.05)],
+    LMS: [dict(use_karras_sigmas=True, sigma_min=0.05)],
+    DDPM: [dict(clip_sample=False), dict(clip_sample=False, timestep_spacing="linspace"), dict(clip_sample=False, prediction_type="v_prediction"),
+           dict(clip_sample=False, variance_type="fixed_large")],
+    LCM: [dict(original_inference_steps=20, timestep_scaling=1.0)],
+    PNDM: [dict(timestep_spacing="linspace", set_alpha_to_one=True)],
     EULER_A: [dict(prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing")],
 }
 
@@ -142,12 +159,13 @@ def trajectory(scheduler, steps, tokens):
     x = START * float(scheduler.init_noise_sigma) if hasattr(scheduler, "init_noise_sigma") else START.clone()
     begin = x.clone()
     path, noises = [], []
+    pipeline = {"eta": 0.0} if "eta" in inspect.signature(scheduler.step).parameters else {}
     takes = "generator" in inspect.signature(scheduler.step).parameters
     for t in scheduler.timesteps:
         inp = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
         out = 0.3 * inp + 0.1
         state = gen.get_state()
-        x = scheduler.step(out, t, x, **({"generator": gen} if takes else {}), return_dict=False)[0]
+        x = scheduler.step(out, t, x, **({"generator": gen} if takes else {}), **pipeline, return_dict=False)[0]
         after = gen.get_state()
         gen.set_state(state)
         noises.append([] if torch.equal(state, after) else torch.randn(x.shape, generator=gen).flatten().tolist())
@@ -155,7 +173,7 @@ def trajectory(scheduler, steps, tokens):
         path.append(x.flatten().tolist())
     sigmas = [float(v) for v in scheduler.sigmas] if hasattr(scheduler, "sigmas") else []
     times = [float(t) for t in scheduler.timesteps]
-    case = {"steps": steps, "tokens": tokens, "start": begin.flatten().tolist(), "sigmas": sigmas, "times": times,
+    case = {"steps": steps, "tokens": tokens, "start": begin.flatten()[:1].tolist(), "sigmas": sigmas, "times": times,
             "end": path[-1], "middle": path[len(path) // 2], "noise": noises if any(noises) else []}
     return case if np.isfinite(path).all() else None
 
@@ -163,20 +181,22 @@ def trajectory(scheduler, steps, tokens):
 def walk():
     """(class, configuration, steps) of all cases."""
     for name, start in BASE.items():
-        for steps in (1, 2, 4, 28, 50):
+        common = name in (FLOW, EULER, EULER_A, DPM, DDIM, EDM_DPM, EDM_EULER)
+        for steps in (1, 2, 4, 28) if common else (1, 2, 3, 20):
             yield name, dict(_class_name=name, **start), steps
         for key, values in VALUES.items():
             for value in values:
-                for steps in (5, 17):
+                for steps in (5, 17) if common else (6,):
                     yield name, dict(_class_name=name, **{**start, key: value}), steps
         for more in TOGETHER.get(name, []):
             for steps in (5, 17):
                 yield name, dict(_class_name=name, **{**start, **more}), steps
         if name not in (FLOW, EDM_DPM, EDM_EULER):
+            start = PLMS if name == PNDM else SDXL
             for spacing in ("leading", "linspace", "trailing"):
-                for steps in (7, 20, 30):
-                    more = dict(clip_sample=False) if name == DDIM else {}
-                    yield name, dict(_class_name=name, **SDXL, timestep_spacing=spacing, **more), steps
+                for steps in (7, 30) if common else (7,):
+                    more = dict(clip_sample=False) if name in (DDIM, DDPM) else {}
+                    yield name, dict(_class_name=name, **start, timestep_spacing=spacing, **more), steps
     for steps in (4, 28):
         yield FLOW, dict(_class_name=FLOW, shift=3.0, use_dynamic_shifting=True), steps
     for name, config in FOREIGN:
@@ -189,6 +209,8 @@ def schedules():
         cls = getattr(diffusers, name)
         known = {*inspect.signature(cls.__init__).parameters, "sigma_min", "sigma_max", "use_flow_sigmas", "clip_sample"}
         foreign = {k: v for k, v in config.items() if k not in known and not k.startswith("_")}
+        if name in (UNIPC, DEIS) and ("flow_prediction" in config.values() or "use_flow_sigmas" in config):
+            continue  # refused
         if foreign:
             strange.setdefault(name, {}).update(foreign)
             continue
@@ -204,7 +226,7 @@ def add(cases, seen, name, config, steps):
     seen.add(json.dumps([config, steps]))
     try:
         case = trajectory(getattr(diffusers, name).from_config(dict(config)), steps, 1024)
-    except (ValueError, NotImplementedError, UnboundLocalError, AssertionError, IndexError):
+    except (ValueError, NotImplementedError, UnboundLocalError, AssertionError, IndexError, RuntimeError):
         return  # the reference's own refusals, and its stumbling over two equal timesteps
     if case:
         cases.append({"class": name, "config": config, **case})
@@ -226,6 +248,18 @@ REFUSED = [
     (EULER, dict(final_sigmas_type="one"), "final_sigmas_type"),
     (EULER, dict(beta_start="0.1"), "beta_start"),
     (EULER_A, dict(prediction_type="sample"), "prediction_type"),
+    (HEUN, dict(prediction_type="flow_prediction"), "prediction_type"),
+    (UNIPC, dict(predict_x0=False), "predict_x0"),
+    (UNIPC, dict(solver_p={}), "solver_p"),
+    (UNIPC, dict(use_flow_sigmas=True), "use_flow_sigmas"),
+    (UNIPC, dict(use_dynamic_shifting=True), "use_dynamic_shifting"),
+    (UNIPC, dict(solver_order=4), "solver_order"),
+    (DEIS, dict(use_flow_sigmas=True), "use_flow_sigmas"),
+    (DEIS, dict(algorithm_type="sde-dpmsolver++"), "algorithm_type"),
+    (DDPM, dict(variance_type="learned_range"), "variance_type"),
+    (DDPM, dict(beta_schedule="sigmoid"), "beta_schedule"),
+    (LCM, dict(original_inference_steps=0), "original_inference_steps"),
+    (PNDM, {}, "skip_prk_steps"),
     (EDM_DPM, dict(sigma_schedule="linear"), "sigma_schedule"),
     (EDM_EULER, dict(prediction_type="sample"), "prediction_type"),
     (FLOW, dict(time_shift_type="cubic"), "time_shift_type"),
@@ -235,8 +269,7 @@ REFUSED = [
 
 
 def keys():
-    names = [*BASE, "DDPMScheduler", "DEISMultistepScheduler", "DPMSolverSinglestepScheduler", "HeunDiscreteScheduler", "KDPM2DiscreteScheduler",
-             "KDPM2AncestralDiscreteScheduler", "LCMScheduler", "LMSDiscreteScheduler", "PNDMScheduler", "TCDScheduler", "UniPCMultistepScheduler"]
+    names = [*BASE, "DPMSolverSinglestepScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"]
     return {n: [k for k in inspect.signature(getattr(diffusers, n).__init__).parameters if k != "self"] for n in names}
 
 
@@ -250,7 +283,7 @@ def noises():
 
 def rounded(v):
     if isinstance(v, float):
-        return float(f"{v:.8g}")
+        return float(f"{v:.7g}")
     if isinstance(v, list):
         return [rounded(x) for x in v]
     if isinstance(v, dict):

@@ -2,7 +2,7 @@
 """Makes tests/golden/pipelines/variants: small changes to the tiny pipelines (a key of a configuration, names of tensors), each with
 the picture that diffusers draws from the changed folder. tests/e2e/test_variants.py makes the same changes and draws.
 
-    pip install torch diffusers transformers safetensors pillow
+    pip install torch diffusers transformers safetensors pillow scipy
     tools/reference/variant_golden.py
 """
 import json
@@ -59,6 +59,14 @@ VARIANTS = [
     sdxl("sched_euler_karras", **scheduler("EulerDiscreteScheduler", use_karras_sigmas=True, sigma_min=0.1, sigma_max=12.0)),
     sdxl("sched_euler_sigma_min", **scheduler("EulerDiscreteScheduler", final_sigmas_type="sigma_min", interpolation_type="log_linear")),
     sdxl("sched_linear_betas", **scheduler("EulerDiscreteScheduler", beta_schedule="linear", num_train_timesteps=500)),
+    sdxl("sched_heun", steps=4, **scheduler("HeunDiscreteScheduler")),
+    sdxl("sched_unipc", **scheduler("UniPCMultistepScheduler", solver_order=3)),
+    sdxl("sched_deis", **scheduler("DEISMultistepScheduler")),
+    sdxl("sched_lms", **scheduler("LMSDiscreteScheduler", use_karras_sigmas=True)),
+    sdxl("sched_ddpm", **scheduler("DDPMScheduler", clip_sample=False)),
+    sdxl("sched_lcm", steps=4, guidance=1.0, **scheduler("LCMScheduler")),
+    sdxl("sched_tcd", steps=4, guidance=1.0, **scheduler("TCDScheduler")),
+    sdxl("sched_pndm", **scheduler("PNDMScheduler", skip_prk_steps=True)),
     sdxl("te2_no_architectures", steps=4, edit={"text_encoder_2/config.json": {"architectures": None}}),
     sdxl("vae_old_attention_names", steps=4, rename={VAE: ATTENTION}),
     sdxl("vae_shift_is_not_sdxls", steps=4, edit={"vae/config.json": {"shift_factor": 0.5, "scaling_factor": 0.2}}),
