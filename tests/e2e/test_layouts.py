@@ -36,10 +36,11 @@ def draw(model, *args, size="32x32"):
 
 def refused(model, *words):
     r = run("image", "--model", model, "--steps", "2", "-o", pathlib.Path(model).parent / "drawn.png", "a red apple")
-    assert r.returncode == 1 and r.stderr.count("\n") == 1, r.stderr
+    said = [line for line in r.stderr.splitlines() if line.startswith("hearth ")]  # the log has it once more, with the whole path
+    assert r.returncode == 1 and len(said) == 1 and len(r.stderr.splitlines()) <= 2, r.stderr
     for word in words:
-        assert word in r.stderr
-    return r.stderr
+        assert word in said[0]
+    return said[0]
 
 
 def refused_lora(model, lora, *words):
