@@ -26,11 +26,11 @@ const struct option_spec options_table[] = {
 
     { "ctx", OPT_INT, F(n_ctx), "0", 0, 1 << 24, LOADS, "TOKENS",
       "tokens a sequence may hold; 0: the model's own, at most 8192" },
-    { "max-batch", OPT_INT, F(max_batch), "0", 0, 4096, RUNS, "N",
+    { "max-batch", OPT_INT, F(max_batch), "0", 0, 1024, RUNS, "N",
       "sequences that are generated together; 0: 32" },
     { "queue-limit", OPT_INT, F(queue_limit), "0", 0, 1 << 20, CMD_SERVE, "N",
       "sequences (choices of requests) that may wait for a model before new ones get 429; 0: 2048" },
-    { "prefill-chunk", OPT_INT, F(prefill_chunk), "0", 0, 1 << 16, RUNS, "TOKENS",
+    { "prefill-chunk", OPT_INT, F(prefill_chunk), "0", 0, 8192, RUNS, "TOKENS",
       "prompt tokens processed in one step; 0: 256" },
     { "kv-memory", OPT_BYTES, F(kv_bytes), "0", 0, 1e15, RUNS, "BYTES",
       "memory for keys and values of past tokens, per model; 0: four contexts, at most a quarter of memory" },

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/pool.h"
 #include "cli/keys.h"
 #include "cli/options.h"
@@ -50,9 +51,28 @@ static bool collect_keys(struct service *s, struct err *e)
 
 /* ---- models -------------------------------------------------------------------------------------------------------- */
 
+/* Before anything is loaded: what cannot be kept is not promised. */
+static bool check_memory(const struct options *o, struct err *e)
+{
+    const struct {
+        const char *name;
+        int64_t bytes;
+    } limits[] = { { "kv-memory", o->kv_bytes },
+                   { "memory-limit", o->memory_limit },
+                   { "body-memory", o->body_memory },
+                   { "max-body", o->max_body } };
+    const size_t machine = mem_of_machine();
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+        if ((size_t)limits[i].bytes > machine)
+            return err_set(e, ERR_REQUEST, "%s is %lld MB, more than this machine's memory (%zu MB)",
+                           limits[i].name, (long long)limits[i].bytes >> 20, machine >> 20);
+    return true;
+}
+
 static bool open_models(struct service *s, struct err *e)
 {
     const struct options *o = s->o;
+    if (!check_memory(o, e)) return false;
     struct registry_options r = {
         .models_dir = o->models_dir,
         .memory_limit = (size_t)o->memory_limit,

@@ -228,8 +228,14 @@ def test_bodies_have_one_budget():
 
 def test_budgets_that_no_body_fits_are_refused():
     for args in (("--body-memory", "16M"), ("--body-memory-per-address", "16M"), ("--max-body", "100M", "--body-memory", "150M")):
-        r = subprocess.run([BIN, "serve", "--listen", "127.0.0.1:0", "--models", MODELS, *args], capture_output=True, text=True, timeout=60)
+        r = subprocess.run([BIN, "serve", "--listen", "127.0.0.1:0", "--models", MODELS, *args], capture_output=True, text=True, timeout=PATIENCE)
         assert r.returncode == 1 and "max-body" in r.stderr
+
+
+def test_limits_that_the_machine_cannot_keep_are_refused():
+    for name in ("kv-memory", "memory-limit", "body-memory"):
+        r = subprocess.run([BIN, "serve", "--listen", "127.0.0.1:0", "--models", MODELS, "--no-preload", f"--{name}", "900T"], capture_output=True, text=True, timeout=PATIENCE)
+        assert r.returncode == 1 and f"{name} is 943718400 MB, more than this machine's memory (" in r.stderr
 
 
 def test_keys(tmp_path):
@@ -244,7 +250,7 @@ def test_keys(tmp_path):
     s.stop()
     for text, why in (("x\n", "could be guessed"), ("one-key two-keys\n", "one key a line"), ("", "holds no key")):
         keys.write_text(text)
-        r = subprocess.run([BIN, "serve", "--listen", "127.0.0.1:0", "--models", MODELS, "--key-file", str(keys)], capture_output=True, text=True, timeout=60)
+        r = subprocess.run([BIN, "serve", "--listen", "127.0.0.1:0", "--models", MODELS, "--key-file", str(keys)], capture_output=True, text=True, timeout=PATIENCE)
         assert r.returncode == 1 and why in r.stderr
 
 
