@@ -163,10 +163,18 @@ static void dispatch(struct exchange *x, enum lane lane)
 {
     if (lane == LANE_TEXT && x->body.len > LONG_BODY) lane = LANE_LONG;
     x->lane = lane;
+    /* Counted before the flag is looked at, while server_stop() sets the flag before it looks at the count: either it waits for us
+     * or we see that the lanes are going. */
+    atomic_fetch_add(&x->server->active, 1);
+    if (atomic_load(&x->server->stopping)) {
+        atomic_fetch_sub(&x->server->active, 1);
+        exchange_header(x, "Connection", "close");
+        exchange_fault(x, FAULT_UNAVAILABLE, NULL, "the server is stopping; try again later");
+        return;
+    }
     const union MHD_ConnectionInfo *fd =
         MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     atomic_fetch_add(&x->refs, 1);
-    atomic_fetch_add(&x->server->active, 1);
     set_state(x, EXCHANGE_PREPARING);
     watch_add(x->server->watch, x, fd ? fd->connect_fd : -1);
     if (lanes_push(x->server->lanes, lane, run_on_lane, x)) return;
@@ -279,7 +287,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
     (void)version;
     if (x) {
         if (!*size) {
-            if (state_of(x) == EXCHANGE_READING) begin(x);
+            if (x->whole <= 0) begin(x);
             return step(x);
         }
         take_body(x, data, *size);

@@ -188,6 +188,35 @@ def test_a_little_over_the_context_is_counted(server):
     assert r.status_code == 400 and "The prompt is too long: 10" in r.json()["error"]["message"]
 
 
+def test_unfinished_requests_do_not_hold_up_the_end():
+    s = Server()
+    sockets = [s.connect() for _ in range(30)]
+    for i, c in enumerate(sockets):
+        c.sendall([b"", b"GET /he", http("POST", CHAT, b"x" * 100000)[:-1]][i % 3])
+    ends(s)
+    for c in sockets:
+        c.close()
+
+
+def test_uploads_that_end_while_it_stops():
+    """Whatever moment the last byte of a body comes at, it is answered or its connection is closed, and the end is a clean one."""
+    s = Server("--drain-time", "0")
+    raw = http("POST", CHAT, chat(max_tokens=1))
+    sockets = [s.connect() for _ in range(100)]
+    for c in sockets:
+        c.sendall(raw[:-1])
+    s.process.send_signal(signal.SIGTERM)
+    for c in sockets:
+        try:
+            c.sendall(raw[-1:])
+        except ConnectionError:
+            pass
+    assert s.process.wait(60) == 0, "".join(s.log[-20:])
+    for c in sockets:
+        assert read_all(c)[:12] in (b"", b"HTTP/1.1 200", b"HTTP/1.1 503")
+        c.close()
+
+
 def test_a_signal_while_starting():
     """Nothing is served yet, so nothing is drained."""
     p = subprocess.Popen([BIN, "serve", "--listen", "127.0.0.1:0", "--models", MODELS], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
