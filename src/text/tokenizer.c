@@ -260,15 +260,66 @@ static bool plain(struct encoding *c, const char *s, size_t n, bool first, struc
     return ok;
 }
 
+/* A text as the map makes it, stretch by stretch of one mask. */
+static bool map_text(const struct tokenizer *t, const char *s, const unsigned char *mask, size_t n,
+                     struct masked *out, struct err *e)
+{
+    struct masked part = { 0 };
+    bool ok = true;
+    for (size_t i = 0, j; ok && i < n; i = j) {
+        for (j = i + 1; j < n && (((unsigned char)s[j] & 0xc0) == 0x80 || !mask || mask[j] == mask[i]); j++) {
+        }
+        part.len = 0;
+        ok = spm_charsmap_apply(&t->normalizer.map, s + i, j - i, &part, e) &&
+             masked_reserve(out, part.len, mask != NULL, e);
+        if (ok) masked_put(out, part.text, part.len, mask ? mask[i] : 0);
+    }
+    masked_free(&part);
+    return ok;
+}
+
+/* White space off the ends, and one space for several. */
+static void tidy(const struct tokenizer *t, struct masked *m)
+{
+    size_t from = 0, k = 0;
+    unsigned len;
+    while (t->strip_left && from < m->len &&
+           (unicode_class(t->u, utf8_get((unsigned char *)m->text + from, &len)) & UC_SPACE))
+        from += len;
+    while (t->strip_right && m->len > from) {
+        size_t p = m->len - 1;
+        while (p > from && ((unsigned char)m->text[p] & 0xc0) == 0x80) p--;
+        if (!(unicode_class(t->u, utf8_get((unsigned char *)m->text + p, &len)) & UC_SPACE)) break;
+        m->len = p;
+    }
+    for (size_t i = from; i < m->len; i++) {
+        if (t->one_space && m->text[i] == ' ' && i > from && m->text[i - 1] == ' ') continue;
+        if (m->mask) m->mask[k] = m->mask[i];
+        m->text[k++] = m->text[i];
+    }
+    m->len = k;
+}
+
 /* The text between two raw special tokens. */
 static bool segment(struct encoding *c, const char *s, const unsigned char *mask, size_t n, bool first,
                     struct err *e)
 {
     const struct tokenizer *t = c->t;
     if (n == 0) return true;
-    struct masked formed = { 0 }, spaced = { 0 };
+    struct masked formed = { 0 }, spaced = { 0 }, mapped = { 0 };
     bool ok = false;
     c->age++;
+    if (t->maps || t->one_space || t->strip_left || t->strip_right) {
+        if (!map_text(t, s, mask, n, &mapped, e)) goto done;
+        tidy(t, &mapped);
+        s = mapped.text;
+        mask = mapped.mask;
+        n = mapped.len;
+        if (n == 0) {
+            ok = true;
+            goto done;
+        }
+    }
     if (unicode_may_change(t->u, t->form, s, n)) {
         if (!unicode_normalize(t->u, t->form, s, mask, n, &formed, e)) goto done;
         s = formed.text;
@@ -295,6 +346,7 @@ static bool segment(struct encoding *c, const char *s, const unsigned char *mask
     ok = plain(c, s + i, n - i, first && i == 0, e);
 done:
     masked_free(&formed);
+    masked_free(&mapped);
     masked_free(&spaced);
     return ok;
 }

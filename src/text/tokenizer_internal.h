@@ -68,6 +68,9 @@ struct tokenizer {
         unigram; /* of a unigram model: pieces by probability and not by merging; n is 0 for others */
 
     bool spm;
+    /* spm, of a tokenizer.json: what its normalizer does before spaces are marked: the map in `normalizer` as that library reads it;
+     * one space for several; white space off an end. */
+    bool maps, one_space, strip_left, strip_right;
     bool normalizes; /* spm: SentencePiece's own normalizer, in place of `prefix` alone */
     struct spm_normalizer normalizer;
     bool split_words; /* spm: no piece holds a space after another character, so words merge alone */

@@ -1,6 +1,8 @@
 /* tokenizer_json.c - what a tokenizer.json means (tokenizer_file.c takes it apart). */
 #include "text/tokenizer_json.h"
 
+#include <math.h>
+#include <sodium.h>
 #include <stdlib.h>
 
 #include "text/tokenizer_file.h"
@@ -121,6 +123,30 @@ static bool add_pretokenizer(struct tokenizer *t, const json_t *v, int depth, st
     return err_set(e, ERR_UNSUPPORTED, "the pre-tokenizer \"%.40s\" is not known to this build", type);
 }
 
+static bool add_map(struct tokenizer *t, const json_t *v, struct err *e)
+{
+    const json_t *map = json_object_get(v, "precompiled_charsmap");
+    if (!json_is_string(map)) return err_set(e, ERR_FORMAT, "a Precompiled normalizer without its map");
+    size_t cap = json_string_length(map) / 4 * 3 + 3, len = 0;
+    uint8_t *bytes = malloc(cap);
+    if (!bytes) return err_set(e, ERR_NOMEM, "no memory for the character map");
+    bool ok = sodium_base642bin(bytes, cap, json_string_value(map), json_string_length(map), NULL, &len, NULL,
+                                sodium_base64_VARIANT_ORIGINAL) == 0;
+    if (!ok) err_set(e, ERR_FORMAT, "the character map is not base64");
+    ok = ok && spm_normalizer_map(&t->normalizer, bytes, len, e);
+    free(bytes);
+    return ok;
+}
+
+/* Several spaces that become one, marked or not. */
+static bool is_space_run(const json_t *v)
+{
+    const char *from = json_string_value(json_object_get(json_object_get(v, "pattern"), "Regex"));
+    const char *to = json_string_value(json_object_get(v, "content"));
+    return from && to && (strcmp(from, " {2,}") == 0 || strcmp(from, " +") == 0) &&
+           (strcmp(to, " ") == 0 || is_underline(to));
+}
+
 static bool add_normalizer(struct tokenizer *t, const json_t *v, int depth, struct err *e)
 {
     static const struct {
@@ -145,6 +171,16 @@ static bool add_normalizer(struct tokenizer *t, const json_t *v, int depth, stru
             t->form = forms[i].form;
             return true;
         }
+    /* These stand before spaces are marked and before a normal form, or are not done here. */
+    const bool early = t->spm && !t->replaced && t->form == FORM_NONE;
+    if (early && strcmp(type, "Precompiled") == 0 && !t->maps && !t->one_space)
+        return t->maps = true, add_map(t, v, e);
+    if (early && strcmp(type, "Strip") == 0) {
+        t->strip_left |= flag_of(v, "strip_left", true);
+        t->strip_right |= flag_of(v, "strip_right", true);
+        return true;
+    }
+    if (early && strcmp(type, "Replace") == 0 && is_space_run(v)) return t->one_space = true;
     if (t->spm && strcmp(type, "Prepend") == 0 &&
         is_underline(json_string_value(json_object_get(v, "prepend")))) {
         t->prefix = PREFIX_SEGMENT;
@@ -441,14 +477,37 @@ static bool nonempty(const json_t *model, const char *key)
 static bool check_model(const struct tokenizer_file *f, struct err *e)
 {
     const char *type = type_of(f->model);
-    if (*type && strcmp(type, "BPE") != 0)
-        return err_set(e, ERR_UNSUPPORTED, "a tokenizer of type \"%.40s\"; language models need BPE here",
-                       type);
+    if (*type && strcmp(type, "BPE") != 0 && strcmp(type, "Unigram") != 0)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "a tokenizer of type \"%.40s\"; language models need BPE or Unigram here", type);
     if (nonempty(f->model, "continuing_subword_prefix") || nonempty(f->model, "end_of_word_suffix"))
         return err_set(e, ERR_UNSUPPORTED, "a BPE tokenizer with a prefix or suffix for word parts");
     if (json_number_value(json_object_get(f->model, "dropout")) > 0)
         return err_set(e, ERR_UNSUPPORTED, "a BPE tokenizer with dropout");
     return true;
+}
+
+/* The pieces and their scores. A control token is none that text becomes. */
+static bool add_unigram(struct tokenizer *t, const struct tokenizer_file *f, struct err *e)
+{
+    if (!t->spm) return err_set(e, ERR_UNSUPPORTED, "a Unigram tokenizer of bytes");
+    if (!unigram_init(&t->unigram, f->n_pieces, e)) return false;
+    const json_t *unk = json_object_get(f->model, "unk_id");
+    if (json_is_integer(unk) && json_integer_value(unk) >= 0 && json_integer_value(unk) < t->vocab.n)
+        t->unk = (int32_t)json_integer_value(unk);
+    t->unigram.unk = t->unk;
+    double worst = INFINITY;
+    for (size_t i = 0; i < f->n_pieces; i++) {
+        const struct tokenizer_piece *p = &f->piece[i];
+        const unsigned char kind = t->vocab.kind[p->id];
+        size_t len;
+        const char *text = vocab_text(&t->vocab, p->id, &len);
+        if (p->score < worst) worst = p->score;
+        if ((kind == VOCAB_NORMAL || kind == VOCAB_USER) && !(t->flag[p->id] & TOKEN_CONTROL))
+            unigram_add(&t->unigram, text, len, p->score, p->id);
+    }
+    unigram_finish(&t->unigram, worst);
+    return t->unigram.n || err_set(e, ERR_FORMAT, "a Unigram tokenizer without pieces");
 }
 
 static bool build(struct tokenizer *t, const struct tokenizer_file *f, const json_t *added, struct err *e)
@@ -470,6 +529,7 @@ static bool build(struct tokenizer *t, const struct tokenizer_file *f, const jso
     }
     if (t->spm && !flag_of(f->model, "byte_fallback", false))
         for (int b = 0; b < 256; b++) t->byte_id[b] = -1;
+    if (strcmp(type_of(f->model), "Unigram") == 0 && !add_unigram(t, f, e)) return false;
     if (!read_post(t, json_object_get(f->rest, "post_processor"), 0, e)) return false;
     if (t->first.n) t->bos = t->first.id[0];
     return true;

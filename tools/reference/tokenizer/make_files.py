@@ -394,6 +394,45 @@ def spm_settings():
     write("spm_word", {"tokenizer.model": sentencepiece(model_type="word", byte_fallback=False, vocab_size=60)}, [], None, error='of the type "word"')
 
 
+@folder
+def unigram_json():
+    """Unigram models as tokenizer.json, with the normalizers that converted SentencePiece models have."""
+    import base64
+    from sentencepiece import sentencepiece_model_pb2
+
+    def doc(model, normalizer, pre, byte_fallback=True):
+        m = sentencepiece_model_pb2.ModelProto()
+        m.ParseFromString(model)
+        t = Tokenizer(models.Unigram([(p.piece, p.score) for p in m.pieces], unk_id=0, byte_fallback=byte_fallback))
+        out = json.loads(t.to_str())
+        out["added_tokens"] = [token(0, "<unk>"), token(1, "<s>"), token(2, "</s>")]
+        out["normalizer"], out["pre_tokenizer"] = normalizer, pre
+        out["decoder"] = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+        return out, base64.b64encode(m.normalizer_spec.precompiled_charsmap).decode()
+
+    def several(*normalizers):
+        return {"type": "Sequence", "normalizers": list(normalizers)}
+
+    rules = OUT.parent / "rules.tsv"
+    rules.write_text("FB01\t66 69\nBD\t31 2F 32\n3000\t20\nA0\t20\n200B\t\n9\t20\n")
+    uni = dict(model_type="unigram", vocab_size=365)
+    mapped = sentencepiece(normalization_rule_tsv=str(rules), **uni)
+    rules.unlink()
+    plain, scarce = sentencepiece(**uni), sentencepiece(**{**uni, "byte_fallback": False, "vocab_size": 130})
+    meta = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+    replace = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    runs = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
+    strip = {"type": "Strip", "strip_left": False, "strip_right": True}
+    _, charsmap = doc(mapped, None, None)
+    precompiled = {"type": "Precompiled", "precompiled_charsmap": charsmap}
+    for name, model, normalizer, pre in (
+            ("plain", plain, None, meta), ("mapped", mapped, several(precompiled, strip, runs), meta),
+            ("prepend", plain, several({"type": "Prepend", "prepend": "▁"}, replace), None), ("whole", plain, replace, None),
+            ("runs", plain, several(runs, replace), None), ("nfkc", plain, several({"type": "NFKC"}), {**meta, "prepend_scheme": "first", "split": False})):
+        write("unigram_" + name, {"tokenizer.json": doc(model, normalizer, pre)[0]}, LINES + MESSY, by_tokenizers)
+    write("unigram_no_bytes", {"tokenizer.json": doc(scarce, None, meta, False)[0]}, LINES + MESSY, by_tokenizers)
+
+
 def main():
     for name, make in FOLDERS.items():
         if len(sys.argv) == 1 or name in sys.argv[1:]:
