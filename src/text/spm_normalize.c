@@ -43,6 +43,18 @@ static unsigned char any(const unsigned char *mask, size_t n)
     return m;
 }
 
+/* Bytes that stay as they are where there is neither map nor symbol: up to a U+2581, or to a space that has to be looked at. */
+static size_t unmarked(const struct spm_normalizer *n, const char *s, size_t len)
+{
+    const char *stop = memmem(s, n->remove_extra && len > 64 ? 64 : len, LOW_LINE, 3);
+    size_t k = stop ? (size_t)(stop - s) : n->remove_extra && len > 64 ? 62 : len;
+    if (!n->remove_extra) return k;
+    stop = memchr(s, ' ', k);
+    k = stop ? (size_t)(stop - s) : k;
+    while (k < len && k && ((unsigned char)s[k] & 0xc0) == 0x80) k--; /* whole characters */
+    return k;
+}
+
 bool spm_normalize(const struct spm_normalizer *n, const char *s, const unsigned char *mask, size_t len,
                    bool dummy, struct masked *out, struct err *e)
 {
@@ -58,7 +70,16 @@ bool spm_normalize(const struct spm_normalizer *n, const char *s, const unsigned
     if (!masked_reserve(out, len + 2, mask != NULL, e)) return false;
     if (dummy && !n->behind) masked_put(out, " ", 1, 0);
     bool after_space = n->remove_extra;
+    const bool plain = n->map.units == 0 && n->as_is.n == 0;
     for (; i < len; i += taken) {
+        if (plain && (taken = unmarked(n, s + i, len - i)) != 0) { /* most text, most models */
+            if (!masked_reserve(out, taken, mask != NULL, e)) return false;
+            memcpy(out->text + out->len, s + i, taken);
+            if (mask) memcpy(out->mask + out->len, mask + i, taken);
+            out->len += taken;
+            after_space = false;
+            continue;
+        }
         taken = next(n, s + i, len - i, &text, &text_len);
         const unsigned char said = any(mask ? mask + i : NULL, taken);
         for (; after_space && text_len && *text == ' '; text_len--) text++;

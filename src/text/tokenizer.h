@@ -1,8 +1,9 @@
 /* tokenizer.h - text to token ids and back, equal to the reference tokenizer of the model's files.
  *
- * Families  byte-level BPE (GPT-2, SmolLM, Llama 3, Llama 4, Qwen2/3, DeepSeek V3 pre-tokenizers; patterns by PCRE2),
- *           SentencePiece BPE with byte fallback (Llama 2, Mixtral). Image text encoders have their own door
- *           (clip_tokenizer.h, t5_tokenizer.h).
+ * Families  byte-level BPE (GPT-2 and those after it: any chain of the tokenizers library's pre-tokenizers, every name of llama.cpp's
+ *           list; pre-tokenizer patterns by onig_regex.h), SentencePiece's BPE, unigram and char models with or without byte
+ *           fallback, as tokenizer.model, tokenizer.json and GGUF. Image text encoders have their own door (clip_tokenizer.h,
+ *           t5_tokenizer.h).
  * Threads   read-only after loading; any number of threads may encode.
  * Cost      linear in the text, also for one letter repeated a million times. */
 #ifndef HEARTH_TEXT_TOKENIZER_H
