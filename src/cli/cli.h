@@ -16,8 +16,10 @@ enum command_bit {
     CMD_INSPECT = 1 << 5,
     CMD_BENCH = 1 << 6,
     CMD_IMAGE = 1 << 7,
-    CMD_VERSION = 1 << 8,
-    CMD_ALL = (1 << 9) - 1
+    CMD_RM = 1 << 8,
+    CMD_PS = 1 << 9,
+    CMD_VERSION = 1 << 10, /* the last */
+    CMD_ALL = 2 * CMD_VERSION - 1
 };
 
 struct command {
@@ -40,6 +42,8 @@ int cmd_models(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_image(int argc, char **argv);
+int cmd_rm(int argc, char **argv);
+int cmd_ps(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
 #endif

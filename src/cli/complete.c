@@ -1,4 +1,4 @@
-/* complete.c - `hearth complete [MODEL] PROMPT`: continue a text; without a prompt, the one on standard input. */
+/* complete.c - `hearth complete [MODEL] [PROMPT]`: continue a text; without a prompt, the one on standard input. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,11 +9,11 @@
 
 enum { MAX_PROMPT = 16 << 20 };
 
+/* arg: the flag that ends the reply, set when whoever read it has left. */
 static void print_text(void *arg, const char *text, size_t len)
 {
-    (void)arg;
     fwrite(text, 1, len, stdout);
-    fflush(stdout);
+    if (fflush(stdout) || ferror(stdout)) *(atomic_bool *)arg = true;
 }
 
 static bool read_all(struct buf *b, struct err *e)
@@ -40,9 +40,12 @@ int cmd_complete(int argc, char **argv)
     struct buf input = BUF_INIT(MAX_PROMPT);
     struct talk *t = NULL;
     struct talk_stats stats;
-    const char *model = o.args.n == 2 ? o.args.v[0] : NULL,
-               *prompt = o.args.n ? o.args.v[o.args.n - 1] : NULL;
+    /* One argument is the prompt, but for the name of a model with a prompt on standard input. */
+    bool piped = o.args.n == 1 && !isatty(STDIN_FILENO) && talk_names_model(&o, o.args.v[0]);
+    const char *model = o.args.n == 2 || piped ? o.args.v[0] : NULL,
+               *prompt = o.args.n && !piped ? o.args.v[o.args.n - 1] : NULL;
     bool ok = true;
+    atomic_bool stop = false;
     if (o.args.n > 2) {
         fprintf(stderr, "hearth complete: too many arguments; quote the prompt\n");
         rc = 2;
@@ -52,7 +55,7 @@ int cmd_complete(int argc, char **argv)
             prompt = input.data ? input.data : "";
         }
         ok = ok && (*prompt || err_set(&e, ERR_REQUEST, "there is no prompt")) &&
-             talk_open(&t, &o, model, &e) && talk_ask(t, NULL, prompt, print_text, NULL, NULL, &stats, &e);
+             talk_open(&t, &o, model, &e) && talk_ask(t, NULL, prompt, print_text, &stop, &stop, &stats, &e);
         if (ok)
             printf("\n");
         else

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -21,7 +22,8 @@ enum { MAX_FILE = 64 << 20, PREVIEW_ROWS = 16, PICTURE_ROWS = 60 };
 
 struct studio {
     const struct options *o;
-    const char *output, *format;
+    char output[4096];
+    const char *format;
     struct drawing d;
     /* here */
     struct catalog *catalog;
@@ -75,6 +77,13 @@ static void clear_bar(struct studio *s)
     s->bar = false;
 }
 
+/* A device or a pipe is written into, not replaced. */
+static bool is_special(const char *path)
+{
+    struct stat st;
+    return !stat(path, &st) && !S_ISREG(st.st_mode);
+}
+
 static bool save(void *arg, const void *file, size_t n, int index, uint64_t seed, struct err *e)
 {
     struct studio *s = arg;
@@ -86,7 +95,7 @@ static bool save(void *arg, const void *file, size_t n, int index, uint64_t seed
                err_set(e, ERR_IO, "standard output: %s", strerror(errno));
     }
     name_file(s, index, path, sizeof path);
-    FILE *f = fopen(path, "wb");
+    FILE *f = fopen(path, s->o->overwrite || is_special(path) ? "wb" : "wbx");
     bool ok = f && fwrite(file, 1, n, f) == n;
     if (f) ok = !fclose(f) && ok;
     if (!ok) return err_set(e, ERR_IO, "%s: %s", path, strerror(errno));
@@ -184,7 +193,7 @@ static bool find_model(struct studio *s, struct err *e)
 static bool open_local(struct studio *s, struct err *e)
 {
     const struct options *o = s->o;
-    struct registry_options r = { .models_dir = o->models_dir };
+    struct registry_options r = { .models_dir = o->models_dir, .lister = "`hearth models`" };
     return catalog_load(&s->catalog, o->catalog, e) && pool_new(&s->pool, (int)o->threads, e) &&
            device_cpu_open(&s->device, s->pool, ~0U, e) &&
            registry_new(&s->registry, &r, s->catalog, s->device, s->device, e) && find_model(s, e) &&
@@ -213,7 +222,7 @@ static void next_event(struct studio *s, struct picture_event *ev)
 static void print_progress(struct studio *s, const struct picture_event *ev)
 {
     enum { WIDTH = 30 };
-    if (!isatty(STDERR_FILENO) || ev->steps < 1) return;
+    if (!options_colours(STDERR_FILENO) || ev->steps < 1) return;
     if (s->o->steps_preview && ev->bytes) {
         clear_bar(s);
         show_picture(stderr, ev->bytes, ev->len, PREVIEW_ROWS, &s->rows, NULL);
@@ -267,10 +276,22 @@ static bool draw_local(struct studio *s, struct err *e)
 
 /* ---- the command ------------------------------------------------------------------------------------------- */
 
+/* Is one of the files to be written there already? Its name goes to `path`. */
+static bool is_taken(const struct studio *s, char *path, size_t size)
+{
+    for (int i = 0; i < s->o->pictures; i++) {
+        name_file(s, i, path, size);
+        if (!access(path, F_OK) && !is_special(path)) return true;
+    }
+    return false;
+}
+
 /* Before minutes of drawing: the file's kind is known and its folder can be written to. */
 static bool check_output(struct studio *s, struct err *e)
 {
-    s->output = *s->o->output ? s->o->output : "picture.png";
+    const size_t cap = sizeof s->output;
+    if (snprintf(s->output, cap, "%s", *s->o->output ? s->o->output : "picture.png") >= (int)cap)
+        return err_set(e, ERR_REQUEST, "the output's path is too long");
     const char *slash = strrchr(s->output, '/'), *dot = strrchr(slash ? slash : s->output, '.');
     s->format = !strcmp(s->output, "-") || !dot                         ? "png"
                 : !strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg") ? "jpeg"
@@ -282,7 +303,15 @@ static bool check_output(struct studio *s, struct err *e)
     }
     char dir[4096];
     snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - s->output + 1) : 1, slash ? s->output : ".");
-    return !access(dir, W_OK) || err_set(e, ERR_IO, "%s: %s", dir, strerror(errno));
+    if (access(dir, W_OK)) return err_set(e, ERR_IO, "%s: %s", dir, strerror(errno));
+    char taken[4096];
+    if (s->o->overwrite || !strcmp(s->output, "-") || !is_taken(s, taken, sizeof taken)) return true;
+    if (*s->o->output) return err_set(e, ERR_REQUEST, "%s is there already; --overwrite replaces it", taken);
+    for (int i = 2; i < 10000; i++) { /* no name was asked for: the first that is free */
+        snprintf(s->output, cap, "picture_%d.png", i);
+        if (!is_taken(s, taken, sizeof taken)) return true;
+    }
+    return err_set(e, ERR_REQUEST, "this folder is full of pictures; name a file with -o");
 }
 
 static const char *misuse(const struct options *o)

@@ -42,7 +42,19 @@ static const struct command commands[] = {
       "Prompt processing over 512 tokens, generation of 128, and 1, 8 and 16 sequences at once: the best of "
       "three "
       "each." },
+    { "ps", CMD_PS, cmd_ps, "", "list the models that a running server has in memory",
+      "Without --url the server on this machine's usual port is asked." },
+    { "rm", CMD_RM, cmd_rm, "NAME...", "remove installed models from the model folder", NULL },
     { "version", CMD_VERSION, cmd_version, "", "print the version", NULL },
+};
+
+/* What people type who come from other programs. */
+static const struct {
+    const char *typed, *name;
+} also[] = {
+    { "run", "chat" },   { "list", "models" },       { "ls", "models" },   { "show", "inspect" },
+    { "remove", "rm" },  { "generate", "complete" }, { "start", "serve" }, { "--version", "version" },
+    { "-v", "version" }, { "-V", "version" },
 };
 
 const struct command *cli_command(enum command_bit bit)
@@ -58,7 +70,7 @@ static void print_commands(FILE *f)
     fprintf(f, "usage: hearth COMMAND [OPTIONS] [ARGUMENTS]\n\n");
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].summary);
-    fprintf(f, "\n`hearth COMMAND --help` describes a command and its options.\n");
+    fprintf(f, "\n`hearth help COMMAND` describes a command and its options.\n");
 }
 
 int cmd_version(int argc, char **argv)
@@ -73,12 +85,40 @@ int cmd_version(int argc, char **argv)
     return rc;
 }
 
+/* The command that this word means; NULL when it means none. */
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < sizeof also / sizeof *also; i++)
+        if (!strcmp(also[i].typed, name)) name = also[i].name;
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (!strcmp(commands[i].name, name)) return &commands[i];
+    return NULL;
+}
+
+static int unknown_command(const char *name)
+{
+    if (!strcmp(name, "stop"))
+        fprintf(stderr, "hearth: a model leaves memory by itself when another needs it; Ctrl-C or SIGTERM "
+                        "ends a server\n");
+    else
+        fprintf(stderr, "hearth: there is no command \"%s\"; `hearth help` lists them\n", name);
+    return 2;
+}
+
+/* hearth help [COMMAND | --markdown] */
 static int cmd_help(int argc, char **argv)
 {
-    if (argc > 1 && !strcmp(argv[1], "--markdown"))
-        options_print_markdown();
-    else
+    if (argc < 2) {
         print_commands(stdout);
+    } else if (!strcmp(argv[1], "--markdown")) {
+        options_print_markdown();
+    } else {
+        const struct command *c = find_command(argv[1]);
+        if (!c) return unknown_command(argv[1]);
+        char name[32], help[] = "--help", *args[] = { name, help, NULL };
+        snprintf(name, sizeof name, "%s", c->name);
+        return c->run(2, args);
+    }
     return 0;
 }
 
@@ -105,9 +145,6 @@ int main(int argc, char **argv)
     const char *name = argv[1];
     if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h"))
         return finish(name, cmd_help(argc - 1, argv + 1));
-    if (!strcmp(name, "--version")) name = "version";
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        if (!strcmp(commands[i].name, name)) return finish(name, commands[i].run(argc - 1, argv + 1));
-    fprintf(stderr, "hearth: there is no command \"%s\"; `hearth help` lists them\n", name);
-    return 2;
+    const struct command *c = find_command(name);
+    return c ? finish(name, c->run(argc - 1, argv + 1)) : unknown_command(name);
 }

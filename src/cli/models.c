@@ -1,5 +1,4 @@
 /* models.c - `hearth models`: what is installed, what the catalog knows besides, or what a server offers. */
-#include <curl/curl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/fetch.h"
 #include "cli/options.h"
 #include "format/model_summary.h"
 #include "lm/lm.h"
@@ -149,60 +149,20 @@ static void print_local(const json_t *rows, const char *models_dir)
 
 /* ---- a server's models ------------------------------------------------------------------------------------------ */
 
-static size_t on_body(char *data, size_t size, size_t n, void *arg)
-{
-    (void)size; /* always 1 */
-    return buf_append(arg, data, n) ? n : 0;
-}
-
 /* GET URL/v1/models; the "data" of the answer, owned by the caller. */
 static json_t *list_server(const struct options *o, struct err *e)
 {
-    struct buf url = BUF_INIT(4096), auth = BUF_INIT(4096), body = BUF_INIT(MAX_ANSWER);
-    size_t n = strlen(o->url);
-    while (n > 0 && o->url[n - 1] == '/') n--;
-    buf_append(&url, o->url, n);
-    buf_puts(&url, n >= 3 && memcmp(o->url + n - 3, "/v1", 3) == 0 ? "/models" : "/v1/models");
-    buf_printf(&auth, "Authorization: Bearer %s", o->key);
-    CURL *c = curl_easy_init();
-    struct curl_slist *headers = *o->key ? curl_slist_append(NULL, auth.data) : NULL;
-    json_t *root = NULL, *data = NULL;
-    if (!c || url.failed || auth.failed) {
-        err_set(e, ERR_REQUEST, "the address or the key is too long");
-        goto done;
-    }
-    curl_easy_setopt(c, CURLOPT_URL, url.data);
-    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_TIMEOUT, 30L);
-    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(c, CURLOPT_WRITEDATA, &body);
-    CURLcode rc = curl_easy_perform(c);
-    if (rc != CURLE_OK) {
-        err_set(e, ERR_IO, "%.200s: %s", o->url, curl_easy_strerror(rc));
-        goto done;
-    }
-    long status = 0;
-    curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
-    root = json_loadb(body.data ? body.data : "", body.len, 0, NULL);
-    const char *message = json_string_value(json_object_get(json_object_get(root, "error"), "message"));
-    data = json_object_get(root, "data");
-    if (status != 200) {
-        err_set(e, ERR_IO, "%.200s answered %ld%s%.150s", o->url, status, message ? ": " : "",
-                message ? message : "");
-        data = NULL;
-    } else if (!json_is_array(data)) {
+    struct buf body = BUF_INIT(MAX_ANSWER);
+    if (!fetch_get(o->url, o->key, "/v1/models", &body, e)) return NULL;
+    json_t *root = json_loadb(body.data ? body.data : "", body.len, 0, NULL),
+           *data = json_object_get(root, "data");
+    if (json_is_array(data)) {
+        json_incref(data);
+    } else {
         err_set(e, ERR_FORMAT, "%.200s: the answer is no list of models", o->url);
         data = NULL;
     }
-done:
-    json_incref(data);
     json_decref(root);
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(c);
-    buf_free(&url);
-    buf_free(&auth);
     buf_free(&body);
     return data;
 }

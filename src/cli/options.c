@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -164,6 +165,7 @@ static const struct option_spec *find_flag(const char *flag, const char *name, s
 {
     if (flag[1] == '-') return find_option(name, n, commands);
     if (n == 1 && *name == 'n') return find_option("n", 1, commands);
+    if (n == 1 && *name == 'p') return find_option("port", 4, commands);
     return n == 1 && *name == 'o' ? find_option("output", 6, commands) : NULL;
 }
 
@@ -308,6 +310,26 @@ static char *xdg_path(const char *variable, const char *fallback, const char *ta
     char *s = buf_take(&b);
     buf_free(&b);
     return s;
+}
+
+char *options_state_file(const char *name)
+{
+    char *dir = xdg_path("XDG_STATE_HOME", ".local/state", "hearth"), *path = NULL;
+    for (char *p = dir ? dir + 1 : NULL; p && *p; p++) { /* what is above it may be missing too */
+        if (*p != '/') continue;
+        *p = '\0';
+        mkdir(dir, 0700);
+        *p = '/';
+    }
+    if (dir && (!mkdir(dir, 0700) || errno == EEXIST) && asprintf(&path, "%s/%s", dir, name) < 0) path = NULL;
+    free(dir);
+    return path;
+}
+
+bool options_colours(int fd)
+{
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+    return isatty(fd) && !(no && *no) && term && *term && strcmp(term, "dumb") != 0;
 }
 
 static bool collect(struct options *o, unsigned command, int argc, char **argv, bool *help, struct err *e)

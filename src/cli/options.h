@@ -40,6 +40,7 @@ struct options {
 
     /* the server */
     char *listen;
+    int64_t port; /* -1: as listen says */
     struct str_list keys;
     char *key_file;
     bool new_key;
@@ -66,7 +67,7 @@ struct options {
     struct str_list lora;
     int64_t pictures, steps;
     double guidance, strength; /* -1: the model's own, or the request's kind */
-    bool show, steps_preview;
+    bool show, steps_preview, overwrite;
 
     /* pull */
     char *hub, *hub_token, *sha256;
@@ -82,6 +83,12 @@ struct options {
  * --help, 2 after an error, which has been printed to standard error). Either way options_free() is due. */
 int options_parse(struct options *o, enum command_bit command, int argc, char **argv);
 void options_free(struct options *o);
+
+/* The path of a file of hearth's in the user's state folder (XDG_STATE_HOME), which is made; malloc'ed, NULL when it cannot be. */
+char *options_state_file(const char *name);
+
+/* May escape sequences go to this descriptor? A terminal that is not dumb, and no NO_COLOR (no-color.org). */
+bool options_colours(int fd);
 
 /* The options table as Markdown, for docs/options.md. */
 void options_print_markdown(void);

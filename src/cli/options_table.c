@@ -46,7 +46,9 @@ const struct option_spec options_table[] = {
       "load the models named on the command line, or the only installed one, before the first request" },
 
     { "listen", OPT_STR, F(listen), "127.0.0.1:8080", 0, 0, CMD_SERVE, "ADDRESS:PORT",
-      "where to listen; port 0 takes a free one; anything but loopback needs a key" },
+      "where to listen; a port alone: on this machine; port 0 takes a free one; anything but loopback needs a key" },
+    { "port", OPT_INT, F(port), "-1", -1, 65535, CMD_SERVE, "PORT",
+      "(or -p) the port in place of the one that listen names; -1: that one" },
     { "keys", OPT_LIST, F(keys), NULL, 0, 0, CMD_SERVE, "KEY",
       "a key that clients may use (repeatable); without any, only this machine is served" },
     { "key-file", OPT_STR, F(key_file), "", 0, 0, CMD_SERVE, "FILE",
@@ -105,9 +107,9 @@ const struct option_spec options_table[] = {
     { "safety", OPT_STR, F(safety_policy), "", 0, 0, CMD_SERVE | CMD_IMAGE, "FILE",
       "what happens to unsafe pictures, a file like catalog/safety.yaml in place of the built-in one" },
 
-    { "url", OPT_STR, F(url), "", 0, 0, ASKS | CMD_IMAGE | CMD_MODELS, "URL",
+    { "url", OPT_STR, F(url), "", 0, 0, ASKS | CMD_IMAGE | CMD_MODELS | CMD_PS, "URL",
       "use a running server instead of loading a model, as http://host:port" },
-    { "key", OPT_STR, F(key), "", 0, 0, ASKS | CMD_IMAGE | CMD_MODELS, "KEY", "key for --url" },
+    { "key", OPT_STR, F(key), "", 0, 0, ASKS | CMD_IMAGE | CMD_MODELS | CMD_PS, "KEY", "key for --url" },
     { "system", OPT_STR, F(system_text), "", 0, 0, CMD_CHAT, "TEXT", "system message" },
     { "max-tokens", OPT_INT, F(max_tokens), "-1", -1, 1 << 30, ASKS, "N",
       "tokens of a reply; -1: until the model ends or the context is full" },
@@ -136,6 +138,8 @@ const struct option_spec options_table[] = {
     { "strength", OPT_NUM, F(strength), "-1", -1, 1, CMD_IMAGE, "S",
       "with init, how far to go from it; -1: 0.75, with a mask 1" },
     { "lora", OPT_LIST, F(lora), NULL, 0, 0, CMD_IMAGE, "FILE[:WEIGHT]", "an adapter to draw with (repeatable)" },
+    { "overwrite", OPT_BOOL, F(overwrite), "no", 0, 0, CMD_IMAGE, NULL,
+      "replace a picture file that is already there; otherwise it is kept and the command refuses" },
     { "show", OPT_BOOL, F(show), "no", 0, 0, CMD_IMAGE, NULL, "show the pictures in the terminal too" },
     { "steps-preview", OPT_BOOL, F(steps_preview), "no", 0, 0, CMD_IMAGE, NULL,
       "show in the terminal what every step has come to" },
@@ -146,7 +150,7 @@ const struct option_spec options_table[] = {
       "attempts in a row that bring nothing before a download is given up" },
     { "sha256", OPT_STR, F(sha256), "", 0, 0, CMD_PULL, "HEX", "what the file must hash to" },
 
-    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_INSPECT | CMD_MODELS | CMD_BENCH, NULL, "print JSON" },
+    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH, NULL, "print JSON" },
 };
 /* clang-format on */
 

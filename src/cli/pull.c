@@ -119,7 +119,7 @@ int cmd_pull(int argc, char **argv)
         goto done;
     }
     curl_global_init(CURL_GLOBAL_DEFAULT); /* before there are threads */
-    struct bar bar = { .tty = isatty(STDERR_FILENO) };
+    struct bar bar = { .tty = options_colours(STDERR_FILENO) };
     struct hub_watch watch = { .download = { .progress = show_progress, .note = show_note, .arg = &bar },
                                .file = show_file,
                                .plan = show_plan,

@@ -130,9 +130,26 @@ static bool open_pictures(struct service *s, struct err *e)
 
 /* ---- the server ---------------------------------------------------------------------------------------------------- */
 
+/* ADDRESS:PORT of what the user gave: a port alone means this machine, --port replaces the port. */
+static bool listen_address(const struct options *o, char *out, size_t cap, struct err *e)
+{
+    const char *given = o->listen, *colon = strrchr(given, ':');
+    bool port_alone = *given && strspn(given, "0123456789") == strlen(given);
+    int n;
+    if (o->port >= 0) {
+        int len = port_alone ? 0 : colon ? (int)(colon - given) : (int)strlen(given);
+        n = snprintf(out, cap, "%.*s:%d", len ? len : 9, len ? given : "127.0.0.1", (int)o->port);
+    } else {
+        n = snprintf(out, cap, "%s%s", port_alone ? "127.0.0.1:" : "", given);
+    }
+    return n < (int)cap || err_set(e, ERR_REQUEST, "--listen: the address is too long");
+}
+
 static bool open_server(struct service *s, struct err *e)
 {
     const struct options *o = s->o;
+    char listen[300];
+    if (!listen_address(o, listen, sizeof listen, e)) return false;
     const size_t body_memory = (size_t)(o->body_memory ? o->body_memory : 8 * o->max_body),
                  body_share = o->body_share ? (size_t)o->body_share : body_memory / 2;
     if (body_memory < (size_t)o->max_body || body_share < (size_t)o->max_body)
@@ -142,7 +159,7 @@ static bool open_server(struct service *s, struct err *e)
             "body-memory-per-address %zu: no such body could ever be sent; lower the one or raise the others",
             (long long)o->max_body, body_memory, body_share);
     struct server_options h = {
-        .listen = o->listen,
+        .listen = listen,
         .keys = (const char *const *)s->keys.v,
         .n_keys = s->keys.n,
         .allow_origin = (const char *const *)o->allow_origin.v,

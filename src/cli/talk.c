@@ -5,12 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/pool.h"
 #include "device/device.h"
 #include "service/generate.h"
+#include "service/model_folder.h"
 
 enum { MAX_ANSWER = 64 << 20 };
 
@@ -65,6 +67,7 @@ static bool open_local(struct talk *t, const char *model, struct err *e)
     const struct options *o = t->o;
     struct registry_options r = {
         .models_dir = o->models_dir,
+        .lister = "`hearth models`",
         .lm = { .n_ctx = (int)o->n_ctx,
                 .max_batch = (int)o->max_batch,
                 .prefill_chunk = (int)o->prefill_chunk,
@@ -390,6 +393,25 @@ void talk_close(struct talk *t)
 }
 
 const char *talk_model(const struct talk *t) { return t->model; }
+
+bool talk_names_model(const struct options *o, const char *name)
+{
+    struct catalog *catalog = NULL;
+    struct installed_list have = { 0 };
+    bool found = access(name, F_OK) == 0;
+    if (!found && catalog_load(&catalog, o->catalog, NULL)) found = catalog_find(catalog, name) != NULL;
+    if (!found && !strpbrk(name, " \t\n") && *o->url)
+        found = true; /* a word: what would it be a prompt for? */
+    if (!found && model_folder_scan(o->models_dir, &have, NULL)) {
+        int len;
+        const char *bare = catalog_bare_name(name, &len);
+        for (int i = 0; i < have.n && !found; i++)
+            found = (int)strlen(have.v[i].name) == len && !memcmp(have.v[i].name, bare, (size_t)len);
+    }
+    installed_list_free(&have);
+    catalog_free(catalog);
+    return found;
+}
 
 bool talk_ask(struct talk *t, const json_t *messages, const char *prompt,
               void (*on_text)(void *arg, const char *text, size_t len), void *arg, const atomic_bool *stop,

@@ -17,6 +17,10 @@ bool talk_open(struct talk **out, const struct options *o, const char *model, st
 void talk_close(struct talk *t);
 const char *talk_model(const struct talk *t); /* its id */
 
+/* Is this the name of a model rather than a text: a path that is there, an installed one, one of the catalog or, with --url, of that
+ * server? Loads nothing. */
+bool talk_names_model(const struct options *o, const char *name);
+
 struct talk_stats {
     int prompt_tokens, cached_tokens, completion_tokens;
     double first_s, total_s; /* to the first text; to the end */

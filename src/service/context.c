@@ -148,8 +148,7 @@ static bool render(const struct lm *lm, const struct gen_request *q, const atomi
     const char *why = lm_chat_template_error(lm);
     f->param = "messages";
     if (!t)
-        return err_set(&f->err, ERR_REQUEST,
-                       "this model cannot chat: %s; /v1/completions takes plain prompts",
+        return err_set(&f->err, ERR_REQUEST, "this model cannot chat: %s; it only continues plain prompts",
                        why ? why : "its files hold no chat template");
 
     json_t *vars = template_vars(t, q, f);

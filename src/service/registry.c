@@ -261,9 +261,9 @@ static bool find(struct registry *r, const char *name, bool image, struct model 
             "are not installed; put them into the model folder, or run `make starter` for a starter model",
             c->id);
     return err_set(e, ERR_NOT_FOUND,
-                   "Model not found, inaccessible, and/or not deployed: no model is called \"%.120s\"; GET "
-                   "/v1/models lists those that are installed",
-                   name);
+                   "Model not found, inaccessible, and/or not deployed: no model is called \"%.120s\"; %s "
+                   "lists those that are installed",
+                   name, r->o.lister ? r->o.lister : "GET /v1/models");
 }
 
 bool registry_find(struct registry *r, const char *name, struct model **out, struct err *e)

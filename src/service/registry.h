@@ -22,6 +22,8 @@ struct registry_options {
     struct lm_options lm;
     /* Bytes; 0: nine tenths of the machine's memory, which image models may pass: their weights can stay in the file. */
     size_t memory_limit;
+    const char *
+        lister; /* what lists the models, for the error that there is none of a name; NULL: "GET /v1/models" */
     int memory_wait; /* seconds that a model waits for memory that requests to others hold, before ERR_BUSY */
 };
 

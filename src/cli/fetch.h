@@ -1,0 +1,12 @@
+/* fetch.h - one small answer of a running server, for the commands that only look. */
+#ifndef HEARTH_CLI_FETCH_H
+#define HEARTH_CLI_FETCH_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* GET PATH of the server at `url` (http://host:port, with or without a /v1 behind it) into body, whose maximum holds. key "": none.
+ * An answer other than 200 is an error that says what the server said. On failure body is freed. */
+bool fetch_get(const char *url, const char *key, const char *path, struct buf *body, struct err *e);
+
+#endif
