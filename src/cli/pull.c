@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "lm/lm.h"
 #include "service/catalog.h"
 #include "service/hub.h"
 
@@ -103,6 +104,11 @@ static const char *source_of(const char *what, const struct catalog *c, struct e
     if (strncmp(what, "hf:", 3) == 0 || strstr(what, "://") || access(what, F_OK) == 0) return what;
     const struct catalog_model *m = catalog_find(c, what);
     if (!m) return what; /* hub_pull() says that there is no such file */
+    if (m->kind == MODEL_TEXT && !lm_supports(m->arch)) {
+        err_set(e, ERR_UNSUPPORTED, "%s cannot run here: there is no engine for %s yet. Nothing was fetched",
+                m->id, m->arch);
+        return NULL;
+    }
     if (*m->source) return m->source;
     err_set(e, ERR_NOT_FOUND, "%s: the catalog does not say where its weights come from; name them", m->id);
     return NULL;
