@@ -49,6 +49,7 @@ struct pool {
     _Alignas(64) atomic_int sleepers; /* workers asleep on `bell` */
     _Alignas(64) atomic_int cut_in;   /* 1: the holder's job is to stand still */
     atomic_bool stop;
+    _Atomic(const atomic_bool *) given_up; /* the holder's flag, or NULL */
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t freed;
@@ -148,16 +149,19 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
-void pool_checkpoint(struct pool *p)
+bool pool_checkpoint(struct pool *p)
 {
-    if (!atomic_load_explicit(&p->cut_in, memory_order_relaxed) || my_level != HOLDER) return;
-    if (my_worker) {
-        serve_while(my_worker, true);
-        return;
+    if (my_level != HOLDER) return true;
+    if (atomic_load_explicit(&p->cut_in, memory_order_relaxed)) {
+        if (my_worker) serve_while(my_worker, true);
+        while (!my_worker && atomic_load(&p->cut_in))
+            futex_wait(&p->cut_in, 1); /* the owner's own thread: the one that cut in is awake in its place */
     }
-    while (atomic_load(&p->cut_in))
-        futex_wait(&p->cut_in, 1); /* the owner's own thread: the one that cut in is awake in its place */
+    const atomic_bool *flag = atomic_load_explicit(&p->given_up, memory_order_relaxed);
+    return !flag || !atomic_load_explicit(flag, memory_order_relaxed);
 }
+
+void pool_stop_on(struct pool *p, const atomic_bool *flag) { atomic_store(&p->given_up, flag); }
 
 bool pool_new(struct pool **out, int n_threads, struct err *e)
 {
@@ -219,7 +223,7 @@ static void do_late_parts(struct pool *p, struct level *l, unsigned job)
 
 void pool_run(struct pool *p, void (*fn)(void *arg, int ith, int nth), void *arg)
 {
-    pool_checkpoint(p);
+    if (!pool_checkpoint(p)) return;
     if (p->n_threads == 1) {
         fn(arg, 0, 1);
         return;
@@ -310,6 +314,7 @@ void pool_release(struct pool *p)
         futex_wake(&p->cut_in, 1);
         ring(p);
     }
+    if (my_level == HOLDER) atomic_store(&p->given_up, NULL);
     p->held[my_level] = false;
     my_level = HOLDER;
     pthread_cond_broadcast(&p->freed);

@@ -15,10 +15,13 @@
  *         until it releases the pool, and go on. Until the next such cut the image has a share of the time, so that it
  *         goes on under any load, and a text stream slows down by that share and no more.
  *         The two must not use the same scratch memory: give them a device each.
+ * Giving up  a holder may name a flag, pool_stop_on(): once it is true its jobs end at their next checkpoint and no other begins. What
+ *         they compute is then worth nothing, so whoever sets the flag wants no result, and the holder looks at it before it uses one.
  * Threads pool_run() only by the present owner, on the thread that acquired. */
 #ifndef HEARTH_BASE_POOL_H
 #define HEARTH_BASE_POOL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/err.h"
@@ -37,9 +40,12 @@ void pool_run(struct pool *p, void (*fn)(void *arg, int ith, int nth), void *arg
 
 void pool_acquire(struct pool *p, enum pool_lane lane);
 void pool_release(struct pool *p);
-/* Inside a job of long work, every fraction of a millisecond: lets an owner that cuts in have this thread. A load of an
- * integer when there is none. */
-void pool_checkpoint(struct pool *p);
+/* The present holder's jobs are given up once *flag is true; NULL: never, as after pool_release(). The flag outlives the holding. Owners that
+ * cut in do not notice. */
+void pool_stop_on(struct pool *p, const atomic_bool *flag);
+/* Inside a job of long work, every fraction of a millisecond: lets an owner that cuts in have this thread. Two loads when there is none.
+ * false: the job is given up, and this part of it returns. */
+bool pool_checkpoint(struct pool *p);
 /* Let waiters of a shorter lane than `lane` run first; returns at once when there are none. Not inside a job. */
 void pool_offer(struct pool *p, enum pool_lane lane);
 

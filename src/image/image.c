@@ -236,6 +236,8 @@ static void run_job(struct image_model *m, struct image_job *j)
         use[i] = (struct nn_lora_use){ get_lora(m, j->r.lora[i].path, &e), j->r.lora[i].weight };
         ok = use[i].lora != NULL;
     }
+    pool_stop_on(pool,
+                 &j->cancel); /* adapters are kept for later requests; what follows is this one's alone */
     ok = ok && pipeline_draw(&(struct draw){ .p = &m->p,
                                              .r = &j->r,
                                              .lora = use,

@@ -289,7 +289,8 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
     }
 
     for (int i = first; ok && i < steps; i++) {
-        if (!p->kind->predict(p, c, s, i, b->x, h, w, positive, negative, r->guidance, b->out, d->cancel)) {
+        if (!p->kind->predict(p, c, s, i, b->x, h, w, positive, negative, r->guidance, b->out, d->cancel) ||
+            *d->cancel) {
             ok = err_set(e, ERR_CANCELLED, "cancelled");
             break;
         }
@@ -313,6 +314,7 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
         d->progress(d->arg, index, i + 1 - first, steps - first, small);
     }
     schedule_free(s);
+    if (ok && *d->cancel) ok = err_set(e, ERR_CANCELLED, "cancelled");
     if (!ok) return false;
     if (d->latent) d->latent(d->arg, index, b->x, h, w);
 
@@ -320,6 +322,7 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
     int tile = plane > 160 * 160 ? 128 : 0;
     if (!vae_decode(p->vae, p->dev, b->x, h, w, tile, b->rgb, d->cancel, e) || !pipeline_intact(p, e))
         return false;
+    if (*d->cancel) return err_set(e, ERR_CANCELLED, "cancelled"); /* perhaps inside its last operation */
     struct image_rgb picture = { .width = r->draw_width, .height = r->draw_height };
     size_t pixels = (size_t)picture.width * (size_t)picture.height;
     picture.pixels = malloc(pixels * 3);
@@ -356,9 +359,16 @@ bool pipeline_draw(const struct draw *d, struct err *e)
     bool ok = b.x && b.out && b.noise && b.clean && b.extra && b.rgb && g;
     if (!ok) no_memory(r, e);
     if (ok && r->init) ok = canvas_make(&k, d, factor, e);
-    if (ok && r->previews && !p->preview) p->preview = fit_preview(p);
+    if (ok && r->previews && !p->preview) {
+        p->preview = fit_preview(p);
+        if (*d->cancel) { /* what was given up is not kept */
+            free(p->preview);
+            p->preview = NULL;
+        }
+    }
     struct conditioning positive, negative;
     if (ok) ok = p->kind->encode(p, &c, r, &positive, &negative, e);
+    if (ok && *d->cancel) ok = err_set(e, ERR_CANCELLED, "cancelled");
     for (int i = 0; ok && i < r->n; i++) ok = draw_one(d, &c, i, &positive, &negative, &k, &b, g, e);
     canvas_free(&k);
     free(b.x);

@@ -83,7 +83,7 @@ struct draw { /* one request being drawn */
     const struct image_request *r; /* sizes, steps and guidance filled in */
     const struct nn_lora_use *lora;
     int n_lora;
-    const atomic_bool *cancel;
+    const atomic_bool *cancel; /* the pool may give work up on it at any time */
     /* Called after every step and with every finished picture; the picture's pixels become the receiver's. */
     void (*progress)(void *arg, int index, int step, int steps, struct image_rgb preview);
     void (*finished)(void *arg, int index, uint64_t seed, struct image_rgb picture);

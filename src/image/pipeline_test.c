@@ -482,6 +482,19 @@ static void test_cancel(void **state)
         assert_true(cancelled);
         image_job_free(both[i]);
     }
+    /* Work that was given up leaves nothing behind: the next picture and its previews are those of a fresh model. */
+    struct image_model *fresh = open_model(PIPELINES "flux_dev");
+    struct result after, want;
+    r.steps = 2;
+    r.width = r.height = 32;
+    r.previews = true;
+    draw(m, &r, &after);
+    draw(fresh, &r, &want);
+    assert_true(after.done && after.previews == 2 && want.previews == 2);
+    assert_memory_equal(after.picture[0].pixels, want.picture[0].pixels, 32 * 32 * 3);
+    free_result(&after);
+    free_result(&want);
+    image_free(fresh);
     image_free(m);
 }
 

@@ -147,7 +147,7 @@ static void run_task(const struct job *j, const struct room *r, int head, int64_
         else
             pack_keys(j, r->keys, kv_head, k0 / KEYS);
         for (int s0 = 0; s0 < n; s0 += SUB) {
-            pool_checkpoint(j->d->pool);
+            if (!pool_checkpoint(j->d->pool)) return;
             const int ns = n - s0 < SUB ? n - s0 : SUB;
             if (!a->causal || k0 < q0 + s0 + ns) meet(j, r, packed, head, q0, s0, ns, k0);
         }
@@ -164,7 +164,8 @@ static void pack_part(void *arg, int ith, int nth)
     struct job *j = arg;
     int64_t task;
     while ((task = atomic_fetch_add_explicit(&j->next_pack, 1, memory_order_relaxed)) <
-           j->heads * j->key_blocks)
+               j->heads * j->key_blocks &&
+           pool_checkpoint(j->d->pool))
         pack_keys(j, (unsigned char *)scratch_shared(j->d) + (size_t)task * block_bytes(j),
                   j->head0 + (int)(task / j->key_blocks), task % j->key_blocks);
 }

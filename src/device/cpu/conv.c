@@ -268,7 +268,7 @@ static void fill_row(const struct band *b, int row)
     };
     unsigned char *dst = b->input + (ptrdiff_t)row * b->in_cols * TILE_ROW_BYTES;
     const int iy = b->y0 * j->stride - j->a->pad_top + row, ix = b->x0 * j->stride - j->a->pad_left;
-    pool_checkpoint(j->d->pool);
+    if (!pool_checkpoint(j->d->pool)) return;
     for (int x = 0; x < b->in_cols; x++, dst += TILE_ROW_BYTES) {
         const float *p = input_pixel(j, iy, ix + x);
         if (p)
@@ -333,7 +333,7 @@ static void run_task(const struct band *b, int64_t task, float *sums)
     for (int t = 0; t < nt; t++) tile[t] = tile_base(b, t0 + t);
     const int64_t begin = c->kb / c->phases * phase, end = begin + c->kb / c->phases;
     for (int64_t k = begin; k < end; k += fk->kb_chunk) {
-        pool_checkpoint(j->d->pool);
+        if (!pool_checkpoint(j->d->pool)) return;
         const struct tiles a = { tile, b->k_off + k, (ptrdiff_t)TILE_ROW_BYTES * j->stride };
         const int64_t kb = end - k < fk->kb_chunk ? end - k : fk->kb_chunk;
         form_product(fk, c->form, sums, LD_SUMS, &a, c->packed + (size_t)p0 * panel + (size_t)k * tile_bytes,

@@ -17,10 +17,10 @@ struct job {
     bool silu;
 };
 
-/* How many elements of r to do now. */
+/* How many elements of r to do now; 0 at its end, and when the work is given up. */
 static int64_t next_piece(const struct job *j, const struct range *r)
 {
-    pool_checkpoint(j->pool);
+    if (!pool_checkpoint(j->pool)) return 0;
     return r->hi - r->lo < PIECE ? r->hi - r->lo : PIECE;
 }
 
@@ -70,7 +70,7 @@ static void scale_shift_part(void *arg, int ith, int nth)
     const struct job *j = arg;
     const struct range r = split_range(j->n, ith, nth);
     for (int64_t p = r.lo; p < r.hi; p++) {
-        pool_checkpoint(j->pool);
+        if (!pool_checkpoint(j->pool)) return;
         j->fk->scale_shift(j->y + p * j->c, j->x + p * j->c, j->c, j->scale, j->shift, j->silu);
     }
 }

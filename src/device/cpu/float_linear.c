@@ -284,7 +284,7 @@ static void pack_rows(const struct run *j, unsigned char *dst, int64_t lo, int64
     const struct float_linear *l = j->l;
     const struct float_kern *fk = j->d->fl;
     for (int64_t r = lo; r < hi; r++) {
-        pool_checkpoint(j->d->pool);
+        if (!pool_checkpoint(j->d->pool)) return;
         const float *x = j->a->x + (j->row0 + r) * j->a->ldx;
         struct row_map map = { .mul = j->a->norm, .inv = 1.0f };
         if (j->a->norm) map.inv = fk->rms_inv(x, l->n_in, j->a->eps);
@@ -331,7 +331,7 @@ static void rows_by_panels(const struct run *j, const unsigned char *packed_rows
     for (int64_t m0 = r0; m0 < r1; m0 += most) {
         const int m = (int)(r1 - m0 < most ? r1 - m0 : most);
         for (int64_t k = 0, kb; k < l->kb; k += kb) {
-            pool_checkpoint(j->d->pool);
+            if (!pool_checkpoint(j->d->pool)) return;
             const unsigned char *tile[ROW_BLOCK / 16];
             for (int t = 0; t * 16 < m; t++)
                 tile[t] = packed_rows + (size_t)(m0 / 16 + t) * rows_bytes(l) + (size_t)k * TILE_BYTES;
@@ -388,7 +388,7 @@ static void run_part(void *arg, int ith, int nth)
             }
             unsigned char *dst = expanded + (size_t)(half * np) * panel_bytes(l);
             for (int p = 0; p < np; p++) {
-                pool_checkpoint(j->d->pool);
+                if (!pool_checkpoint(j->d->pool)) return;
                 pack_panel(j->d->fl, l, half, p0 + p, dst + (size_t)p * panel_bytes(l), NULL);
             }
             b[half] = dst;

@@ -23,7 +23,7 @@ static void rmsnorm_part(void *arg, int ith, int nth)
     const struct row_job *j = arg;
     const struct range r = split_range(j->n, ith, nth);
     for (int64_t row = r.lo; row < r.hi; row++) {
-        pool_checkpoint(j->pool);
+        if (!pool_checkpoint(j->pool)) return;
         j->fk->rmsnorm_row(j->y + row * j->ldy, j->x + row * j->ldx, j->n_embd, j->w, j->eps);
     }
 }
@@ -49,7 +49,7 @@ static void layernorm_part(void *arg, int ith, int nth)
     const struct row_job *j = arg;
     const struct range r = split_range(j->n, ith, nth);
     for (int64_t row = r.lo; row < r.hi; row++) {
-        pool_checkpoint(j->pool);
+        if (!pool_checkpoint(j->pool)) return;
         j->fk->layernorm_row(j->y + row * j->ldy, j->x + row * j->ldx, j->n_embd, j->w, j->b, j->eps,
                              j->scale, j->shift);
     }
@@ -99,7 +99,7 @@ static void moments_part(void *arg, int ith, int nth)
     struct group_job *j = arg;
     int part;
     while ((part = atomic_fetch_add_explicit(&j->next_part, 1, memory_order_relaxed)) < j->parts) {
-        pool_checkpoint(j->pool);
+        if (!pool_checkpoint(j->pool)) return;
         const struct range r = split_range(j->hw, part, j->parts);
         double *s = j->sums + (size_t)part * 2 * (size_t)j->c;
         memset(s, 0, (size_t)j->c * 2 * sizeof *s);
