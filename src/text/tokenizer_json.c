@@ -5,7 +5,9 @@
 #include <sodium.h>
 #include <stdlib.h>
 
+#include "text/tokenizer_beside.h"
 #include "text/tokenizer_file.h"
+#include "text/tokenizer_post.h"
 
 static const char *type_of(const json_t *v)
 {
@@ -195,85 +197,6 @@ static bool add_normalizer(struct tokenizer *t, const json_t *v, int depth, stru
                    "the normalizer \"%.40s\" is not known to this build, or not with these settings", type);
 }
 
-/* [name, id] of Bert's and Roberta's. */
-static bool push_pair(struct affix *a, const struct tokenizer *t, const json_t *pair, struct err *e)
-{
-    const json_t *id = json_array_get(pair, 1);
-    if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= t->vocab.n)
-        return err_set(e, ERR_FORMAT, "the post-processor names a token without a usable id");
-    return affix_push(a, (int32_t)json_integer_value(id), e);
-}
-
-/* One special token of a template: all ids that its entry has. */
-static bool push_special(struct affix *a, const struct tokenizer *t, const json_t *v, const char *name,
-                         struct err *e)
-{
-    const json_t *ids = json_object_get(json_object_get(json_object_get(v, "special_tokens"), name), "ids"),
-                 *id;
-    size_t i;
-    if (!json_is_array(ids))
-        return err_set(e, ERR_FORMAT,
-                       "the post-processor's template names \"%.60s\", which it does not declare", name);
-    json_array_foreach(ids, i, id)
-    {
-        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= t->vocab.n)
-            return err_set(e, ERR_FORMAT, "the post-processor's \"%.60s\" has no usable id", name);
-        if (!affix_push(a, (int32_t)json_integer_value(id), e)) return false;
-    }
-    return true;
-}
-
-static bool read_template(const struct tokenizer *t, const json_t *v, struct affix *first, struct affix *last,
-                          struct err *e)
-{
-    const json_t *piece;
-    size_t i;
-    bool behind = false;
-    json_array_foreach(json_object_get(v, "single"), i, piece)
-    {
-        const json_t *sequence = json_object_get(piece, "Sequence");
-        const char *name = json_string_value(json_object_get(json_object_get(piece, "SpecialToken"), "id"));
-        if (sequence &&
-            (behind || strcmp(json_string_value(json_object_get(sequence, "id")) ?: "", "A") != 0))
-            return err_set(e, ERR_UNSUPPORTED,
-                           "a post-processor's template with another sequence than one $A");
-        if (sequence) behind = true;
-        if (name && !push_special(behind ? last : first, t, v, name, e)) return false;
-    }
-    return behind || err_set(e, ERR_UNSUPPORTED, "a post-processor's template without the text itself");
-}
-
-/* The tokens that the post-processor puts around a text. A second one that adds tokens would get the first one's result as a pair of
- * texts in the reference: nobody means that. */
-static bool read_post(struct tokenizer *t, const json_t *v, int depth, struct err *e)
-{
-    const char *type = type_of(v);
-    struct affix first = { 0 }, last = { 0 };
-    if (!v || json_is_null(v) || strcmp(type, "ByteLevel") == 0)
-        return true; /* that one moves offsets alone */
-    if (strcmp(type, "Sequence") == 0 && depth < 4) {
-        const json_t *one;
-        size_t i;
-        json_array_foreach(json_object_get(v, "processors"), i, one)
-        {
-            if (!read_post(t, one, depth + 1, e)) return false;
-        }
-        return true;
-    }
-    bool ok;
-    if (strcmp(type, "TemplateProcessing") == 0)
-        ok = read_template(t, v, &first, &last, e);
-    else if (strcmp(type, "BertProcessing") == 0 || strcmp(type, "RobertaProcessing") == 0)
-        ok = push_pair(&first, t, json_object_get(v, "cls"), e) &&
-             push_pair(&last, t, json_object_get(v, "sep"), e);
-    else
-        ok = err_set(e, ERR_UNSUPPORTED, "the post-processor \"%.40s\" is not known to this build", type);
-    if (ok && t->first.n + t->last.n)
-        ok = err_set(e, ERR_UNSUPPORTED, "two post-processors that add special tokens");
-    if (ok) t->first = first, t->last = last;
-    return ok;
-}
-
 struct entry {
     const char *text; /* NULL: no such id */
     size_t len;
@@ -371,92 +294,6 @@ static bool add_tokens(struct tokenizer *t, const struct tokenizer_file *f, cons
     return ok;
 }
 
-/* The ids of those contents that are pieces of the vocabulary, into `ids` (content: id). */
-static bool find_pieces(const struct tokenizer_file *f, const json_t *wanted, json_t *ids, struct err *e)
-{
-    for (size_t k = 0; k < f->n_pieces && json_object_size(wanted); k++) {
-        const struct tokenizer_piece *p = &f->piece[k];
-        if (!json_object_get(wanted, p->text) || json_object_get(ids, p->text)) continue;
-        if (json_object_set_new(ids, p->text, json_integer(p->id)) != 0)
-            return err_set(e, ERR_NOMEM, "no memory for the added tokens");
-    }
-    return true;
-}
-
-/* One more added token, unless it is there with the same settings; `old` is the place of its content in the list, or -1. */
-static bool put_added(json_t *list, const json_t *token, json_int_t id, json_int_t old, struct err *e)
-{
-    json_t *one = json_copy((json_t *)token);
-    bool ok = one && json_object_set_new(one, "id", json_integer(id)) == 0;
-    if (ok && old >= 0)
-        ok = json_array_set(list, (size_t)old, one) == 0;
-    else if (ok)
-        ok = json_array_append(list, one) == 0;
-    json_decref(one);
-    return ok || err_set(e, ERR_NOMEM, "no memory for the added tokens");
-}
-
-/* The file's own added tokens, and those declared beside it: of the same content the settings beside it count and the id here; a
- * piece of the vocabulary keeps its id; any other has the id that is declared. Named tokens that are pieces are added tokens too. */
-static bool all_added(const struct tokenizer_file *f, const struct special_tokens *beside, json_t **out,
-                      struct err *e)
-{
-    json_t *list = json_array(), *place = json_object(), *wanted = json_object(), *ids = json_object();
-    json_t *names = json_array(), *a;
-    bool ok = list && place && wanted && ids && names;
-    const char *key;
-    size_t i;
-    json_array_foreach(json_object_get(f->rest, "added_tokens"), i, a)
-    {
-        const char *text = json_string_value(json_object_get(a, "content"));
-        ok = ok && json_array_append(list, a) == 0 &&
-             (!text || json_object_set_new(place, text, json_integer((json_int_t)i)) == 0);
-    }
-    json_object_foreach(beside ? beside->names : NULL, key, a)
-    {
-        if (json_is_string(a)) ok = ok && json_array_append(names, a) == 0;
-    }
-    if (beside) ok = ok && json_array_extend(names, json_object_get(beside->names, "extra")) == 0;
-    json_array_foreach(beside ? beside->added : NULL, i, a)
-    {
-        ok =
-            ok && json_object_set(wanted, json_string_value(json_object_get(a, "content")), json_true()) == 0;
-    }
-    json_array_foreach(names, i, a) ok =
-        ok && json_object_set(wanted, json_string_value(a), json_true()) == 0;
-    json_object_foreach(place, key, a) json_object_del(wanted, key);
-    if (!ok) err_set(e, ERR_NOMEM, "no memory for the added tokens");
-    ok = ok && find_pieces(f, wanted, ids, e);
-    json_array_foreach(beside ? beside->added : NULL, i, a)
-    {
-        const char *text = json_string_value(json_object_get(a, "content"));
-        const json_t *at = json_object_get(place, text), *piece = json_object_get(ids, text);
-        const json_t *id = at ? json_object_get(json_array_get(list, (size_t)json_integer_value(at)), "id")
-                           : piece ? piece
-                                   : json_object_get(a, "id");
-        ok = ok && put_added(list, a, json_integer_value(id), at ? json_integer_value(at) : -1, e);
-        if (ok && !at &&
-            json_object_set_new(place, text, json_integer((json_int_t)json_array_size(list) - 1)) != 0)
-            ok = err_set(e, ERR_NOMEM, "no memory for the added tokens");
-    }
-    json_array_foreach(names, i, a)
-    {
-        const char *text = json_string_value(a);
-        const json_t *piece = json_object_get(ids, text);
-        if (!ok || !piece || json_object_get(place, text)) continue;
-        json_t *one = json_pack("{s:s, s:b}", "content", text, "special", 1);
-        ok = one ? put_added(list, one, json_integer_value(piece), -1, e)
-                 : err_set(e, ERR_NOMEM, "no memory for the added tokens");
-        json_decref(one);
-    }
-    json_decref(place);
-    json_decref(wanted);
-    json_decref(ids);
-    json_decref(names);
-    *out = list;
-    return ok;
-}
-
 static bool add_merges(struct tokenizer *t, const struct tokenizer_file *f, struct err *e)
 {
     if (!bpe_init(&t->bpe, f->n_merges, e)) return false;
@@ -530,7 +367,7 @@ static bool build(struct tokenizer *t, const struct tokenizer_file *f, const jso
     if (t->spm && !flag_of(f->model, "byte_fallback", false))
         for (int b = 0; b < 256; b++) t->byte_id[b] = -1;
     if (strcmp(type_of(f->model), "Unigram") == 0 && !add_unigram(t, f, e)) return false;
-    if (!read_post(t, json_object_get(f->rest, "post_processor"), 0, e)) return false;
+    if (!tokenizer_post_read(t, json_object_get(f->rest, "post_processor"), e)) return false;
     if (t->first.n) t->bos = t->first.id[0];
     return true;
 }
@@ -542,7 +379,7 @@ bool tokenizer_from_json(struct tokenizer **out, const char *text, size_t len,
     struct tokenizer_file f;
     json_t *added = NULL;
     bool ok = tokenizer_file_json(&f, text, len, e) && tokenizer_alloc(&t, e) &&
-              all_added(&f, beside, &added, e) && build(t, &f, added, e);
+              tokenizer_beside_merge(&f, beside, &added, e) && build(t, &f, added, e);
     json_decref(added);
     tokenizer_file_free(&f);
     if (!ok) {
