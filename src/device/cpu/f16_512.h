@@ -3,6 +3,8 @@
 #ifndef HEARTH_DEVICE_CPU_F16_512_H
 #define HEARTH_DEVICE_CPU_F16_512_H
 
+#define AHEAD 2048 /* bytes */
+
 INLINE void f16_tile(float *c, int64_t ldc, const struct tiles *a, int r0, ptrdiff_t row,
                      const unsigned char *b, size_t b_panel, int64_t kb, bool add, const int rows,
                      const int panels)
@@ -11,6 +13,10 @@ INLINE void f16_tile(float *c, int64_t ldc, const struct tiles *a, int r0, ptrdi
     load_sums(acc, c, ldc, add, rows, panels);
     for (int64_t k = 0; k < kb; k++, b += TILE_BYTES / 2) {
         const unsigned char *x = k_block(a, r0, row, k);
+        /* A few rows wait for memory, and widening leaves the processor less room to look ahead by itself. */
+        for (int p = 0; rows <= 2 && p < panels; p++)
+            for (int i = 0; i < 8; i++)
+                _mm_prefetch((const char *)b + (size_t)p * b_panel + AHEAD + i * 64, _MM_HINT_T0);
         for (int i = 0; i < 16; i++) {
             __m512 w[REG_PANELS];
             for (int p = 0; p < panels; p++)
