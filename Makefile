@@ -117,6 +117,13 @@ bench:  ## speed against the machine's ceilings and against peers, in one run; w
 	@tools/setup/packages.sh test
 	@bench/run.sh
 
+exactness:  ## how exact each weight type, cache type and instruction set is; writes docs/exactness.md
+	@tools/setup/packages.sh test
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all starter build/release/bench/exactness build/release/lm/golden_test
+	@[ -x build/venv-exactness/bin/python ] || python3 -m venv build/venv-exactness
+	@build/venv-exactness/bin/pip install --quiet --disable-pip-version-check gguf numpy
+	@build/venv-exactness/bin/python bench/exactness.py
+
 lint:  ## import direction, format, warnings under gcc and clang, clang-tidy, the portable build
 	@tools/setup/packages.sh lint
 	@tools/lint/lint.sh
@@ -160,5 +167,5 @@ help:  ## this list
 print-%: ; @echo $($*)
 
 .SECONDARY:
-.PHONY: all unit unit-programs run starter test bench lint asan tsan fuzz format install clean help
+.PHONY: all unit unit-programs run starter test bench exactness lint asan tsan fuzz format install clean help
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
