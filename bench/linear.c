@@ -70,8 +70,10 @@ int main(int argc, char **argv)
     struct pool *pool;
     struct device *d;
     if (!pool_new(&pool, n_threads, &e)) return 1;
-    unsigned mask = getenv("ISA") ? (unsigned)strtoul(getenv("ISA"), NULL, 0) : ~0u;
-    if (!device_cpu_open(&d, pool, mask, &e)) return 1;
+    if (!device_cpu_open(&d, pool, ~0u, &e)) {
+        fprintf(stderr, "%s\n", e.msg);
+        return 1;
+    }
     struct machine_peaks peaks = machine_peaks_measure(pool);
     printf("{\"device\": \"%s\", \"int8_gops\": %.0f, \"bf16_gflops\": %.0f, \"f32_gflops\": %.0f, "
            "\"amx_int8_gops\": %.0f, \"amx_bf16_gflops\": %.0f}\n",

@@ -1,4 +1,5 @@
 """Keys, origins, start and stop."""
+import os
 import signal
 import subprocess
 import threading
@@ -119,6 +120,10 @@ def test_options():
     assert r.returncode == 2 and 'did you mean "listen"' in r.stderr
     r = run("serve", "--ctx", "12x")
     assert r.returncode == 2 and '--ctx must be a whole number, got "12x"' in r.stderr
+    r = run("bench", "x", "--isa", "sse")
+    assert r.returncode == 2 and "--isa must be one of plain|avx2|" in r.stderr
+    r = run("bench", "x", env={**os.environ, "HEARTH_ISA": "AVX2"})
+    assert r.returncode == 2 and "HEARTH_ISA must be one of plain|avx2|" in r.stderr
     r = run("serve", "--help")
     assert r.returncode == 0 and "--max-body BYTES" in r.stdout
     r = run("nonsense")
