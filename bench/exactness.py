@@ -239,8 +239,8 @@ def main():
             "Logits of the small golden networks (`tests/golden/lm`) against transformers in f32 on the stored weights, keys and values in f16 on "
             "both sides: relative error, the largest of each family's networks.", "", *networks,
             "## The starter language model", "",
-            f"SmolLM2-135M-Instruct on the first {n} tokens of `LICENSE`, against its own f32 weights. Those are what its published Q4_1 file stands for "
-            "(the embedding Q8_0): the rows of these two types show the arithmetic rather than the loss of quantising. "
+            f"SmolLM2-135M-Instruct on the first {n} tokens of `LICENSE`, against its own f32 weights. Those are what its published file stands for, "
+            "matrices in Q4_1 and the embedding in Q8_0; here every matrix, the embedding too, is made anew in each type by plain rounding. "
             "Small models keep 15 bits of their activations beside quantised weights. K quants are not made here.", "", *text,
             "## The starter image model", "",
             f"{len(PROMPTS)} pictures of 128x128, seed 1, with its weights (published as BF16) stored in each type (F8: the transformer's matrices alone, without scales), "
