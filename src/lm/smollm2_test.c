@@ -17,7 +17,7 @@
 #define FILE_NAME "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 /* Both sides round activations to 8 bits, differently: near ties fall either way now and then. */
-enum { SAME_TOKENS = 48, SAME_CASES = 18 };
+enum { CASES = 20, SAME_TOKENS = 48, SAME_CASES = 18 };
 static const double MEAN_LOGPROB_BOUND = 0.02;
 
 struct fixture {
@@ -52,7 +52,7 @@ static int setup(void **state)
     *state = NULL;
     if (!find_model(path, sizeof path)) return 0;
     struct fixture *f = calloc(1, sizeof *f);
-    const struct lm_options o = { .n_ctx = 2048, .max_batch = 4 };
+    const struct lm_options o = { .n_ctx = 2048, .max_batch = CASES };
     f->golden = json_load_file("tests/golden/lm/smollm2.json", 0, NULL);
     if (!f->golden || !pool_new(&f->pool, 0, &e) || !device_cpu_open(&f->dev, f->pool, ~0u, &e) ||
         !lm_load(&f->lm, path, &o, f->dev, &e)) {
@@ -89,13 +89,11 @@ static int ids_of(const json_t *list, int32_t *ids, int cap)
     return n;
 }
 
-/* Greedy continuation; its length. */
-static int continue_greedily(struct lm *m, const int32_t *prompt, int n_prompt, int32_t *out, int max)
+/* A greedy continuation begins. */
+static struct lm_job *begin(struct lm *m, const int32_t *prompt, int n_prompt, int max)
 {
     struct err e = { 0 };
     struct lm_job *j;
-    struct lm_event ev;
-    int n = 0;
     const struct lm_request r = {
         .prompt = { prompt, (size_t)n_prompt, max },
         .n = 1,
@@ -103,6 +101,14 @@ static int continue_greedily(struct lm *m, const int32_t *prompt, int n_prompt, 
         .sampling = { .top_p = 1, .typical_p = 1, .repetition_penalty = 1, .n_top_logprobs = -1 }
     };
     if (!lm_submit(m, &r, NULL, NULL, &j, &e)) fail_msg("%s", e.msg);
+    return j;
+}
+
+/* Its tokens; their number. */
+static int finish(struct lm_job *j, int32_t *out)
+{
+    struct lm_event ev;
+    int n = 0;
     while (lm_wait(j, &ev)) {
         for (int i = 0; i < ev.n_tokens; i++) out[n++] = ev.tokens[i].id;
         lm_event_free(&ev);
@@ -111,26 +117,30 @@ static int continue_greedily(struct lm *m, const int32_t *prompt, int n_prompt, 
     return n;
 }
 
+/* All together: in plain C a weight's unpacking costs more than its products, and the tokens are the same. */
 static void test_greedy(void **state)
 {
     struct fixture *f = installed(state);
     const json_t *cases = json_object_get(f->golden, "cases");
     int32_t prompt[256], want[64], got[64];
+    struct lm_job *job[CASES];
     int same = 0;
-    size_t total = json_array_size(cases);
-    for (size_t c = 0; c < total; c++) {
-        const json_t *one = json_array_get(cases, c);
-        int n_prompt = ids_of(json_object_get(one, "prompt"), prompt, 256);
-        int n_want = ids_of(json_object_get(one, "out"), want, 64);
-        int n = continue_greedily(f->lm, prompt, n_prompt, got, 64), k = 0;
+    assert_int_equal(json_array_size(cases), CASES);
+    for (size_t c = 0; c < CASES; c++) {
+        int n_prompt = ids_of(json_object_get(json_array_get(cases, c), "prompt"), prompt, 256);
+        job[c] = begin(f->lm, prompt, n_prompt, 64);
+    }
+    for (size_t c = 0; c < CASES; c++) {
+        int n_want = ids_of(json_object_get(json_array_get(cases, c), "out"), want, 64);
+        int n = finish(job[c], got), k = 0;
         while (k < n && k < n_want && got[k] == want[k]) k++;
         /* The reference lists the end token, we stop before it. */
         const bool ended = k == n && n_want == n + 1 && tokenizer_is_end(lm_tokenizer(f->lm), want[n]);
         same += k >= SAME_TOKENS || ended;
         if (k < n_want && !ended) print_message("prompt %zu: equal for %d tokens\n", c, k);
     }
-    print_message("%d of %zu continuations equal for %d tokens\n", same, total, SAME_TOKENS);
-    assert_true(total == 20 && same >= SAME_CASES);
+    print_message("%d of %d continuations equal for %d tokens\n", same, CASES, SAME_TOKENS);
+    assert_true(same >= SAME_CASES);
 }
 
 static void test_logprobs(void **state)
