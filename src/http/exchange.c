@@ -63,6 +63,8 @@ void exchange_reply(struct exchange *x, int status, const char *content_type, st
     set_state(x, EXCHANGE_READY);
 }
 
+void exchange_at_work(struct exchange *x) { x->at_work = true; }
+
 void exchange_tell(struct exchange *x, const char *msg, char *out, size_t cap)
 {
     registry_tell(x->server->registry, msg, out, cap);
@@ -77,8 +79,8 @@ void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param,
     va_start(ap, fmt);
     vsnprintf(message, sizeof message, fmt, ap);
     va_end(ap);
-    exchange_tell(x, message, told, sizeof told);
-    fault_print(&b, x->dialect, kind, param, told);
+    if (x->at_work) exchange_tell(x, message, told, sizeof told);
+    fault_print(&b, x->dialect, kind, param, x->at_work ? told : message);
     if (kind == FAULT_BUSY || kind == FAULT_UNAVAILABLE)
         exchange_header(x, "Retry-After", "%d", kind == FAULT_BUSY ? 1 : 5);
     if (kind == FAULT_KEY) exchange_header(x, "WWW-Authenticate", "Bearer");

@@ -92,6 +92,7 @@ struct exchange {
     enum lane lane;                    /* that it is prepared on */
     void (*later)(struct exchange *x); /* what waits for the model */
     void *scratch;                     /* for it */
+    bool at_work;                      /* errors may speak of the server's files */
     struct model *model;               /* and what loading_then() was asked for */
     bool holds_model;
     struct err load_error;
@@ -124,8 +125,10 @@ void exchange_reply(struct exchange *x, int status, const char *content_type, st
 void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 void exchange_fault_from(struct exchange *x, const struct fault *f);
-/* A message as a client may read it: without the server's folders. Every fault and every error event goes through this; the log keeps
- * the whole. */
+/* A message as a client may read it: without the server's folders. The log keeps the whole. Faults go through this once a handler has
+ * begun with the server's own files (exchange_at_work()), and so does every error event; before that a message holds nothing but what the
+ * request said, which comes back as it was, so that nobody learns a folder's name by guessing it. */
+void exchange_at_work(struct exchange *x);
 void exchange_tell(struct exchange *x, const char *msg, char *out, size_t cap);
 /* Takes over work. Streaming when `stream`; then the status is 200 and what goes wrong later is an event. */
 void exchange_run(struct exchange *x, const struct work_ops *ops, void *work, bool stream);

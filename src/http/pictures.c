@@ -384,8 +384,8 @@ static void refuse(struct exchange *x, struct picture_work *t, const struct faul
     char told[sizeof f->err.msg];
     if (t->wire.style == PICTURES_FIREMOON && fault_status(fault_of(f->err.code)) == 400) {
         struct buf b = BUF_INIT(65536);
-        exchange_tell(x, f->err.msg, told, sizeof told);
-        const char *message = t->wire.n_faults ? "Input validation failed" : told;
+        if (x->at_work) exchange_tell(x, f->err.msg, told, sizeof told);
+        const char *message = t->wire.n_faults ? "Input validation failed" : x->at_work ? told : f->err.msg;
         if (!t->wire.n_faults) json_out_cstr(&t->wire.faults, message);
         const char *list = t->wire.faults.data ? t->wire.faults.data : "";
         buf_puts(&b, "{\"error\":\"Invalid input\",\"message\":");
@@ -404,6 +404,7 @@ static void start(struct exchange *x)
 {
     struct picture_work *t = x->scratch;
     struct fault f = { x->load_error, NULL };
+    exchange_at_work(x);
     if (f.err.code != ERR_NONE || !pictures_start(x->server->registry, t->model, x->server->o.safety,
                                                   &t->wire.q, on_event, x, &t->pictures, &f)) {
         refuse(x, t, &f);

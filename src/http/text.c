@@ -331,6 +331,7 @@ static void start(struct exchange *x)
     struct text_work *t = x->scratch;
     struct model *m = t->model;
     struct fault f = { x->load_error, NULL };
+    exchange_at_work(x);
     if (f.err.code != ERR_NONE) {
         work_free(t);
         exchange_fault_from(x, &f);

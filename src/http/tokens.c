@@ -36,6 +36,7 @@ static void run(struct exchange *x)
         r->answer(x, r);
         registry_release(x->server->registry, x->model);
     } else {
+        exchange_at_work(x);
         exchange_fault_from(x, &f);
     }
     loading_end(x);

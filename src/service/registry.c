@@ -193,7 +193,11 @@ static bool rescan(struct registry *r, struct err *e)
     if (now - r->last_scan < 1)
         return true; /* a flood of unknown names does not become a flood of directory reads */
     r->last_scan = now;
-    if (!model_folder_scan(r->models_dir, &l, e)) return false;
+    struct err why = { 0 };
+    if (!model_folder_scan(r->models_dir, &l, &why)) {
+        log_error("the model folder cannot be read: %s", why.msg);
+        return err_set(e, why.code, "the folder of models cannot be read");
+    }
     bool ok = true;
     for (int i = 0; ok && i < l.n; i++) ok = by_path(r, l.v[i].path) || add_installed(r, &l.v[i], NULL, e);
     r->scanned = true;

@@ -119,6 +119,30 @@ def test_lists_and_names(served, home):
     no_path(home, served.post("/v1/chat/completions", {"model": "nothing", "messages": [{"role": "user", "content": "hi"}]}))
 
 
+@pytest.mark.parametrize("fields", [{"model": "{}/zz"}, {"model": "no-json", "{}/zz": 1}, {"model": "no-json", "service_tier": "{}/zz"}])
+def test_a_guess_comes_back_as_it_was(served, home, fields):
+    """Were folders taken out of what a client wrote, it could tell by that which of its guesses was right."""
+    texts = []
+    for guess in (f"{home}/models", f"{home}/modest"):
+        body = {k.format(guess): v.format(guess) if isinstance(v, str) else v for k, v in fields.items()}
+        r = served.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "hi"}], **body})
+        assert r.status_code in (400, 404) and f"{guess}/zz" in r.json()["error"]["message"], r.text
+        texts.append(r.json()["error"]["message"].replace(guess, ""))
+    assert texts[0] == texts[1]
+
+
+def test_a_folder_that_cannot_be_read(tmp_path):
+    """A file where the folder was: lists and unknown names say so without saying where."""
+    folder = tmp_path / SECRET / "models"
+    shutil.copytree(TINY, folder / "tiny")
+    s = Server(models=str(folder))
+    shutil.rmtree(folder)
+    folder.symlink_to(folder)
+    for r in (s.get("/v1/models"), s.post("/v1/images/generations", {"prompt": "a"}), s.post("/v1/completions", {"model": "other", "prompt": "a"})):
+        assert SECRET not in r.text, r.text
+    s.stop()
+
+
 def test_the_log_keeps_the_path(served, home):
     served.post("/v1/completions", {"model": "no-json", "prompt": "a"})
     assert f"{home}/models/no-json: config.json" in "".join(served.log)
