@@ -34,7 +34,10 @@ bool pipeline_check(const struct pipeline *p, struct image_request *r, struct er
                        "from an input picture %s draws %dx%d and pictures of that shape, got %dx%d",
                        info->name, r->draw_width, r->draw_height, r->width, r->height);
     }
-    int most = schedule_most_steps(&p->schedule);
+    int named = r->sampler ? sampler_by_name(r->sampler) : -1; /* a name that is none is refused below */
+    const struct schedule_config run =
+        schedule_config_under(&p->schedule, named < 0 ? p->schedule.sampler : (enum sampler)named);
+    int most = schedule_most_steps(&run);
     if (r->steps < 1 || r->steps > most)
         return err_set(e, ERR_REQUEST, "steps must be between 1 and %d, got %d", most, r->steps);
     if (!isfinite(r->guidance) || r->guidance > 1000) {

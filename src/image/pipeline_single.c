@@ -201,9 +201,10 @@ static bool load_clip(struct pipeline *p, struct weights *main, const char *dir,
     bool ok = clip_config_from_shapes(&read, &s, e);
     if (ok) k = read;
     if (which == 0) k.n_proj = 0; /* some files bring one along; no pipeline uses the first encoder's */
-    ok = ok && clip_load(&p->clip[which], &k, &s, e) &&
-         clip_tokenizer_load(&p->clip_tokenizer[which],
-                             pipeline_path("%s/%s", dir, which ? "tokenizer_2" : "tokenizer").s, e);
+    ok = ok && clip_tokenizer_load(&p->clip_tokenizer[which],
+                                   pipeline_path("%s/%s", dir, which ? "tokenizer_2" : "tokenizer").s, e);
+    if (ok) k.eos_id = clip_tokenizer_end(p->clip_tokenizer[which]); /* whose row is the pooled one */
+    ok = ok && clip_load(&p->clip[which], &k, &s, e);
     nn_source_free(&s);
     return ok;
 }

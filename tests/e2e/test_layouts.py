@@ -294,6 +294,18 @@ def test_scheduler_that_is_stood_in_for(sdxl):
     assert "KDPM2DiscreteScheduler" in r.stderr and "euler" in r.stderr
 
 
+def test_a_distilled_scheduler_has_so_many_steps(sdxl):
+    """LCM chooses its steps out of those it was trained for; another sampler of the same model does not."""
+    edit(sdxl / "model_index.json", scheduler=["diffusers", "LCMScheduler"])
+    edit(sdxl / "scheduler/scheduler_config.json", original_inference_steps=4)
+    args = ("image", "--model", sdxl, "--size", "16x16", "--steps", "5", "-o", sdxl / "x.png", "x")
+    r = run(*args)
+    assert r.returncode == 1 and "steps must be between 1 and 4, got 5" in r.stderr
+    assert run(*args, "--sampler", "euler").returncode == 0
+    args = ("image", "--model", sdxl, "--size", "16x16", "--steps", "4", "-o", sdxl / "x.png", "x")
+    assert run(*args).returncode == 0
+
+
 def test_flux_fill(flux):
     edit(flux / "transformer/config.json", in_channels=384, out_channels=64)
     refused(flux, "384 channels", "Fill")
