@@ -23,6 +23,8 @@ TOOL = ROOT / "tools/random_weights"
 
 def run(*args):
     env = environment() | {"HEARTH_CONFIG": "/dev/null"}
+    if args[0] == "image":
+        args = (*args, "--overwrite")
     return subprocess.run([BIN, *map(str, args)], capture_output=True, text=True, env=env, timeout=PATIENCE)
 
 
