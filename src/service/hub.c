@@ -3,17 +3,24 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "format/shards.h"
+#include "lm/lm.h"
+#include "service/catalog.h"
 #include "service/hub_select.h"
 
 #define MAX_LISTING_BYTES (64u << 20)
+#define MAX_CONFIG_BYTES (4u << 20)
 #define MAX_PAGES 200
 #define MAX_URL 2048
 
@@ -28,6 +35,7 @@ struct job {
     const struct hub_watch *w;
     struct download_access access;
     char *dir;
+    struct strings made; /* files that this pull has put there */
 };
 
 static bool ends_with(const char *s, const char *tail)
@@ -124,6 +132,70 @@ static void append_hub(struct buf *b, const char *hub)
     buf_append(b, hub, n);
 }
 
+/* ---- what a pull has made ----------------------------------------------------------------------------------------- */
+
+static bool note_made(struct job *j, const char *dir, const char *name, struct err *e)
+{
+    char **v = realloc(j->made.v, ((size_t)j->made.n + 1) * sizeof *v);
+    if (v) j->made.v = v;
+    if (!v || asprintf(&v[j->made.n], "%s/%s", dir, name) < 0)
+        return err_set(e, ERR_NOMEM, "no memory for a path");
+    j->made.n++;
+    return true;
+}
+
+/* Removes the empty parts of downloads below `dir` that nobody is filling; true when one with bytes is there, which the next pull
+ * would go on with. */
+static bool find_parts(const char *dir, int depth)
+{
+    bool found = false;
+    DIR *d = opendir(dir);
+    for (const struct dirent *f; d && (f = readdir(d));) {
+        char path[PATH_MAX];
+        struct stat st;
+        if (!strcmp(f->d_name, ".") || !strcmp(f->d_name, "..") ||
+            snprintf(path, sizeof path, "%s/%s", dir, f->d_name) >= (int)sizeof path || lstat(path, &st))
+            continue;
+        if (S_ISDIR(st.st_mode)) {
+            if (depth > 0) found |= find_parts(path, depth - 1);
+        } else if (f->d_name[0] == '.' && ends_with(f->d_name, ".part")) {
+            int fd = st.st_size ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+            bool idle = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+            if (idle) unlink(path);
+            if (fd >= 0) close(fd);
+            found |= !idle;
+        }
+    }
+    if (d) closedir(d);
+    return found;
+}
+
+/* The folders that hold `path`, from the inside out, as far as they are empty and below the model folder. */
+static void remove_empty_folders(const char *path, const char *models_dir)
+{
+    char dir[PATH_MAX];
+    size_t root = strlen(models_dir);
+    snprintf(dir, sizeof dir, "%s", path);
+    while (strlen(dir) > root + 1 && !strncmp(dir, models_dir, root) && dir[root] == '/') {
+        if (rmdir(dir) && errno != ENOENT) return;
+        char *slash = strrchr(dir, '/');
+        if (!slash) return;
+        *slash = '\0';
+    }
+}
+
+/* A failed pull leaves nothing, but for what the next one can go on with. */
+static void clean_up(const struct job *j)
+{
+    if (!j->dir || find_parts(j->dir, 2)) return;
+    for (int i = 0; i < j->made.n; i++) {
+        unlink(j->made.v[i]);
+        *strrchr(j->made.v[i], '/') = '\0';
+        remove_empty_folders(j->made.v[i], j->o->models_dir);
+    }
+    remove_empty_folders(j->dir, j->o->models_dir);
+}
+
 /* ---- a repository ------------------------------------------------------------------------------------------------ */
 
 static bool list_repo(const struct job *j, const struct hub_name *name, struct hub_list *l, struct err *e)
@@ -149,13 +221,18 @@ static bool list_repo(const struct job *j, const struct hub_name *name, struct h
 /* Where a file goes: GGUF files straight into the folder, whatever folder of the repository they were in. */
 static const char *local_name(const char *path) { return ends_with(path, ".gguf") ? base_of(path) : path; }
 
-static bool fetch_file(const struct job *j, const struct hub_name *name, const struct hub_file *f,
-                       struct err *e)
+static void append_resolve(struct buf *url, const struct job *j, const struct hub_name *name,
+                           const char *path)
+{
+    append_hub(url, j->o->hub);
+    buf_printf(url, "/%s/%s/resolve/%s/", name->owner, name->repo, name->revision);
+    append_escaped(url, path);
+}
+
+static bool fetch_file(struct job *j, const struct hub_name *name, const struct hub_file *f, struct err *e)
 {
     struct buf url = BUF_INIT(MAX_URL * 2);
-    append_hub(&url, j->o->hub);
-    buf_printf(&url, "/%s/%s/resolve/%s/", name->owner, name->repo, name->revision);
-    append_escaped(&url, f->path);
+    append_resolve(&url, j, name, f->path);
     const char *local = local_name(f->path), *base = base_of(local);
     char *dir = NULL;
     bool ok = !url.failed && asprintf(&dir, "%s/%.*s", j->dir, (int)(base - local), local) >= 0;
@@ -165,7 +242,9 @@ static bool fetch_file(const struct job *j, const struct hub_name *name, const s
         size_t n = strlen(dir);
         if (dir[n - 1] == '/') dir[n - 1] = '\0';
         const char *sum = j->o->sha256 && *j->o->sha256 ? j->o->sha256 : f->sha256[0] ? f->sha256 : NULL;
-        ok = download_file(&j->access, url.data, dir, base, sum, f->size, &j->w->download, NULL, e);
+        bool there = false;
+        ok = download_file(&j->access, url.data, dir, base, sum, f->size, &j->w->download, &there, e) &&
+             (there || note_made(j, dir, base, e));
         free(dir);
     }
     buf_free(&url);
@@ -180,7 +259,7 @@ static int by_size(const void *a, const void *b)
 }
 
 /* Small files first: what is gated or full fails before the hours of the large ones. */
-static bool fetch_wanted(const struct job *j, const struct hub_name *name, struct hub_list *l, struct err *e)
+static bool fetch_wanted(struct job *j, const struct hub_name *name, struct hub_list *l, struct err *e)
 {
     qsort(l->v, l->n, sizeof *l->v, by_size);
     int n = 0, i = 0;
@@ -219,6 +298,37 @@ static bool installed_path(const struct job *j, const struct hub_list *l, char *
     return n >= 0 || err_set(e, ERR_NOMEM, "no memory for a path");
 }
 
+/* Of a folder of a language model: does its configuration name one that this build has an engine for? Asked before anything is kept. */
+static bool check_engine(const struct job *j, const struct hub_name *name, const struct hub_list *l,
+                         struct err *e)
+{
+    bool config = false, weights = false;
+    for (size_t i = 0; i < l->n; i++) {
+        if (!l->v[i].wanted) continue;
+        config |= !strcmp(l->v[i].path, "config.json");
+        weights |= ends_with(l->v[i].path, ".safetensors") && !strchr(l->v[i].path, '/');
+    }
+    char here[PATH_MAX];
+    snprintf(here, sizeof here, "%s/config.json", j->dir);
+    if (!config || !weights || access(here, F_OK) == 0)
+        return true; /* there from an earlier pull: it was asked then */
+    struct buf url = BUF_INIT(MAX_URL * 2), text = BUF_INIT(MAX_CONFIG_BYTES);
+    append_resolve(&url, j, name, "config.json");
+    bool ok = !url.failed && download_text(&j->access, url.data, &text, NULL, 0, &j->w->download, e);
+    json_t *root = ok && text.data ? json_loadb(text.data, text.len, 0, NULL) : NULL;
+    const char *type = json_string_value(json_object_get(root, "model_type")),
+               *inner =
+                   json_string_value(json_object_get(json_object_get(root, "text_config"), "model_type"));
+    if (ok && type && !lm_supports(type) && !(inner && lm_supports(inner)))
+        ok = err_set(e, ERR_UNSUPPORTED,
+                     "hf:%s/%s: this build has no engine for models of type '%.60s'; nothing was fetched",
+                     name->owner, name->repo, type);
+    json_decref(root);
+    buf_free(&url);
+    buf_free(&text);
+    return ok;
+}
+
 static bool pull_repo(struct job *j, const struct hub_name *name, char **path, struct err *e)
 {
     if (asprintf(&j->dir, "%s/%s/%s", j->o->models_dir, name->owner, name->repo) < 0) {
@@ -230,7 +340,7 @@ static bool pull_repo(struct job *j, const struct hub_name *name, char **path, s
     if (ok && !hub_select(&l, name->which[0] ? name->which : NULL, e)) {
         ok = err_wrap(e, "hf:%s/%s", name->owner, name->repo);
     }
-    ok = ok && fetch_wanted(j, name, &l, e) && installed_path(j, &l, path, e);
+    ok = ok && check_engine(j, name, &l, e) && fetch_wanted(j, name, &l, e) && installed_path(j, &l, path, e);
     hub_list_free(&l);
     return ok;
 }
@@ -269,7 +379,9 @@ static bool pull_url(struct job *j, const char *url, char **path, struct err *e)
     if (!folder_for(j, name, e)) return false;
     if (j->w->plan) j->w->plan(j->w->arg, 1, -1, j->dir);
     if (j->w->file) j->w->file(j->w->arg, name, 1, 1);
-    if (!download_file(&j->access, url, j->dir, name, sum, -1, &j->w->download, NULL, e)) return false;
+    bool there = false;
+    if (!download_file(&j->access, url, j->dir, name, sum, -1, &j->w->download, &there, e)) return false;
+    if (!there && !note_made(j, j->dir, name, e)) return false;
     return asprintf(path, "%s/%s", j->dir, name) >= 0 || err_set(e, ERR_NOMEM, "no memory for a path");
 }
 
@@ -301,7 +413,7 @@ static bool list_local(const char *root, const char *below, int depth, struct hu
     return ok;
 }
 
-static bool copy_one(const struct job *j, const char *root, const char *name, struct err *e)
+static bool copy_one(struct job *j, const char *root, const char *name, struct err *e)
 {
     char source[PATH_MAX];
     if (snprintf(source, sizeof source, "%s/%s", root, name) >= (int)sizeof source) {
@@ -313,7 +425,9 @@ static bool copy_one(const struct job *j, const char *root, const char *name, st
         return err_set(e, ERR_NOMEM, "no memory for a path");
     }
     const char *sum = j->o->sha256 && *j->o->sha256 ? j->o->sha256 : NULL;
-    bool ok = download_copy(source, dir, base, sum, &j->w->download, NULL, e);
+    bool there = false;
+    bool ok = download_copy(source, dir, base, sum, &j->w->download, &there, e) &&
+              (there || note_made(j, dir, base, e));
     free(dir);
     return ok;
 }
@@ -376,6 +490,9 @@ bool hub_pull(const struct hub_options *o, const char *what, const struct hub_wa
     } else {
         ok = pull_local(&j, what, path, e);
     }
+    if (!ok) clean_up(&j);
+    for (int i = 0; i < j.made.n; i++) free(j.made.v[i]);
+    free(j.made.v);
     free(j.dir);
     return ok;
 }

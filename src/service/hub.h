@@ -7,7 +7,8 @@
  *   PATH                                a local file or folder, copied
  *
  * Files go to MODELS/OWNER/REPO, or MODELS/NAME for what has no owner. Each is installed whole or not at all
- * (download.h); a set that was interrupted is completed by pulling again.
+ * (download.h); a set that was interrupted is completed by pulling again, one that failed otherwise leaves nothing. A folder whose
+ * configuration names a language model without an engine here is refused before anything is kept.
  * Threads  any; a call blocks until it is done. */
 #ifndef HEARTH_SERVICE_HUB_H
 #define HEARTH_SERVICE_HUB_H

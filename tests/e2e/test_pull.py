@@ -32,7 +32,7 @@ class Hub:
     def __init__(self):
         self.files = {}  # path -> bytes
         self.cut_after = []  # one entry for each of the next CDN answers: bytes after which the connection breaks
-        self.status = []  # one entry for each of the next CDN answers: this status instead
+        self.status = []  # one entry for each of the next CDN answers: this status instead, or None
         self.retry_after = None
         self.token = None  # needed on the hub, forbidden on the CDN
         self.etag = "one"
@@ -100,9 +100,10 @@ def handler(hub, cdn_port):
 
         def cdn(self):
             name = self.path.removeprefix("/cdn/")
-            if hub.status:
+            status = hub.status.pop(0) if hub.status else None
+            if status:
                 extra = {"Retry_After": hub.retry_after} if hub.retry_after else {}
-                return self.answer(hub.status.pop(0), b"no", **extra)
+                return self.answer(status, b"no", **extra)
             if name not in hub.files:
                 return self.answer(404)
             data, start, status = hub.files[name], 0, 200
@@ -438,3 +439,33 @@ def test_local_paths(hub, tmp_path):
 def test_usage():
     r = subprocess.run([HEARTH, "pull"], capture_output=True, text=True)
     assert r.returncode == 2 and "expected one model" in r.stderr
+
+
+def everything(tmp_path):
+    return [p for p in (tmp_path / "models").rglob("*")] if (tmp_path / "models").exists() else []
+
+
+def test_a_model_without_an_engine_is_refused_before_the_first_byte(hub, tmp_path):
+    hub.files = {"config.json": b'{"model_type": "deepseek_v3"}', "tokenizer.json": b"{}", "model.safetensors": safetensors(1)}
+    r = pull(hub, tmp_path, "hf:own/repo", ok=False)
+    assert r.stderr == "hearth pull: hf:own/repo: this build has no engine for models of type 'deepseek_v3'; nothing was fetched\n"
+    assert [p for _, p, _ in cdn_requests(hub)] == ["/cdn/config.json"] and everything(tmp_path) == []
+    r = pull(hub, tmp_path, "accounts/fireworks/models/deepseek-v3", ok=False)
+    assert "there is no engine for deepseek_v3 yet" in r.stderr and everything(tmp_path) == []
+    hub.files["config.json"] = b'{"model_type": "llama"}'
+    pull(hub, tmp_path, "hf:own/repo")
+    assert "own/repo/model.safetensors" in installed(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", ["sha", "gone", "content"])
+def test_a_failed_pull_leaves_nothing(hub, tmp_path, wrong):
+    hub.files = {"config.json": b'{"model_type": "llama"}', "model.safetensors": safetensors(1)}
+    if wrong == "sha":
+        hub.wrong_sha = True
+    elif wrong == "gone":
+        hub.status = [None, None, 404]  # config.json is asked for twice: what it is, then to keep it
+    else:
+        hub.files["model.safetensors"] = b"x" * 50_000
+        hub.lfs = hub.linked = False
+    pull(hub, tmp_path, "hf:own/repo", ok=False)
+    assert everything(tmp_path) == []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import BIN, ROOT, environment
+from conftest import BIN, PATIENCE, ROOT, environment
 from variants import apply
 
 PIPELINES = ROOT / "tests/golden/pipelines"
@@ -22,7 +22,7 @@ def test_variant(spec, tmp_path):
     apply(spec, folder)
     env = environment() | {"HEARTH_CONFIG": "/dev/null"}
     r = subprocess.run([BIN, "image", "--model", folder, "--size", "48x32", "--steps", str(spec["steps"]), "--guidance", str(spec["guidance"]),
-                        "--seed", "7", "-o", out, spec["prompt"]], capture_output=True, text=True, env=env, timeout=120)
+                        "--seed", "7", "-o", out, spec["prompt"]], capture_output=True, text=True, env=env, timeout=PATIENCE)
     assert r.returncode == 0, r.stderr
     want = np.asarray(Image.open(PIPELINES / "variants" / f"{spec['name']}.png").convert("RGB"), "i4")
     got = np.asarray(Image.open(out).convert("RGB"), "i4")
