@@ -124,11 +124,10 @@ void image_event_free(struct image_event *ev)
     ev->image.pixels = NULL;
 }
 
-static void emit(struct image_job *j, struct image_event ev)
+/* Under the model's lock; q from calloc(), NULL when there was no memory. */
+static void emit_locked(struct image_job *j, struct queued *q, struct image_event ev)
 {
     struct image_model *m = j->m;
-    struct queued *q = calloc(1, sizeof *q);
-    pthread_mutex_lock(&m->lock);
     bool last = ev.type == IMAGE_EV_DONE || ev.type == IMAGE_EV_ERROR;
     if (q) {
         q->ev = ev;
@@ -147,6 +146,14 @@ static void emit(struct image_job *j, struct image_event ev)
     pthread_cond_broadcast(&m->changed);
     /* Under the lock: once it is gone, a caller that sees the end may free what notify looks at. */
     if (!released && j->notify) j->notify(j->arg);
+}
+
+static void emit(struct image_job *j, struct image_event ev)
+{
+    struct image_model *m = j->m;
+    struct queued *q = calloc(1, sizeof *q);
+    pthread_mutex_lock(&m->lock);
+    emit_locked(j, q, ev);
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -402,7 +409,31 @@ bool image_submit(struct image_model *m, const struct image_request *r, void (*n
     return true;
 }
 
-void image_cancel(struct image_job *j) { j->cancel = true; }
+/* Under the lock. A job that nobody has begun is out of the queue, and its place is free, when this returns true. */
+static bool leave_queue(struct image_model *m, struct image_job *j)
+{
+    struct image_job **at = &m->head, *before = NULL;
+    for (; *at && *at != j; at = &(*at)->next) before = *at;
+    if (!*at) return false;
+    *at = j->next;
+    if (m->tail == j) m->tail = before;
+    m->waiting--;
+    return true;
+}
+
+void image_cancel(struct image_job *j)
+{
+    struct image_model *m = j->m;
+    struct queued *q = calloc(1, sizeof *q);
+    struct image_event ev = { .type = IMAGE_EV_ERROR };
+    err_set(&ev.error, ERR_CANCELLED, "cancelled");
+    j->cancel = true;
+    pthread_mutex_lock(&m->lock);
+    const bool left = leave_queue(m, j);
+    if (left) emit_locked(j, q, ev);
+    pthread_mutex_unlock(&m->lock);
+    if (!left) free(q);
+}
 
 void image_job_free(struct image_job *j)
 {
@@ -411,7 +442,8 @@ void image_job_free(struct image_job *j)
     pthread_mutex_lock(&m->lock);
     j->cancel = true;
     j->released = true;
-    bool now = j->ended && !j->running; /* otherwise the worker destroys it when it comes to it */
+    /* Otherwise the worker destroys it when it is done with it. */
+    bool now = leave_queue(m, j) || (j->ended && !j->running);
     if (now) job_destroy(j);
     pthread_mutex_unlock(&m->lock);
 }

@@ -1,8 +1,9 @@
 /* image.h - the door to the image engine: a loaded pipeline with its worker thread.
  *
  * Requests  image_submit() queues and returns at once; events are taken with image_next(). `notify` is called from the
- *           worker's thread whenever there is something to take and must not block.
+ *           worker's thread, or from image_cancel(), whenever there is something to take and must not block.
  * Cancel    image_cancel() from any thread; looked at between steps, between network blocks and inside every operation (pool.h).
+ *           One that waits leaves the queue at once, and its last event is there when image_cancel() returns.
  * Notify    runs under the model's lock: it may wake a thread or a connection, but not call back into this interface.
  * Seeds     image i of a request is drawn from seed + i exactly as if it had been asked for alone: the noise is PyTorch's
  *           CPU generator's, so a seed means the picture that diffusers draws from it.

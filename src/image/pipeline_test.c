@@ -498,6 +498,41 @@ static void test_cancel(void **state)
     image_free(m);
 }
 
+/* Whoever cancels has left the queue when image_cancel() returns: its place is free though the worker is at a long picture. */
+static void test_cancelled_leave_the_queue(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    struct image_model *m;
+    if (!image_load(&m, PIPELINES "flux_dev", &(struct image_options){ .queue_limit = 2 }, g.dev, &e))
+        fail_msg("%s", e.msg);
+    struct image_request r = {
+        .prompt = prompt, .width = 64, .height = 64, .n = 10, .steps = 1000, .guidance = 1
+    };
+    struct image_job *running, *waiting[2], *one_more;
+    struct image_event ev;
+    if (!image_submit(m, &r, NULL, NULL, &running, &e)) fail_msg("%s", e.msg);
+    assert_true(image_wait(running, &ev)); /* it has begun, and goes on for long */
+    image_event_free(&ev);
+    for (int i = 0; i < 2; i++)
+        if (!image_submit(m, &r, NULL, NULL, &waiting[i], &e)) fail_msg("%s", e.msg);
+    assert_false(image_submit(m, &r, NULL, NULL, &one_more, &e));
+    assert_int_equal(e.code, ERR_BUSY);
+    image_cancel(waiting[1]);
+    assert_true(image_next(waiting[1], &ev));
+    assert_true(ev.type == IMAGE_EV_ERROR && ev.error.code == ERR_CANCELLED);
+    image_cancel(waiting[1]); /* once more: nothing */
+    assert_false(image_next(waiting[1], &ev));
+    image_job_free(waiting[0]);
+    for (int i = 0; i < 2; i++) /* two places are free, at the end and in front */
+        if (!image_submit(m, &r, NULL, NULL, i ? &one_more : &waiting[0], &e)) fail_msg("%s", e.msg);
+    image_job_free(waiting[0]);
+    image_job_free(waiting[1]);
+    image_job_free(one_more);
+    image_job_free(running);
+    image_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -510,6 +545,7 @@ int main(void)
         cmocka_unit_test(test_japanese),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_cancelled_leave_the_queue),
         cmocka_unit_test(test_drawn_at_another_size),
     };
     golden_open(&g);
