@@ -10,8 +10,14 @@ struct text {
 };
 
 /* Headers of which one reader takes the first and another the last: a second one is refused. */
-static const char *const single[] = { "Host",         "Content-Length", "Transfer-Encoding",
-                                      "Content-Type", "Authorization",  "Origin" };
+#define SINGLE(name)                                                                                         \
+    {                                                                                                        \
+        name, "there is more than one " name " header"                                                       \
+    }
+static const struct {
+    const char *name, *twice;
+} single[] = { SINGLE("Host"),         SINGLE("Content-Length"), SINGLE("Transfer-Encoding"),
+               SINGLE("Content-Type"), SINGLE("Authorization"),  SINGLE("Origin") };
 enum { N_SINGLE = sizeof single / sizeof *single };
 
 /* What the headers say that matters here. */
@@ -150,11 +156,8 @@ static enum framing header(struct framing_head *h, struct seen *s, struct text l
     if (++s->headers > FRAMING_MAX_HEADERS)
         return bad(f, FAULT_HEADERS, "the request has more headers than this server reads");
     for (int i = 0; i < N_SINGLE; i++) {
-        if (!equals(name, single[i])) continue;
-        if (s->single[i])
-            return bad(f, FAULT_INVALID,
-                       "there is more than one Host, Content-Length, Transfer-Encoding, Content-Type, "
-                       "Authorization or Origin header");
+        if (!equals(name, single[i].name)) continue;
+        if (s->single[i]) return bad(f, FAULT_INVALID, single[i].twice);
         s->single[i] = true;
     }
     if (equals(name, "Content-Length")) {

@@ -14,6 +14,7 @@ import shutil
 import sys
 
 import sentencepiece as spm
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -118,7 +119,14 @@ def sentencepiece(**how):
     defaults = dict(model_type="bpe", vocab_size=340, byte_fallback=True, character_coverage=0.98, hard_vocab_limit=False,
                     normalization_rule_name="identity", minloglevel=2)
     spm.SentencePieceTrainer.train(sentence_iterator=iter(CORPUS), model_writer=model, **{**defaults, **how})
-    return model.getvalue()
+    return without_paths(model.getvalue())
+
+
+def without_paths(model):
+    """The trainer notes where its rules lay; what they say is in the character map."""
+    proto = sentencepiece_model_pb2.ModelProto.FromString(model)
+    proto.normalizer_spec.ClearField("normalization_rule_tsv")
+    return proto.SerializeToString()
 
 
 FOLDERS = {}
