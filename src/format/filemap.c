@@ -29,6 +29,9 @@ static bool map_fd(struct filemap *m, int fd, const char *path, struct err *e)
 
 bool filemap_open(struct filemap *m, const char *path, struct err *e)
 {
+    struct stat st; /* before it is opened: opening a device may already do something */
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return err_set(e, ERR_IO, "cannot read %s: not a regular file", path);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* O_NONBLOCK: a FIFO must not hang us */
     if (fd < 0) {
         return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open %s: %s", path,

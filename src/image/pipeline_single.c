@@ -362,6 +362,7 @@ static int gguf_says(const char *path)
     static const char *const image[] = { "flux", "sdxl",    "sd1",   "sd3", "aura",   "hidream",   "cosmos",
                                          "ltxv", "lumina2", "hyvid", "wan", "pixart", "qwen_image" };
     char head[4096];
+    if (!pipeline_is_file(path)) return 0; /* to open a FIFO or a device would wait, or do worse */
     FILE *f = fopen(path, "rb");
     size_t n = f ? fread(head, 1, sizeof head, f) : 0;
     if (f) fclose(f);

@@ -20,6 +20,15 @@ static bool has_suffix(const char *s, const char *suffix)
     return n > m && !strcasecmp(s + n - m, suffix);
 }
 
+/* Whether `name` in `dir` may be a model's file. FIFOs, devices, folders and links that lead to none never are. */
+static bool is_file(const char *dir, const char *name)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    return snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path && !stat(path, &st) &&
+           S_ISREG(st.st_mode);
+}
+
 static bool exists(const char *dir, const char *name)
 {
     char path[PATH_MAX];
@@ -186,12 +195,17 @@ static bool scan_folder(const char *dir, const char *name, int depth, struct ins
     }
     int before = out->n;
     DIR *d = opendir(path);
-    for (struct dirent *f; ok && d && (f = readdir(d));) {
-        if (!is_model_file(f->d_name)) continue;
+    if (!d) { /* one that may not be read hides no others */
+        snprintf(out->unread, sizeof out->unread, "%.250s: %.40s", path, strerror(errno));
+        free(path);
+        return true;
+    }
+    for (struct dirent *f; ok && (f = readdir(d));) {
+        if (!is_model_file(f->d_name) || !is_file(path, f->d_name)) continue;
         struct installed m = installed_gguf(path, f->d_name);
         ok = add(out, &m, e);
     }
-    if (d) closedir(d);
+    closedir(d);
     if (ok && out->n == before + 1) {
         struct installed *only = &out->v[before];
         only->file = only->name;

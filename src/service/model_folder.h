@@ -28,6 +28,7 @@ struct installed {
 struct installed_list {
     struct installed *v;
     int n;
+    char unread[300]; /* a folder in it that may not be read, and why; "": none */
 };
 
 /* Sorted by name. A folder that is not there holds nothing; that is no error. */

@@ -117,8 +117,63 @@ static void test_by_path(void **state)
     }
 }
 
+/* What is no file is not opened (a FIFO would wait for a writer that never comes), links in circles end, and a folder that may not be
+ * read hides no others. */
+static void test_what_is_no_model(void **state)
+{
+    (void)state;
+    static char dir[] = "/tmp/hearth-odd-XXXXXX";
+    char path[300], command[100];
+    struct installed_list l;
+    struct err e = { ERR_NONE, "" };
+    assert_non_null(mkdtemp(dir));
+    const struct {
+        const char *name, *to; /* to: NULL for a FIFO, "/" at its end for a folder */
+    } odd[] = {
+        { "fifo.gguf", NULL },
+        { "folder", "/" },
+        { "folder/fifo.gguf", NULL },
+        { "inner.gguf", "/" },
+        { "self", "." },
+        { "round", "round" },
+        { "lost.gguf", "nowhere" },
+        { "device", "/" },
+        { "device/x.gguf", "/dev/zero" },
+        { "shut", "/" },
+        { "fifo.safetensors", NULL },
+    };
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, odd[i].name);
+        int rc = !odd[i].to               ? mkfifo(path, 0600)
+                 : strcmp(odd[i].to, "/") ? symlink(odd[i].to, path)
+                                          : mkdir(path, 0755);
+        assert_int_equal(rc, 0);
+    }
+    struct installed m;
+    snprintf(path, sizeof path, "%s/fifo.gguf", dir);
+    if (model_folder_at(path, &m, &e)) { /* by hand it is taken at its word, and refused by its reader */
+        assert_false(model_folder_check(&m, &e));
+        installed_free(&m);
+    }
+    assert_non_null(strstr(e.msg, "not a regular file"));
+    snprintf(path, sizeof path, "%s/shut", dir);
+    assert_int_equal(chmod(path, 0) | chmod(dir, 0755), 0);
+    uid_t me = geteuid();
+    if (!me) assert_int_equal(seteuid(65534), 0); /* root reads everything */
+    bool ok = model_folder_scan(dir, &l, &e);
+    if (!me) assert_int_equal(seteuid(me), 0);
+    if (!ok) fail_msg("%s", e.msg);
+    assert_int_equal(l.n, 0);
+    assert_non_null(strstr(l.unread, "shut: Permission denied"));
+    installed_list_free(&l);
+    chmod(path, 0700);
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_scan), cmocka_unit_test(test_by_path) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_scan), cmocka_unit_test(test_by_path),
+                                        cmocka_unit_test(test_what_is_no_model) };
     return cmocka_run_group_tests(tests, make, clean);
 }

@@ -200,6 +200,7 @@ static bool rescan(struct registry *r, struct err *e)
     }
     bool ok = true;
     for (int i = 0; ok && i < l.n; i++) ok = by_path(r, l.v[i].path) || add_installed(r, &l.v[i], NULL, e);
+    if (!r->scanned && l.unread[0]) log_warn("passed over, a folder that cannot be read: %s", l.unread);
     r->scanned = true;
     installed_list_free(&l);
     return ok;
