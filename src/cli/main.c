@@ -136,8 +136,9 @@ static int finish(const char *name, int rc)
 int main(int argc, char **argv)
 {
     signal(SIGPIPE,
-           SIG_IGN);     /* a reader that went away is an error of that write, not the end of the process */
-    json_object_seed(0); /* before there are threads */
+           SIG_IGN); /* a reader that went away is an error of that write, not the end of the process */
+    signal(SIGXFSZ, SIG_IGN); /* so is a file that grows over the limit of a process */
+    json_object_seed(0);      /* before there are threads */
     if (argc < 2) {
         print_commands(stderr);
         return 2;

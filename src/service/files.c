@@ -14,7 +14,10 @@
 #include "base/log.h"
 #include "base/rng.h"
 
-enum { DIGITS = 32 };
+enum {
+    DIGITS = 32,
+    UNFINISHED_S = 60 /* silence of a file being written after which its writer is taken for dead */
+};
 
 struct files {
     int dir;
@@ -37,6 +40,17 @@ static bool is_ours(const char *name)
     return n >= 1 && n <= 5 && strspn(name + DIGITS + 1, "abcdefghijklmnopqrstuvwxyz") == n;
 }
 
+/* ".NAME.part": a file of ours while it is written. */
+static bool is_unfinished(const char *name)
+{
+    size_t n = strlen(name), tail = strlen(".part");
+    char inner[FILES_NAME];
+    if (name[0] != '.' || n <= tail + 1 || n - tail >= sizeof inner || strcmp(name + n - tail, ".part"))
+        return false;
+    snprintf(inner, sizeof inner, "%.*s", (int)(n - tail - 1), name + 1);
+    return is_ours(inner);
+}
+
 static bool make_dirs(const char *path)
 {
     char part[4096];
@@ -48,26 +62,6 @@ static bool make_dirs(const char *path)
         part[i] = '\0';
         if (mkdir(part, 0700) != 0 && errno != EEXIST) return false;
     }
-    return true;
-}
-
-bool files_new(struct files **out, const char *dir, double retention_s, int64_t max_bytes, struct err *e)
-{
-    struct files *f = calloc(1, sizeof *f);
-    if (!f || !(f->path = strdup(dir))) {
-        free(f);
-        return err_set(e, ERR_NOMEM, "out of memory");
-    }
-    f->retention_s = retention_s;
-    f->max_bytes = max_bytes;
-    if (!make_dirs(dir) || (f->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
-        err_set(e, ERR_IO, "folder for pictures %s: %s", dir, strerror(errno));
-        free(f->path);
-        free(f);
-        return false;
-    }
-    pthread_mutex_init(&f->lock, NULL);
-    *out = f;
     return true;
 }
 
@@ -86,7 +80,7 @@ static int older_first(const void *a, const void *b)
     return x->mtime < y->mtime ? -1 : x->mtime > y->mtime;
 }
 
-/* Removes what is too old, and the oldest until `need` more bytes fit. Under the lock. */
+/* Removes what is too old, what a killed process left half written, and the oldest until `need` more bytes fit. Under the lock. */
 static void prune(struct files *f, int64_t need)
 {
     struct entry *v = NULL;
@@ -95,8 +89,11 @@ static void prune(struct files *f, int64_t need)
     DIR *d = opendir(f->path);
     for (struct dirent *de; d && (de = readdir(d));) {
         struct stat st;
-        if (!is_ours(de->d_name) || fstatat(f->dir, de->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
-        if ((double)(now - st.st_mtime) > f->retention_s) {
+        const bool unfinished = is_unfinished(de->d_name);
+        if (!unfinished && !is_ours(de->d_name)) continue;
+        if (fstatat(f->dir, de->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        if (unfinished && now - st.st_mtime <= UNFINISHED_S) continue;
+        if (unfinished || (double)(now - st.st_mtime) > f->retention_s) {
             unlinkat(f->dir, de->d_name, 0);
             continue;
         }
@@ -121,6 +118,27 @@ static void prune(struct files *f, int64_t need)
         }
     }
     free(v);
+}
+
+bool files_new(struct files **out, const char *dir, double retention_s, int64_t max_bytes, struct err *e)
+{
+    struct files *f = calloc(1, sizeof *f);
+    if (!f || !(f->path = strdup(dir))) {
+        free(f);
+        return err_set(e, ERR_NOMEM, "out of memory");
+    }
+    f->retention_s = retention_s;
+    f->max_bytes = max_bytes;
+    if (!make_dirs(dir) || (f->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
+        err_set(e, ERR_IO, "folder for pictures %s: %s", dir, strerror(errno));
+        free(f->path);
+        free(f);
+        return false;
+    }
+    pthread_mutex_init(&f->lock, NULL);
+    prune(f, 0);
+    *out = f;
+    return true;
 }
 
 bool files_put(struct files *f, const void *data, size_t len, const char *extension, char name[FILES_NAME],
@@ -151,13 +169,13 @@ bool files_put(struct files *f, const void *data, size_t len, const char *extens
             len -= (size_t)n;
         }
     }
-    if (fd >= 0) ok = close(fd) == 0 && ok;
-    ok = ok && renameat(f->dir, temporary, f->dir, name) == 0;
-    if (ok) return true;
-    log_error("a picture could not be written to %s: %s", f->path, strerror(errno));
-    err_set(e, ERR_IO, "a picture could not be kept for its URL: %s", strerror(errno));
+    int why = ok ? 0 : errno; /* of the first call that failed */
+    if (fd >= 0 && close(fd) != 0 && !why) why = errno;
+    if (!why && renameat(f->dir, temporary, f->dir, name) != 0) why = errno;
+    if (!why) return true;
     if (fd >= 0) unlinkat(f->dir, temporary, 0);
-    return false;
+    log_error("a picture could not be written to %s: %s", f->path, strerror(why));
+    return err_set(e, ERR_IO, "a picture could not be kept for its URL: %s", strerror(why));
 }
 
 int files_open(struct files *f, const char *name, int64_t *size, int64_t *mtime_unix)

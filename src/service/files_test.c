@@ -1,9 +1,11 @@
 /* Files come back as they were put, for their time and within the folder's size; no other name opens anything. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -97,11 +99,72 @@ static void test_limits(void **state)
     files_free(f);
 }
 
+static int entries(const char *name)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    return access(path, F_OK) == 0;
+}
+
+/* A process that is killed while it writes leaves a part: it is never served, and goes when the next one starts. */
+static void test_killed_while_writing(void **state)
+{
+    (void)state;
+    static const char whole[] = "0123456789abcdef0123456789abcdef.png",
+                      part[] = ".0123456789abcdef0123456789abcdef.png.part",
+                      live[] = ".ffffffffffffffff0123456789abcdef.png.part", theirs[] = ".notes.part";
+    const char *const all[] = { part, live, theirs };
+    struct err e = { 0 };
+    struct files *f;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        char path[160];
+        snprintf(path, sizeof path, "%s/%s", dir, all[i]);
+        FILE *out = fopen(path, "w");
+        assert_non_null(out);
+        fputs("half", out);
+        fclose(out);
+        if (i != 1) age(all[i], 100);
+    }
+    assert_true(files_new(&f, dir, 3600, 1000, &e));
+    assert_false(there(f, whole) || there(f, part) || there(f, live));
+    assert_false(entries(part));
+    assert_true(entries(live) && entries(theirs)); /* another server's, still at it; and what is not ours */
+    files_free(f);
+}
+
+/* A disk that is full, here by the limit of a process: one error, nothing left, and the next picture that fits is kept. */
+static void test_full_disk(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    struct files *f;
+    struct rlimit old, small;
+    char name[FILES_NAME], block[400] = { 0 }, command[200];
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = (struct rlimit){ 300, old.rlim_max };
+    void (*before)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_true(files_new(&f, dir, 60, 1000, &e));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    bool kept = files_put(f, block, 400, "png", name, &e);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    signal(SIGXFSZ, before);
+    assert_false(kept);
+    assert_int_equal(e.code, ERR_IO);
+    assert_non_null(strstr(e.msg, "File too large"));
+    snprintf(command, sizeof command, "test -z \"$(ls -A '%s')\"", dir);
+    assert_int_equal(system(command), 0);
+    assert_true(files_put(f, block, 400, "png", name, &e));
+    assert_true(there(f, name));
+    files_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_round_trip, fresh, remove_all),
         cmocka_unit_test_setup_teardown(test_limits, fresh, remove_all),
+        cmocka_unit_test_setup_teardown(test_killed_while_writing, fresh, remove_all),
+        cmocka_unit_test_setup_teardown(test_full_disk, fresh, remove_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
