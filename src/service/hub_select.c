@@ -252,21 +252,55 @@ static bool select_gguf(struct hub_list *l)
     return false;
 }
 
+/* Parts of one split file together, in order. */
+static int by_model(const void *a, const void *b)
+{
+    const char *x = ((const struct hub_file *)a)->path, *y = ((const struct hub_file *)b)->path;
+    int parts_x, parts_y;
+    const size_t n = shards_stem(x, &parts_x), m = shards_stem(y, &parts_y);
+    const int c = memcmp(x, y, n < m ? n : m);
+    if (c || n != m) return c ? c : n < m ? -1 : 1;
+    return parts_x != parts_y ? (parts_x < parts_y ? -1 : 1) : strcmp(x, y);
+}
+
+/* Of the split files that are wanted, is every part in the listing? What lacks one would be fetched and never load. */
+static bool has_all_parts(const struct hub_list *l, struct err *e)
+{
+    struct hub_file *v = malloc((l->n + 1) * sizeof *v);
+    if (!v) return err_set(e, ERR_NOMEM, "no memory for a list of files");
+    memcpy(v, l->v, l->n * sizeof *v);
+    qsort(v, l->n, sizeof *v, by_model);
+    bool ok = true;
+    for (size_t i = 0, end; ok && i < l->n; i = end) {
+        int parts, there = 0;
+        shards_stem(v[i].path, &parts);
+        for (end = i; end < l->n && (end == i || same_model(v[end].path, v[i].path)); end++) {
+            there += v[end].wanted && (end == i || strcmp(v[end].path, v[end - 1].path) != 0);
+        }
+        if (there && there < parts)
+            ok = err_set(e, ERR_NOT_FOUND,
+                         "%.200s: the repository holds %d of its %d parts; nothing was fetched", v[i].path,
+                         there, parts);
+    }
+    free(v);
+    return ok;
+}
+
 static bool select_named(struct hub_list *l, const char *which, struct err *e)
 {
     if (has(l, which)) {
         if (is_gguf_model(which)) {
             take_model(l, which);
-        } else {
-            for (size_t i = 0; i < l->n; i++) l->v[i].wanted = strcmp(l->v[i].path, which) == 0;
+            return has_all_parts(l, e);
         }
+        for (size_t i = 0; i < l->n; i++) l->v[i].wanted = strcmp(l->v[i].path, which) == 0;
         return true;
     }
     const char *path = quantised_as(l, which);
     if (!path)
         return err_set(e, ERR_NOT_FOUND, "the repository holds no file or quantisation \"%.200s\"", which);
     take_model(l, path);
-    return true;
+    return has_all_parts(l, e);
 }
 
 bool hub_select(struct hub_list *l, const char *which, struct err *e)
@@ -288,7 +322,7 @@ bool hub_select(struct hub_list *l, const char *which, struct err *e)
     }
     for (size_t i = 0; i < l->n; i++) {
         if (l->v[i].wanted && (ends_with(l->v[i].path, ".safetensors") || ends_with(l->v[i].path, ".gguf")))
-            return true;
+            return has_all_parts(l, e);
     }
     return err_set(e, ERR_NOT_FOUND, "the repository holds no weights as safetensors or GGUF");
 }

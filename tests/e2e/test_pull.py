@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import pathlib
+import resource
 import signal
 import struct
 import subprocess
@@ -469,3 +470,73 @@ def test_a_failed_pull_leaves_nothing(hub, tmp_path, wrong):
         hub.lfs = hub.linked = False
     pull(hub, tmp_path, "hf:own/repo", ok=False)
     assert everything(tmp_path) == []
+
+
+def limited(n):
+    """For a process whose disk takes files of n bytes, as a full one would."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (n, n))
+
+
+@pytest.mark.parametrize("source", ["hub", "folder"])
+def test_full_disk(hub, tmp_path, source):
+    hub.files = {"config.json": b'{"model_type":"llama"}', "model.safetensors": safetensors(1)}
+    here = tmp_path / "given"
+    here.mkdir()
+    for name, data in hub.files.items():
+        (here / name).write_bytes(data)
+    what = "hf:own/repo" if source == "hub" else str(here)
+    r = subprocess.run(command(hub, tmp_path, what), capture_output=True, text=True, env=environment(tmp_path), timeout=PATIENCE,
+                       preexec_fn=limited(20_000))
+    assert r.returncode == 1 and r.stderr.count("File too large") == 1, (r.returncode, r.stderr)
+    left = {p.name for p in everything(tmp_path) if p.is_file()}
+    if source == "hub":  # what a resume needs, under no name that is served
+        assert left <= {"config.json", ".model.safetensors.part", ".model.safetensors.part.etag"}
+    else:
+        assert left == set()
+    pull(hub, tmp_path, what)
+    assert installed(tmp_path)[("own/repo" if source == "hub" else "given") + "/model.safetensors"] == safetensors(1)
+    assert not [p for p in everything(tmp_path) if p.name.startswith(".")]
+
+
+@pytest.mark.parametrize("names, kept", [
+    (["a/m-Q4_K_M.gguf", "b/m-Q4_K_M.gguf"], ["m-Q4_K_M.gguf"]),
+    (["m-Q4_K_M.gguf", "m-q4_k_m.gguf"], ["m-Q4_K_M.gguf"]),
+    (["m-00001-of-99999.gguf"], "holds 1 of its 99999 parts; nothing was fetched"),
+    (["m-00002-of-00002.gguf"], "holds 1 of its 2 parts; nothing was fetched"),
+    (["m-00001-of-00002.gguf", "m-00001-of-00003.gguf", "m-00002-of-00003.gguf"], "holds 1 of its 2 parts"),
+    (["config.json", "model-00001-of-00002.safetensors"], "holds 1 of its 2 parts; nothing was fetched"),
+    (["n" * 300 + ".gguf"], "not safe"),
+    (["config.json", "CONFIG.JSON", "model.safetensors"], ["CONFIG.JSON", "config.json", "model.safetensors"]),
+    (["config.json", "config.json/x.json", "model.safetensors"], ["config.json", "model.safetensors"]),
+    (["x\0.json", "model.safetensors"], "not valid JSON"),
+    (["con" + "/d" * 600 + "/x.json", "model.safetensors"], "not safe"),
+])
+def test_hostile_names(hub, tmp_path, names, kept):
+    hub.files = {n: GGUF if n.endswith(".gguf") else safetensors(1) if n.endswith("tensors") else b'{"model_type":"llama"}' for n in names}
+    r = pull(hub, tmp_path, "hf:own/repo", ok=isinstance(kept, list))
+    if isinstance(kept, list):
+        assert installed(tmp_path) == {f"own/repo/{n}": next(d for p, d in hub.files.items() if p.endswith(n)) for n in kept}
+    else:
+        assert kept in r.stderr and everything(tmp_path) == [] and not cdn_requests(hub)
+
+
+@pytest.mark.parametrize("place", ["../other.safetensors", "/etc/x.safetensors", "a/../../x.safetensors", "sub/x.safetensors", ".x.safetensors"])
+def test_an_index_that_points_elsewhere(tmp_path, place):
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type":"llama"}')
+    (folder / "model-00001-of-00001.safetensors").write_bytes(safetensors(1))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": place}}))
+    r = subprocess.run([HEARTH, "inspect", str(folder)], capture_output=True, text=True, timeout=PATIENCE)
+    assert r.returncode == 1 and "in the same folder" in r.stderr
+
+
+def test_a_tensor_in_two_parts(tmp_path):
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type":"llama"}')
+    names = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    for n in names:
+        (folder / n).write_bytes(safetensors(1))
+    r = subprocess.run([HEARTH, "inspect", str(folder)], capture_output=True, text=True, timeout=PATIENCE)
+    assert r.returncode == 1 and "x" in r.stderr and all(n in r.stderr for n in names[1:]), r.stderr
