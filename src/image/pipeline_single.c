@@ -286,27 +286,41 @@ static bool has_tokenizers(const char *dir, struct err *e)
     return true;
 }
 
+static int may_be_weights(const struct dirent *f)
+{
+    return strlen(f->d_name) < 256 && is_weight_file(f->d_name);
+}
+
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
 /* A folder without model_index.json: its first weight file that holds a denoiser. say: name another one that is passed over. */
 static bool find_single(const char *dir, bool say, struct pipeline_path *out)
 {
-    char name[256] = "", before[256] = "", best[256] = "";
-    while (next_file(dir, "", before, name)) {
+    struct dirent **list = NULL;
+    const char *best = NULL;
+    int n = scandir(dir, &list, may_be_weights, by_bytes);
+    for (int i = 0; i < n; i++) {
         struct weights *w;
         const char *prefix;
-        memcpy(before, name, sizeof before);
-        if (!weights_open(&w, pipeline_path("%s/%s", dir, name).s, NULL)) continue;
+        if (!weights_open(&w, pipeline_path("%s/%s", dir, list[i]->d_name).s, NULL)) continue;
         bool is = recognise(w, &prefix) != SINGLE_NONE;
         weights_close(w);
         if (!is) continue;
-        if (best[0]) {
+        if (best) {
             if (say)
-                log_warn("%s holds more than one image checkpoint; %s is taken, %s is not", dir, best, name);
+                log_warn("%s holds more than one image checkpoint; %s is taken, %s is not", dir, best,
+                         list[i]->d_name);
             break;
         }
-        memcpy(best, name, sizeof best);
+        best = list[i]->d_name;
     }
-    if (best[0]) *out = pipeline_path("%s/%s", dir, best);
-    return best[0] != '\0';
+    if (best) *out = pipeline_path("%s/%s", dir, best);
+    for (int i = 0; i < n; i++) free(list[i]);
+    free(list);
+    return best != NULL;
 }
 
 static bool unknown(const char *file, struct err *e)
