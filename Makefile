@@ -113,6 +113,13 @@ test:  ## install what the tests need and run them all: unit, golden, end to end
 	@tools/setup/packages.sh test
 	@tests/run.sh
 
+build/faults/fail_nth.so: tests/faults/fail_nth.c
+	@mkdir -p $(@D)
+	$(CC) -std=c17 -D_GNU_SOURCE $(WARN) -O1 -g -fPIC -shared -o $@ $<
+
+faults: all build/faults/fail_nth.so  ## short commands and a server in which one call of the system's fails at every place in turn
+	@python3 tests/faults/run.py build/faults/fail_nth.so $(B)/hearth
+
 bench:  ## speed against the machine's ceilings and against peers, in one run; writes docs/benchmarks.md
 	@tools/setup/packages.sh test
 	@bench/run.sh
@@ -167,5 +174,5 @@ help:  ## this list
 print-%: ; @echo $($*)
 
 .SECONDARY:
-.PHONY: all unit unit-programs run starter test bench exactness lint asan tsan fuzz format install clean help
+.PHONY: all unit unit-programs run starter test faults bench exactness lint asan tsan fuzz format install clean help
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

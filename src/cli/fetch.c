@@ -5,6 +5,8 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "format/json_memory.h"
+
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
     (void)size; /* always 1 */
@@ -43,7 +45,7 @@ bool fetch_get(const char *url, const char *key, const char *path, struct buf *b
     curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
     ok = status == 200;
     if (!ok) {
-        json_t *root = json_loadb(body->data ? body->data : "", body->len, 0, NULL);
+        json_t *root = json_memory_load(body->data ? body->data : "", body->len, 0, NULL);
         const char *message = json_string_value(json_object_get(json_object_get(root, "error"), "message"));
         err_set(e, ERR_IO, "%.200s answered %ld%s%.150s", url, status, message ? ": " : "",
                 message ? message : "");

@@ -16,6 +16,7 @@
 #include "cli/image_url.h"
 #include "cli/show.h"
 #include "device/device.h"
+#include "format/json_memory.h"
 #include "http/dialects/picture_wire.h"
 
 enum { MAX_FILE = 64 << 20, PREVIEW_ROWS = 16, PICTURE_ROWS = 60 };
@@ -166,7 +167,7 @@ static bool read_form(struct studio *s, struct fault *f)
     }
     json_object_foreach(s->d.fields, key, v)
     {
-        char *t = json_is_string(v) ? strdup(json_string_value(v)) : json_dumps(v, JSON_ENCODE_ANY);
+        char *t = json_is_string(v) ? strdup(json_string_value(v)) : json_memory_dumps(v, JSON_ENCODE_ANY);
         if (!t || m.n == MULTIPART_MAX_PARTS) {
             free(t);
             continue;

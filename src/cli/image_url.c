@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/json_memory.h"
+
 enum { MAX_ANSWER = 512 << 20 };
 
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
@@ -28,7 +30,7 @@ static curl_mime *make_form(CURL *curl, const struct drawing *d)
     bool ok = form && add_file(form, "image", &d->init) && (!d->mask.len || add_file(form, "mask", &d->mask));
     json_object_foreach(d->fields, key, v)
     {
-        char *text = json_is_string(v) ? strdup(json_string_value(v)) : json_dumps(v, JSON_ENCODE_ANY);
+        char *text = json_is_string(v) ? strdup(json_string_value(v)) : json_memory_dumps(v, JSON_ENCODE_ANY);
         curl_mimepart *part = ok && text ? curl_mime_addpart(form) : NULL;
         ok = part && !curl_mime_name(part, key) && !curl_mime_data(part, text, CURL_ZERO_TERMINATED);
         free(text);
@@ -60,7 +62,7 @@ static bool fetch(const struct options *o, const struct drawing *d, struct buf *
     } else if (ok) {
         struct curl_slist *more = curl_slist_append(headers, "Content-Type: application/json");
         if (more) headers = more;
-        body = json_dumps(d->fields, JSON_COMPACT);
+        body = json_memory_dumps(d->fields, JSON_COMPACT);
         ok = more && body && !curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
     }
     if (!ok) {
@@ -77,7 +79,7 @@ static bool fetch(const struct options *o, const struct drawing *d, struct buf *
         ok = rc == CURLE_OK || err_set(e, ERR_IO, "%s: %s", o->url, curl_easy_strerror(rc));
     }
     if (ok && status != 200) {
-        json_t *a = json_loadb(answer->data ? answer->data : "", answer->len, 0, NULL);
+        json_t *a = json_memory_load(answer->data ? answer->data : "", answer->len, 0, NULL);
         const char *m = json_string_value(json_object_get(json_object_get(a, "error"), "message"));
         ok = err_set(e, ERR_IO, "%s answered %ld%s%s", o->url, status, m ? ": " : "", m ? m : "");
         json_decref(a);
@@ -98,7 +100,7 @@ bool image_url_draw(const struct options *o, const struct drawing *d,
 {
     struct buf answer = BUF_INIT(MAX_ANSWER);
     bool ok = fetch(o, d, &answer, e);
-    json_t *a = ok ? json_loadb(answer.data ? answer.data : "", answer.len, 0, NULL) : NULL;
+    json_t *a = ok ? json_memory_load(answer.data ? answer.data : "", answer.len, 0, NULL) : NULL;
     const json_t *list = json_object_get(a, "data"), *one;
     size_t i;
     if (ok && !json_array_size(list)) ok = err_set(e, ERR_FORMAT, "%s answered without pictures", o->url);

@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "device/device.h"
 #include "format/gguf.h"
+#include "format/json_memory.h"
 #include "format/json_read.h"
 #include "format/model_summary.h"
 #include "format/name_table.h"
@@ -51,7 +52,7 @@ static json_t *json_text(const char *s, size_t len)
     if (utf8_is_valid(s, len)) return json_stringn(s, len);
     struct buf b = BUF_INIT(0);
     append_text(&b, s, len, len);
-    json_t *v = json_stringn(b.data, b.len);
+    json_t *v = b.failed ? NULL : json_stringn(b.data, b.len);
     buf_free(&b);
     return v;
 }
@@ -103,7 +104,14 @@ static void read_report(struct report *r, const char *path, const struct weights
     r->kv_bytes = model_summary_kv_bytes(&r->sum, r->n_ctx, KV_PAGE, r->q8_0);
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------------------------ */
+/* ---- JSON: NULL where there was no memory for some of it -------------------------------------------------------- */
+
+static json_t *whole(json_t *v, int bad)
+{
+    if (!bad) return v;
+    json_decref(v);
+    return NULL;
+}
 
 static json_t *json_element(const struct gguf_value *v, uint64_t i)
 {
@@ -125,44 +133,45 @@ static json_t *json_value(const struct gguf_value *v)
     if (!v->is_array) return json_element(v, 0);
     if (v->n > LONG_ARRAY) return json_pack("{s:s, s:I}", "type", type_name(v), "count", (json_int_t)v->n);
     json_t *list = json_array();
-    for (uint64_t i = 0; i < v->n; i++) json_array_append_new(list, json_element(v, i));
-    return list;
+    int bad = !list;
+    for (uint64_t i = 0; i < v->n; i++) bad |= json_array_append_new(list, json_element(v, i));
+    return whole(list, bad);
 }
 
 static json_t *json_metadata(const struct weights *w)
 {
     const struct gguf *g = weights_gguf(w);
     json_t *all = json_object();
+    int bad = !all;
     for (size_t i = 0; i < weights_note_count(w); i++) {
         const char *key, *value;
         weights_note_at(w, i, &key, &value);
-        json_object_set_new(all, key, json_string(value));
+        bad |= json_object_set_new(all, key, json_string(value));
     }
-    if (!g) {
-        if (weights_config(w)) json_object_set_new(all, "config.json", json_deep_copy(weights_config(w)));
-        return all;
-    }
-    for (size_t i = 0; i < gguf_count(g); i++) {
+    if (!g && weights_config(w))
+        bad |= json_object_set_new(all, "config.json", json_deep_copy(weights_config(w)));
+    for (size_t i = 0; g && i < gguf_count(g); i++) {
         const struct gguf_value *v = gguf_at(g, i);
         char key[256];
         snprintf(key, sizeof key, "%.*s", (int)v->key.len, v->key.data);
-        json_object_set_new(all, key, json_value(v));
+        bad |= json_object_set_new(all, key, json_value(v));
     }
-    return all;
+    return whole(all, bad);
 }
 
 static json_t *json_tensors(const struct weights *w)
 {
     json_t *list = json_array();
+    int bad = !list;
     for (size_t i = 0; i < weights_count(w); i++) {
         const struct tensor *t = weights_at(w, i);
         json_t *shape = json_array();
-        for (int d = 0; d < t->n_dims; d++) json_array_append_new(shape, json_integer(t->dim[d]));
-        json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:I}", "name", t->name, "type",
-                                              dtype_info(t->type)->name, "shape", shape, "bytes",
-                                              (json_int_t)t->bytes));
+        for (int d = 0; d < t->n_dims; d++) bad |= json_array_append_new(shape, json_integer(t->dim[d]));
+        bad |= json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:I}", "name", t->name, "type",
+                                                     dtype_info(t->type)->name, "shape", shape, "bytes",
+                                                     (json_int_t)t->bytes));
     }
-    return list;
+    return whole(list, bad);
 }
 
 static json_t *json_sizes(const struct model_summary *s)
@@ -178,22 +187,25 @@ static json_t *json_sizes(const struct model_summary *s)
         { "n_expert", s->n_expert }, { "n_expert_used", s->n_expert_used },
     };
     json_t *sizes = json_object();
+    int bad = !sizes;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        if (all[i].value) json_object_set_new(sizes, all[i].name, json_integer(all[i].value));
+        if (all[i].value) bad |= json_object_set_new(sizes, all[i].name, json_integer(all[i].value));
     }
-    return sizes;
+    return whole(sizes, bad);
 }
 
 static json_t *json_report(const struct report *r)
 {
     const struct model_summary *s = &r->sum;
     json_t *types = json_object();
+    int bad = !types;
     for (int t = 0; t < DT_COUNT; t++) {
         if (!s->type_count[t]) continue;
-        json_object_set_new(types, dtype_info((enum dtype)t)->name,
-                            json_pack("{s:I, s:I}", "tensors", (json_int_t)s->type_count[t], "bytes",
-                                      (json_int_t)s->type_bytes[t]));
+        bad |= json_object_set_new(types, dtype_info((enum dtype)t)->name,
+                                   json_pack("{s:I, s:I}", "tensors", (json_int_t)s->type_count[t], "bytes",
+                                             (json_int_t)s->type_bytes[t]));
     }
+    types = whole(types, bad);
     json_t *memory = json_pack("{s:I, s:I, s:s, s:I, s:I}", "ctx", (json_int_t)r->n_ctx, "weights",
                                (json_int_t)s->weight_bytes, "kv_type", r->q8_0 ? "q8_0" : "f16", "kv",
                                (json_int_t)r->kv_bytes, "total", (json_int_t)s->weight_bytes + r->kv_bytes);
@@ -302,11 +314,14 @@ static void print_metadata(struct buf *b, const struct weights *w)
     json_t *value;
     json_object_foreach((json_t *)weights_config(w), key, value)
     {
-        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        char *text = json_memory_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
         buf_puts(b, "  ");
         append_text(b, key, strlen(key), LONG_TEXT);
         buf_puts(b, " = ");
-        if (text) append_text(b, text, strlen(text), LONG_TEXT);
+        if (text)
+            append_text(b, text, strlen(text), LONG_TEXT);
+        else
+            b->failed = true;
         buf_putc(b, '\n');
         free(text);
     }
@@ -340,8 +355,9 @@ static bool inspect_one(const char *path, const struct options *o, bool brief, s
     if (!weights_open(&w, path, e)) return false;
     struct report r;
     read_report(&r, path, w, o);
+    bool ok = true;
     if (o->json) {
-        json_array_append_new(list, json_report(&r));
+        ok = !json_array_append_new(list, json_report(&r));
     } else {
         print_summary(text, &r);
         if (!brief) {
@@ -350,18 +366,21 @@ static bool inspect_one(const char *path, const struct options *o, bool brief, s
         }
     }
     weights_close(w);
-    return true;
+    ok = ok && !text->failed;
+    return ok || err_set(e, ERR_NOMEM, "%s: out of memory", path);
 }
 
-/* The folder's model_index.json; NULL when there is none or it cannot be read. */
-static json_t *pipeline_of(const char *path)
+/* The folder's model_index.json; NULL when there is none or it is none. False: the system did not let us read it. */
+static bool pipeline_of(const char *path, json_t **index, struct err *e)
 {
     char *name;
-    if (asprintf(&name, "%s/model_index.json", path) < 0) return NULL;
-    json_t *index = NULL;
-    (void)json_read_file(&index, name, NULL);
+    struct err why = { 0 };
+    *index = NULL;
+    if (asprintf(&name, "%s/model_index.json", path) < 0) return err_set(e, ERR_NOMEM, "out of memory");
+    if (access(name, F_OK) == 0) (void)json_read_file(index, name, &why);
     free(name);
-    return index;
+    bool read = why.code != ERR_NOMEM && why.code != ERR_IO;
+    return read || err_set(e, why.code, "%s", why.msg);
 }
 
 /* Each part that has weights of its own; schedulers and tokenizers have none. */
@@ -416,9 +435,10 @@ int cmd_inspect(int argc, char **argv)
     const char *path = installed ? installed : o.args.v[0];
     struct err e = { 0 };
     struct buf text = BUF_INIT(0);
-    json_t *list = json_array(), *pipeline = pipeline_of(path);
-    bool ok = pipeline ? inspect_pipeline(path, pipeline, &o, &text, list, &e)
-                       : inspect_one(path, &o, false, &text, list, &e);
+    json_t *list = json_array(), *pipeline;
+    bool ok =
+        pipeline_of(path, &pipeline, &e) && (pipeline ? inspect_pipeline(path, pipeline, &o, &text, list, &e)
+                                                      : inspect_one(path, &o, false, &text, list, &e));
     if (ok && o.json) {
         json_t *out = pipeline ? json_pack("{s:O, s:O}", "pipeline", pipeline, "parts", list)
                                : json_incref(json_array_get(list, 0));
@@ -426,7 +446,7 @@ int cmd_inspect(int argc, char **argv)
         if (ok) putchar('\n');
         json_decref(out);
     } else if (ok) {
-        ok = !text.failed && fwrite(text.data, 1, text.len, stdout) == text.len;
+        ok = fwrite(text.data, 1, text.len, stdout) == text.len;
     }
     if (fflush(stdout) != 0) ok = false;
     if (!ok) fprintf(stderr, "hearth inspect: %s\n", e.code ? e.msg : "cannot write the output");

@@ -8,6 +8,7 @@
 
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "format/json_memory.h"
 
 static int cmd_help(int argc, char **argv);
 
@@ -138,7 +139,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE,
            SIG_IGN); /* a reader that went away is an error of that write, not the end of the process */
     signal(SIGXFSZ, SIG_IGN); /* so is a file that grows over the limit of a process */
-    json_object_seed(0);      /* before there are threads */
+    json_memory_init();
+    json_object_seed(0); /* both before there are threads */
     if (argc < 2) {
         print_commands(stderr);
         return 2;

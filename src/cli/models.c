@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/fetch.h"
 #include "cli/options.h"
+#include "format/json_memory.h"
 #include "format/model_summary.h"
 #include "lm/lm.h"
 #include "service/catalog.h"
@@ -55,7 +56,7 @@ static bool owns(const struct catalog_model *c, const struct installed *m)
     return catalog_owns_file(c, m->name) || (m->file && catalog_owns_file(c, m->file));
 }
 
-/* {id, installed, kind, arch, type, bytes, path | source}; `c` or `m` may be NULL, not both. */
+/* {id, installed, kind, arch, type, bytes, path | source}; `c` or `m` may be NULL, not both. NULL: no memory for it. */
 static json_t *row_of(const struct catalog_model *c, const struct installed *m)
 {
     char local[512] = "";
@@ -63,48 +64,57 @@ static json_t *row_of(const struct catalog_model *c, const struct installed *m)
     bool image = c ? c->kind == MODEL_IMAGE : m && m->image;
     json_t *row = json_pack("{s:s, s:b, s:s}", "id", c ? c->id : local, "installed", m != NULL, "kind",
                             image ? "image" : "text");
-    if (c && *c->name) json_object_set_new(row, "name", json_string(c->name));
-    if (c && *c->source) json_object_set_new(row, "source", json_string(c->source));
-    if (!m) {
-        if (!c) return row;
-        json_object_set_new(row, "arch", json_string(c->arch));
-        json_object_set_new(row, "parameters", json_integer(c->params_total));
+    int bad = !row;
+    if (c && *c->name) bad |= json_object_set_new(row, "name", json_string(c->name));
+    if (c && *c->source) bad |= json_object_set_new(row, "source", json_string(c->source));
+    if (!m && c) {
+        bad |= json_object_set_new(row, "arch", json_string(c->arch));
+        bad |= json_object_set_new(row, "parameters", json_integer(c->params_total));
         if (!image && !lm_supports(c->arch))
-            json_object_set_new(row, "problem", json_sprintf("there is no engine for %s yet", c->arch));
-        return row;
+            bad |=
+                json_object_set_new(row, "problem", json_sprintf("there is no engine for %s yet", c->arch));
     }
-    struct model_summary s;
-    struct err e = { 0 };
-    json_object_set_new(row, "path", json_string(m->path));
-    json_object_set_new(row, "bytes", json_integer((json_int_t)m->bytes));
-    if (summary_of(m, &s, &e)) {
-        json_object_set_new(row, "arch", json_string(s.arch));
-        json_object_set_new(row, "type", json_string(s.type));
-        json_object_set_new(row, "parameters", json_integer(s.n_params));
+    if (m) {
+        struct model_summary s;
+        struct err e = { 0 };
+        bad |= json_object_set_new(row, "path", json_string(m->path));
+        bad |= json_object_set_new(row, "bytes", json_integer((json_int_t)m->bytes));
+        if (summary_of(m, &s, &e)) {
+            bad |= json_object_set_new(row, "arch", json_string(s.arch));
+            bad |= json_object_set_new(row, "type", json_string(s.type));
+            bad |= json_object_set_new(row, "parameters", json_integer(s.n_params));
+        }
+        /* What could be checked but not be read a moment before was out of memory or of open files. */
+        if (!can_run(m, &e) || e.code == ERR_NOMEM || e.code == ERR_IO)
+            bad |= json_object_set_new(row, "problem", json_string(e.msg));
     }
-    if (!can_run(m, &e)) json_object_set_new(row, "problem", json_string(e.msg));
-    return row;
+    if (!bad) return row;
+    json_decref(row);
+    return NULL;
 }
 
-/* Installed models first, each under every catalog id that it serves; then what the catalog knows besides. */
+/* Installed models first, each under every catalog id that it serves; then what the catalog knows besides. NULL: no memory. */
 static json_t *list_local(const struct catalog *cat, const struct installed_list *have)
 {
     json_t *rows = json_array();
-    for (int i = 0; i < have->n; i++) {
+    int bad = !rows;
+    for (int i = 0; !bad && i < have->n; i++) {
         bool known = false;
         for (int k = 0; k < catalog_count(cat); k++) {
             if (!owns(catalog_at(cat, k), &have->v[i])) continue;
-            json_array_append_new(rows, row_of(catalog_at(cat, k), &have->v[i]));
+            bad |= json_array_append_new(rows, row_of(catalog_at(cat, k), &have->v[i]));
             known = true;
         }
-        if (!known) json_array_append_new(rows, row_of(NULL, &have->v[i]));
+        if (!known) bad |= json_array_append_new(rows, row_of(NULL, &have->v[i]));
     }
-    for (int k = 0; k < catalog_count(cat); k++) {
+    for (int k = 0; !bad && k < catalog_count(cat); k++) {
         bool there = false;
         for (int i = 0; i < have->n; i++) there |= owns(catalog_at(cat, k), &have->v[i]);
-        if (!there) json_array_append_new(rows, row_of(catalog_at(cat, k), NULL));
+        if (!there) bad |= json_array_append_new(rows, row_of(catalog_at(cat, k), NULL));
     }
-    return rows;
+    if (!bad) return rows;
+    json_decref(rows);
+    return NULL;
 }
 
 /* ---- for people ------------------------------------------------------------------------------------------------- */
@@ -154,7 +164,7 @@ static json_t *list_server(const struct options *o, struct err *e)
 {
     struct buf body = BUF_INIT(MAX_ANSWER);
     if (!fetch_get(o->url, o->key, "/v1/models", &body, e)) return NULL;
-    json_t *root = json_loadb(body.data ? body.data : "", body.len, 0, NULL),
+    json_t *root = json_memory_load(body.data ? body.data : "", body.len, 0, NULL),
            *data = json_object_get(root, "data");
     if (json_is_array(data)) {
         json_incref(data);
@@ -194,11 +204,13 @@ int cmd_models(int argc, char **argv)
         rows = list_server(&o, &e);
     } else if (catalog_load(&cat, o.catalog, &e) && model_folder_scan(o.models_dir, &have, &e)) {
         rows = list_local(cat, &have);
+        if (!rows) err_set(&e, ERR_NOMEM, "out of memory");
     }
     bool ok = rows != NULL;
     if (ok && o.json) {
         json_t *out = json_pack("{s:O}", "models", rows);
-        ok = out && json_dumpf(out, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER) == 0;
+        ok = out || err_set(&e, ERR_NOMEM, "out of memory");
+        ok = ok && json_dumpf(out, stdout, JSON_INDENT(1) | JSON_PRESERVE_ORDER) == 0;
         putchar('\n');
         json_decref(out);
     } else if (ok && *o.url) {

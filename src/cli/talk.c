@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/pool.h"
 #include "device/device.h"
+#include "format/json_memory.h"
 #include "service/generate.h"
 #include "service/model_folder.h"
 
@@ -206,7 +207,7 @@ struct transfer {
 static void read_event(struct transfer *x, const char *line, size_t len)
 {
     if (len < 6 || memcmp(line, "data: ", 6) != 0 || (len == 12 && !memcmp(line, "data: [DONE]", 12))) return;
-    json_t *o = json_loadb(line + 6, len - 6, 0, NULL);
+    json_t *o = json_memory_load(line + 6, len - 6, 0, NULL);
     const json_t *error = json_object_get(o, "error"), *usage = json_object_get(o, "usage");
     const json_t *choice = json_array_get(json_object_get(o, "choices"), 0);
     const json_t *text = json_object_get(json_object_get(choice, "delta"), "content");
@@ -283,7 +284,7 @@ static bool transfer(struct talk *t, const char *path, const char *body, struct 
     }
     if (rc != CURLE_OK) return err_set(e, ERR_IO, "%s: %s", t->base, curl_easy_strerror(rc));
     if (x->status == 200) return !x->failed;
-    json_t *o = json_loadb(x->body.data ? x->body.data : "", x->body.len, 0, NULL);
+    json_t *o = json_memory_load(x->body.data ? x->body.data : "", x->body.len, 0, NULL);
     const char *m = json_string_value(json_object_get(json_object_get(o, "error"), "message"));
     err_set(e, ERR_IO, "%s answered %ld%s%s", t->base, x->status, m ? ": " : "", m ? m : "");
     json_decref(o);
@@ -311,7 +312,7 @@ static bool open_url(struct talk *t, const char *model, struct err *e)
 
     struct transfer x = { 0 };
     bool ok = transfer(t, "/models", NULL, &x, e);
-    json_t *o = ok ? json_loadb(x.body.data ? x.body.data : "", x.body.len, 0, NULL) : NULL;
+    json_t *o = ok ? json_memory_load(x.body.data ? x.body.data : "", x.body.len, 0, NULL) : NULL;
     const json_t *list = json_object_get(o, "data"), *row;
     size_t i;
     json_array_foreach(list, i, row)
@@ -346,7 +347,7 @@ static bool ask_url(struct talk *t, const json_t *messages, const char *prompt,
     if (o->repetition_penalty != 1)
         json_object_set_new(q, "repetition_penalty", json_real(o->repetition_penalty));
     if (o->seed >= 0) json_object_set_new(q, "seed", json_integer(o->seed));
-    char *body = json_dumps(q, JSON_COMPACT);
+    char *body = json_memory_dumps(q, JSON_COMPACT);
     json_decref(q);
     if (!body) return err_set(e, ERR_REQUEST, "the text is not valid UTF-8");
     struct transfer x = {

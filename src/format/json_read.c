@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "format/filemap.h"
+#include "format/json_memory.h"
 #include "format/json_scan.h"
 #include "format/name_table.h"
 
@@ -112,7 +113,7 @@ bool json_read_text(json_t **out, const char *text, size_t len, struct err *e)
     }
     if (plain.len) text = plain.data, len = plain.len;
     json_error_t why;
-    json_t *v = json_loadb(text, len, JSON_ALLOW_NUL, &why);
+    json_t *v = json_memory_load(text, len, JSON_ALLOW_NUL, &why);
     bool ok = json_is_object(v);
     if (ok) {
         *out = v;

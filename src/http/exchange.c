@@ -56,9 +56,13 @@ void exchange_reply(struct exchange *x, int status, const char *content_type, st
     x->content_type = content_type;
     x->reply = *body;
     *body = (struct buf){ 0 };
-    if (x->reply.failed) { /* no memory for the answer: an empty one is still an answer */
+    if (x->reply
+            .failed) { /* no memory for the answer; where there is none for the error either, an empty one is still an answer */
         buf_free(&x->reply);
         x->status = 500;
+        x->content_type = "application/json";
+        fault_print(&x->reply, x->dialect, FAULT_SERVER, NULL, "out of memory");
+        if (x->reply.failed) buf_free(&x->reply);
     }
     set_state(x, EXCHANGE_READY);
 }

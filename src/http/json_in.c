@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "format/json_memory.h"
 #include "format/json_read.h"
 #include "http/json_out.h"
 
@@ -43,7 +44,7 @@ bool json_in_parse(const char *s, size_t len, const struct json_limits *l, json_
     f->param = NULL;
     if (!len) return err_set(&f->err, ERR_REQUEST, "the request has no body; a JSON object is expected");
     if (!within_limits(s, len, l, f)) return false;
-    json_t *v = json_loadb(s, len, JSON_REJECT_DUPLICATES, &je);
+    json_t *v = json_memory_load(s, len, JSON_REJECT_DUPLICATES, &je);
     if (!v) {
         if (json_read_no_memory(&je, s, len, &f->err)) return false;
         if (json_error_code(&je) == json_error_null_character)

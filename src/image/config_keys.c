@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "format/json_memory.h"
 
 static const struct config_key *find(const struct config_key *keys, size_t n, const char *name)
 {
@@ -126,7 +127,7 @@ static bool check(const json_t *config, const struct config_key *keys, size_t n,
         const struct config_key *k = find(keys, n, name);
         if (!k && text_model && of_transformers(name)) continue;
         if (k && (!k->only || allowed(value, k->only))) continue;
-        char *text = json_dumps(value, JSON_ENCODE_ANY);
+        char *text = json_memory_dumps(value, JSON_ENCODE_ANY);
         if (k) {
             err_set(e, ERR_UNSUPPORTED, "%s: %.60s %.60s is not supported (only %.80s)", what, name,
                     text ? text : "", k->only);

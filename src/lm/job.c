@@ -216,7 +216,7 @@ static void out_of_memory(struct lm_job *j)
 static void emit_text(struct seq *s, const char *text, size_t len, const struct lm_token *tokens,
                       int n_tokens)
 {
-    if (len == 0 && n_tokens == 0) return;
+    if ((len == 0 && n_tokens == 0) || s->job->ended) return;
     struct event_node *n = new_event(LM_EV_TEXT, s->choice);
     if (n) n->ev.text = malloc(len + 1);
     if (n && n_tokens) n->ev.tokens = malloc((size_t)n_tokens * sizeof *tokens);
@@ -274,6 +274,10 @@ bool job_take_token(struct seq *s, const struct tokenizer *tok, const struct pic
     }
     s->text_made += bytes;
     bool stop = detok_push(s->detok, pick->id, &text, &len);
+    if (detok_failed(s->detok)) {
+        out_of_memory(s->job);
+        return false;
+    }
     release(s, text, len, false);
     return stop;
 }
@@ -303,6 +307,7 @@ void job_echo(struct seq *s, const struct tokenizer *tok)
     }
     detok_finish(d, &text, &len);
     buf_append(&all, text, len);
+    all.failed |= detok_failed(d);
     detok_free(d);
     if (all.failed)
         out_of_memory(j);
@@ -332,6 +337,7 @@ void job_end_choice(struct seq *s, enum lm_finish finish, const char *stop_hit)
         const char *text;
         size_t len;
         detok_finish(s->detok, &text, &len);
+        if (detok_failed(s->detok)) out_of_memory(j);
         release(s, text, len, true);
     } else { /* tokens of which something was shown; those of the stop string are not the answer's */
         int n = 0;
@@ -339,6 +345,7 @@ void job_end_choice(struct seq *s, enum lm_finish finish, const char *stop_hit)
         emit_text(s, NULL, 0, s->held, n);
         s->n_held = 0;
     }
+    if (j->ended) return; /* there was no memory for its text */
     struct event_node *n = new_event(LM_EV_CHOICE_END, s->choice);
     if (!n) {
         out_of_memory(j);

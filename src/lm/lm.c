@@ -122,9 +122,11 @@ static bool load_text(struct lm *m, struct err *e)
     if (!(g ? tokenizer_from_gguf(&m->tok, g, e) : tokenizer_from_dir(&m->tok, weights_dir(m->w), e)))
         return err_wrap(e, "tokenizer");
     const char *source = tokenizer_chat_template(m->tok);
-    if (source && !chat_template_compile(&m->tmpl, source, strlen(source), &m->tmpl_error))
+    if (source && !chat_template_compile(&m->tmpl, source, strlen(source), &m->tmpl_error)) {
+        if (m->tmpl_error.code == ERR_NOMEM) return err_set(e, ERR_NOMEM, "%s", m->tmpl_error.msg);
         log_warn("%s: the chat template of %s cannot be used: %s", m->name,
                  tokenizer_chat_template_from(m->tok), m->tmpl_error.msg);
+    }
     return true;
 }
 

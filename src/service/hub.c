@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "format/json_memory.h"
 #include "format/shards.h"
 #include "lm/lm.h"
 #include "service/catalog.h"
@@ -315,7 +316,7 @@ static bool check_engine(const struct job *j, const struct hub_name *name, const
     struct buf url = BUF_INIT(MAX_URL * 2), text = BUF_INIT(MAX_CONFIG_BYTES);
     append_resolve(&url, j, name, "config.json");
     bool ok = !url.failed && download_text(&j->access, url.data, &text, NULL, 0, &j->w->download, e);
-    json_t *root = ok && text.data ? json_loadb(text.data, text.len, 0, NULL) : NULL;
+    json_t *root = ok && text.data ? json_memory_load(text.data, text.len, 0, NULL) : NULL;
     const char *type = json_string_value(json_object_get(root, "model_type")),
                *inner =
                    json_string_value(json_object_get(json_object_get(root, "text_config"), "model_type"));

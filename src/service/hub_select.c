@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "format/json_memory.h"
 #include "format/json_read.h"
 #include "format/name_table.h"
 #include "format/shards.h"
@@ -66,7 +67,7 @@ static bool parse_entry(struct hub_list *l, json_t *entry, struct err *e)
 bool hub_list_parse(struct hub_list *l, const char *json, size_t len, struct err *e)
 {
     json_error_t je;
-    json_t *root = json_loadb(json, len, 0, &je);
+    json_t *root = json_memory_load(json, len, 0, &je);
     if (!root && json_read_no_memory(&je, json, len, e)) return false;
     if (!root) return err_set(e, ERR_FORMAT, "the listing is not valid JSON: %s", je.text);
     bool ok = json_is_array(root) || err_set(e, ERR_FORMAT, "the listing is not a JSON array");

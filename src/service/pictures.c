@@ -29,8 +29,9 @@ struct pictures {
     void *arg;
     pthread_mutex_t lock; /* guards what follows */
     struct queued *first, **last;
-    bool released;   /* the owner let go: the thread cleans up when the engine is done with the job */
-    bool has_thread; /* the thread still runs */
+    struct queued reserve; /* for the event that ends it, when there is no memory for another */
+    bool released;         /* the owner let go: the thread cleans up when the engine is done with the job */
+    bool has_thread;       /* the thread still runs */
 };
 
 const char *picture_extension(enum image_format f)
@@ -114,20 +115,30 @@ bool picture_size_for_ratio(const struct model *m, const char *ratio, int64_t *w
 
 /* ---- events ------------------------------------------------------------------------------------------------ */
 
-static void push(struct pictures *p, struct picture_event ev)
+/* Without memory for an event a progress is passed over, a picture becomes the error that ends it all, and an end still comes. False
+ * when the picture was lost. */
+static bool push(struct pictures *p, struct picture_event ev)
 {
     struct queued *q = calloc(1, sizeof *q);
+    bool lost = !q && ev.type == PICTURE_READY;
     pthread_mutex_lock(&p->lock);
+    if (!q) {
+        picture_event_free(&ev);
+        if (lost) {
+            ev = (struct picture_event){ .type = PICTURE_ERROR };
+            err_set(&ev.error, ERR_NOMEM, "out of memory");
+        }
+        if (ev.type != PICTURE_PROGRESS) q = &p->reserve;
+    }
     if (q) {
         q->ev = ev;
         *p->last = q;
         p->last = &q->next;
-    } else {
-        free(ev.bytes);
     }
     /* Under the lock, so that an owner who lets go is not notified afterwards. */
     if (!p->released) p->notify(p->arg);
     pthread_mutex_unlock(&p->lock);
+    return !lost;
 }
 
 bool pictures_next(struct pictures *p, struct picture_event *ev)
@@ -140,7 +151,7 @@ bool pictures_next(struct pictures *p, struct picture_event *ev)
         *ev = q->ev;
     }
     pthread_mutex_unlock(&p->lock);
-    free(q);
+    if (q != &p->reserve) free(q);
     return q != NULL;
 }
 
@@ -207,7 +218,8 @@ static void *thread_main(void *arg)
     struct pictures *p = arg;
     struct image_event in;
     struct err e = { 0 };
-    bool failed = false;
+    bool failed = false, ended = false;
+    int ready = 0;
     while (image_wait(p->job, &in)) {
         struct picture_event ev = {
             .type = PICTURE_PROGRESS, .index = in.index, .step = in.step, .steps = in.steps
@@ -217,6 +229,7 @@ static void *thread_main(void *arg)
             if (in.image.pixels && !encode(&in.image, IMAGE_JPEG, 75, NULL, 0, &ev, NULL)) ev.len = 0;
             break;
         case IMAGE_EV_IMAGE:
+            ready++;
             ev.type = PICTURE_READY;
             if (!failed && !finish_picture(p, &in, &ev, &e)) {
                 ev = (struct picture_event){ .type = PICTURE_ERROR, .error = e };
@@ -224,8 +237,13 @@ static void *thread_main(void *arg)
             }
             break;
         case IMAGE_EV_DONE:
+            ended = true;
             ev.type = PICTURE_DONE;
             ev.seconds = in.seconds;
+            if (ready < p->facts.n) { /* the engine had no memory to hand one over */
+                ev.type = PICTURE_ERROR;
+                err_set(&ev.error, ERR_NOMEM, "out of memory");
+            }
             break;
         case IMAGE_EV_ERROR:
             ev.type = PICTURE_ERROR;
@@ -238,6 +256,14 @@ static void *thread_main(void *arg)
             continue;
         }
         failed = ev.type == PICTURE_ERROR;
+        if (!push(p, ev)) {
+            failed = true;
+            image_cancel(p->job);
+        }
+    }
+    if (!failed && !ended) { /* nor its end */
+        struct picture_event ev = { .type = PICTURE_ERROR };
+        err_set(&ev.error, ERR_NOMEM, "out of memory");
         push(p, ev);
     }
     pthread_mutex_lock(&p->lock);
@@ -365,13 +391,16 @@ bool pictures_start(struct registry *r, struct model *m, struct safety *s, const
     }
     pthread_t thread;
     p->has_thread = ok;
-    *out = ok ? p : NULL;
+    *out = ok ? p : NULL; /* before the thread: its first notice may ask for events */
     if (ok && pthread_create(&thread, NULL, thread_main, p) != 0) {
         ok = err_set(&f->err, ERR_NOMEM, "cannot start a thread");
     } else if (ok) {
         pthread_detach(thread);
     }
-    if (!ok) destroy(p);
+    if (!ok) {
+        *out = NULL;
+        destroy(p);
+    }
     return ok;
 }
 

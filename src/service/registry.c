@@ -143,7 +143,7 @@ static bool add_model(struct registry *r, const struct installed *w, const struc
                                    .bytes = w->bytes };
     m->catalog = c;
     m->installed_unix = stat(w->path, &st) ? 0 : (int64_t)st.st_mtime;
-    if (!m->id || !m->where.name || !m->where.path) {
+    if (!m->id || !m->where.name || !m->where.path || (w->file && !m->where.file)) {
         model_free(m);
         return err_set(e, ERR_NOMEM, "out of memory");
     }

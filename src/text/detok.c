@@ -210,3 +210,5 @@ void detok_finish(struct detok *d, const char **text, size_t *len)
 }
 
 const char *detok_stop_hit(const struct detok *d) { return d->hit; }
+
+bool detok_failed(const struct detok *d) { return d->text.failed; }

@@ -81,6 +81,8 @@ void detok_free(struct detok *d);
 bool detok_push(struct detok *d, int32_t id, const char **text, size_t *len);
 /* The stop string that was completed, or NULL; it lies in the set. */
 const char *detok_stop_hit(const struct detok *d);
+/* Was there no memory for some of the text? Then what was handed out has a gap. */
+bool detok_failed(const struct detok *d);
 /* At the end: what was held back (a dangling part of a character becomes U+FFFD). */
 void detok_finish(struct detok *d, const char **text, size_t *len);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/json_memory.h"
 #include "format/json_read.h"
 #include "format/json_scan.h"
 #include "text/tokenizer_vocab.h"
@@ -68,7 +69,7 @@ static json_t *tree(struct json_scan *s, const char *name, struct err *e)
     json_error_t why;
     if (!json_scan_skip(s)) return bad(e, name), NULL;
     const size_t len = (size_t)(s->p - start);
-    json_t *v = json_loadb(start, len, JSON_DECODE_ANY, &why);
+    json_t *v = json_memory_load(start, len, JSON_DECODE_ANY, &why);
     if (!v && !json_read_no_memory(&why, start, len, e)) bad(e, name);
     return v;
 }
