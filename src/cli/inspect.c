@@ -148,8 +148,7 @@ static json_t *json_metadata(const struct weights *w)
         weights_note_at(w, i, &key, &value);
         bad |= json_object_set_new(all, key, json_string(value));
     }
-    if (!g && weights_config(w))
-        bad |= json_object_set_new(all, "config.json", json_deep_copy(weights_config(w)));
+    if (!g && weights_config(w)) bad |= json_object_set(all, "config.json", (json_t *)weights_config(w));
     for (size_t i = 0; g && i < gguf_count(g); i++) {
         const struct gguf_value *v = gguf_at(g, i);
         char key[256];

@@ -129,7 +129,7 @@ static bool fill_request(const struct talk *t, const json_t *messages, const cha
     q->has_seed = o->seed >= 0;
     q->sampling.seed = q->has_seed ? (uint64_t)o->seed : 0;
     if (messages) {
-        q->messages = json_deep_copy(messages);
+        q->messages = json_memory_copy(messages);
     } else {
         q->prompts = calloc(1, sizeof *q->prompts);
         if (q->prompts) {
@@ -334,7 +334,7 @@ static bool ask_url(struct talk *t, const json_t *messages, const char *prompt,
     json_t *q = json_pack("{s:s, s:b, s:{s:b}, s:f, s:f}", "model", t->model, "stream", 1, "stream_options",
                           "include_usage", 1, "temperature", o->temperature, "top_p", o->top_p);
     if (messages)
-        json_object_set_new(q, "messages", json_deep_copy(messages));
+        json_object_set_new(q, "messages", json_memory_copy(messages));
     else
         json_object_set_new(q, "prompt", json_string(prompt));
     if (o->max_tokens >= 0)

@@ -36,6 +36,14 @@ json_t *json_memory_load(const char *text, size_t len, size_t flags, json_error_
     return NULL;
 }
 
+json_t *json_memory_copy(const json_t *v)
+{
+    json_t *copy = json_deep_copy(v);
+    if (json_equal(copy, v)) return copy;
+    json_decref(copy);
+    return NULL;
+}
+
 static int keep(const char *text, size_t len, void *arg) { return buf_append(arg, text, len) ? 0 : -1; }
 
 char *json_memory_dumps(const json_t *v, size_t flags)

@@ -18,4 +18,7 @@ json_t *json_memory_load(const char *text, size_t len, size_t flags, json_error_
 /* json_dumps(): the caller's, from malloc(); NULL when there was no memory for all of it. */
 char *json_memory_dumps(const json_t *v, size_t flags);
 
+/* json_deep_copy(), which leaves out what it has no memory for; this is NULL then. */
+json_t *json_memory_copy(const json_t *v);
+
 #endif

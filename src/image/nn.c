@@ -405,6 +405,7 @@ struct nn_linear *nn_linear_load(struct nn_owner *o, struct nn_source *s, int n_
             int64_t at = 0;
             for (int i = 0; i < n_parts; i++) {
                 l->name[i] = strdup(part[i]);
+                if (!l->name[i]) problem(s, "%s.weight: no memory", part[i]);
                 l->row0[i] = at;
                 l->rows[i] = rows[i];
                 at += join == LINEAR_CONCAT ? rows[i] : 0;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "format/json_memory.h"
 #include "format/json_read.h"
 #include "image/config_keys.h"
 #include "image/schedule.h"
@@ -544,7 +545,7 @@ bool schedule_config_from_json(struct schedule_config *c, const json_t *config, 
                  sampler_name(classes[k].sampler));
 
     /* Values that were another class's defaults when the file was written are no values. */
-    json_t *o = json_copy((json_t *)config);
+    json_t *o = json_memory_copy(config);
     if (!o) return err_set(e, ERR_NOMEM, "no memory for a configuration");
     const json_t *defaults = json_object_get(config, "_use_default_values"), *one;
     size_t i;

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "format/json_memory.h"
 
 void fitted_free(struct fitted *p)
 {
@@ -22,10 +23,10 @@ static const char *role_of(const json_t *messages, size_t i)
     return role ? role : "";
 }
 
-static void set_token(json_t *ctx, const char *name, const struct tokenizer *t, int32_t id)
+static int set_token(json_t *ctx, const char *name, const struct tokenizer *t, int32_t id)
 {
     const char *s = id >= 0 ? tokenizer_token_text(t, id) : NULL;
-    json_object_set_new(ctx, name, json_string(s ? s : ""));
+    return json_object_set_new(ctx, name, json_string(s ? s : ""));
 }
 
 /* A message as the template takes it: parts joined by line breaks where it prints strings, as other servers of open models do, and a
@@ -50,7 +51,7 @@ static json_t *in_form(json_t *message, enum chat_content form)
     } else {
         value = json_pack("[{s:s, s:O}]", "type", "text", "text", content);
     }
-    json_t *out = value ? json_copy(message) : NULL;
+    json_t *out = value ? json_memory_copy(message) : NULL;
     if (out && !json_object_set(out, "content", value)) {
         json_decref(value);
         return out;
@@ -159,23 +160,23 @@ static bool render(const struct lm *lm, const struct gen_request *q, const atomi
         if (i < from || i >= to)
             whole &= !json_array_append_new(
                 messages, in_form(json_array_get(q->messages, i), chat_template_content(t)));
-    if (!whole) {
-        json_decref(messages);
-        json_decref(ctx);
-        json_decref(vars);
-        return err_set(&f->err, ERR_NOMEM, "out of memory");
-    }
-    json_object_set_new(ctx, "messages", messages);
-    json_object_set_new(ctx, "tools", json_null());
-    json_object_set_new(ctx, "documents", json_null());
-    json_object_set_new(ctx, "add_generation_prompt", json_true());
-    set_token(ctx, "bos_token", tok, tokenizer_bos(tok));
-    set_token(ctx, "eos_token", tok, tokenizer_eos(tok));
+    int bad = !whole || json_object_set(ctx, "messages", messages);
+    json_decref(messages);
+    bad |= json_object_set_new(ctx, "tools", json_null());
+    bad |= json_object_set_new(ctx, "documents", json_null());
+    bad |= json_object_set_new(ctx, "add_generation_prompt", json_true());
+    bad |= set_token(ctx, "bos_token", tok, tokenizer_bos(tok));
+    bad |= set_token(ctx, "eos_token", tok, tokenizer_eos(tok));
     static const char *const named[] = { "bos_token", "eos_token", "unk_token", "pad_token",
                                          "sep_token", "cls_token", "mask_token" };
     for (size_t i = 0; i < sizeof named / sizeof *named; i++)
         if (tokenizer_named(tok, named[i]))
-            json_object_set_new(ctx, named[i], json_string(tokenizer_named(tok, named[i])));
+            bad |= json_object_set_new(ctx, named[i], json_string(tokenizer_named(tok, named[i])));
+    if (bad) {
+        json_decref(ctx);
+        json_decref(vars);
+        return err_set(&f->err, ERR_NOMEM, "out of memory");
+    }
 
     struct rendered r;
     const struct render_options options = { .now_unix = clock_unix_ms() / 1000,

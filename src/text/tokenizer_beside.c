@@ -1,6 +1,8 @@
 /* tokenizer_beside.c - see tokenizer_beside.h. */
 #include "text/tokenizer_beside.h"
 
+#include "format/json_memory.h"
+
 /* The ids of those contents that are pieces of the vocabulary, into `ids` (content: id). */
 static bool find_pieces(const struct tokenizer_file *f, const json_t *wanted, json_t *ids, struct err *e)
 {
@@ -16,7 +18,7 @@ static bool find_pieces(const struct tokenizer_file *f, const json_t *wanted, js
 /* One more added token, unless it is there with the same settings; `old` is the place of its content in the list, or -1. */
 static bool put_added(json_t *list, const json_t *token, json_int_t id, json_int_t old, struct err *e)
 {
-    json_t *one = json_copy((json_t *)token);
+    json_t *one = json_memory_copy(token);
     bool ok = one && json_object_set_new(one, "id", json_integer(id)) == 0;
     if (ok && old >= 0)
         ok = json_array_set(list, (size_t)old, one) == 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "format/json_memory.h"
 #include "format/json_read.h"
 
 static bool path_of(char *path, size_t size, const char *dir, const char *name, struct err *e)
@@ -98,7 +99,7 @@ static bool added_of_decoder(json_t *added, const json_t *decoder, struct err *e
                            "tokenizer_config.json: added_tokens_decoder: \"%.40s\" is not the id of a token "
                            "with its content",
                            key);
-        json_t *one = json_copy(v);
+        json_t *one = json_memory_copy(v);
         if (!one || json_object_set_new(one, "id", json_integer(id)) != 0 ||
             json_array_append_new(added, one) != 0)
             return err_set(e, ERR_NOMEM, "no memory for the added tokens");

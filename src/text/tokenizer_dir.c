@@ -2,6 +2,7 @@
  * tokenizer.model (SentencePiece), with the small files of transformers beside it, where they are. */
 #include <stdlib.h>
 
+#include "format/json_memory.h"
 #include "text/tokenizer_config.h"
 #include "text/tokenizer_internal.h"
 #include "text/tokenizer_json.h"
@@ -128,7 +129,7 @@ static bool read_config(struct tokenizer *t, const char *dir, const json_t *conf
         if (json_is_false(json_object_get(config, "legacy"))) t->prefix = PREFIX_FIRST;
         if (json_is_false(json_object_get(config, "add_prefix_space"))) t->prefix = PREFIX_NONE;
     }
-    t->names = json_deep_copy(names);
+    t->names = json_memory_copy(names);
     if (!t->names) return err_set(e, ERR_NOMEM, "no memory for the names of special tokens");
     return read_templates(t, dir, config, e) && read_ends(t, dir, e);
 }

@@ -99,24 +99,24 @@ static bool one_message(const json_t *in, size_t i, bool strict, json_t *out, st
         text = json_is_string(refusal) ? json_incref((json_t *)refusal) : json_string("");
     else
         return bad(f, i, ".content must be a string or an array of parts");
-    if (!text) return false;
-    json_object_set_new(out, "role", json_string(!strcmp(role, "developer") ? "system" : role));
-    json_object_set_new(out, "content", text);
+    if (!text) return f->err.code ? false : err_set(&f->err, ERR_NOMEM, "out of memory");
+    int lost = json_object_set_new(out, "role", json_string(!strcmp(role, "developer") ? "system" : role));
+    lost |= json_object_set_new(out, "content", text);
     static const char *const passed[] = { "name", "reasoning_content" };
     for (size_t k = 0; k < 2; k++) {
         json_t *v = json_object_get(in, passed[k]);
         if (!v || json_is_null(v)) continue;
         if (!json_is_string(v))
             return bad(f, i, k ? ".reasoning_content must be a string" : ".name must be a string");
-        json_object_set(out, passed[k], v);
+        lost |= json_object_set(out, passed[k], v);
     }
     /* Another server's name for reasoning_content. */
     json_t *reasoning = json_object_get(in, "reasoning");
     if (reasoning && !json_is_null(reasoning) && !json_is_string(reasoning))
         return bad(f, i, ".reasoning must be a string");
     if (json_is_string(reasoning) && !json_object_get(out, "reasoning_content"))
-        json_object_set(out, "reasoning_content", reasoning);
-    return true;
+        lost |= json_object_set(out, "reasoning_content", reasoning);
+    return !lost || err_set(&f->err, ERR_NOMEM, "out of memory");
 }
 
 bool wire_messages(const json_t *in, bool strict, json_t **out, struct fault *f)

@@ -643,7 +643,8 @@ static bool merge_extra_body(json_t *body, struct fault *f)
     if (!extra) return true;
     if (!json_is_null(extra) && !json_is_object(extra))
         return json_in_bad(extra, "extra_body", "an object", f);
-    if (json_is_object(extra)) json_object_update_missing(body, extra);
+    if (json_is_object(extra) && json_object_update_missing(body, extra))
+        return err_set(&f->err, ERR_NOMEM, "out of memory");
     json_object_del(body, "extra_body");
     return true;
 }
