@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <yaml.h>
 
@@ -107,28 +108,28 @@ static bool load_policy(struct safety *s, const char *path, struct err *e)
 
 /* ---- the classifier ---------------------------------------------------------------------------------------- */
 
-/* The weights are part of the binary; the reader of weight files wants a file, so they pass through one for a moment. */
+/* The weights are part of the binary; the reader of weight files wants a file, so they pass through one for a moment: one in memory, which
+ * no full disk can refuse, nor a killed process leave behind. */
 static bool load_classifier(struct safety *s, struct err *e)
 {
-    char path[] = "/tmp/hearth-XXXXXX.safetensors";
-    int fd = mkstemps(path, 12);
-    if (fd < 0)
-        return err_set(e, ERR_IO, "the classifier needs a temporary file: %s: %s", path, strerror(errno));
+    char path[40];
+    int fd = memfd_create("hearth-classifier", MFD_CLOEXEC);
+    if (fd < 0) return err_set(e, ERR_IO, "no memory for the classifier's weights: %s", strerror(errno));
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     size_t left = (size_t)(safety_weights_end - safety_weights);
     const char *at = safety_weights;
     bool ok = true;
     while (ok && left) {
         ssize_t n = write(fd, at, left);
         if (n < 0 && errno == EINTR) continue;
-        ok = n > 0 || err_set(e, ERR_IO, "%s: %s", path, strerror(errno));
+        ok = n > 0 || err_set(e, ERR_IO, "no memory for the classifier's weights: %s", strerror(errno));
         if (ok) {
             at += n;
             left -= (size_t)n;
         }
     }
-    close(fd);
     ok = ok && image_classifier_load(&s->classifier, path, s->dev, e);
-    unlink(path);
+    close(fd);
     return ok;
 }
 

@@ -85,7 +85,9 @@ static bool vocab_object(struct tokenizer_file *f, struct json_scan *s, struct e
         if (!json_scan_key(s, &first, &more, &key, &len)) return bad(e, "the vocabulary");
         if (!more) return true;
         if (!json_scan_u64(s, &id) || id >= VOCAB_MAX)
-            return err_set(e, ERR_FORMAT, "the vocabulary's id of \"%.60s\" is no token id", key);
+            return err_set(e, ERR_FORMAT,
+                           "the vocabulary's id of \"%.60s\" is no token id (0 to %d are read)", key,
+                           VOCAB_MAX - 1);
         if (!add_piece(f, (struct tokenizer_piece){ key, len, (int32_t)id, 0 }, e)) return false;
     }
 }
