@@ -160,9 +160,13 @@ static bool find_parts(const char *dir, int depth)
         if (S_ISDIR(st.st_mode)) {
             if (depth > 0) found |= find_parts(path, depth - 1);
         } else if (f->d_name[0] == '.' && ends_with(f->d_name, ".part")) {
-            int fd = st.st_size ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+            int fd = st.st_size ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
             bool idle = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
-            if (idle) unlink(path);
+            if (idle) {
+                char etag[PATH_MAX];
+                if (snprintf(etag, sizeof etag, "%s.etag", path) < (int)sizeof etag) unlink(etag);
+                unlink(path);
+            }
             if (fd >= 0) close(fd);
             found |= !idle;
         }

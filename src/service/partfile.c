@@ -90,8 +90,9 @@ void partfile_close(struct partfile *p)
 {
     if (p->fd >= 0) {
         if (p->size == 0 && p->part && p->etag_path) { /* nothing worth keeping; unlinked under the lock */
+            unlink(
+                p->etag_path); /* first: a process killed in between leaves a part, which the next one removes */
             unlink(p->part);
-            unlink(p->etag_path);
         }
         close(p->fd);
     }
@@ -196,10 +197,11 @@ bool partfile_finish(struct partfile *p, int64_t size, const char *sha256, struc
         return false;
     }
     /* On disk before it has its name, so that a power cut cannot leave half a file under it. */
-    if (fdatasync(p->fd) != 0 || rename(p->part, p->path) != 0) {
+    bool ok = fdatasync(p->fd) == 0;
+    if (ok) unlink(p->etag_path); /* before the part goes: nobody would look for it afterwards */
+    if (!ok || rename(p->part, p->path) != 0) {
         return err_set(e, ERR_IO, "cannot install %s: %s", p->path, strerror(errno));
     }
-    unlink(p->etag_path);
     close(p->fd);
     p->fd = -1;
     return true;

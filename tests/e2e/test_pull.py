@@ -472,6 +472,17 @@ def test_a_failed_pull_leaves_nothing(hub, tmp_path, wrong):
     assert everything(tmp_path) == []
 
 
+def test_what_a_killed_pull_left_empty_goes(hub, tmp_path):
+    """Killed before its first byte, of a file that the repository no longer has: no later pull leaves it there."""
+    folder = tmp_path / "models/own/repo"
+    folder.mkdir(parents=True)
+    (folder / ".old.safetensors.part").write_bytes(b"")
+    (folder / ".old.safetensors.part.etag").write_text('"one"\n')
+    hub.files, hub.status = {"config.json": b'{"model_type": "llama"}', "model.safetensors": safetensors(1)}, [None, None, 404]
+    pull(hub, tmp_path, "hf:own/repo", ok=False)
+    assert everything(tmp_path) == []
+
+
 def limited(n):
     """For a process whose disk takes files of n bytes, as a full one would."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (n, n))
