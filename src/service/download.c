@@ -3,6 +3,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,14 +182,21 @@ static bool refuse(struct transfer *t)
     return false;
 }
 
-static bool enough_disk(const struct transfer *t, int64_t total)
+bool download_fits(const char *path, int64_t need, struct err *e)
 {
     struct statvfs fs;
-    if (total < 0 || fstatvfs(t->part->fd, &fs) != 0) return true;
-    double room = (double)fs.f_bavail * (double)fs.f_frsize, need = (double)(total - t->part->size);
-    if (need <= room) return true;
-    return err_set(t->e, ERR_IO, "needs %.1f GB more on the disk of %s, which has %.1f GB free", need / 1e9,
-                   t->part->path, room / 1e9);
+    char at[PATH_MAX];
+    snprintf(at, sizeof at, "%s", path);
+    while (statvfs(at, &fs) != 0) { /* what is not there yet will be where its folder is */
+        char *slash = strrchr(at, '/');
+        if (errno != ENOENT || !slash || slash == at) return true;
+        *slash = '\0';
+    }
+    const double room = (double)fs.f_bavail * (double)fs.f_frsize, unit = need < 1e9 ? 1e6 : 1e9;
+    if ((double)need <= room) return true;
+    return err_set(e, ERR_IO, "needs %.1f %s more on the disk of %s, which has %.1f %s free",
+                   (double)need / unit, unit < 1e9 ? "MB" : "GB", path, room / unit,
+                   unit < 1e9 ? "MB" : "GB");
 }
 
 /* Before the first byte of a file: is this the continuation that was asked for, or all of it from the start? */
@@ -214,7 +222,8 @@ static bool begin_file(struct transfer *t)
         return refuse(t);
     }
     if (t->expected < 0) t->expected = total;
-    if (!enough_disk(t, t->expected)) return refuse(t);
+    if (t->expected >= 0 && !download_fits(t->part->part, t->expected - t->part->size, t->e))
+        return refuse(t);
     if (a->status == 200) partfile_set_etag(t->part, a->etag);
     return true;
 }

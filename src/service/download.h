@@ -53,4 +53,7 @@ bool download_url_allowed(const char *url, struct err *e);
 
 bool download_is_sha256(const char *hex);
 
+/* Is there room for `need` more bytes on the disk of `path`, a file or folder that need not be there yet? True where that cannot be told. */
+bool download_fits(const char *path, int64_t need, struct err *e);
+
 #endif

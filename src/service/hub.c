@@ -263,21 +263,39 @@ static int by_size(const void *a, const void *b)
     return strcmp(x->path, y->path);
 }
 
+/* Bytes that are still to come of a file: nothing when it is there, the rest when a part is. */
+static int64_t missing_bytes(const struct job *j, const struct hub_file *f)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    const char *local = local_name(f->path), *base = base_of(local);
+    const int folder = (int)(base - local);
+    if (snprintf(path, sizeof path, "%s/%s", j->dir, local) < (int)sizeof path && !stat(path, &st) &&
+        st.st_size == f->size)
+        return 0;
+    const bool part =
+        snprintf(path, sizeof path, "%s/%.*s.%s.part", j->dir, folder, local, base) < (int)sizeof path &&
+        !stat(path, &st) && st.st_size <= f->size;
+    return part ? f->size - st.st_size : f->size;
+}
+
 /* Small files first: what is gated or full fails before the hours of the large ones. */
 static bool fetch_wanted(struct job *j, const struct hub_name *name, struct hub_list *l, struct err *e)
 {
     qsort(l->v, l->n, sizeof *l->v, by_size);
     int n = 0, i = 0;
-    int64_t bytes = 0;
+    int64_t bytes = 0, missing = 0;
     for (size_t k = 0; k < l->n; k++) {
         if (!l->v[k].wanted) continue;
         n++;
         if (__builtin_add_overflow(bytes, l->v[k].size, &bytes)) bytes = INT64_MAX;
+        if (__builtin_add_overflow(missing, missing_bytes(j, &l->v[k]), &missing)) missing = INT64_MAX;
     }
     if (n > 1 && j->o->sha256 && *j->o->sha256) {
         return err_set(e, ERR_REQUEST, "--sha256 is for a single file, this pull has %d", n);
     }
     if (j->w->plan) j->w->plan(j->w->arg, n, bytes, j->dir);
+    if (!download_fits(j->dir, missing, e)) return false;
     for (size_t k = 0; k < l->n; k++) {
         if (!l->v[k].wanted) continue;
         if (j->w->file) j->w->file(j->w->arg, local_name(l->v[k].path), ++i, n);
@@ -426,7 +444,9 @@ static bool copy_one(struct job *j, const char *root, const char *name, struct e
     }
     const char *local = local_name(name), *base = base_of(local);
     char *dir = NULL;
-    if (asprintf(&dir, "%s/%.*s", j->dir, (int)(base > local ? base - local - 1 : 0), local) < 0) {
+    const bool below = base > local;
+    if (asprintf(&dir, "%s%s%.*s", j->dir, below ? "/" : "", below ? (int)(base - local - 1) : 0, local) <
+        0) {
         return err_set(e, ERR_NOMEM, "no memory for a path");
     }
     const char *sum = j->o->sha256 && *j->o->sha256 ? j->o->sha256 : NULL;

@@ -45,6 +45,7 @@ class Hub:
         self.bad_range = False
         self.slow = 0  # seconds between blocks
         self.redirect = None
+        self.sizes = {}  # path -> bytes, where the listing says other than what is there
         self.requests = []  # (server, path, headers)
 
     def sha(self, path):
@@ -89,9 +90,9 @@ def handler(hub, cdn_port):
             names = sorted(hub.files)[start:start + hub.page]
             out = [{"type": "directory", "path": "sub", "oid": "1", "size": 0}]
             for n in names:
-                entry = {"type": "file", "path": n, "oid": "2", "size": len(hub.files[n])}
+                entry = {"type": "file", "path": n, "oid": "2", "size": hub.sizes.get(n, len(hub.files[n]))}
                 if hub.lfs and n.endswith((".safetensors", ".gguf")):
-                    entry["lfs"] = {"oid": hub.sha(n), "size": len(hub.files[n]), "pointerSize": 134}
+                    entry["lfs"] = {"oid": hub.sha(n), "size": entry["size"], "pointerSize": 134}
                 out.append(entry)
             link = {}
             if start + hub.page < len(hub.files):
@@ -507,6 +508,16 @@ def test_full_disk(hub, tmp_path, source):
     pull(hub, tmp_path, what)
     assert installed(tmp_path)[("own/repo" if source == "hub" else "given") + "/model.safetensors"] == safetensors(1)
     assert not [p for p in everything(tmp_path) if p.name.startswith(".")]
+
+
+def test_more_than_the_disk_holds(hub, tmp_path):
+    """The whole model is counted before the first of its files is fetched."""
+    room = os.statvfs(tmp_path)
+    hub.files = dict(REPO)
+    hub.sizes = {n: room.f_blocks * room.f_frsize * 2 // 3 for n in REPO if n.startswith("model-")}  # one alone might fit
+    r = pull(hub, tmp_path, "hf:own/repo", ok=False)
+    assert "more on the disk of" in r.stderr and "B free" in r.stderr
+    assert [p for _, p, _ in cdn_requests(hub)] == ["/cdn/config.json"] and everything(tmp_path) == []
 
 
 @pytest.mark.parametrize("names, kept", [
