@@ -229,12 +229,12 @@ static ssize_t intake_read(struct intake *t, char *out, size_t max, int flags)
 {
     size_t got = 0;
     while (got < max) {
-        got += hand_out(t, out + got, max - got);
-        if (got == max) break;
-        if (t->ready.failed) {
+        if (t->ready.failed || t->raw.failed) { /* before anything is handed out: some of it is lost */
             errno = ECONNRESET;
             return -1;
         }
+        got += hand_out(t, out + got, max - got);
+        if (got == max) break;
         if (advance(t)) continue;
         ssize_t n;
         if ((t->state == INTAKE_LENGTH || t->state == INTAKE_CHUNK_DATA) && max - got >= READ_BYTES / 4) {

@@ -3,7 +3,7 @@
 What must hold: no signal, no hang, an exit status of 0 with the answer of an unfailed run, or of 1 or 2 with an error on standard error;
 a server answers with an error envelope and then the next request as if nothing had happened. No failure is blamed on the input.
 
-    tests/faults/run.py LIBRARY HEARTH [--only COMMAND] [--call FUNCTION] [--all N] [--sampled N] [--seconds S]
+    tests/faults/run.py LIBRARY HEARTH [--only COMMAND] [--call FUNCTION] [--all N] [--sampled N] [--count N] [--seconds S]
 
 Exit status 1 when something did not hold; what it was is printed with the line that makes it happen again.
 """
@@ -30,7 +30,7 @@ CALLS = ("pthread_create", "mmap", "open", "fopen", "read", "pread", "write", "r
 HANG = 60  # seconds; what a command here does takes well under one
 END = 1 << 20  # no command makes so many calls: the search for its last ends there
 BLAMED = re.compile(r"not valid JSON|malformed|corrupt|truncated", re.I)
-SAID = re.compile(rb"cannot be used: .*(memory|open files|Input/output)")  # by `hearth models`, of one model among others
+SAID = re.compile(rb"(cannot be used|\"problem\"): .*(memory|open files|Input/output)")  # by `hearth models`, of one model among others
 
 REQUESTS = (
     ("/v1/chat/completions", {"model": "chat", "messages": [{"role": "user", "content": "a b"}], "max_tokens": 3, "temperature": 0}, lambda a: a["choices"]),
@@ -42,11 +42,11 @@ class Bad(Exception):
     pass
 
 
-def environment(library, call, n, report, home):
+def environment(library, call, n, report, home, count=1):
     env = {k: v for k, v in os.environ.items() if not k.startswith(("HEARTH_", "XDG_"))}
     env |= {"HEARTH_CONFIG": "/dev/null", "HOME": str(home), "XDG_DATA_HOME": str(home / "data"), "NO_COLOR": "1"}
     if call:
-        env |= {"LD_PRELOAD": str(library), "FAIL_CALL": call, "FAIL_NTH": str(n), "FAIL_REPORT": str(report)}
+        env |= {"LD_PRELOAD": str(library), "FAIL_CALL": call, "FAIL_NTH": str(n), "FAIL_COUNT": str(count), "FAIL_REPORT": str(report)}
     return env
 
 
@@ -165,7 +165,9 @@ def serve(hearth, env, home):
 COMMANDS = {
     "version": command("version"),
     "models": command("models", "--models", "HOME/some"),
+    "models-json": command("models", "--json", "--models", "HOME/some"),
     "inspect-lm": command("inspect", CHAT),
+    "inspect-json": command("inspect", "--json", CHAT),
     "inspect-image": command("inspect", SDXL),
     "pull": command("pull", "--models", "OUT", CHAT, fruit="*"),
     "complete": command("complete", "--max-tokens", "3", "--temperature", "0", "--threads", "2", CHAT, "a b"),
@@ -183,7 +185,7 @@ class Faults:
         """False when the command never made so many calls."""
         self.report.unlink(missing_ok=True)
         self.runs += 1
-        env = environment(self.args.library, call, n, self.report, self.home)
+        env = environment(self.args.library, call, n, self.report, self.home, self.args.count)
         try:
             answer = COMMANDS[name](self.args.hearth, env, self.home)
             if answer is not None and answer != right:
@@ -225,6 +227,7 @@ def main():
     p.add_argument("--call", action="append", choices=CALLS, help="this function (repeatable)")
     p.add_argument("--all", type=int, default=200, help="calls that each fail in turn before calls are sampled")
     p.add_argument("--sampled", type=int, default=40, help="calls that are sampled after them")
+    p.add_argument("--count", type=int, default=1, help="calls that fail, one after the other (a server may not be asked for much then)")
     p.add_argument("--seconds", type=float, default=1800, help="after which no further run begins")
     args = p.parse_args()
     args.library, args.hearth = args.library.resolve(), args.hearth.resolve()
