@@ -21,3 +21,12 @@ def test_one_call_fails(library, call):
         [sys.executable, str(ROOT / "tests/faults/run.py"), library, BIN, "--call", call, "--all", "8", "--sampled", "12"],
         capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command, call", [("inspect-lm", "malloc"), ("complete", "realloc"), ("serve", "realloc")])
+def test_each_call_fails(library, command, call):
+    """Where what is lost was part of an answer: bytes of a configuration, text of a reply, the body of a request."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests/faults/run.py"), library, BIN, "--only", command, "--call", call, "--all", "220", "--sampled", "1"],
+        capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stdout + done.stderr
