@@ -44,6 +44,8 @@ static int next_character(EditLine *el, wchar_t *out)
         ssize_t n = read(STDIN_FILENO, &byte, 1);
         if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (n <= 0) return (int)n;
+        if (byte == '\0')
+            byte = '\4'; /* Ctrl-D while the terminal was between two lines: it keeps that as a NUL */
         size_t used = mbrtowc(out, &byte, 1, &state);
         if (used == (size_t)-2) continue; /* more bytes of it to come */
         if (used == (size_t)-1) {         /* no character: what was read of it is dropped */

@@ -100,8 +100,10 @@ def test_control_c_at_an_empty_prompt_asks_once_more(tmp_path):
 
 def test_control_d_inside_a_block_sends_nothing(tmp_path):
     t = Terminal(tmp_path)
-    t.type('"""\nhalf a message\n')
+    t.type('"""\n')
     t.wait(". ")
+    t.type("half a message\n")
+    t.wait("message")
     t.wait(". ")
     t.type("\x04")
     t.end()
