@@ -27,10 +27,10 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
     const int kept = errno;
     const uintptr_t at = (uintptr_t)info->si_addr;
     for (struct mapfault *f = atomic_load(&records); f; f = f->next) {
-        const uintptr_t end = atomic_load(&f->end), page = at & ~(atomic_load(&page_bytes) - 1);
+        const uintptr_t end = atomic_load(&f->end), into = at & (atomic_load(&page_bytes) - 1);
         if (at < atomic_load(&f->begin) || at >= end) continue;
-        if (mmap((void *)page, end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
-            MAP_FAILED)
+        if (mmap((char *)info->si_addr - into, end - (at - into), PROT_READ,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
             break;
         atomic_store(&f->hit, true);
         errno = kept;

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#define ZLIB_CONST /* inflate() only reads */
 #include <zlib.h>
 
 #include "base/mem.h"
@@ -94,9 +95,7 @@ static unsigned in_text(const unsigned char *s, size_t n, bool deflated, bool xm
 {
     enum { MOST = 256 << 10 };
     unsigned char *text = malloc(MOST);
-    z_stream z = {
-        .next_in = (Bytef *)(uintptr_t)s, .avail_in = (uInt)n, .next_out = text, .avail_out = MOST
-    };
+    z_stream z = { .next_in = s, .avail_in = (uInt)n, .next_out = text, .avail_out = MOST };
     size_t len = n < MOST ? n : MOST;
     unsigned got = 0;
     if (text && !deflated) {

@@ -99,7 +99,7 @@ static void dot_group(const struct quant_format *f, const unsigned char *group, 
             int16_t x[QUANT_BLOCK];
             float x_scale, x_sum;
             int32_t neg[2];
-            for (int i = 0; i < QUANT_BLOCK; i++) x[i] = q[i];
+            for (int i = 0; i < QUANT_BLOCK; i++) x[i] = (int16_t) + q[i];
             memcpy(&x_scale, panel + 32 * cols + 4 * c, 4);
             memcpy(&x_sum, panel + 36 * cols + 4 * c, 4);
             memcpy(&neg[0], panel + 44 * cols + 4 * c, 4);
