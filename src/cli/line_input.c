@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include <wchar.h>
 
-enum { HISTORY_ENTRIES = 1000 };
+enum { HISTORY_ENTRIES = 1000, LOOK_MS = 50 };
 
 struct line_input {
     EditLine *el;
@@ -39,7 +39,8 @@ static int next_character(EditLine *el, wchar_t *out)
     for (;;) {
         struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
         if (*in->interrupted) return -1;
-        if (poll(&p, 1, -1) < 0 && errno == EINTR) continue;
+        /* Not for ever: the signal may come before poll() begins, or to another thread. */
+        if (poll(&p, 1, LOOK_MS) <= 0) continue;
         char byte;
         ssize_t n = read(STDIN_FILENO, &byte, 1);
         if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
