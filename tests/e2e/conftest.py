@@ -80,6 +80,10 @@ class Server:
             assert time.monotonic() < deadline, what
             time.sleep(0.02)
 
+    def wait_log(self, words):
+        """Until the log has these words: its line may come a moment after the reply that it is about."""
+        self.wait_until(lambda: words in "".join(self.log), f"{words!r} is not in the log: {self.log[-20:]}")
+
     def wait_idle(self):
         """Until nothing is generated."""
         self.wait_until(lambda: not (self.metric("hearth_running") or self.metric("hearth_queue")), "requests still hold their slots")

@@ -110,7 +110,7 @@ def test_changed_language_model(folder, way):
     mend(weights, ROOT / "tests/golden/lm/chat/model.safetensors")
     assert ask(s, "tiny-a").status_code == 200
     s.stop()
-    assert str(weights) in "".join(s.log)
+    s.wait_log(str(weights))
 
 
 def test_model_changed_while_idle(folder):

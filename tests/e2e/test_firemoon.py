@@ -52,12 +52,13 @@ def test_the_documents_request(firemoon):
     o = draw(firemoon, **body)
     first, second = [download(firemoon, image) for image in o["images"]]
     assert o["seed"] == 12345 and first.size == (1024, 576) and first.format == "JPEG" and first.tobytes() != second.tobytes()
-    assert "2 pictures 1024x576, 35 steps" in "".join(firemoon.log)
+    firemoon.wait_log("2 pictures 1024x576, 35 steps")
 
 
 def test_defaults(firemoon):
     o = draw(firemoon, prompt="a red apple")
-    assert download(firemoon, o["images"][0]).size == (1024, 768) and "1 picture 1024x768, 28 steps" in "".join(firemoon.log)
+    assert download(firemoon, o["images"][0]).size == (1024, 768)
+    firemoon.wait_log("1 picture 1024x768, 28 steps")
 
 
 def test_seeds(firemoon):
@@ -98,7 +99,7 @@ def test_png(firemoon):
 def test_schnell(firemoon):
     o = draw(firemoon, SCHNELL, prompt="a photo of an astronaut", image_size="square", seed=9)
     assert o["seed"] == 9 and download(firemoon, o["images"][0]).size == (512, 512)
-    assert "schnell 1 picture 512x512, 4 steps" in "".join(firemoon.log)
+    firemoon.wait_log("schnell 1 picture 512x512, 4 steps")
 
 
 def test_a_key_is_needed(firemoon):

@@ -145,4 +145,4 @@ def test_a_folder_that_cannot_be_read(tmp_path):
 
 def test_the_log_keeps_the_path(served, home):
     served.post("/v1/completions", {"model": "no-json", "prompt": "a"})
-    assert f"{home}/models/no-json: config.json" in "".join(served.log)
+    served.wait_log(f"{home}/models/no-json: config.json")
