@@ -113,12 +113,12 @@ static void pass(struct intake *t)
 /* One step over what was read; false when more is needed first. */
 static bool advance(struct intake *t)
 {
-    const char *p = t->raw.data + t->raw_at;
     const size_t n = t->raw.len - t->raw_at;
+    if (!n) return false; /* there may be no memory to point into either */
+    const char *p = t->raw.data + t->raw_at;
     struct framing_fault f = { FAULT_NONE, NULL };
     enum framing got = FRAMING_MORE;
     size_t used = 0;
-    if (!n) return false;
     switch (t->state) {
     case INTAKE_HEAD:
         got = framing_head(&t->head, p, n, t->limit, &t->ready);
