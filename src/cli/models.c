@@ -50,12 +50,6 @@ static bool can_run(const struct installed *m, struct err *e)
                    (double)m->bytes / 1e9, (double)most / 1e9);
 }
 
-static bool owns(const struct catalog_model *c, const struct installed *m)
-{
-    if ((c->kind == MODEL_IMAGE) != m->image) return false;
-    return catalog_owns_file(c, m->name) || (m->file && catalog_owns_file(c, m->file));
-}
-
 /* {id, installed, kind, arch, type, bytes, path | source}; `c` or `m` may be NULL, not both. NULL: no memory for it. */
 static json_t *row_of(const struct catalog_model *c, const struct installed *m)
 {
@@ -101,7 +95,7 @@ static json_t *list_local(const struct catalog *cat, const struct installed_list
     for (int i = 0; !bad && i < have->n; i++) {
         bool known = false;
         for (int k = 0; k < catalog_count(cat); k++) {
-            if (!owns(catalog_at(cat, k), &have->v[i])) continue;
+            if (!installed_is(&have->v[i], catalog_at(cat, k))) continue;
             bad |= json_array_append_new(rows, row_of(catalog_at(cat, k), &have->v[i]));
             known = true;
         }
@@ -109,7 +103,7 @@ static json_t *list_local(const struct catalog *cat, const struct installed_list
     }
     for (int k = 0; !bad && k < catalog_count(cat); k++) {
         bool there = false;
-        for (int i = 0; i < have->n; i++) there |= owns(catalog_at(cat, k), &have->v[i]);
+        for (int i = 0; i < have->n; i++) there |= installed_is(&have->v[i], catalog_at(cat, k));
         if (!there) bad |= json_array_append_new(rows, row_of(catalog_at(cat, k), NULL));
     }
     if (!bad) return rows;

@@ -61,8 +61,7 @@ static const struct installed *find(const struct installed_list *have, const str
     for (int i = 0; i < have->n; i++) {
         const struct installed *m = &have->v[i];
         bool same = (int)strlen(m->name) == len && !memcmp(m->name, bare, (size_t)len);
-        bool owned = known && (known->kind == MODEL_IMAGE) == m->image &&
-                     (catalog_owns_file(known, m->name) || (m->file && catalog_owns_file(known, m->file)));
+        bool owned = known && installed_is(m, known);
         if (!same && !owned) continue;
         if (found) *several = true;
         found = m;

@@ -276,6 +276,12 @@ bool model_folder_check(const struct installed *m, struct err *e)
     return m->image ? image_check(m->path, e) : lm_check(m->path, e);
 }
 
+bool installed_is(const struct installed *m, const struct catalog_model *c)
+{
+    return (c->kind == MODEL_IMAGE) == m->image &&
+           (catalog_owns_file(c, m->name) || (m->file && catalog_owns_file(c, m->file)));
+}
+
 bool model_folder_at(const char *path, struct installed *out, struct err *e)
 {
     struct stat st;

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "service/catalog.h"
 
 struct installed {
     char *name; /* a folder's name, or a file's without .gguf and without -00001-of-0000N */
@@ -38,6 +39,8 @@ bool model_folder_at(const char *path, struct installed *out, struct err *e);
 /* Could it be loaded? Looks at names, configuration and headers, so that milliseconds tell what is truncated, of an architecture without
  * an engine, or encoded in a way that is not read. */
 bool model_folder_check(const struct installed *m, struct err *e);
+/* Are these the weights of that model of the catalog: of its kind, and under one of its files' names? */
+bool installed_is(const struct installed *m, const struct catalog_model *c);
 void installed_free(struct installed *m);
 void installed_list_free(struct installed_list *l);
 
