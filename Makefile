@@ -12,11 +12,11 @@ DEVICE  := $(wildcard src/device/*.c src/device/cpu/*.c)   # the arithmetic; one
 ifeq ($(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)),)
 DEVICE  := $(filter-out $(foreach isa,avx2 avxvnni avx512 avx512bf16 amx,%_$(isa).c),$(DEVICE))
 endif
-TEXT    := $(wildcard src/text/*.c)                        # tokenizers, chat templates, sampling
+TEXT    := $(wildcard src/text/*.c src/text/*/*.c)          # sampling; tokenizer/; jinja/ (chat templates)
 LM      := $(wildcard src/lm/*.c)                          # language models, KV cache, scheduler
 IMAGE   := $(wildcard src/image/*.c)                       # image networks, schedules, pipelines
 STORE   := $(wildcard src/store/*.c)                       # where rows and blobs are kept
-SERVICE := $(wildcard src/service/*.c)                     # catalog, limits, what a request means
+SERVICE := $(wildcard src/service/*.c src/service/*/*.c)    # what a request means; models/ (catalog, registry); hub/
 HTTP    := $(wildcard src/http/*.c src/http/dialects/*.c)  # server, router, event streams, dialects
 CLI     := $(wildcard src/cli/*.c)                         # one file per command; main.c
 
@@ -71,7 +71,7 @@ $(B)/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/service/catalog_data.o: catalog/models.yaml
+$(B)/service/models/catalog_data.o: catalog/models.yaml
 $(B)/service/safety_data.o: models/nsfw/mobilenet_v2_nsfw.safetensors catalog/safety.yaml
 
 $(B)/libhearth.a: $(call OBJ,$(LIB))

@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "format/weights.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 struct text {
     char *bytes;

@@ -8,7 +8,7 @@
 #include "cli/options.h"
 #include "device/device.h"
 #include "lm/lm_bench.h"
-#include "service/registry.h"
+#include "service/models/registry.h"
 
 enum { REPETITIONS = 3, PROMPT = 512, NEW = 128, STREAM_PROMPT = 100 };
 

@@ -34,7 +34,7 @@ struct studio {
     struct safety *safety;
     struct model *model;
     struct picture_wire wire;
-    struct pictures *pictures;
+    struct drawing *pictures;
     pthread_mutex_t lock;
     pthread_cond_t news;
     bool has_news;
@@ -212,7 +212,7 @@ static void wake(void *arg)
 
 static void next_event(struct studio *s, struct picture_event *ev)
 {
-    while (!pictures_next(s->pictures, ev)) {
+    while (!drawing_next(s->pictures, ev)) {
         pthread_mutex_lock(&s->lock);
         while (!s->has_news) pthread_cond_wait(&s->news, &s->lock);
         s->has_news = false;
@@ -251,7 +251,7 @@ static bool draw_local(struct studio *s, struct err *e)
     ok = ok && picture_wire_resolve(&s->wire, s->model, &f) && add_loras(&s->wire.q, &s->o->lora, &f.err);
     s->wire.q.previews = s->o->steps_preview;
     s->start = clock_seconds();
-    ok = ok && pictures_start(s->registry, s->model, s->safety, &s->wire.q, wake, s, &s->pictures, &f);
+    ok = ok && drawing_start(s->registry, s->model, s->safety, &s->wire.q, wake, s, &s->pictures, &f);
     if (!ok) *e = f.err;
     for (bool over = false; ok && !over;) {
         struct picture_event ev;
@@ -331,7 +331,7 @@ static const char *misuse(const struct options *o)
 
 static void close_studio(struct studio *s)
 {
-    pictures_free(s->pictures);
+    drawing_free(s->pictures);
     registry_free(s->registry);
     safety_free(s->safety);
     device_close(s->device);

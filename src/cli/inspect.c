@@ -13,7 +13,7 @@
 #include "format/json_read.h"
 #include "format/model_summary.h"
 #include "format/name_table.h"
-#include "service/model_folder.h"
+#include "service/models/model_folder.h"
 
 #define DEFAULT_CTX 8192 /* as serve's: the model's own, at most this */
 #define LONG_ARRAY 64    /* elements; above, JSON gets type and count only */

@@ -12,8 +12,8 @@
 #include "format/json_memory.h"
 #include "format/model_summary.h"
 #include "lm/lm.h"
-#include "service/catalog.h"
-#include "service/model_folder.h"
+#include "service/models/catalog.h"
+#include "service/models/model_folder.h"
 
 #define MAX_ANSWER (16u << 20)
 

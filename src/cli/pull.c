@@ -10,8 +10,8 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "lm/lm.h"
-#include "service/catalog.h"
-#include "service/hub.h"
+#include "service/models/catalog.h"
+#include "service/hub/hub.h"
 
 /* What is on the screen: one line that is drawn over, on standard error. */
 struct bar {

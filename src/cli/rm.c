@@ -12,8 +12,8 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "format/shards.h"
-#include "service/catalog.h"
-#include "service/model_folder.h"
+#include "service/models/catalog.h"
+#include "service/models/model_folder.h"
 
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
 {

@@ -19,7 +19,7 @@
 #include "cli/options.h"
 #include "device/device.h"
 #include "http/server.h"
-#include "service/registry.h"
+#include "service/models/registry.h"
 #include "service/safety.h"
 #include "service/files.h"
 

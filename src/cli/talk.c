@@ -13,7 +13,7 @@
 #include "device/device.h"
 #include "format/json_memory.h"
 #include "service/generate.h"
-#include "service/model_folder.h"
+#include "service/models/model_folder.h"
 
 enum { MAX_ANSWER = 64 << 20 };
 

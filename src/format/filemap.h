@@ -4,7 +4,7 @@
  * The price: what somebody writes into the file, or cuts off it, changes what is read here. Lost pages read as zeros (mapfault.h);
  * filemap_changed() says that something of the kind happened, so that nobody takes the result for the model's.
  * A file that is replaced by renaming goes on unchanged as long as it is mapped: that is how model files are to be replaced
- * (service/hub.c keeps to it). */
+ * (service/hub/hub.c keeps to it). */
 #ifndef HEARTH_FORMAT_FILEMAP_H
 #define HEARTH_FORMAT_FILEMAP_H
 

@@ -4,7 +4,7 @@
 #include "http/handlers.h"
 #include "http/json_out.h"
 #include "http/routes.h"
-#include "service/registry.h"
+#include "service/models/registry.h"
 
 void health_get(struct exchange *x)
 {

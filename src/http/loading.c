@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "http/exchange.h"
-#include "service/registry.h"
+#include "service/models/registry.h"
 
 struct wanted { /* a model that is being loaded, and who waits */
     struct wanted *next;

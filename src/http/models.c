@@ -7,7 +7,7 @@
 #include "http/exchange.h"
 #include "http/handlers.h"
 #include "http/json_out.h"
-#include "service/registry.h"
+#include "service/models/registry.h"
 
 static void print_model(struct buf *b, const struct model_row *m)
 {

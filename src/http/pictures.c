@@ -13,7 +13,7 @@
 #include "http/json_out.h"
 #include "http/routes.h"
 #include "service/files.h"
-#include "service/lora_folder.h"
+#include "service/models/lora_folder.h"
 
 enum { MOST = 10 };
 
@@ -29,7 +29,7 @@ struct done_picture {
 struct picture_work {
     struct picture_wire wire;
     struct model *model;
-    struct pictures *pictures;
+    struct drawing *pictures;
     struct picture_facts facts; /* what the request became; model points into the registry */
     struct done_picture done[MOST];
     int n_done;
@@ -42,13 +42,13 @@ static void work_free(void *arg)
 {
     struct picture_work *t = arg;
     if (!t) return;
-    pictures_free(t->pictures);
+    drawing_free(t->pictures);
     for (int i = 0; i < MOST; i++) free(t->done[i].bytes);
     picture_wire_free(&t->wire);
     free(t);
 }
 
-static void work_cancel(void *arg) { pictures_cancel(((struct picture_work *)arg)->pictures); }
+static void work_cancel(void *arg) { drawing_cancel(((struct picture_work *)arg)->pictures); }
 
 static void on_event(void *arg) { exchange_wake(arg); }
 
@@ -282,7 +282,7 @@ static bool collect(struct exchange *x, void *arg)
     struct picture_work *t = arg;
     struct picture_event ev;
     enum fault_kind kind;
-    while (!t->over && pictures_next(t->pictures, &ev)) {
+    while (!t->over && drawing_next(t->pictures, &ev)) {
         take_event(x, t, &ev);
         picture_event_free(&ev);
     }
@@ -357,7 +357,7 @@ static enum produced produce(struct exchange *x, void *arg, struct buf *out)
     struct picture_event ev;
     enum fault_kind kind;
     if (t->over) return PRODUCED_END;
-    while (!out->len && !t->over && !early_end(x, t, &kind) && pictures_next(t->pictures, &ev)) {
+    while (!out->len && !t->over && !early_end(x, t, &kind) && drawing_next(t->pictures, &ev)) {
         stream_event(x, t, &ev, out);
         picture_event_free(&ev);
     }
@@ -405,12 +405,12 @@ static void start(struct exchange *x)
     struct picture_work *t = x->scratch;
     struct fault f = { x->load_error, NULL };
     exchange_at_work(x);
-    if (f.err.code != ERR_NONE || !pictures_start(x->server->registry, t->model, x->server->o.safety,
-                                                  &t->wire.q, on_event, x, &t->pictures, &f)) {
+    if (f.err.code != ERR_NONE || !drawing_start(x->server->registry, t->model, x->server->o.safety,
+                                                 &t->wire.q, on_event, x, &t->pictures, &f)) {
         refuse(x, t, &f);
         return;
     }
-    t->facts = *pictures_facts(t->pictures);
+    t->facts = *drawing_facts(t->pictures);
     exchange_run(x, &picture_ops, t, t->wire.stream);
 }
 

@@ -14,7 +14,7 @@
 
 #include "base/err.h"
 #include "http/watch.h"
-#include "service/registry.h"
+#include "service/models/registry.h"
 #include "service/safety.h"
 
 struct server;

@@ -10,7 +10,7 @@
 #include "http/handlers.h"
 #include "http/json_out.h"
 #include "service/context.h"
-#include "service/registry.h"
+#include "service/models/registry.h"
 
 struct token_request {
     json_t *body;

@@ -14,8 +14,8 @@
 #include "image/t5.h"
 #include "image/unet.h"
 #include "image/vae.h"
-#include "text/clip_tokenizer.h"
-#include "text/t5_tokenizer.h"
+#include "text/tokenizer/clip_tokenizer.h"
+#include "text/tokenizer/t5_tokenizer.h"
 
 enum { PIPELINE_FILES = 8 };
 

@@ -9,7 +9,7 @@
 #include "format/json_read.h"
 #include "image/config_keys.h"
 #include "image/pipeline_files.h"
-#include "text/tokenizer_config.h"
+#include "text/tokenizer/tokenizer_config.h"
 
 struct pipeline_path pipeline_path(const char *fmt, ...)
 {

@@ -16,9 +16,9 @@
 
 #include "base/err.h"
 #include "device/device.h"
-#include "text/chat_template.h"
+#include "text/jinja/chat_template.h"
 #include "text/sampler.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 struct lm;
 

@@ -7,7 +7,7 @@
 
 #include <stdatomic.h>
 
-#include "service/registry.h"
+#include "service/models/registry.h"
 #include "service/request.h"
 
 struct generation;

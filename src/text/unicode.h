@@ -67,7 +67,7 @@ int utf8_step(const unsigned char *s, size_t n);
 /* Bytes of the longest valid beginning of s[n]. */
 size_t utf8_valid(const char *s, size_t n);
 
-/* A piece of text with its mask (text/tokenizer.h: data), either borrowed or grown by a function below. */
+/* A piece of text with its mask (text/tokenizer/tokenizer.h: data), either borrowed or grown by a function below. */
 struct masked {
     char *text;
     unsigned char *mask; /* NULL: none */

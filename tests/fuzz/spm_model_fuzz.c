@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/spm_charsmap.h"
-#include "text/spm_model.h"
+#include "text/tokenizer/spm_charsmap.h"
+#include "text/tokenizer/spm_model.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

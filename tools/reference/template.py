@@ -3,7 +3,7 @@
 
     python tools/reference/template.py                 writes tests/golden/template/*.json
     python tools/reference/template.py --check PROGRAM  compares every case (not only the committed sample) with
-                                                        `PROGRAM render` (build/release/text/chat_template_test)
+                                                        `PROGRAM render` (build/release/text/jinja/chat_template_test)
 
 Needs: transformers, jinja2, gguf (for SmolLM2's template: --smollm2 FILE.gguf).
 """

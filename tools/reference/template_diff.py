@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Random templates from a grammar, rendered by jinja2 and by us, until they differ or time is up.
 
-    python tools/reference/template_diff.py build/release/text/chat_template_test [--seconds 60] [--seed 1]
+    python tools/reference/template_diff.py build/release/text/jinja/chat_template_test [--seconds 60] [--seed 1]
     python tools/reference/template_diff.py PROGRAM --templates FILE...    whole templates over the golden conversations
 
 Differences are printed with their seed. What is known to differ is not generated: integers beyond 64 bits, addresses in

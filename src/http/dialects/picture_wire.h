@@ -4,7 +4,7 @@
 
 #include "http/error.h"
 #include "http/multipart.h"
-#include "service/pictures.h"
+#include "service/drawing.h"
 
 enum picture_style {
     PICTURES_OPENAI = 1,   /* /images/generations, /images/edits, /images/variations */

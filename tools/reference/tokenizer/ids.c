@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "format/filemap.h"
 #include "format/weights.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 int main(int argc, char **argv)
 {

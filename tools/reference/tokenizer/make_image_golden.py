@@ -4,7 +4,7 @@ transformers' CLIPTokenizerFast and T5TokenizerFast give to cases.txt and prompt
     python tools/reference/tokenizer/make_image_golden.py [--train]
 
 A line of NAME.ids is a case: all its tokens, without start, end and padding. That cutting and padding are what
-src/text/clip_tokenizer.h and t5_tokenizer.h say is asserted here for several lengths.
+src/text/tokenizer/clip_tokenizer.h and t5_tokenizer.h say is asserted here for several lengths.
 Needs `transformers`, `tokenizers` and `sentencepiece`.
 """
 import io

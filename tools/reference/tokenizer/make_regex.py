@@ -1,7 +1,7 @@
 """Makes tests/golden/tokenizer/regex.json: how the `tokenizers` library (Oniguruma, Ruby syntax) splits texts by patterns.
 
     python tools/reference/tokenizer/make_regex.py                  the file of the tests
-    python tools/reference/tokenizer/make_regex.py SEED N FILE      N random patterns, for build/release/text/onig_regex_test FILE
+    python tools/reference/tokenizer/make_regex.py SEED N FILE      N random patterns, for build/release/text/tokenizer/onig_regex_test FILE
 
 A list of {"pattern", "behavior" (0 isolated, 1 removed, 2 merged with previous, 3 merged with next, 4 contiguous), "invert",
 "texts": [[text, [pieces]], ...]}. "refused": true where Oniguruma refuses the pattern; "may": true where hearth may.

@@ -1,7 +1,7 @@
-"""Writes src/text/onig_data.c: general categories, the binary properties that patterns use, and scripts, as Oniguruma in the
+"""Writes src/text/tokenizer/onig_data.c: general categories, the binary properties that patterns use, and scripts, as Oniguruma in the
 `tokenizers` library has them.
 
-    python tools/reference/tokenizer/onig_data.py > src/text/onig_data.c
+    python tools/reference/tokenizer/onig_data.py > src/text/tokenizer/onig_data.c
 
 Needs `tokenizers` and `numpy`; Python's own unicodedata must be of Unicode 14, the age that PCRE2 is taken to know at least.
 """
@@ -83,7 +83,7 @@ def main():
         scripts[hit] = i + 1
     print("""/* onig_data.c - characters as the reference's regular expressions know them (onig_set.h says what the bits mean).
  * Made by tools/reference/tokenizer/onig_data.py; do not edit. */
-#include "text/onig_set.h"
+#include "text/tokenizer/onig_set.h"
 
 /* clang-format off */""")
     runs(bits, 11, "onig_char_runs", "(first code point << 11) | flags << 5 | general category; a run lasts until the next one begins")

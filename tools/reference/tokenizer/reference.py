@@ -6,7 +6,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 
 def is_markup(t):
-    """What a person must not be able to say (src/text/tokenizer_added.h)."""
+    """What a person must not be able to say (src/text/tokenizer/tokenizer_added.h)."""
     c = t["content"]
     return t["special"] or len(c) >= 3 and (c[0] + c[-1]) in ("<>", "[]")
 
