@@ -78,17 +78,41 @@ static bool complain(const json_t *v, const char *name, const char *what, struct
     return false;
 }
 
-bool json_in_unknown(const char *where, const char *key, const json_t *v, bool strict, const char *param,
+bool json_in_unknown(const char *path, const char *key, const json_t *v, bool strict, const char *param,
                      struct fault *f)
 {
     struct buf b = BUF_INIT(400);
     if (!strict) return true;
     json_out_excerpt(&b, v, 100);
     f->param = param;
-    err_set(&f->err, ERR_REQUEST, "Extra inputs are not permitted, field: '%.80s%.100s', value: %s", where,
+    err_set(&f->err, ERR_REQUEST, "Extra inputs are not permitted, field: '%.80s%.100s', value: %s", path,
             key, b.data ? b.data : "");
     buf_free(&b);
     return false;
+}
+
+bool json_in_member(const struct json_table *t, const struct json_place *p, void *reader, const char *key,
+                    const json_t *v, struct fault *f)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        const void *row = (const char *)t->rows + i * t->size;
+        const struct json_member *m = row;
+        if ((m->forms & p->form) && !strcmp(m->name, key))
+            return json_is_null(v) || t->take(reader, row, v, f);
+    }
+    return json_in_unknown(p->path, key, v, p->strict, p->param, f);
+}
+
+bool json_in_object(const struct json_table *t, const struct json_place *p, void *reader,
+                    const json_t *object, struct fault *f)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)object, key, v)
+    {
+        if (!json_in_member(t, p, reader, key, v, f)) return false;
+    }
+    return true;
 }
 
 static bool is_listed(const char *names, const char *key)
@@ -99,7 +123,7 @@ static bool is_listed(const char *names, const char *key)
     return false;
 }
 
-bool json_in_members(const json_t *object, const char *known, const char *where, bool strict,
+bool json_in_members(const json_t *object, const char *known, const char *path, bool strict,
                      const char *param, struct fault *f)
 {
     const char *key;
@@ -107,8 +131,20 @@ bool json_in_members(const json_t *object, const char *known, const char *where,
     json_object_foreach((json_t *)object, key, v)
     {
         if (strchr(key, ' ') || !is_listed(known, key))
-            if (!json_in_unknown(where, key, v, strict, param, f)) return false;
+            if (!json_in_unknown(path, key, v, strict, param, f)) return false;
     }
+    return true;
+}
+
+bool json_in_extra_body(json_t *body, struct fault *f)
+{
+    json_t *extra = json_object_get(body, "extra_body");
+    if (!extra) return true;
+    if (!json_is_null(extra) && !json_is_object(extra))
+        return json_in_bad(extra, "extra_body", "an object", f);
+    if (json_is_object(extra) && json_object_update_missing(body, extra))
+        return err_set(&f->err, ERR_NOMEM, "out of memory");
+    json_object_del(body, "extra_body");
     return true;
 }
 

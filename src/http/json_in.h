@@ -25,13 +25,51 @@ bool json_in_int(const json_t *v, const char *name, int64_t min, int64_t max, in
 bool json_in_num(const json_t *v, const char *name, double min, double max, double *out, struct fault *f);
 bool json_in_bool(const json_t *v, const char *name, bool *out, struct fault *f);
 bool json_in_str(const json_t *v, const char *name, const char **out, struct fault *f);
-/* Members that no API defines are refused or ignored here, at whatever depth of a request they stand. `where` leads to the object they are
- * in ("" for the body, "messages[3]."), `param` is the body's field (a constant) or NULL. True when not strict. */
-bool json_in_unknown(const char *where, const char *key, const json_t *v, bool strict, const char *param,
+
+/* ---- an object by a table --------------------------------------------------------------------------------------------
+ *
+ * What an object may hold is a table of rows; a reader's row is a struct of its own that begins with a json_member. What stands in no
+ * row is refused by its name, or passed over where clients may send what they like. null means "not given" in every row. Nothing else
+ * refuses a member of a request. */
+struct json_member {
+    const char *name;
+    unsigned forms; /* the forms of this object that know it, one bit of the reader's each */
+};
+
+struct json_table {
+    const void *rows;
+    size_t n, size; /* rows, and bytes of one */
+    /* Takes a value that is not null; false with the fault set. */
+    bool (*take)(void *reader, const void *row, const json_t *v, struct fault *f);
+};
+#define JSON_TABLE(rows, take)                                                                               \
+    {                                                                                                        \
+        rows, sizeof rows / sizeof *(rows), sizeof *(rows), take                                             \
+    }
+
+/* Where an object stands in a request. */
+struct json_place {
+    const char *path;  /* leads to it: "" for the body, "messages[3]." */
+    const char *param; /* the body's field that it is in (a constant); NULL for the body */
+    unsigned form;     /* which form it is of: rows without this bit are unknown */
+    bool strict;       /* refuse what is unknown */
+};
+
+/* Refuses one member that no row has, or passes it over when not strict. */
+bool json_in_unknown(const char *path, const char *key, const json_t *v, bool strict, const char *param,
                      struct fault *f);
-/* The same for every member of `object` that is not among `known`, names with one space between them. */
-bool json_in_members(const json_t *object, const char *known, const char *where, bool strict,
+/* One member, as of a form that has no JSON around its fields. */
+bool json_in_member(const struct json_table *t, const struct json_place *p, void *reader, const char *key,
+                    const json_t *v, struct fault *f);
+/* Every member of `object` (something else has none), in its order, until the first that is bad. */
+bool json_in_object(const struct json_table *t, const struct json_place *p, void *reader,
+                    const json_t *object, struct fault *f);
+/* The same where names are all there is to know: `known` has them with one space between. */
+bool json_in_members(const json_t *object, const char *known, const char *path, bool strict,
                      const char *param, struct fault *f);
+/* extra_body is an idiom of one client library that some programs send literally: its members become members of the body, where a
+ * member of the body itself wins. */
+bool json_in_extra_body(json_t *body, struct fault *f);
 /* "NAME must be WHAT, got VALUE". */
 bool json_in_bad(const json_t *v, const char *name, const char *what, struct fault *f);
 

@@ -178,11 +178,80 @@ static void test_members(void **state)
     json_decref(v);
 }
 
+enum { FORM_A = 1, FORM_B = 2 };
+struct row {
+    struct json_member member;
+    int *count;
+};
+static int taken[2];
+
+static bool take(void *reader, const void *row, const json_t *v, struct fault *f)
+{
+    const struct row *r = row;
+    ++*(int *)reader;
+    ++*r->count;
+    return json_is_integer(v) || json_in_bad(v, r->member.name, "a number", f);
+}
+
+static void test_object(void **state)
+{
+    (void)state;
+    static const struct row rows[] = { { { "both", FORM_A | FORM_B }, &taken[0] },
+                                       { { "only", FORM_B }, &taken[1] } };
+    static const struct json_table table = JSON_TABLE(rows, take);
+    static const struct {
+        const char *object, *message; /* NULL: taken */
+        unsigned form;
+        bool strict;
+        int n;
+    } cases[] = {
+        { "{\"both\": 1, \"only\": 2}", NULL, FORM_B, true, 2 },
+        { "{\"both\": null, \"only\": null}", NULL, FORM_B, true, 0 },
+        { "{\"only\": 2}", "Extra inputs are not permitted, field: 'at.only', value: 2", FORM_A, true, 0 },
+        { "{\"only\": null}", "Extra inputs are not permitted, field: 'at.only', value: null", FORM_A, true,
+          0 },
+        { "{\"only\": 2, \"both\": 1}", NULL, FORM_A, false, 1 },
+        { "{\"both\": \"x\"}", "both must be a number, got \"x\"", FORM_A, false, 1 },
+        { "{\"x\": 1, \"both\": 1}", "Extra inputs are not permitted, field: 'at.x', value: 1", FORM_A, true,
+          0 },
+        { "[1]", NULL, FORM_A, true, 0 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fault f = { { ERR_NONE, "" }, NULL };
+        const struct json_place place = { "at.", "at", cases[i].form, cases[i].strict };
+        json_t *v = json_loads(cases[i].object, 0, NULL);
+        int n = 0;
+        assert_int_equal(json_in_object(&table, &place, &n, v, &f), !cases[i].message);
+        assert_string_equal(f.err.msg, cases[i].message ? cases[i].message : "");
+        assert_int_equal(n, cases[i].n);
+        json_decref(v);
+    }
+    assert_int_equal(taken[0], 3);
+    assert_int_equal(taken[1], 1);
+}
+
+static void test_extra_body(void **state)
+{
+    (void)state;
+    struct fault f = { { ERR_NONE, "" }, NULL };
+    json_t *v = json_loads("{\"a\": 1, \"extra_body\": {\"a\": 2, \"b\": 3}}", 0, NULL);
+    json_t *want = json_loads("{\"a\": 1, \"b\": 3}", 0, NULL);
+    assert_true(json_in_extra_body(v, &f));
+    assert_true(json_equal(v, want));
+    json_decref(v);
+    v = json_loads("{\"extra_body\": [1]}", 0, NULL);
+    assert_false(json_in_extra_body(v, &f));
+    assert_string_equal(f.err.msg, "extra_body must be an object, got [1]");
+    json_decref(v);
+    json_decref(want);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bodies),      cmocka_unit_test(test_no_memory_is_no_fault_of_the_body),
         cmocka_unit_test(test_values),      cmocka_unit_test(test_members),
+        cmocka_unit_test(test_object),      cmocka_unit_test(test_extra_body),
         cmocka_unit_test(test_strings_out), cmocka_unit_test(test_numbers_out)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,25 +2,49 @@
  *
  * Not part of the APIs that hearth speaks; names follow the two servers people know: `prompt` and `tokens` as in vLLM, `content` as in
  * llama.cpp. */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "http/dialects/wire.h"
 #include "http/exchange.h"
 #include "http/handlers.h"
+#include "http/json_in.h"
 #include "http/json_out.h"
 #include "service/context.h"
 #include "service/models/registry.h"
 
+enum form { TOKENIZE = 1, DETOKENIZE = 2 };
+
 struct token_request {
     json_t *body;
+    const json_t *model, *prompt, *content, *messages, *tokens; /* of the body; NULL: not given */
+    bool bos, specials; /* add the beginning token; read control tokens as such */
     struct lm *lm;
     void (*answer)(struct exchange *x, const struct token_request *r);
 };
 
-static const char tokenize_fields[] =
-    "model prompt content messages add_special_tokens add_special parse_special";
-static const char detokenize_fields[] = "model tokens";
+#define F(field) offsetof(struct token_request, field)
+static const struct token_field {
+    struct json_member member; /* forms: enum form */
+    size_t offset;
+    bool is_flag; /* a bool; otherwise the value as it stands */
+} fields[] = {
+    { { "model", TOKENIZE | DETOKENIZE }, F(model), false }, { { "prompt", TOKENIZE }, F(prompt), false },
+    { { "content", TOKENIZE }, F(content), false },          { { "messages", TOKENIZE }, F(messages), false },
+    { { "add_special_tokens", TOKENIZE }, F(bos), true },    { { "add_special", TOKENIZE }, F(bos), true },
+    { { "parse_special", TOKENIZE }, F(specials), true },    { { "tokens", DETOKENIZE }, F(tokens), false },
+};
+#undef F
+
+static bool take_field(void *reader, const void *row, const json_t *v, struct fault *f)
+{
+    const struct token_field *d = row;
+    char *at = (char *)reader + d->offset;
+    if (d->is_flag) return json_in_bool(v, d->member.name, (bool *)at, f);
+    *(const json_t **)at = v;
+    return true;
+}
 
 static void close_request(struct token_request *r)
 {
@@ -44,9 +68,11 @@ static void run(struct exchange *x)
 }
 
 /* Parses, checks the names, and goes on as answer() when the model is loaded. */
-static void open_request(struct exchange *x, const char *known,
+static void open_request(struct exchange *x, enum form form,
                          void (*answer)(struct exchange *x, const struct token_request *r))
 {
+    static const struct json_table table = JSON_TABLE(fields, take_field);
+    const struct json_place place = { .path = "", .form = form, .strict = x->server->o.strict_fields };
     struct fault f = { { ERR_NONE, "" }, NULL };
     struct token_request *r = calloc(1, sizeof *r);
     struct model *model;
@@ -55,16 +81,16 @@ static void open_request(struct exchange *x, const char *known,
         return;
     }
     r->answer = answer;
+    r->bos = r->specials = true;
     if (!json_in_parse(x->body.data ? x->body.data : "", x->body.len, &x->server->json, &r->body, &f))
         goto fail;
-    if (!json_in_members(r->body, known, "", x->server->o.strict_fields, NULL, &f)) goto fail;
-    const json_t *name = json_object_get(r->body, "model");
+    if (!json_in_object(&table, &place, r, r->body, &f)) goto fail;
     f.param = "model";
-    if (!json_is_string(name)) {
+    if (!json_is_string(r->model)) {
         err_set(&f.err, ERR_REQUEST, "model is required and must be a string");
         goto fail;
     }
-    if (!registry_find(x->server->registry, json_string_value(name), &model, &f.err)) goto fail;
+    if (!registry_find(x->server->registry, json_string_value(r->model), &model, &f.err)) goto fail;
     x->scratch = r;
     loading_then(x, model, run);
     return;
@@ -73,22 +99,15 @@ fail:
     exchange_fault_from(x, &f);
 }
 
-static bool flag(const json_t *body, const char *name, bool otherwise)
-{
-    const json_t *v = json_object_get(body, name);
-    return v && json_is_boolean(v) ? json_is_true(v) : otherwise;
-}
-
 static bool tokenize(struct exchange *x, const struct token_request *r, struct token_list *out,
                      struct fault *f)
 {
-    const json_t *messages = json_object_get(r->body, "messages"), *text = json_object_get(r->body, "prompt");
-    if (!text) text = json_object_get(r->body, "content");
-    if (messages) {
+    const json_t *text = r->prompt ? r->prompt : r->content;
+    if (r->messages) {
         struct gen_request q;
         struct fitted p;
         gen_request_init(&q);
-        bool ok = wire_messages(messages, x->server->o.strict_fields, &q.messages, f) &&
+        bool ok = wire_messages(r->messages, x->server->o.strict_fields, &q.messages, f) &&
                   context_fit(r->lm, &q, 0, exchange_stop_flag(x, false), &p, f);
         if (ok) {
             *out = p.ids;
@@ -102,9 +121,8 @@ static bool tokenize(struct exchange *x, const struct token_request *r, struct t
     if (!json_is_string(text))
         return err_set(&f->err, ERR_REQUEST,
                        "prompt is required and must be a string (or messages, an array)");
-    bool bos = flag(r->body, "add_special_tokens", flag(r->body, "add_special", true));
     return tokenizer_encode(lm_tokenizer(r->lm), json_string_value(text), json_string_length(text), NULL,
-                            flag(r->body, "parse_special", true), bos ? TOK_BOS : 0, out, &f->err);
+                            r->specials, r->bos ? TOK_BOS : 0, out, &f->err);
 }
 
 static void answer_tokens(struct exchange *x, const struct token_request *r)
@@ -127,14 +145,13 @@ static void answer_text(struct exchange *x, const struct token_request *r)
 {
     struct fault f = { { ERR_NONE, "" }, NULL };
     struct buf text = BUF_INIT(0), b = BUF_INIT(0);
-    const json_t *tokens = json_object_get(r->body, "tokens");
     const struct tokenizer *t = lm_tokenizer(r->lm);
-    bool ok = json_is_array(tokens) ||
-              json_in_bad(tokens ? tokens : json_null(), "tokens", "an array of token ids", &f);
-    for (size_t i = 0; ok && i < json_array_size(tokens); i++) {
+    bool ok = json_is_array(r->tokens) ||
+              json_in_bad(r->tokens ? r->tokens : json_null(), "tokens", "an array of token ids", &f);
+    for (size_t i = 0; ok && i < json_array_size(r->tokens); i++) {
         int64_t id;
         size_t len;
-        ok = json_in_int(json_array_get(tokens, i), "tokens", 0, tokenizer_n_vocab(t) - 1, &id, &f);
+        ok = json_in_int(json_array_get(r->tokens, i), "tokens", 0, tokenizer_n_vocab(t) - 1, &id, &f);
         const char *s = ok ? tokenizer_bytes(t, (int32_t)id, &len) : NULL;
         if (s) buf_append(&text, s, len);
     }
@@ -151,5 +168,5 @@ static void answer_text(struct exchange *x, const struct token_request *r)
     buf_free(&text);
 }
 
-void tokenize_post(struct exchange *x) { open_request(x, tokenize_fields, answer_tokens); }
-void detokenize_post(struct exchange *x) { open_request(x, detokenize_fields, answer_text); }
+void tokenize_post(struct exchange *x) { open_request(x, TOKENIZE, answer_tokens); }
+void detokenize_post(struct exchange *x) { open_request(x, DETOKENIZE, answer_text); }

@@ -87,6 +87,28 @@ def test_refused_by_name(server, path, fields, message):
         assert error["code"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize("path, fields, message", [
+    ("/tokenize", {"prompt": "x", "tokens": [1]}, "field: 'tokens', value: [1]"),
+    ("/tokenize", {"prompt": "x", "add_special_tokens": "no"}, 'add_special_tokens must be true or false, got "no"'),
+    ("/tokenize", {"prompt": "x", "parse_special": 0}, "parse_special must be true or false, got 0"),
+    ("/tokenize", {"prompt": 5}, "prompt is required and must be a string"),
+    ("/v1/tokenize", {"messages": [{"role": "user", "content": "x", "mood": 1}]}, "field: 'messages[0].mood'"),
+    ("/detokenize", {"tokens": [1], "prompt": "x"}, "field: 'prompt', value: \"x\""),
+    ("/detokenize", {"tokens": None}, "tokens must be an array of token ids, got null"),
+])
+def test_tokens_refused_by_name(server, path, fields, message):
+    r = server.post(path, {"model": MODEL, **fields})
+    assert r.status_code == 400 and message in r.json()["error"]["message"], r.text
+
+
+def test_tokenize_flags(server):
+    """Both servers' names for the beginning token and for reading control tokens; null is not given."""
+    def count(**fields):
+        return server.post("/tokenize", {"model": MODEL, "prompt": "<|im_end|>", **fields}).json()["count"]
+    assert count() == count(add_special=None, parse_special=True) < count(parse_special=False)
+    assert count(add_special_tokens=False) == count(add_special=False)
+
+
 def test_accepted_without_effect(server):
     fields = {"user": "u", "metadata": {"a": "b"}, "service_tier": "auto", "store": True, "prompt_cache_key": "k", "prediction": {"type": "content", "content": "x"},
               "tools": [], "tool_choice": "none", "functions": None, "response_format": {"type": "text"}, "reasoning_effort": None, "thinking": {"type": "disabled"},

@@ -27,8 +27,7 @@ enum kind {
 };
 
 struct field {
-    const char *name;
-    enum where where;
+    struct json_member member; /* forms: enum where */
     enum kind kind;
     size_t offset;
     double min, max;
@@ -159,25 +158,28 @@ static bool parse_logit_bias(struct wire_request *w, const json_t *v, const char
     return true;
 }
 
+static bool take_stream_option(void *reader, const void *row, const json_t *v, struct fault *f)
+{
+    struct wire_request *w = reader;
+    const struct json_member *m = row;
+    const bool usage = !strcmp(m->name, "include_usage");
+    bool on;
+    if (!json_in_bool(v, usage ? "stream_options.include_usage" : "stream_options.include_obfuscation", &on,
+                      f))
+        return false;
+    if (usage) w->stream_usage = on ? USAGE_ON : USAGE_OFF;
+    return true;
+}
+
 static bool parse_stream_options(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
 {
-    const char *key;
-    json_t *value;
+    static const struct json_member rows[] = { { "include_usage", 1 }, { "include_obfuscation", 1 } };
+    static const struct json_table table = JSON_TABLE(rows, take_stream_option);
+    const struct json_place place = {
+        .path = "stream_options.", .param = name, .form = 1, .strict = w->strict
+    };
     if (!json_is_object(v)) return json_in_bad(v, name, "an object", f);
-    json_object_foreach((json_t *)v, key, value)
-    {
-        bool on;
-        if (json_is_null(value)) continue;
-        if (!strcmp(key, "include_usage")) {
-            if (!json_in_bool(value, "stream_options.include_usage", &on, f)) return false;
-            w->stream_usage = on ? USAGE_ON : USAGE_OFF;
-        } else if (!strcmp(key, "include_obfuscation")) {
-            if (!json_in_bool(value, "stream_options.include_obfuscation", &on, f)) return false;
-        } else if (!json_in_unknown("stream_options.", key, value, w->strict, name, f)) {
-            return false;
-        }
-    }
-    return true;
+    return json_in_object(&table, &place, w, v, f);
 }
 
 /* Chat: a boolean, or Fireworks' older number. Completions: a number, or Fireworks' newer boolean. */
@@ -415,107 +417,100 @@ static bool parse_metadata(struct wire_request *w, const json_t *v, const char *
 
 /* clang-format off */
 static const struct field fields[] = {
-    /* name, where, kind, offset, min, max, parse, harmless */
-    { "model",                 BOTH, K_CUSTOM, 0, 0, 0, parse_model, NULL },
-    { "messages",              CHAT, K_CUSTOM, 0, 0, 0, parse_messages, NULL },
-    { "prompt",                TEXT, K_CUSTOM, 0, 0, 0, parse_prompt, NULL },
-    { "max_tokens",            BOTH, K_CUSTOM, 0, 0, 0, parse_max_tokens, NULL },
-    { "max_completion_tokens", CHAT, K_CUSTOM, 0, 0, 0, parse_max_tokens, NULL },
-    { "temperature",           BOTH, K_FLOAT, S(temperature), 0, 2, NULL, NULL },
-    { "top_p",                 BOTH, K_FLOAT, S(top_p), 0, 1, NULL, NULL },
-    { "top_k",                 BOTH, K_INT,   S(top_k), -1, HUGE_VAL, NULL, NULL },
-    { "min_p",                 BOTH, K_FLOAT, S(min_p), 0, 1, NULL, NULL },
-    { "typical_p",             BOTH, K_FLOAT, S(typical_p), 0, 1, NULL, NULL },
-    { "frequency_penalty",     BOTH, K_FLOAT, S(frequency_penalty), -2, 2, NULL, NULL },
-    { "presence_penalty",      BOTH, K_FLOAT, S(presence_penalty), -2, 2, NULL, NULL },
-    { "repetition_penalty",    BOTH, K_FLOAT, S(repetition_penalty), 0.01, 2, NULL, NULL },
-    { "mirostat_target",       BOTH, K_FLOAT, S(mirostat_target), 0, 1000, NULL, NULL },
-    { "mirostat_lr",           BOTH, K_FLOAT, S(mirostat_lr), 0, 1, NULL, NULL },
-    { "n",                     BOTH, K_INT,   G(n), 1, 128, NULL, NULL },
-    { "best_of",               BOTH, K_INT,   G(best_of), 1, 20, NULL, NULL },
-    { "stop",                  BOTH, K_CUSTOM, 0, 0, 0, parse_stop, NULL },
-    { "stop_token_ids",        BOTH, K_CUSTOM, 0, 0, 0, parse_stop_ids, NULL },
-    { "seed",                  BOTH, K_CUSTOM, 0, 0, 0, parse_seed, NULL },
-    { "stream",                BOTH, K_BOOL,  W(stream), 0, 0, NULL, NULL },
-    { "stream_options",        BOTH, K_CUSTOM, 0, 0, 0, parse_stream_options, NULL },
-    { "logprobs",              BOTH, K_CUSTOM, 0, 0, 0, parse_logprobs, NULL },
-    { "top_logprobs",          BOTH, K_LONG,  W(top_logprobs), 0, SAMPLER_MAX_TOP, NULL, NULL },
-    { "logit_bias",            BOTH, K_CUSTOM, 0, 0, 0, parse_logit_bias, NULL },
-    { "context_length_exceeded_behavior", BOTH, K_CUSTOM, 0, 0, 0, parse_overflow, NULL },
-    { "prompt_truncate_len",   BOTH, K_LONG,  G(prompt_truncate_len), 0, HUGE_VAL, NULL, NULL },
-    { "ignore_eos",            BOTH, K_BOOL,  G(ignore_end), 0, 0, NULL, NULL },
-    { "echo",                  BOTH, K_BOOL,  G(echo), 0, 0, NULL, NULL },
-    { "echo_last",             BOTH, K_LONG,  W(echo_last), 0, INT_MAX, NULL, NULL },
-    { "raw_output",            BOTH, K_BOOL,  W(raw_output), 0, 0, NULL, NULL },
-    { "return_token_ids",      BOTH, K_BOOL,  G(return_token_ids), 0, 0, NULL, NULL },
-    { "safe_tokenization",     BOTH, K_CUSTOM, 0, 0, 0, parse_safe_tokenization, NULL },
-    { "perf_metrics_in_response", BOTH, K_BOOL, W(perf_in_body), 0, 0, NULL, NULL },
-    { "prompt_cache_isolation_key", BOTH, K_CUSTOM, 0, 0, 0, parse_cache_key, NULL },
-    { "prediction",            BOTH, K_CUSTOM, 0, 0, 0, parse_prediction, NULL },
-    { "speculation",           BOTH, K_CUSTOM, 0, 0, 0, parse_prediction, NULL },
-    { "metadata",              BOTH, K_CUSTOM, 0, 0, 0, parse_metadata, NULL },
-    { "response_format",       BOTH, K_CUSTOM, 0, 0, 0, parse_response_format, NULL },
-    { "reasoning_effort",      BOTH, K_CUSTOM, 0, 0, 0, parse_effort, NULL },
-    { "reasoning",             BOTH, K_CUSTOM, 0, 0, 0, parse_reasoning, NULL },
-    { "thinking",              CHAT, K_CUSTOM, 0, 0, 0, parse_thinking, NULL },
-    { "enable_thinking",       CHAT, K_CUSTOM, 0, 0, 0, parse_enable_thinking, NULL },
-    { "chat_template_kwargs",  CHAT, K_CUSTOM, 0, 0, 0, parse_template_vars, NULL },
+    /* { name, where }, kind, offset, min, max, parse, harmless */
+    { { "model",                 BOTH }, K_CUSTOM, 0, 0, 0, parse_model, NULL },
+    { { "messages",              CHAT }, K_CUSTOM, 0, 0, 0, parse_messages, NULL },
+    { { "prompt",                TEXT }, K_CUSTOM, 0, 0, 0, parse_prompt, NULL },
+    { { "max_tokens",            BOTH }, K_CUSTOM, 0, 0, 0, parse_max_tokens, NULL },
+    { { "max_completion_tokens", CHAT }, K_CUSTOM, 0, 0, 0, parse_max_tokens, NULL },
+    { { "temperature",           BOTH }, K_FLOAT, S(temperature), 0, 2, NULL, NULL },
+    { { "top_p",                 BOTH }, K_FLOAT, S(top_p), 0, 1, NULL, NULL },
+    { { "top_k",                 BOTH }, K_INT,   S(top_k), -1, HUGE_VAL, NULL, NULL },
+    { { "min_p",                 BOTH }, K_FLOAT, S(min_p), 0, 1, NULL, NULL },
+    { { "typical_p",             BOTH }, K_FLOAT, S(typical_p), 0, 1, NULL, NULL },
+    { { "frequency_penalty",     BOTH }, K_FLOAT, S(frequency_penalty), -2, 2, NULL, NULL },
+    { { "presence_penalty",      BOTH }, K_FLOAT, S(presence_penalty), -2, 2, NULL, NULL },
+    { { "repetition_penalty",    BOTH }, K_FLOAT, S(repetition_penalty), 0.01, 2, NULL, NULL },
+    { { "mirostat_target",       BOTH }, K_FLOAT, S(mirostat_target), 0, 1000, NULL, NULL },
+    { { "mirostat_lr",           BOTH }, K_FLOAT, S(mirostat_lr), 0, 1, NULL, NULL },
+    { { "n",                     BOTH }, K_INT,   G(n), 1, 128, NULL, NULL },
+    { { "best_of",               BOTH }, K_INT,   G(best_of), 1, 20, NULL, NULL },
+    { { "stop",                  BOTH }, K_CUSTOM, 0, 0, 0, parse_stop, NULL },
+    { { "stop_token_ids",        BOTH }, K_CUSTOM, 0, 0, 0, parse_stop_ids, NULL },
+    { { "seed",                  BOTH }, K_CUSTOM, 0, 0, 0, parse_seed, NULL },
+    { { "stream",                BOTH }, K_BOOL,  W(stream), 0, 0, NULL, NULL },
+    { { "stream_options",        BOTH }, K_CUSTOM, 0, 0, 0, parse_stream_options, NULL },
+    { { "logprobs",              BOTH }, K_CUSTOM, 0, 0, 0, parse_logprobs, NULL },
+    { { "top_logprobs",          BOTH }, K_LONG,  W(top_logprobs), 0, SAMPLER_MAX_TOP, NULL, NULL },
+    { { "logit_bias",            BOTH }, K_CUSTOM, 0, 0, 0, parse_logit_bias, NULL },
+    { { "context_length_exceeded_behavior", BOTH }, K_CUSTOM, 0, 0, 0, parse_overflow, NULL },
+    { { "prompt_truncate_len",   BOTH }, K_LONG,  G(prompt_truncate_len), 0, HUGE_VAL, NULL, NULL },
+    { { "prompt_truncate_length", BOTH }, K_LONG, G(prompt_truncate_len), 0, HUGE_VAL, NULL, NULL }, /* one proxy's spelling */
+    { { "ignore_eos",            BOTH }, K_BOOL,  G(ignore_end), 0, 0, NULL, NULL },
+    { { "echo",                  BOTH }, K_BOOL,  G(echo), 0, 0, NULL, NULL },
+    { { "echo_last",             BOTH }, K_LONG,  W(echo_last), 0, INT_MAX, NULL, NULL },
+    { { "raw_output",            BOTH }, K_BOOL,  W(raw_output), 0, 0, NULL, NULL },
+    { { "return_token_ids",      BOTH }, K_BOOL,  G(return_token_ids), 0, 0, NULL, NULL },
+    { { "safe_tokenization",     BOTH }, K_CUSTOM, 0, 0, 0, parse_safe_tokenization, NULL },
+    { { "perf_metrics_in_response", BOTH }, K_BOOL, W(perf_in_body), 0, 0, NULL, NULL },
+    { { "prompt_cache_isolation_key", BOTH }, K_CUSTOM, 0, 0, 0, parse_cache_key, NULL },
+    { { "prediction",            BOTH }, K_CUSTOM, 0, 0, 0, parse_prediction, NULL },
+    { { "speculation",           BOTH }, K_CUSTOM, 0, 0, 0, parse_prediction, NULL },
+    { { "metadata",              BOTH }, K_CUSTOM, 0, 0, 0, parse_metadata, NULL },
+    { { "response_format",       BOTH }, K_CUSTOM, 0, 0, 0, parse_response_format, NULL },
+    { { "reasoning_effort",      BOTH }, K_CUSTOM, 0, 0, 0, parse_effort, NULL },
+    { { "reasoning",             BOTH }, K_CUSTOM, 0, 0, 0, parse_reasoning, NULL },
+    { { "thinking",              CHAT }, K_CUSTOM, 0, 0, 0, parse_thinking, NULL },
+    { { "enable_thinking",       CHAT }, K_CUSTOM, 0, 0, 0, parse_enable_thinking, NULL },
+    { { "chat_template_kwargs",  CHAT }, K_CUSTOM, 0, 0, 0, parse_template_vars, NULL },
     /* hints and labels that change nothing here */
-    { "user",                  BOTH, K_TAG,  0, 0, 0, NULL, NULL },
-    { "safety_identifier",     BOTH, K_TAG,  0, 0, 0, NULL, NULL },
-    { "prompt_cache_key",      BOTH, K_TAG,  0, 0, 0, NULL, NULL },
-    { "prompt_cache_retention", BOTH, K_TAG, 0, 0, 0, NULL, NULL },
-    { "service_tier",          BOTH, K_TAG,  0, 0, 0, NULL, "auto|default|flex|priority|scale" },
-    { "request_id",            BOTH, K_TAG,  0, 0, 0, NULL, NULL },
-    { "cache_prompt",          BOTH, K_FLAG, 0, 0, 0, NULL, NULL },
-    { "store",                 CHAT, K_FLAG, 0, 0, 0, NULL, NULL },
-    { "parallel_tool_calls",   CHAT, K_FLAG, 0, 0, 0, NULL, NULL },
-    { "prompt_cache_max_len",  BOTH, K_COUNT, 0, 0, HUGE_VAL, NULL, NULL },
+    { { "user",                  BOTH }, K_TAG,  0, 0, 0, NULL, NULL },
+    { { "safety_identifier",     BOTH }, K_TAG,  0, 0, 0, NULL, NULL },
+    { { "prompt_cache_key",      BOTH }, K_TAG,  0, 0, 0, NULL, NULL },
+    { { "prompt_cache_retention", BOTH }, K_TAG, 0, 0, 0, NULL, NULL },
+    { { "service_tier",          BOTH }, K_TAG,  0, 0, 0, NULL, "auto|default|flex|priority|scale" },
+    { { "request_id",            BOTH }, K_TAG,  0, 0, 0, NULL, NULL },
+    { { "cache_prompt",          BOTH }, K_FLAG, 0, 0, 0, NULL, NULL },
+    { { "store",                 CHAT }, K_FLAG, 0, 0, 0, NULL, NULL },
+    { { "parallel_tool_calls",   CHAT }, K_FLAG, 0, 0, 0, NULL, NULL },
+    { { "prompt_cache_max_len",  BOTH }, K_COUNT, 0, 0, HUGE_VAL, NULL, NULL },
     /* documented by the APIs, not offered here */
-    { "tools",                 CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "tool_choice",           CHAT, K_REFUSE, 0, 0, 0, NULL, "none|auto" },
-    { "functions",             CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "function_call",         CHAT, K_REFUSE, 0, 0, 0, NULL, "none|auto" },
-    { "reasoning_history",     CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "modalities",            CHAT, K_REFUSE, 0, 0, 0, NULL, "text" },
-    { "audio",                 CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "web_search_options",    CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "verbosity",             CHAT, K_REFUSE, 0, 0, 0, NULL, "medium" },
-    { "moderation",            BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "suffix",                TEXT, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "images",                TEXT, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "tools",                 CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "tool_choice",           CHAT }, K_REFUSE, 0, 0, 0, NULL, "none|auto" },
+    { { "functions",             CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "function_call",         CHAT }, K_REFUSE, 0, 0, 0, NULL, "none|auto" },
+    { { "reasoning_history",     CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "modalities",            CHAT }, K_REFUSE, 0, 0, 0, NULL, "text" },
+    { { "audio",                 CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "web_search_options",    CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "verbosity",             CHAT }, K_REFUSE, 0, 0, 0, NULL, "medium" },
+    { { "moderation",            BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "suffix",                TEXT }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "images",                TEXT }, K_REFUSE, 0, 0, 0, NULL, NULL },
     /* other servers' own, which their clients send with the values that they come with */
-    { "use_beam_search",       BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "length_penalty",        BOTH, K_REFUSE, 0, 0, 0, NULL, "1" },
-    { "early_stopping",        BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "min_tokens",            BOTH, K_REFUSE, 0, 0, 0, NULL, "0" },
-    { "skip_special_tokens",   BOTH, K_REFUSE, 0, 0, 0, NULL, "true" },
-    { "spaces_between_special_tokens", BOTH, K_REFUSE, 0, 0, 0, NULL, "true" },
-    { "include_stop_str_in_output", BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "add_generation_prompt", CHAT, K_REFUSE, 0, 0, 0, NULL, "true" },
-    { "continue_final_message", CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "include_reasoning",     CHAT, K_REFUSE, 0, 0, 0, NULL, "true" },
-    { "chat_template",         CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "documents",             CHAT, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "truncate_prompt_tokens", BOTH, K_REFUSE, 0, 0, 0, NULL, "-1" },
-    { "prompt_logprobs",       BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "guided_json",           BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "guided_regex",          BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "guided_choice",         BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "guided_grammar",        BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "structured_outputs",    BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "grammar",               BOTH, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { "priority",              BOTH, K_REFUSE, 0, 0, 0, NULL, "0" },
+    { { "use_beam_search",       BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "length_penalty",        BOTH }, K_REFUSE, 0, 0, 0, NULL, "1" },
+    { { "early_stopping",        BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "min_tokens",            BOTH }, K_REFUSE, 0, 0, 0, NULL, "0" },
+    { { "skip_special_tokens",   BOTH }, K_REFUSE, 0, 0, 0, NULL, "true" },
+    { { "spaces_between_special_tokens", BOTH }, K_REFUSE, 0, 0, 0, NULL, "true" },
+    { { "include_stop_str_in_output", BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "add_generation_prompt", CHAT }, K_REFUSE, 0, 0, 0, NULL, "true" },
+    { { "continue_final_message", CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "include_reasoning",     CHAT }, K_REFUSE, 0, 0, 0, NULL, "true" },
+    { { "chat_template",         CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "documents",             CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "truncate_prompt_tokens", BOTH }, K_REFUSE, 0, 0, 0, NULL, "-1" },
+    { { "prompt_logprobs",       BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "guided_json",           BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "guided_regex",          BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "guided_choice",         BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "guided_grammar",        BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "structured_outputs",    BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "grammar",               BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "priority",              BOTH }, K_REFUSE, 0, 0, 0, NULL, "0" },
 };
 /* clang-format on */
-
-static const struct field *find_field(const char *name, enum where where)
-{
-    if (!strcmp(name, "prompt_truncate_length")) name = "prompt_truncate_len"; /* one proxy's spelling */
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-        if ((fields[i].where & where) && !strcmp(fields[i].name, name)) return &fields[i];
-    return NULL;
-}
 
 /* An empty object asks for something: web_search_options {} is a search with the settings that it comes with. */
 static bool asks_for_nothing(const json_t *v, const char *harmless)
@@ -535,8 +530,11 @@ static bool asks_for_nothing(const json_t *v, const char *harmless)
     return true;
 }
 
-static bool parse_field(struct wire_request *w, const struct field *d, const json_t *v, struct fault *f)
+static bool take_field(void *reader, const void *row, const json_t *v, struct fault *f)
 {
+    struct wire_request *w = reader;
+    const struct field *d = row;
+    const char *name = d->member.name;
     char *at = (char *)w + d->offset;
     double x;
     int64_t i;
@@ -544,32 +542,32 @@ static bool parse_field(struct wire_request *w, const struct field *d, const jso
     const char *s;
     switch (d->kind) {
     case K_FLOAT:
-        if (!json_in_num(v, d->name, d->min, d->max, &x, f)) return false;
+        if (!json_in_num(v, name, d->min, d->max, &x, f)) return false;
         *(float *)at = (float)x;
         return true;
     case K_INT:
         /* Without an upper end, larger values mean the same as the largest. */
-        if (!json_in_int(v, d->name, (int64_t)d->min, isinf(d->max) ? INT64_MAX : (int64_t)d->max, &i, f))
+        if (!json_in_int(v, name, (int64_t)d->min, isinf(d->max) ? INT64_MAX : (int64_t)d->max, &i, f))
             return false;
         *(int *)at = i > INT_MAX ? INT_MAX : (int)i;
         return true;
     case K_LONG:
-        if (!json_in_int(v, d->name, (int64_t)d->min, isinf(d->max) ? INT64_MAX : (int64_t)d->max, &i, f))
+        if (!json_in_int(v, name, (int64_t)d->min, isinf(d->max) ? INT64_MAX : (int64_t)d->max, &i, f))
             return false;
         *(int64_t *)at = i > INT_MAX ? INT_MAX : i;
         return true;
-    case K_BOOL: return json_in_bool(v, d->name, (bool *)at, f);
-    case K_CUSTOM: return d->parse(w, v, d->name, f);
+    case K_BOOL: return json_in_bool(v, name, (bool *)at, f);
+    case K_CUSTOM: return d->parse(w, v, name, f);
     case K_TAG:
-        if (!json_in_str(v, d->name, &s, f)) return false;
-        return !d->harmless || is_word_of(d->harmless, s) || json_in_bad(v, d->name, d->harmless, f);
-    case K_FLAG: return json_in_bool(v, d->name, &b, f);
-    case K_COUNT: return json_in_int(v, d->name, (int64_t)d->min, INT64_MAX, &i, f);
+        if (!json_in_str(v, name, &s, f)) return false;
+        return !d->harmless || is_word_of(d->harmless, s) || json_in_bad(v, name, d->harmless, f);
+    case K_FLAG: return json_in_bool(v, name, &b, f);
+    case K_COUNT: return json_in_int(v, name, (int64_t)d->min, INT64_MAX, &i, f);
     case K_REFUSE:
         if (asks_for_nothing(v, d->harmless)) return true;
-        f->param = d->name;
-        return err_set(&f->err, ERR_UNSUPPORTED, "%s %s not supported by this server yet", d->name,
-                       d->name[strlen(d->name) - 1] == 's' ? "are" : "is");
+        f->param = name;
+        return err_set(&f->err, ERR_UNSUPPORTED, "%s %s not supported by this server yet", name,
+                       name[strlen(name) - 1] == 's' ? "are" : "is");
     }
     return false;
 }
@@ -635,40 +633,19 @@ static bool settle(struct wire_request *w, struct fault *f)
 
 void wire_free(struct wire_request *w) { gen_request_free(&w->gen); }
 
-/* extra_body is an idiom of one client library that some programs send literally: its members count as members of the body, where a
- * member of the body itself wins. */
-static bool merge_extra_body(json_t *body, struct fault *f)
-{
-    json_t *extra = json_object_get(body, "extra_body");
-    if (!extra) return true;
-    if (!json_is_null(extra) && !json_is_object(extra))
-        return json_in_bad(extra, "extra_body", "an object", f);
-    if (json_is_object(extra) && json_object_update_missing(body, extra))
-        return err_set(&f->err, ERR_NOMEM, "out of memory");
-    json_object_del(body, "extra_body");
-    return true;
-}
-
 bool wire_parse(struct wire_request *w, json_t *body, bool chat, bool strict, const struct wire_style *style,
                 struct fault *f)
 {
-    const char *name;
-    json_t *value;
+    static const struct json_table table = JSON_TABLE(fields, take_field);
+    const struct json_place place = { .path = "", .form = chat ? CHAT : TEXT, .strict = strict };
     *w = (struct wire_request){
         .style = style, .chat = chat, .strict = strict, .max_completion_tokens = -1, .top_logprobs = -1
     };
     gen_request_init(&w->gen);
     w->gen.overflow = style->overflow;
-    if (!merge_extra_body(body, f)) return false;
+    if (!json_in_extra_body(body, f)) return false;
     w->best_of_given = json_is_integer(json_object_get(body, "best_of"));
-    bool ok = true;
-    json_object_foreach(body, name, value)
-    {
-        const struct field *d = find_field(name, chat ? CHAT : TEXT);
-        if (json_is_null(value) && d) continue;
-        ok = d ? parse_field(w, d, value, f) : json_in_unknown("", name, value, strict, NULL, f);
-        if (!ok) break;
-    }
+    bool ok = json_in_object(&table, &place, w, body, f);
     static const char *const needed[2][2] = { { "model", "prompt" }, { "model", "messages" } };
     for (int i = 0; ok && i < 2; i++) {
         const json_t *v = json_object_get(body, needed[chat][i]);
