@@ -60,7 +60,7 @@ static void read_thread(void *arg, int ith, int nth)
     const unsigned char *p = j->p + each * (size_t)ith;
     uint64_t r;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2"))
+    if (isa_detect() & ISA_AVX2)
         r = read_avx2(p, each);
     else
 #endif

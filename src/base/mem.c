@@ -1,11 +1,9 @@
 #include "base/mem.h"
 
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define HAVE_ASAN 1
@@ -24,17 +22,6 @@
 #define POISON(p, n) ((void)(p), (void)(n))
 #define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
-
-size_t mem_of_machine(void)
-{
-    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    size_t bytes = pages > 0 && size > 0 ? (size_t)pages * (size_t)size : (size_t)4 << 30;
-    FILE *f = fopen("/sys/fs/cgroup/memory.max", "r"); /* a container's own limit; "max" when there is none */
-    unsigned long long limit;
-    if (f && fscanf(f, "%llu", &limit) == 1 && limit < bytes) bytes = (size_t)limit;
-    if (f) fclose(f);
-    return bytes;
-}
 
 #define ALIGN ((size_t)64)
 #define HUGE_PAGE ((size_t)2 << 20)

@@ -34,9 +34,6 @@ void mem_free(void *p);
  * if it did not the next use is faster than a new piece. */
 void mem_lend(void *p, size_t bytes);
 
-/* Bytes of memory that this process may use: the machine's, or its control group's limit where that is lower. */
-size_t mem_of_machine(void);
-
 /* Bump allocator over one block. Nothing in it is freed alone: whoever made the arena frees it. In
  * address-checker builds every piece is followed by a red zone. */
 struct arena {

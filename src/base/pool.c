@@ -2,13 +2,13 @@
 
 #include <linux/futex.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/machine.h"
 #include "base/mem.h"
 
 /* Rounds of `pause` before a waiting thread sleeps: about 150 us on current cores, several times the gap between
@@ -165,10 +165,7 @@ void pool_stop_on(struct pool *p, const atomic_bool *flag) { atomic_store(&p->gi
 
 bool pool_new(struct pool **out, int n_threads, struct err *e)
 {
-    if (n_threads <= 0) {
-        cpu_set_t set;
-        n_threads = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    }
+    if (n_threads <= 0) n_threads = machine_processors();
     struct pool *p = aligned_alloc(64, (sizeof *p + 63) / 64 * 64);
     if (!p) return err_set(e, ERR_NOMEM, "no memory for the thread pool");
     *p = (struct pool){ .n_threads = n_threads };

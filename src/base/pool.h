@@ -31,7 +31,7 @@ struct pool;
 /* LOAD: of a language model; IMAGE_LOAD: of an image model, on the device that draws. */
 enum pool_lane { POOL_DECODE, POOL_PREFILL, POOL_LOAD, POOL_IMAGE, POOL_IMAGE_LOAD };
 
-/* n_threads 0: one for each core this process may run on. */
+/* n_threads 0: one for each processor that may run at once (machine.h). */
 bool pool_new(struct pool **out, int n_threads, struct err *e);
 void pool_free(struct pool *p);
 int pool_threads(const struct pool *p);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/mem.h"
+#include "base/machine.h"
 #include "cli/cli.h"
 #include "cli/fetch.h"
 #include "cli/options.h"
@@ -43,7 +43,7 @@ static bool summary_of(const struct installed *m, struct model_summary *s, struc
 /* As the server would say it, which refuses what its memory cannot hold. */
 static bool can_run(const struct installed *m, struct err *e)
 {
-    const size_t most = mem_of_machine();
+    const size_t most = machine_memory();
     if (!model_folder_check(m, e)) return false;
     if (m->image || m->bytes <= most) return true; /* a picture's weights can stay in the file */
     return err_set(e, ERR_LIMIT, "its weights need %.1f GB of memory, this machine has %.1f GB",

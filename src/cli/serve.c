@@ -13,7 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/mem.h"
+#include "base/machine.h"
 #include "base/pool.h"
 #include "cli/keys.h"
 #include "cli/options.h"
@@ -61,7 +61,7 @@ static bool check_memory(const struct options *o, struct err *e)
                    { "memory-limit", o->memory_limit },
                    { "body-memory", o->body_memory },
                    { "max-body", o->max_body } };
-    const size_t machine = mem_of_machine();
+    const size_t machine = machine_memory();
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
         if ((size_t)limits[i].bytes > machine)
             return err_set(e, ERR_REQUEST, "%s is %lld MB, more than this machine's memory (%zu MB)",

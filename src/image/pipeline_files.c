@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "base/machine.h"
 #include "format/json_read.h"
 #include "image/config_keys.h"
 #include "image/pipeline_files.h"
@@ -107,10 +107,7 @@ static bool open_component(struct pipeline *p, const char *dir, const char *name
 
 /* Weights of more than half of the memory would not fit beside everything else once they were copied: a mapped file the kernel may
  * drop and read again, a copy it may not. */
-static bool too_large_to_copy(const struct weights *w)
-{
-    return weights_bytes(w) / (size_t)sysconf(_SC_PAGESIZE) > (size_t)sysconf(_SC_PHYS_PAGES) / 2;
-}
+static bool too_large_to_copy(const struct weights *w) { return weights_bytes(w) > machine_memory() / 2; }
 
 struct nn_source pipeline_source(struct pipeline *p, struct weights *w, const char *what)
 {

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/mem.h"
+#include "base/machine.h"
 #include "lm/arch.h"
 #include "lm/hparams.h"
 #include "lm/job.h"
@@ -89,12 +89,12 @@ static bool size_cache(const struct lm_shape *s, struct lm_options *o, int *n_pa
     const bool ctx_given = o->n_ctx > 0;
     if (!ctx_given) o->n_ctx = s->n_ctx_train < DEFAULT_CTX ? s->n_ctx_train : DEFAULT_CTX;
     const bool bytes_given = o->kv_bytes > 0;
-    if (o->kv_bytes > mem_of_machine())
+    if (o->kv_bytes > machine_memory())
         return err_set(e, ERR_LIMIT,
                        "a key/value cache of %zu MB is more than this machine's memory (%zu MB)",
-                       o->kv_bytes >> 20, mem_of_machine() >> 20);
+                       o->kv_bytes >> 20, machine_memory() >> 20);
     if (!bytes_given) {
-        o->kv_bytes = mem_of_machine() / 4;
+        o->kv_bytes = machine_memory() / 4;
         const size_t contexts = (size_t)(o->max_batch < DEFAULT_CONTEXTS ? o->max_batch : DEFAULT_CONTEXTS);
         size_t all = page * ((size_t)kvcache_pages_for(o->n_ctx) + 1) * contexts;
         if (all < o->kv_bytes) o->kv_bytes = all;

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks that a folder of src/ includes only folders below its own line (ARCHITECTURE.md, "The folders").
+"""Checks that a folder of src/ includes only folders below its own line (ARCHITECTURE.md, "The folders"), and that the machine is
+asked in one place.
 
     imports.py [SRC]
 
@@ -30,6 +31,11 @@ MAY_USE = {
 }
 # Nothing above lm and image touches a tensor: these headers stay behind the two doors.
 TENSOR_HEADERS = re.compile(r'"(device/cpu/|format/quant\.h|lm/(?!lm\.h)|image/(?!image\.h))')
+# What the machine has is asked in base/machine.c and base/isa.c: with control groups, HEARTH_ISA and tests.
+ASKS_MACHINE = re.compile(
+    r"_SC_(AV)?PHYS_PAGES|_SC_NPROCESSORS|_SC_LEVEL[1-4]|\bsched_getaffinity\b|\bget_?nprocs|\bsysinfo\(|\bgetauxval\b|"
+    r"\b__builtin_cpu_(supports|is|init)\b|<cpuid\.h>|/proc/(meminfo|cpuinfo|self/cgroup)|/sys/fs/cgroup|/sys/devices/system/cpu")
+MAY_ASK = {"base/machine.c", "base/isa.c"}
 
 
 def room(parts: tuple[str, ...]) -> str:
@@ -46,6 +52,9 @@ def main() -> int:
     for path in sorted(src.rglob("*.[ch]")):
         folder = room(path.relative_to(src).parts)
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if ASKS_MACHINE.search(line) and str(path.relative_to(src)) not in MAY_ASK and not path.name.endswith("_test.c"):
+                print(f"{path}:{number}: base/machine.h and base/isa.h say what the machine has")
+                wrong += 1
             match = re.match(r'\s*#\s*include\s+"([^"]+/[^"]+)"', line)
             if not match or path.name.endswith("_test.c"):
                 continue

@@ -12,7 +12,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/mem.h"
+#include "base/machine.h"
 #include "base/paths.h"
 #include "service/models/model_folder.h"
 
@@ -70,7 +70,7 @@ bool registry_new(struct registry **out, const struct registry_options *o, const
     r->image_dev = image_dev;
     r->last_scan = -1e9;
     r->limit_given = r->o.memory_limit > 0;
-    if (!r->limit_given) r->o.memory_limit = mem_of_machine() / 10 * 9;
+    if (!r->limit_given) r->o.memory_limit = machine_memory() / 10 * 9;
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->changed, NULL);
     *out = r;
