@@ -43,7 +43,7 @@ static bool draw(struct image_model *model, int side, int steps, struct memory *
                                      .guidance = image_info(model)->takes_negative ? 1 : -1 };
     double last = clock_seconds(), step = 1e30, decode = 1e30;
     bool ok = true;
-    if (!image_submit(model, &r, NULL, NULL, &job, e)) return false;
+    if (!image_submit(model, &r, NULL, NULL, &job, NULL, e)) return false;
     while (image_wait(job, &ev)) {
         const double now = clock_seconds(), took = now - last;
         last = now;

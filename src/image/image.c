@@ -359,14 +359,17 @@ const struct image_info *image_info(const struct image_model *m) { return &m->p.
 
 const char *const *image_samplers(const struct image_model *m)
 {
-    return image_samplers_of(m->p.kind == &pipeline_flux, m->p.schedule.sampler);
+    return image_samplers_of(m->p.kind->flow, m->p.schedule.sampler);
 }
 
 bool image_submit(struct image_model *m, const struct image_request *r, void (*notify)(void *arg), void *arg,
-                  struct image_job **out, struct err *e)
+                  struct image_job **out, const char **field, struct err *e)
 {
     struct image_request full = *r;
-    if (!pipeline_check(&m->p, &full, e)) return false;
+    const char *unread;
+    if (!field) field = &unread;
+    if (!pipeline_check(&m->p, &full, field, e)) return false;
+    *field = "size";
     if ((size_t)full.width * (size_t)full.height > m->o.max_pixels) {
         return err_set(e, ERR_REQUEST, "a picture may have at most %zu pixels, %dx%d has %zu",
                        m->o.max_pixels, full.width, full.height, (size_t)full.width * (size_t)full.height);
@@ -375,10 +378,12 @@ bool image_submit(struct image_model *m, const struct image_request *r, void (*n
         return err_set(e, ERR_REQUEST, "a picture may have at most %zu pixels, %dx%d is to be drawn",
                        m->o.max_pixels, full.draw_width, full.draw_height);
     }
+    *field = "loras";
     if (full.n_lora < 0 || full.n_lora > LORA_MOST || full.n_lora > LORA_CACHE) {
         return err_set(e, ERR_REQUEST, "at most %d adapters may be used at once, got %d", (int)LORA_CACHE,
                        full.n_lora);
     }
+    *field = NULL;
     struct image_job *j = calloc(1, sizeof *j);
     if (!j || !request_copy(&m->p, &j->r, &full)) {
         if (j) request_free(&j->r);

@@ -101,9 +101,10 @@ struct image_event {
 void image_event_free(struct image_event *ev);
 
 struct image_job;
-/* ERR_BUSY: the queue is full. ERR_REQUEST: a parameter the model does not take, named in the message. */
+/* ERR_BUSY: the queue is full. ERR_REQUEST: a parameter the model does not take; *field is its name, as the message has it and as
+ * OpenAI's API spells it (a constant; NULL: it is of none alone). field may be NULL. */
 bool image_submit(struct image_model *m, const struct image_request *r, void (*notify)(void *arg), void *arg,
-                  struct image_job **out, struct err *e);
+                  struct image_job **out, const char **field, struct err *e);
 bool image_next(struct image_job *j, struct image_event *ev);
 bool image_wait(struct image_job *j, struct image_event *ev); /* blocks; false after the last event */
 void image_cancel(struct image_job *j);

@@ -6,11 +6,13 @@
 
 #include "image/picture.h"
 
-bool pipeline_check(const struct pipeline *p, struct image_request *r, struct err *e)
+const struct pipeline_kind *const pipelines[] = { &pipeline_flux, &pipeline_sdxl, NULL };
+
+/* ---- what may be asked for --------------------------------------------------------------------------------- */
+
+static void fill_defaults(const struct image_info *info, struct image_request *r)
 {
-    const struct image_info *info = &p->info;
     int m = info->size_multiple;
-    if (!r->prompt) return err_set(e, ERR_REQUEST, "prompt is missing");
     if (r->steps == 0) r->steps = info->default_steps;
     if (r->guidance < 0) r->guidance = info->default_guidance;
     if (r->init) {
@@ -23,6 +25,11 @@ bool pipeline_check(const struct pipeline *p, struct image_request *r, struct er
     if (r->height == 0) r->height = info->default_height;
     if (r->draw_width == 0) r->draw_width = r->width;
     if (r->draw_height == 0) r->draw_height = r->height;
+}
+
+static bool check_size(const struct image_info *info, const struct image_request *r, struct err *e)
+{
+    int m = info->size_multiple;
     if (r->draw_width < m || r->draw_height < m || r->draw_width % m != 0 || r->draw_height % m != 0) {
         return err_set(e, ERR_REQUEST, "width and height must be multiples of %d, got %dx%d", m,
                        r->draw_width, r->draw_height);
@@ -34,19 +41,22 @@ bool pipeline_check(const struct pipeline *p, struct image_request *r, struct er
                        "from an input picture %s draws %dx%d and pictures of that shape, got %dx%d",
                        info->name, r->draw_width, r->draw_height, r->width, r->height);
     }
+    return true;
+}
+
+static bool check_steps(const struct pipeline *p, const struct image_request *r, struct err *e)
+{
     int named = r->sampler ? sampler_by_name(r->sampler) : -1; /* a name that is none is refused below */
     const struct schedule_config run =
         schedule_config_under(&p->schedule, named < 0 ? p->schedule.sampler : (enum sampler)named);
     int most = schedule_most_steps(&run);
-    if (r->steps < 1 || r->steps > most)
-        return err_set(e, ERR_REQUEST, "steps must be between 1 and %d, got %d", most, r->steps);
-    if (!isfinite(r->guidance) || r->guidance > 1000) {
-        return err_set(e, ERR_REQUEST, "guidance_scale must be a number from 0 to 1000");
-    }
-    if (r->negative_prompt && r->negative_prompt[0] && !info->takes_negative) {
-        return err_set(e, ERR_REQUEST, "negative_prompt is not supported by %s", info->name);
-    }
-    if (r->n < 1) return err_set(e, ERR_REQUEST, "n must be at least 1, got %d", r->n);
+    return (r->steps >= 1 && r->steps <= most) ||
+           err_set(e, ERR_REQUEST, "steps must be between 1 and %d, got %d", most, r->steps);
+}
+
+/* Masks and expansions. */
+static bool check_canvas(const struct image_info *info, const struct image_request *r, struct err *e)
+{
     bool expands = r->expand_left || r->expand_right || r->expand_top || r->expand_bottom;
     if (r->expand_left < 0 || r->expand_right < 0 || r->expand_top < 0 || r->expand_bottom < 0) {
         return err_set(e, ERR_REQUEST, "an expansion must not be negative");
@@ -58,11 +68,13 @@ bool pipeline_check(const struct pipeline *p, struct image_request *r, struct er
         return err_set(e, ERR_REQUEST, "with a mask or an expansion %s makes %dx%d only, got %dx%d",
                        info->name, r->draw_width, r->draw_height, r->width, r->height);
     }
-    if (r->init && !(r->strength > 0 && r->strength <= 1)) {
-        return err_set(e, ERR_REQUEST, "strength must be above 0 and at most 1, got %g", r->strength);
-    }
-    if (r->clip_skip < 0 || (r->clip_skip > 0 && p->kind == &pipeline_flux)) {
-        return err_set(e, ERR_REQUEST, "clip_skip is not supported by %s", info->name);
+    return true;
+}
+
+static bool check_clip_skip(const struct pipeline *p, const struct image_request *r, struct err *e)
+{
+    if (r->clip_skip < 0 || (r->clip_skip > 0 && !p->kind->clip_skip)) {
+        return err_set(e, ERR_REQUEST, "clip_skip is not supported by %s", p->info.name);
     }
     for (int i = 0; i < 2 && p->clip[i] && r->clip_skip > 0; i++) {
         if (r->clip_skip + 1 >= clip_config(p->clip[i])->n_layer) {
@@ -70,8 +82,13 @@ bool pipeline_check(const struct pipeline *p, struct image_request *r, struct er
                            clip_config(p->clip[i])->n_layer - 1, r->clip_skip);
         }
     }
+    return true;
+}
+
+static bool check_sampler(const struct pipeline *p, const struct image_request *r, struct err *e)
+{
     if (!r->sampler) return true;
-    const char *const *names = image_samplers_of(p->kind == &pipeline_flux, p->schedule.sampler);
+    const char *const *names = image_samplers_of(p->kind->flow, p->schedule.sampler);
     struct buf list = BUF_INIT(160);
     for (int i = 0; names[i]; i++) {
         if (strcmp(names[i], r->sampler) == 0) {
@@ -80,9 +97,45 @@ bool pipeline_check(const struct pipeline *p, struct image_request *r, struct er
         }
         buf_printf(&list, "%s%s", i ? ", " : "", names[i]);
     }
-    err_set(e, ERR_REQUEST, "sampler must be one of %s for this model, got \"%.40s\"", list.data, r->sampler);
+    err_set(e, ERR_REQUEST, "sampler must be one of %s for this model, got \"%.40s\"",
+            list.data ? list.data : "its own", r->sampler);
     buf_free(&list);
     return false;
+}
+
+/* Each check is about one field, which it names by setting *field first. */
+bool pipeline_check(const struct pipeline *p, struct image_request *r, const char **field, struct err *e)
+{
+    const struct image_info *info = &p->info;
+    *field = "prompt";
+    if (!r->prompt) return err_set(e, ERR_REQUEST, "prompt is missing");
+    fill_defaults(info, r);
+    *field = "size";
+    if (!check_size(info, r, e)) return false;
+    *field = "steps";
+    if (!check_steps(p, r, e)) return false;
+    *field = "guidance_scale";
+    if (!isfinite(r->guidance) || r->guidance > 1000) {
+        return err_set(e, ERR_REQUEST, "guidance_scale must be a number from 0 to 1000");
+    }
+    *field = "negative_prompt";
+    if (r->negative_prompt && r->negative_prompt[0] && !info->takes_negative) {
+        return err_set(e, ERR_REQUEST, "negative_prompt is not supported by %s", info->name);
+    }
+    *field = "n";
+    if (r->n < 1) return err_set(e, ERR_REQUEST, "n must be at least 1, got %d", r->n);
+    *field = "image";
+    if (!check_canvas(info, r, e)) return false;
+    *field = "strength";
+    if (r->init && !(r->strength > 0 && r->strength <= 1)) {
+        return err_set(e, ERR_REQUEST, "strength must be above 0 and at most 1, got %g", r->strength);
+    }
+    *field = "clip_skip";
+    if (!check_clip_skip(p, r, e)) return false;
+    *field = "sampler";
+    if (!check_sampler(p, r, e)) return false;
+    *field = NULL;
+    return true;
 }
 
 const char *const *image_samplers_of(bool flow, enum sampler own)

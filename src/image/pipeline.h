@@ -1,5 +1,6 @@
 /* pipeline.h - the networks of one image model joined: from prompts to conditioning, from noise to a latent, from a latent to a
- * picture. A family (FLUX, SDXL) is one struct pipeline_kind; what differs between its models are fields read from their files.
+ * picture. A family (FLUX, SDXL) is one struct pipeline_kind, a row of pipelines[]; what differs between its models are fields read
+ * from their files. Nothing outside a family's own file asks which of them it is.
  *
  * Threads   one owner at a time, who holds the pool. */
 #ifndef HEARTH_IMAGE_PIPELINE_H
@@ -30,7 +31,24 @@ struct conditioning {
 
 struct pipeline_kind {
     const char *name; /* "flux", "sdxl" */
-    int size_multiple;
+    /* The denoiser: its folder in diffusers' layout, its class there, and what errors call it. */
+    const char *denoiser, *denoiser_class, *what;
+    const char *clip_class; /* the only class that the first text encoder may have; NULL: any CLIP */
+    bool flow;              /* rectified flow: schedules of that kind, and no others */
+    bool t5;                /* the second text encoder is a T5; else a CLIP */
+    bool spm_words;         /* a CLIP encoder may bring a SentencePiece tokenizer */
+    bool clip_skip;         /* requests may leave out a CLIP encoder's last layers */
+    bool latent_stats,
+        latent_shift; /* which ways of centring latents the reference's pipeline reads from a VAE */
+    /* Whether the folder behind model_index.json is of this kind; may set fields of *p. */
+    bool (*claims)(struct pipeline *p, const json_t *index);
+    /* The denoiser out of a folder of diffusers' form. */
+    bool (*load)(struct pipeline *p, const json_t *config, struct nn_source *s, struct err *e);
+    /* Whether the networks' widths are each other's. */
+    bool (*fits)(const struct pipeline *p, struct err *e);
+    /* Defaults, once all is loaded: family, steps, guidance, what is taken. Returns how often the network halves a latent, and the cells
+     * a side that it was trained at. */
+    void (*describe)(struct pipeline *p, int *halvings, int *side);
     /* Both prompts of a request; memory from the context's scratch arena, which lives as long as the request. */
     bool (*encode)(const struct pipeline *p, struct nn_ctx *c, const struct image_request *r,
                    struct conditioning *positive, struct conditioning *negative, struct err *e);
@@ -73,9 +91,10 @@ bool pipeline_load(struct pipeline *p, const char *path, struct device *dev, str
 bool pipeline_intact(const struct pipeline *p, struct err *e);
 void pipeline_close(struct pipeline *p);
 
-/* pipeline_flux.c, pipeline_sdxl.c */
+/* pipeline_flux.c, pipeline_sdxl.c; and the table of them, ended by NULL. */
 extern const struct pipeline_kind pipeline_flux;
 extern const struct pipeline_kind pipeline_sdxl;
+extern const struct pipeline_kind *const pipelines[];
 
 /* pipeline.c */
 struct draw { /* one request being drawn */
@@ -93,8 +112,8 @@ struct draw { /* one request being drawn */
 };
 /* A tokenizer and an encoder come from different files: ids must be rows of the embedding. */
 bool pipeline_ids_fit(const int32_t *ids, int n, int n_vocab, struct err *e);
-/* Fills defaults in *r and refuses what the model does not take. */
-bool pipeline_check(const struct pipeline *p, struct image_request *r, struct err *e);
+/* Fills defaults in *r and refuses what the model does not take; *field as in image_submit(). */
+bool pipeline_check(const struct pipeline *p, struct image_request *r, const char **field, struct err *e);
 bool pipeline_draw(const struct draw *d, struct err *e);
 /* Names of the samplers that a process can run under, the model's own kind of process first; ended by NULL. */
 const char *const *image_samplers_of(bool flow, enum sampler own);

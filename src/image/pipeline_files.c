@@ -115,15 +115,14 @@ struct nn_source pipeline_source(struct pipeline *p, struct weights *w, const ch
         struct nn_source){ .dev = p->dev, .w = w, .what = what, .prefix = "", .stay = too_large_to_copy(w) };
 }
 
-/* A component's class, which is what the reference goes by, whatever the component's own files say; NULL: not named. */
-static const char *component_class(const json_t *index, const char *name)
+const char *pipeline_component(const json_t *index, const char *name)
 {
     return json_string_value(json_array_get(json_object_get(index, name), 1));
 }
 
 static bool has_class(const json_t *index, const char *name, const char *only, struct err *e)
 {
-    const char *class = component_class(index, name);
+    const char *class = pipeline_component(index, name);
     if (!class || strcmp(class, only) == 0) return true;
     return err_set(e, ERR_UNSUPPORTED, "%s: class \"%.60s\" is not supported (%s is)", name, class, only);
 }
@@ -149,7 +148,7 @@ static bool load_words(struct pipeline *p, int which, const char *dir, const cha
     bool ok;
     if (!class || is_clip_words(class)) {
         ok = clip_tokenizer_load(&p->clip_tokenizer[which], dir, e);
-    } else if (p->kind == &pipeline_sdxl && is_t5_words(class)) {
+    } else if (p->kind->spm_words && is_t5_words(class)) {
         ok = t5_tokenizer_load(&p->spm_tokenizer[which], dir, e);
     } else {
         ok = err_set(
@@ -169,15 +168,15 @@ bool pipeline_clip_folder(struct pipeline *p, const char *dir, const json_t *ind
     struct weights *w;
     json_t *config;
     struct clip_config k;
-    const char *class = component_class(index, name);
-    /* FLUX's pipeline takes the pooled row as it is; another class has none. */
-    if (class && p->kind == &pipeline_flux && strcmp(class, "CLIPTextModel") != 0)
-        return err_set(e, ERR_UNSUPPORTED, "%s: class \"%.60s\" is not supported for FLUX (CLIPTextModel is)",
-                       name, class);
+    const char *class = pipeline_component(index, name);
+    if (p->kind->clip_class && class && strcmp(class, p->kind->clip_class) != 0)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: class \"%.60s\" is not supported for a pipeline of %s (%s is)", name, class,
+                       p->kind->name, p->kind->clip_class);
     if (!open_component(p, dir, name, &w, &config, e)) return false;
     struct nn_source s = pipeline_source(p, w, "CLIP text encoder");
     bool ok = clip_config_from_json(&k, config, class, e) && clip_load(&p->clip[which], &k, &s, e) &&
-              load_words(p, which, pipeline_path("%s/%s", dir, words).s, component_class(index, words), e);
+              load_words(p, which, pipeline_path("%s/%s", dir, words).s, pipeline_component(index, words), e);
     nn_source_free(&s);
     json_decref(config);
     return ok || err_wrap(e, "%s/%s", dir, name);
@@ -199,22 +198,15 @@ bool pipeline_t5_folder(struct pipeline *p, const char *dir, const json_t *index
     return ok || err_wrap(e, "%s/text_encoder_2", dir);
 }
 
-static bool load_denoiser_folder(struct pipeline *p, const char *dir, const json_t *index, bool flux,
-                                 struct err *e)
+static bool load_denoiser_folder(struct pipeline *p, const char *dir, const json_t *index, struct err *e)
 {
-    const char *name = flux ? "transformer" : "unet";
+    const char *name = p->kind->denoiser;
     struct weights *w;
     json_t *config;
-    if (!has_class(index, name, flux ? "FluxTransformer2DModel" : "UNet2DConditionModel", e) ||
-        !open_component(p, dir, name, &w, &config, e))
+    if (!has_class(index, name, p->kind->denoiser_class, e) || !open_component(p, dir, name, &w, &config, e))
         return false;
-    struct nn_source s = pipeline_source(p, w, flux ? "FLUX transformer" : "UNet");
-    bool ok;
-    if (flux) {
-        ok = flux_config_from_json(&p->flux_names, config, e) && flux_load(&p->flux, &p->flux_names, &s, e);
-    } else {
-        ok = unet_config_from_json(&p->unet_names, config, e) && unet_load(&p->unet, &p->unet_names, &s, e);
-    }
+    struct nn_source s = pipeline_source(p, w, p->kind->what);
+    bool ok = p->kind->load(p, config, &s, e);
     nn_source_free(&s);
     json_decref(config);
     return ok || err_wrap(e, "%s/%s", dir, name);
@@ -232,8 +224,8 @@ bool pipeline_vae_folder(struct pipeline *p, const char *dir, const json_t *inde
     s.locate_arg = &s;
     bool ok = vae_config_from_json(&k, config, e);
     /* Each pipeline of the reference reads its own of the two ways to centre latents, and not the other's. */
-    if (ok && p->kind == &pipeline_flux) k.has_stats = false;
-    if (ok && p->kind == &pipeline_sdxl) k.shift = 0;
+    if (ok && !p->kind->latent_stats) k.has_stats = false;
+    if (ok && !p->kind->latent_shift) k.shift = 0;
     ok = ok && vae_load(&p->vae, &k, &s, e);
     nn_source_free(&s);
     json_decref(config);
@@ -241,7 +233,7 @@ bool pipeline_vae_folder(struct pipeline *p, const char *dir, const json_t *inde
 }
 
 /* Class names are strings, or [file, class] of a pipeline that brings code of its own. */
-static const char *class_name(const json_t *index)
+const char *pipeline_class(const json_t *index)
 {
     const json_t *v = json_object_get(index, "_class_name");
     return json_string_value(json_is_array(v) ? json_array_get(v, 1) : v);
@@ -267,35 +259,21 @@ static const struct config_key index_keys[] = {
     { "requires_aesthetics_score", "[false, null]" },
 };
 
-/* Components that are left out are there as [null, null]. */
-static bool has_component(const json_t *index, const char *name)
-{
-    return component_class(index, name) != NULL;
-}
-
 /* What the folder is: a pipeline that would load as one of the two but draws otherwise is refused by name. */
 static bool recognise_folder(struct pipeline *p, const char *dir, const json_t *index, struct err *e)
 {
-    static const char *const flux[] = { "FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline" };
-    const char *class = class_name(index);
-    for (size_t i = 0; class && i < sizeof flux / sizeof *flux; i++) {
-        if (strcmp(class, flux[i]) == 0) p->kind = &pipeline_flux;
+    for (int i = 0; pipelines[i] && !p->kind; i++) {
+        if (pipelines[i]->claims(p, index)) p->kind = pipelines[i];
     }
     if (p->kind) return true;
-    bool unet = has_component(index, "unet"), first = has_component(index, "text_encoder");
-    if (unet && !first && has_component(index, "text_encoder_2")) {
+    if (pipeline_component(index, "unet") && !pipeline_component(index, "text_encoder") &&
+        pipeline_component(index, "text_encoder_2")) {
         return err_set(e, ERR_UNSUPPORTED,
                        "%s: an SDXL refiner finishes another model's pictures and is not supported; the base "
                        "model is",
                        dir);
     }
-    /* Japanese SDXL has one encoder, and a pipeline class of its own that puts zeros where the second one's output goes. */
-    p->one_encoder = first && has_component(index, "null_encoder");
-    p->one_encoder |= first && class && strcmp(class, "JapaneseStableDiffusionXLPipeline") == 0;
-    if (unet && first && (p->one_encoder || has_component(index, "text_encoder_2"))) {
-        p->kind = &pipeline_sdxl;
-        return true;
-    }
+    const char *class = pipeline_class(index);
     return err_set(e, ERR_UNSUPPORTED,
                    "%s: pipeline class \"%.60s\" is not supported: FluxPipeline (FLUX.1 dev and schnell) and "
                    "StableDiffusionXLPipeline are",
@@ -307,90 +285,37 @@ static bool load_folder(struct pipeline *p, const char *dir, const json_t *index
     if (!recognise_folder(p, dir, index, e) ||
         !config_keys_check(index, index_keys, sizeof index_keys / sizeof *index_keys, "model_index.json", e))
         return false;
-    bool flux = p->kind == &pipeline_flux;
     struct pipeline_path file = pipeline_path("%s/scheduler/scheduler_config.json", dir);
     json_t *config;
     if (!read_config(file.s, &config, e)) return false;
-    bool ok = schedule_config_from_json(&p->schedule, config, component_class(index, "scheduler"), e) ||
+    bool ok = schedule_config_from_json(&p->schedule, config, pipeline_component(index, "scheduler"), e) ||
               err_wrap(e, "%s", file.s);
     json_decref(config);
-    if (ok && flux != (p->schedule.sampler == SAMPLER_FLOW_EULER))
+    if (ok && p->kind->flow != (p->schedule.sampler == SAMPLER_FLOW_EULER))
         return err_set(e, ERR_UNSUPPORTED, "%s: this scheduler is not supported for a pipeline of %s", file.s,
                        p->kind->name);
     p->zero_empty_negative = !json_is_false(json_object_get(index, "force_zeros_for_empty_prompt"));
-    ok = ok && load_denoiser_folder(p, dir, index, flux, e) && pipeline_vae_folder(p, dir, index, e) &&
+    ok = ok && load_denoiser_folder(p, dir, index, e) && pipeline_vae_folder(p, dir, index, e) &&
          pipeline_clip_folder(p, dir, index, 0, e);
-    return ok && (flux             ? pipeline_t5_folder(p, dir, index, e)
+    return ok && (p->kind->t5      ? pipeline_t5_folder(p, dir, index, e)
                   : p->one_encoder ? true
                                    : pipeline_clip_folder(p, dir, index, 1, e));
 }
 
 /* ---- both -------------------------------------------------------------------------------------------------- */
 
-static bool widths_agree(const struct pipeline *p, struct err *e)
-{
-    const struct vae_config *v = vae_config(p->vae);
-    if (p->flux) {
-        const struct flux_config *k = flux_config(p->flux);
-        if (k->in_channels == 4 * v->n_latent && k->out_channels == k->in_channels &&
-            k->n_context == t5_config(p->t5)->n_embd && k->n_pooled == clip_config(p->clip[0])->n_embd) {
-            return true;
-        }
-        return err_set(e, ERR_FORMAT,
-                       "the networks do not fit each other: FLUX wants %d channels, context %d, pooled %d; "
-                       "they give %d, %d, %d",
-                       k->in_channels, k->n_context, k->n_pooled, 4 * v->n_latent, t5_config(p->t5)->n_embd,
-                       clip_config(p->clip[0])->n_embd);
-    }
-    const struct unet_config *k = unet_config(p->unet);
-    if (p->one_encoder) {
-        if (k->n_in == v->n_latent && k->n_context > clip_config(p->clip[0])->n_embd) return true;
-        return err_set(e, ERR_FORMAT,
-                       "the networks do not fit each other: the UNet wants %d channels and context %d; they "
-                       "give %d and %d",
-                       k->n_in, k->n_context, v->n_latent, clip_config(p->clip[0])->n_embd);
-    }
-    int context = clip_config(p->clip[0])->n_embd + clip_config(p->clip[1])->n_embd,
-        pooled = clip_config(p->clip[1])->n_proj;
-    if (k->n_in == v->n_latent && k->n_out == v->n_latent && k->n_context == context &&
-        k->n_added == pooled + 6 * k->n_time_id) {
-        return true;
-    }
-    return err_set(e, ERR_FORMAT,
-                   "the networks do not fit each other: the UNet wants %d channels, context %d, added %d; "
-                   "they give %d, %d, %d",
-                   k->n_in, k->n_context, k->n_added, v->n_latent, context, pooled + 6 * k->n_time_id);
-}
-
 static void describe(struct pipeline *p)
 {
     struct image_info *i = &p->info;
-    bool flux = p->kind == &pipeline_flux, guided = flux && p->flux_names.guidance;
-    bool edm = p->schedule.sampler == SAMPLER_EDM_DPMPP_2M || p->schedule.sampler == SAMPLER_EDM_EULER,
-         pruned = !flux && p->unet_names.mid_res == 1;
-    snprintf(p->family, sizeof p->family, "%s",
-             flux     ? guided ? "flux-dev" : "flux-schnell"
-             : edm    ? "playground-v2.5"
-             : pruned ? "ssd-1b"
-                      : "sdxl");
-    int cells = 1 << (flux ? 1 : p->unet_names.n_level - 1); /* the network halves the latent this often */
+    int halvings, side;
+    p->kind->describe(p, &halvings, &side);
     i->family = p->family;
     i->name = p->name;
-    i->default_steps = flux ? guided ? 28 : 4 : 30;
-    i->default_guidance = flux ? guided ? 3.5f : 0.0f : edm ? 3.0f : 7.0f;
-    i->takes_negative = !flux;
-    i->takes_guidance = !flux || guided;
-    i->size_multiple = vae_factor(p->vae) * cells;
+    i->size_multiple = vae_factor(p->vae) * (1 << halvings);
     if (i->size_multiple > 64) i->size_multiple = 64;
-    /* What the denoiser was trained on: FLUX's pipeline has 128 cells for it, whatever its files say. */
-    int side = (flux ? UNET_SAMPLE : p->unet_names.n_sample) * vae_factor(p->vae);
-    side = side / i->size_multiple * i->size_multiple;
+    side = side * vae_factor(p->vae) / i->size_multiple * i->size_multiple;
     i->default_width = i->default_height = side > i->size_multiple ? side : i->size_multiple;
     for (int k = 0; k < p->n_file; k++) i->weight_bytes += weights_bytes(p->file[k]);
-    if (flux) {
-        int most = guided ? 512 : 256, own = t5_tokenizer_max(p->t5_tokenizer);
-        p->n_t5 = own > 0 && own < most ? own : most;
-    }
 }
 
 /* The denoiser of a diffusers folder: whole, and of a kind that is drawn with here. */
@@ -399,7 +324,7 @@ static bool check_folder(const char *dir, const json_t *index, struct err *e)
     struct pipeline p = { 0 };
     struct weights *w;
     if (!recognise_folder(&p, dir, index, e)) return false;
-    const char *part = p.kind == &pipeline_flux ? "transformer" : "unet";
+    const char *part = p.kind->denoiser;
     const struct pipeline_path denoiser = pipeline_path("%s/%s", dir, part);
     if (!pipeline_is_dir(denoiser.s)) return err_set(e, ERR_FORMAT, "the folder %s is missing", part);
     if (!weights_open(&w, denoiser.s, e)) return false;
@@ -439,7 +364,7 @@ bool pipeline_load(struct pipeline *p, const char *path, struct device *dev, str
     else
         ok = pipeline_single(p, file.s, e);
     json_decref(index);
-    ok = ok && widths_agree(p, e);
+    ok = ok && p->kind->fits(p, e);
     if (!ok) {
         pipeline_close(p);
         return false;

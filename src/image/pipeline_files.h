@@ -11,6 +11,11 @@ struct pipeline_path pipeline_path(const char *fmt, ...) __attribute__((format(p
 bool pipeline_is_file(const char *path);
 bool pipeline_is_dir(const char *path);
 
+/* Of a model_index.json: its pipeline class, and a component's class, by which the reference goes whatever the component's own files
+ * say. NULL: not named (a component that is left out is there as [null, null]). */
+const char *pipeline_class(const json_t *index);
+const char *pipeline_component(const json_t *index, const char *name);
+
 /* The file stays open as long as the pipeline. */
 bool pipeline_open(struct pipeline *p, const char *path, struct weights **out, struct err *e);
 struct nn_source pipeline_source(struct pipeline *p, struct weights *w, const char *what);

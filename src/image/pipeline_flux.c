@@ -1,5 +1,7 @@
-#include "image/pipeline.h"
+/* pipeline_flux.c - FLUX.1 dev and schnell: one T5 context, CLIP's pooled row, a transformer over patches of two by two. */
+#include "image/pipeline_files.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Latent [c, h, w] to tokens [h/2 * w/2, 4c] and back: the channel is slowest inside a token, then dy, then dx. */
@@ -100,8 +102,67 @@ static int lora_targets(const struct pipeline *p, struct nn_lora_target *out)
     return 3;
 }
 
+/* ---- from a folder ----------------------------------------------------------------------------------------- */
+
+static bool claims(struct pipeline *p, const json_t *index)
+{
+    static const char *const mine[] = { "FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline" };
+    const char *class = pipeline_class(index);
+    (void)p;
+    for (size_t i = 0; class && i < sizeof mine / sizeof *mine; i++) {
+        if (strcmp(class, mine[i]) == 0) return true;
+    }
+    return false;
+}
+
+static bool load(struct pipeline *p, const json_t *config, struct nn_source *s, struct err *e)
+{
+    return flux_config_from_json(&p->flux_names, config, e) && flux_load(&p->flux, &p->flux_names, s, e);
+}
+
+static bool fits(const struct pipeline *p, struct err *e)
+{
+    const struct vae_config *v = vae_config(p->vae);
+    const struct flux_config *k = flux_config(p->flux);
+    if (k->in_channels == 4 * v->n_latent && k->out_channels == k->in_channels &&
+        k->n_context == t5_config(p->t5)->n_embd && k->n_pooled == clip_config(p->clip[0])->n_embd) {
+        return true;
+    }
+    return err_set(e, ERR_FORMAT,
+                   "the networks do not fit each other: FLUX wants %d channels, context %d, pooled %d; "
+                   "they give %d, %d, %d",
+                   k->in_channels, k->n_context, k->n_pooled, 4 * v->n_latent, t5_config(p->t5)->n_embd,
+                   clip_config(p->clip[0])->n_embd);
+}
+
+/* dev takes its guidance as an input; schnell has none and is distilled to four steps. */
+static void describe(struct pipeline *p, int *halvings, int *side)
+{
+    struct image_info *i = &p->info;
+    bool guided = p->flux_names.guidance;
+    snprintf(p->family, sizeof p->family, "%s", guided ? "flux-dev" : "flux-schnell");
+    i->default_steps = guided ? 28 : 4;
+    i->default_guidance = guided ? 3.5f : 0.0f;
+    i->takes_guidance = guided;
+    int most = guided ? 512 : 256, own = t5_tokenizer_max(p->t5_tokenizer);
+    p->n_t5 = own > 0 && own < most ? own : most;
+    *halvings = 1; /* into patches of two by two */
+    *side = 128;   /* the reference's pipeline has these, whatever its files say */
+}
+
 const struct pipeline_kind pipeline_flux = { .name = "flux",
-                                             .size_multiple = 16,
+                                             .denoiser = "transformer",
+                                             .denoiser_class = "FluxTransformer2DModel",
+                                             .what = "FLUX transformer",
+                                             /* Its pooled row is taken as it is; another class has none. */
+                                             .clip_class = "CLIPTextModel",
+                                             .flow = true,
+                                             .t5 = true,
+                                             .latent_shift = true,
+                                             .claims = claims,
+                                             .load = load,
+                                             .fits = fits,
+                                             .describe = describe,
                                              .encode = encode,
                                              .predict = predict,
                                              .scratch = scratch,

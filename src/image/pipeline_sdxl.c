@@ -1,6 +1,9 @@
-#include "image/pipeline.h"
+/* pipeline_sdxl.c - SDXL and what is built like it: a UNet, the hidden states of two CLIP encoders side by side (or of one), sizes as
+ * conditions. */
+#include "image/pipeline_files.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 static int n_encoders(const struct pipeline *p) { return p->one_encoder ? 1 : 2; }
@@ -146,8 +149,74 @@ static int lora_targets(const struct pipeline *p, struct nn_lora_target *out)
     return 1 + n_encoders(p);
 }
 
+/* ---- from a folder ----------------------------------------------------------------------------------------- */
+
+/* Whatever the pipeline's class is called: a UNet with two encoders. Japanese SDXL has one, and a class of its own that puts zeros where
+ * the second one's output goes. */
+static bool claims(struct pipeline *p, const json_t *index)
+{
+    const char *class = pipeline_class(index);
+    if (!pipeline_component(index, "unet") || !pipeline_component(index, "text_encoder")) return false;
+    p->one_encoder = pipeline_component(index, "null_encoder") != NULL ||
+                     (class && strcmp(class, "JapaneseStableDiffusionXLPipeline") == 0);
+    return p->one_encoder || pipeline_component(index, "text_encoder_2");
+}
+
+static bool load(struct pipeline *p, const json_t *config, struct nn_source *s, struct err *e)
+{
+    return unet_config_from_json(&p->unet_names, config, e) && unet_load(&p->unet, &p->unet_names, s, e);
+}
+
+static bool fits(const struct pipeline *p, struct err *e)
+{
+    const struct vae_config *v = vae_config(p->vae);
+    const struct unet_config *k = unet_config(p->unet);
+    if (p->one_encoder) {
+        if (k->n_in == v->n_latent && k->n_context > clip_config(p->clip[0])->n_embd) return true;
+        return err_set(e, ERR_FORMAT,
+                       "the networks do not fit each other: the UNet wants %d channels and context %d; they "
+                       "give %d and %d",
+                       k->n_in, k->n_context, v->n_latent, clip_config(p->clip[0])->n_embd);
+    }
+    int context = clip_config(p->clip[0])->n_embd + clip_config(p->clip[1])->n_embd,
+        pooled = clip_config(p->clip[1])->n_proj;
+    if (k->n_in == v->n_latent && k->n_out == v->n_latent && k->n_context == context &&
+        k->n_added == pooled + 6 * k->n_time_id) {
+        return true;
+    }
+    return err_set(e, ERR_FORMAT,
+                   "the networks do not fit each other: the UNet wants %d channels, context %d, added %d; "
+                   "they give %d, %d, %d",
+                   k->n_in, k->n_context, k->n_added, v->n_latent, context, pooled + 6 * k->n_time_id);
+}
+
+/* Playground is trained for EDM's noise; SSD-1B is SDXL with blocks taken out. */
+static void describe(struct pipeline *p, int *halvings, int *side)
+{
+    struct image_info *i = &p->info;
+    bool edm = p->schedule.sampler == SAMPLER_EDM_DPMPP_2M || p->schedule.sampler == SAMPLER_EDM_EULER;
+    snprintf(p->family, sizeof p->family, "%s",
+             edm                          ? "playground-v2.5"
+             : p->unet_names.mid_res == 1 ? "ssd-1b"
+                                          : "sdxl");
+    i->default_steps = 30;
+    i->default_guidance = edm ? 3.0f : 7.0f;
+    i->takes_negative = i->takes_guidance = true;
+    *halvings = p->unet_names.n_level - 1;
+    *side = p->unet_names.n_sample;
+}
+
 const struct pipeline_kind pipeline_sdxl = { .name = "sdxl",
-                                             .size_multiple = 8,
+                                             .denoiser = "unet",
+                                             .denoiser_class = "UNet2DConditionModel",
+                                             .what = "UNet",
+                                             .spm_words = true,
+                                             .clip_skip = true,
+                                             .latent_stats = true,
+                                             .claims = claims,
+                                             .load = load,
+                                             .fits = fits,
+                                             .describe = describe,
                                              .encode = encode,
                                              .predict = predict,
                                              .scratch = scratch,

@@ -251,9 +251,9 @@ static bool load_denoiser(struct pipeline *p, struct weights *main, enum single 
                           struct err *e)
 {
     bool flux = kind == SINGLE_FLUX_BFL || kind == SINGLE_FLUX_DIFFUSERS, ok;
-    struct nn_source s = pipeline_source(p, main, flux ? "FLUX transformer" : "UNet");
-    s.prefix = prefix;
     p->kind = flux ? &pipeline_flux : &pipeline_sdxl;
+    struct nn_source s = pipeline_source(p, main, p->kind->what);
+    s.prefix = prefix;
     p->zero_empty_negative = true;
     if (flux) {
         bool bfl = kind == SINGLE_FLUX_BFL;
@@ -363,7 +363,7 @@ bool pipeline_single(struct pipeline *p, const char *path, struct err *e)
     if (kind == SINGLE_NONE) return unknown(file.s, e);
     return has_tokenizers(dir.s, e) && load_denoiser(p, w, kind, prefix, e) && load_vae(p, w, dir.s, e) &&
            load_clip(p, w, dir.s, 0, e) &&
-           (p->kind == &pipeline_flux ? load_t5(p, w, dir.s, e) : load_clip(p, w, dir.s, 1, e));
+           (p->kind->t5 ? load_t5(p, w, dir.s, e) : load_clip(p, w, dir.s, 1, e));
 }
 
 /* ---- without loading --------------------------------------------------------------------------------------- */

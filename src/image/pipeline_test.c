@@ -33,7 +33,7 @@ static void draw(struct image_model *m, const struct image_request *r, struct re
     struct image_job *j;
     struct image_event ev;
     *out = (struct result){ 0 };
-    if (!image_submit(m, r, NULL, NULL, &j, &e)) fail_msg("%s", e.msg);
+    if (!image_submit(m, r, NULL, NULL, &j, NULL, &e)) fail_msg("%s", e.msg);
     while (image_wait(j, &ev)) {
         if (ev.type == IMAGE_EV_IMAGE) {
             assert_in_range(ev.index, 0, 3);
@@ -279,15 +279,18 @@ static void test_flux_seed_and_image(void **state)
     weights_close(ref);
 }
 
-static void refused(struct image_model *m, struct image_request r, const char *says)
+/* The message says `says`, and the field it is about is `names`. */
+static void refused(struct image_model *m, struct image_request r, const char *says, const char *names)
 {
     struct err e = { 0 };
+    const char *field = "unset";
     struct image_job *j;
     r.prompt = prompt;
     r.n = 1;
-    assert_false(image_submit(m, &r, NULL, NULL, &j, &e));
+    assert_false(image_submit(m, &r, NULL, NULL, &j, &field, &e));
     assert_int_equal(e.code, ERR_REQUEST);
     if (!strstr(e.msg, says)) fail_msg("\"%s\" does not say \"%s\"", e.msg, says);
+    assert_string_equal(field, names);
 }
 
 /* A picture at another size than the network draws is the drawn one scaled. */
@@ -326,19 +329,20 @@ static void test_drawn_at_another_size(void **state)
 
     unsigned char mask[64 * 32] = { 0 };
     r.mask = mask;
-    refused(m, r, "with a mask or an expansion flux_dev makes 32x16 only, got 64x32");
+    refused(m, r, "with a mask or an expansion flux_dev makes 32x16 only, got 64x32", "image");
     r.mask = NULL;
     r.expand_left = 64;
     r.expand_bottom = 32;
-    refused(m, r, "makes 32x16 only, got 128x64");
+    refused(m, r, "makes 32x16 only, got 128x64", "image");
     r.expand_bottom = 0;
-    refused(m, r, "from an input picture flux_dev draws 32x16 and pictures of that shape, got 128x32");
+    refused(m, r, "from an input picture flux_dev draws 32x16 and pictures of that shape, got 128x32",
+            "size");
     r.expand_left = 0;
     r.draw_width = 33;
-    refused(m, r, "multiples of");
+    refused(m, r, "multiples of", "size");
     r.draw_width = r.draw_height = 1 << 14;
     r.width = r.height = 64;
-    refused(m, r, "pixels");
+    refused(m, r, "pixels", "size");
     free(init.pixels);
     image_free(m);
 }
@@ -434,16 +438,17 @@ static void test_refusals(void **state)
     (void)state;
     struct image_model *m = open_model(PIPELINES "flux_dev");
     struct image_rgb init = { 8, 8, calloc(64, 3) };
-    refused(m, (struct image_request){ .negative_prompt = negative }, "negative_prompt is not supported");
-    refused(m, (struct image_request){ .width = 33, .height = 32 }, "multiples of");
-    refused(m, (struct image_request){ .width = 1 << 20, .height = 1 << 20 }, "pixels");
-    refused(m, (struct image_request){ .steps = -1 }, "steps");
-    refused(m, (struct image_request){ .steps = 1 << 20 }, "steps");
-    refused(m, (struct image_request){ .sampler = "euler" }, "sampler");
-    refused(m, (struct image_request){ .expand_left = 4 }, "needs an image");
-    refused(m, (struct image_request){ .init = &init, .strength = 1.5 }, "strength");
-    refused(m, (struct image_request){ .guidance = NAN }, "guidance_scale");
-    refused(m, (struct image_request){ .clip_skip = 1 }, "clip_skip");
+    refused(m, (struct image_request){ .negative_prompt = negative }, "negative_prompt is not supported",
+            "negative_prompt");
+    refused(m, (struct image_request){ .width = 33, .height = 32 }, "multiples of", "size");
+    refused(m, (struct image_request){ .width = 1 << 20, .height = 1 << 20 }, "pixels", "size");
+    refused(m, (struct image_request){ .steps = -1 }, "steps", "steps");
+    refused(m, (struct image_request){ .steps = 1 << 20 }, "steps", "steps");
+    refused(m, (struct image_request){ .sampler = "euler" }, "sampler", "sampler");
+    refused(m, (struct image_request){ .expand_left = 4 }, "needs an image", "image");
+    refused(m, (struct image_request){ .init = &init, .strength = 1.5 }, "strength", "strength");
+    refused(m, (struct image_request){ .guidance = NAN }, "guidance_scale", "guidance_scale");
+    refused(m, (struct image_request){ .clip_skip = 1 }, "clip_skip", "clip_skip");
     free(init.pixels);
     image_free(m);
 
@@ -462,8 +467,9 @@ static void test_cancel(void **state)
         .prompt = prompt, .width = 64, .height = 64, .n = 1, .steps = 1000, .guidance = 1
     };
     struct image_job *running = NULL, *waiting = NULL, *forgotten = NULL;
-    if (!image_submit(m, &r, NULL, NULL, &running, &e) || !image_submit(m, &r, NULL, NULL, &waiting, &e) ||
-        !image_submit(m, &r, NULL, NULL, &forgotten, &e)) {
+    if (!image_submit(m, &r, NULL, NULL, &running, NULL, &e) ||
+        !image_submit(m, &r, NULL, NULL, &waiting, NULL, &e) ||
+        !image_submit(m, &r, NULL, NULL, &forgotten, NULL, &e)) {
         fail_msg("%s", e.msg);
     }
     struct image_event ev;
@@ -511,12 +517,12 @@ static void test_cancelled_leave_the_queue(void **state)
     };
     struct image_job *running, *waiting[2], *one_more;
     struct image_event ev;
-    if (!image_submit(m, &r, NULL, NULL, &running, &e)) fail_msg("%s", e.msg);
+    if (!image_submit(m, &r, NULL, NULL, &running, NULL, &e)) fail_msg("%s", e.msg);
     assert_true(image_wait(running, &ev)); /* it has begun, and goes on for long */
     image_event_free(&ev);
     for (int i = 0; i < 2; i++)
-        if (!image_submit(m, &r, NULL, NULL, &waiting[i], &e)) fail_msg("%s", e.msg);
-    assert_false(image_submit(m, &r, NULL, NULL, &one_more, &e));
+        if (!image_submit(m, &r, NULL, NULL, &waiting[i], NULL, &e)) fail_msg("%s", e.msg);
+    assert_false(image_submit(m, &r, NULL, NULL, &one_more, NULL, &e));
     assert_int_equal(e.code, ERR_BUSY);
     image_cancel(waiting[1]);
     assert_true(image_next(waiting[1], &ev));
@@ -525,7 +531,7 @@ static void test_cancelled_leave_the_queue(void **state)
     assert_false(image_next(waiting[1], &ev));
     image_job_free(waiting[0]);
     for (int i = 0; i < 2; i++) /* two places are free, at the end and in front */
-        if (!image_submit(m, &r, NULL, NULL, i ? &one_more : &waiting[0], &e)) fail_msg("%s", e.msg);
+        if (!image_submit(m, &r, NULL, NULL, i ? &one_more : &waiting[0], NULL, &e)) fail_msg("%s", e.msg);
     image_job_free(waiting[0]);
     image_job_free(waiting[1]);
     image_job_free(one_more);

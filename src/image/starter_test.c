@@ -92,6 +92,7 @@ static void draw(struct pipeline *p, const json_t *o, const float *noise, struct
                                .guidance = (float)json_real_value(json_object_get(o, "guidance_scale")),
                                .seed = (uint64_t)json_integer_value(json_object_get(o, "seed")),
                                .noise = noise };
+    const char *field;
     const struct draw d = { .p = p,
                             .r = &r,
                             .cancel = &cancel,
@@ -99,7 +100,7 @@ static void draw(struct pipeline *p, const json_t *o, const float *noise, struct
                             .finished = on_finished,
                             .latent = on_latent,
                             .arg = out };
-    if (!pipeline_check(p, &r, &e) || !pipeline_draw(&d, &e)) fail_msg("%s", e.msg);
+    if (!pipeline_check(p, &r, &field, &e) || !pipeline_draw(&d, &e)) fail_msg("%s", e.msg);
 }
 
 static void test_golden(void **state)

@@ -1,4 +1,4 @@
-/* drawing.c - see pictures.h. */
+/* drawing.c - see drawing.h. */
 #include "service/drawing.h"
 
 #include <math.h>
@@ -319,23 +319,20 @@ static bool copy_facts(struct drawing *p, const struct picture_request *q, struc
     return p->prompt != NULL;
 }
 
-/* The engine's refusals begin with what they are about. */
-static const char *field_named(const char *message)
+/* The thread gives its first notice when *out is there: push() takes the lock that is held until then. Without a thread *out is as it
+ * was. */
+static bool begin_thread(struct drawing *p, struct drawing **out)
 {
-    static const char *const about[][2] = { { "negative_prompt", NULL },
-                                            { "steps", NULL },
-                                            { "guidance_scale", NULL },
-                                            { "sampler", NULL },
-                                            { "strength", NULL },
-                                            { "clip_skip", NULL },
-                                            { "width and height", "size" },
-                                            { "a picture may have", "size" },
-                                            { "a mask or an expansion", "image" } };
-    for (size_t i = 0; i < sizeof about / sizeof *about; i++) {
-        if (strncmp(message, about[i][0], strlen(about[i][0])) == 0)
-            return about[i][1] ? about[i][1] : about[i][0];
+    pthread_t thread;
+    pthread_mutex_lock(&p->lock);
+    p->has_thread = pthread_create(&thread, NULL, thread_main, p) == 0;
+    bool ok = p->has_thread;
+    if (ok) {
+        *out = p;
+        pthread_detach(thread);
     }
-    return NULL;
+    pthread_mutex_unlock(&p->lock);
+    return ok;
 }
 
 bool drawing_start(struct registry *r, struct model *m, struct safety *s, const struct picture_request *q,
@@ -384,23 +381,11 @@ bool drawing_start(struct registry *r, struct model *m, struct safety *s, const 
     };
     /* The engine's notify is not used: the thread waits. */
     bool ok = copy_facts(p, q, &ir) || err_set(&f->err, ERR_NOMEM, "out of memory");
-    if (ok && !image_submit(p->image, &ir, NULL, NULL, &p->job, &f->err)) {
-        f->param = field_named(f->err.msg);
-        ok = false;
-    }
-    pthread_t thread;
-    p->has_thread = ok;
-    *out = ok ? p : NULL; /* before the thread: its first notice may ask for events */
-    if (ok && pthread_create(&thread, NULL, thread_main, p) != 0) {
-        ok = err_set(&f->err, ERR_NOMEM, "cannot start a thread");
-    } else if (ok) {
-        pthread_detach(thread);
-    }
-    if (!ok) {
-        *out = NULL;
-        destroy(p);
-    }
-    return ok;
+    ok = ok && image_submit(p->image, &ir, NULL, NULL, &p->job, &f->param, &f->err);
+    if (ok && begin_thread(p, out)) return true;
+    if (ok) err_set(&f->err, ERR_NOMEM, "cannot start a thread");
+    destroy(p);
+    return false;
 }
 
 void drawing_cancel(struct drawing *p) { image_cancel(p->job); }
