@@ -14,6 +14,8 @@ void json_out_cstr(struct buf *b, const char *s); /* NULL writes null */
  * "too unlikely". */
 void json_out_num(struct buf *b, double v);
 void json_out_float(struct buf *b, float v);
+/* Bytes in base64 with padding (RFC 4648, 4), without quotes. */
+void json_out_base64(struct buf *b, const void *bytes, size_t n);
 /* A parsed value, compact, cut to at most `max` bytes (for error messages). */
 void json_out_excerpt(struct buf *b, const json_t *v, size_t max);
 

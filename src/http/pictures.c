@@ -52,28 +52,6 @@ static void work_cancel(void *arg) { drawing_cancel(((struct picture_work *)arg)
 
 static void on_event(void *arg) { exchange_wake(arg); }
 
-/* ---- base64 ------------------------------------------------------------------------------------------------ */
-
-static void put_base64(struct buf *b, const unsigned char *p, size_t n)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    char out[4096];
-    size_t at = 0;
-    for (size_t i = 0; i < n; i += 3) {
-        unsigned v =
-            (unsigned)p[i] << 16 | (i + 1 < n ? (unsigned)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0);
-        out[at++] = digits[v >> 18];
-        out[at++] = digits[v >> 12 & 63];
-        out[at++] = i + 1 < n ? digits[v >> 6 & 63] : '=';
-        out[at++] = i + 2 < n ? digits[v & 63] : '=';
-        if (at == sizeof out) {
-            buf_append(b, out, at);
-            at = 0;
-        }
-    }
-    buf_append(b, out, at);
-}
-
 /* ---- events ------------------------------------------------------------------------------------------------ */
 
 static void fail(struct picture_work *t, const struct err *e)
@@ -182,7 +160,7 @@ static void print_openai(struct exchange *x, struct picture_work *t, struct buf 
             put_url(x, b, d->url);
         } else {
             buf_puts(b, "\"b64_json\":\"");
-            put_base64(b, d->bytes, d->len);
+            json_out_base64(b, d->bytes, d->len);
             buf_putc(b, '"');
         }
         if (t->wire.revises) {
@@ -201,7 +179,7 @@ static void print_openai(struct exchange *x, struct picture_work *t, struct buf 
 static void print_data_uri(struct buf *b, const struct picture_work *t, const struct done_picture *d)
 {
     buf_printf(b, "\"data:%s;base64,", image_format_mime(t->wire.q.format));
-    put_base64(b, d->bytes, d->len);
+    json_out_base64(b, d->bytes, d->len);
     buf_putc(b, '"');
 }
 
@@ -227,7 +205,7 @@ static void print_sdxl(struct picture_work *t, struct buf *b)
     for (int i = 0; i < t->n_done; i++) {
         const struct done_picture *d = &t->done[i];
         buf_puts(b, i ? ",{\"base64\":\"" : "{\"base64\":\"");
-        put_base64(b, d->bytes, d->len);
+        json_out_base64(b, d->bytes, d->len);
         buf_printf(b, "\",\"finishReason\":\"%s\",\"seed\":%llu}", finish_reason(d),
                    (unsigned long long)d->seed);
     }
@@ -324,7 +302,7 @@ static void stream_event(struct exchange *x, struct picture_work *t, struct pict
             "\"%dx%d\""
             ",\"quality\":\"auto\",\"background\":\"opaque\",\"output_format\":\"jpeg\",\"b64_json\":\"",
             ev->index, partial, ev->step, ev->steps, (long long)time(NULL), t->facts.width, t->facts.height);
-        if (ev->bytes) put_base64(out, ev->bytes, ev->len);
+        if (ev->bytes) json_out_base64(out, ev->bytes, ev->len);
         buf_puts(out, "\"}\n\n");
     } else if (ev->type == PICTURE_READY) {
         int i = ev->index;
@@ -343,7 +321,7 @@ static void stream_event(struct exchange *x, struct picture_work *t, struct pict
             put_url(x, out, d->url);
         }
         buf_puts(out, ",\"b64_json\":\"");
-        put_base64(out, d->bytes, d->len);
+        json_out_base64(out, d->bytes, d->len);
         buf_puts(out, "\"}\n\n");
     } else {
         take_event(x, t, ev);
