@@ -156,7 +156,7 @@ static bool ask_local(struct talk *t, const json_t *messages, const char *prompt
     bool ok = generation_start(t->registry, t->local, &q, stop, wake, t, &g, &f), over = false;
     if (!ok) *e = f.err;
     while (ok && !over) {
-        struct lm_event ev;
+        struct reply_event ev;
         if (!generation_next(g, &ev)) {
             wait_for_news(t);
             if (stop && *stop && !stats->stopped) {
@@ -165,22 +165,22 @@ static bool ask_local(struct talk *t, const json_t *messages, const char *prompt
             }
             continue;
         }
-        if (ev.type == LM_EV_TEXT && ev.len && !stats->stopped) {
+        if (ev.type == REPLY_TEXT && ev.len && !stats->stopped) {
             if (stats->first_s == 0) stats->first_s = clock_seconds() - start;
             on_text(arg, ev.text, ev.len);
-        } else if (ev.type == LM_EV_CHOICE_END) {
-            stats->hit_length = ev.finish == LM_FINISH_LENGTH;
-        } else if (ev.type == LM_EV_DONE) {
+        } else if (ev.type == REPLY_CHOICE_END) {
+            stats->hit_length = ev.finish == REPLY_LENGTH;
+        } else if (ev.type == REPLY_DONE) {
             stats->prompt_tokens = ev.usage.prompt_tokens;
             stats->cached_tokens = ev.usage.cached_tokens;
             stats->completion_tokens = ev.usage.completion_tokens;
             over = true;
-        } else if (ev.type == LM_EV_ERROR) {
+        } else if (ev.type == REPLY_ERROR) {
             over = true;
             ok = stats->stopped;
             if (!ok) *e = ev.error;
         }
-        lm_event_free(&ev);
+        reply_event_free(&ev);
     }
     generation_free(g);
     gen_request_free(&q);

@@ -12,14 +12,10 @@
 #include "http/routes.h"
 #include "service/generate.h"
 
-/* One choice as it grows. A stream keeps the tokens only for raw_output. */
-struct growing {
-    struct buf text;
-    struct lm_token *tokens;
-    size_t n_tokens, cap_tokens;
-    size_t bytes, chars; /* of what was streamed */
-    enum lm_finish finish;
-    double last; /* when its latest text came */
+struct growing {             /* one choice */
+    struct wire_choice said; /* of a stream only the tokens, and those only for raw_output */
+    size_t bytes, chars;     /* of what was streamed */
+    double last;             /* when its latest piece came */
 };
 
 enum phase { PHASE_OPEN, PHASE_RUN, PHASE_USAGE, PHASE_DONE, PHASE_OVER };
@@ -33,7 +29,7 @@ struct text_work {
     int n_choices;
     enum phase phase;
     int opened; /* choices whose opening chunk is out */
-    struct lm_usage usage;
+    struct usage usage;
     bool failed;
     struct err error;
 };
@@ -43,10 +39,7 @@ static void work_free(void *arg)
     struct text_work *t = arg;
     if (!t) return;
     generation_free(t->generation);
-    for (int i = 0; i < t->n_choices; i++) {
-        buf_free(&t->choice[i].text);
-        free(t->choice[i].tokens);
-    }
+    for (int i = 0; i < t->n_choices; i++) wire_choice_free(&t->choice[i].said);
     free(t->choice);
     wire_free(&t->request);
     free(t);
@@ -62,52 +55,42 @@ static void on_event(void *arg) { exchange_wake(arg); }
 
 /* ---- events -------------------------------------------------------------------------------------------------------- */
 
-static bool keep_tokens(struct growing *c, const struct lm_event *ev)
-{
-    size_t need = c->n_tokens + (size_t)ev->n_tokens;
-    if (need > c->cap_tokens) {
-        size_t cap = c->cap_tokens ? 2 * c->cap_tokens : 64;
-        while (cap < need) cap *= 2;
-        struct lm_token *grown = realloc(c->tokens, cap * sizeof *grown);
-        if (!grown) return false;
-        c->tokens = grown;
-        c->cap_tokens = cap;
-    }
-    if (ev->n_tokens) memcpy(c->tokens + c->n_tokens, ev->tokens, (size_t)ev->n_tokens * sizeof *ev->tokens);
-    c->n_tokens = need;
-    return true;
-}
-
 static void fail(struct text_work *t, const struct err *e)
 {
     t->failed = true;
     t->error = *e;
 }
 
-/* Books an event; `keep`: the text is wanted later. */
-static void take_event(struct exchange *x, struct text_work *t, const struct lm_event *ev, bool keep)
+static bool is_piece(const struct reply_event *ev)
 {
-    struct growing *c = ev->choice >= 0 && ev->choice < t->n_choices ? &t->choice[ev->choice] : NULL;
+    return ev->type == REPLY_TEXT || ev->type == REPLY_THOUGHT || ev->type == REPLY_CALL;
+}
+
+/* The stop string that a server may be set to leave in the output, as a piece of its own. NULL: it goes. */
+static const char *stop_that_stays(const struct exchange *x, const struct text_work *t,
+                                   const struct reply_event *ev)
+{
+    return t->request.style->stop_may_stay && x->server->o.include_stop ? ev->stop_hit : NULL;
+}
+
+/* Books an event; `keep`: what it says is wanted later. */
+static void take_event(struct exchange *x, struct text_work *t, const struct reply_event *ev, bool keep)
+{
     bool ok = true;
-    switch (ev->type) {
-    case LM_EV_TEXT: {
-        double now = clock_seconds();
-        if (!c) break;
+    if (is_piece(ev)) {
+        struct growing *c = &t->choice[ev->index];
+        const double now = clock_seconds();
         if (c->last > 0) metrics_inter_token(&x->server->metrics, now - c->last);
         c->last = now;
-        if (keep) ok = buf_append(&c->text, ev->text, ev->len);
-        ok = ok && (!(keep || t->request.raw_output) || keep_tokens(c, ev));
-        break;
+        if (!keep && t->request.raw_output) ok = wire_choice_keep_tokens(&c->said, ev);
     }
-    case LM_EV_CHOICE_END:
-        if (!c) break;
-        c->finish = ev->finish;
-        if (keep && ev->stop_hit && t->request.style->stop_may_stay && x->server->o.include_stop)
-            ok = buf_puts(&c->text, ev->stop_hit);
-        break;
-    case LM_EV_DONE: t->usage = ev->usage; break;
-    case LM_EV_ERROR: fail(t, &ev->error); break;
+    if (keep && (is_piece(ev) || ev->type == REPLY_CHOICE_END)) {
+        struct wire_choice *c = &t->choice[ev->index].said;
+        const char *rest = stop_that_stays(x, t, ev);
+        ok = wire_choice_take(c, ev) && (!rest || buf_puts(&c->text, rest));
     }
+    if (ev->type == REPLY_DONE) t->usage = ev->usage;
+    if (ev->type == REPLY_ERROR) fail(t, &ev->error);
     if (!ok) fail(t, &(struct err){ ERR_NOMEM, "out of memory" });
 }
 
@@ -139,7 +122,7 @@ static const char *early_end(struct exchange *x, const struct text_work *t, enum
 
 static void print_raw_output(struct buf *b, const struct text_work *t, int choice)
 {
-    const struct growing *c = &t->choice[choice];
+    const struct wire_choice *c = &t->choice[choice].said;
     size_t n;
     const char *text;
     int per_prompt = t->request.gen.n;
@@ -172,7 +155,7 @@ static void print_raw_output(struct buf *b, const struct text_work *t, int choic
 
 static void perf_headers(struct exchange *x, const struct text_work *t)
 {
-    const struct lm_usage *u = &t->usage;
+    const struct usage *u = &t->usage;
     const struct sampler_params *s = &t->request.gen.sampling;
     if (x->dialect != DIALECT_FIREWORKS) {
         exchange_header(x, "openai-processing-ms", "%.0f", (clock_seconds() - x->started) * 1e3);
@@ -193,18 +176,17 @@ static void perf_headers(struct exchange *x, const struct text_work *t)
 static void reply_full(struct exchange *x, struct text_work *t)
 {
     struct wire_choice *c = calloc((size_t)t->n_choices, sizeof *c);
-    struct buf *raw = calloc((size_t)t->n_choices, sizeof *raw), b = BUF_INIT(0);
-    if (c && raw) {
-        for (int i = 0; i < t->n_choices; i++) {
-            const struct growing *g = &t->choice[i];
-            if (t->request.raw_output) print_raw_output(&raw[i], t, i);
-            c[i] = (struct wire_choice){ .all = { .text = g->text.data ? g->text.data : "",
-                                                  .len = g->text.len,
-                                                  .tokens = g->tokens,
-                                                  .n_tokens = g->n_tokens },
-                                         .finish_reason = wire_finish_reason(g->finish),
-                                         .raw_output = raw[i].data };
-        }
+    struct buf b = BUF_INIT(0);
+    bool ok = c != NULL;
+    for (int i = 0; ok && i < t->n_choices; i++) {
+        c[i] = t->choice[i].said;
+        if (!t->request.raw_output) continue;
+        struct buf raw = BUF_INIT(0);
+        print_raw_output(&raw, t, i);
+        c[i].raw_output = t->choice[i].said.raw_output = buf_take(&raw);
+        ok = c[i].raw_output != NULL;
+    }
+    if (ok) {
         wire_print_full(&b, &t->reply, c, t->n_choices, &t->usage);
         perf_headers(x, t);
         book(x, t);
@@ -212,21 +194,19 @@ static void reply_full(struct exchange *x, struct text_work *t)
     } else {
         exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
     }
-    for (int i = 0; raw && i < t->n_choices; i++) buf_free(&raw[i]);
-    free(raw);
-    free(c);
+    free(c); /* what its choices hold is the work's */
 }
 
 static bool collect(struct exchange *x, void *arg)
 {
     struct text_work *t = arg;
-    struct lm_event ev;
+    struct reply_event ev;
     enum fault_kind kind;
     bool done = false;
     while (!done && generation_next(t->generation, &ev)) {
-        done = ev.type == LM_EV_DONE || ev.type == LM_EV_ERROR;
+        done = ev.type == REPLY_DONE || ev.type == REPLY_ERROR;
         take_event(x, t, &ev, true);
-        lm_event_free(&ev);
+        reply_event_free(&ev);
     }
     const char *why = early_end(x, t, &kind);
     if (why)
@@ -238,40 +218,40 @@ static bool collect(struct exchange *x, void *arg)
 
 /* ---- a stream ------------------------------------------------------------------------------------------------------ */
 
-static void stream_text(struct text_work *t, const struct lm_event *ev, struct buf *out)
+static void stream_piece(struct text_work *t, const struct reply_event *ev, struct buf *out)
 {
-    struct growing *c = &t->choice[ev->choice];
+    struct growing *c = &t->choice[ev->index];
     struct wire_piece p = { .text = ev->text ? ev->text : "",
                             .len = ev->len,
                             .tokens = ev->tokens,
                             .n_tokens = (size_t)ev->n_tokens,
                             .bytes_before = c->bytes,
                             .chars_before = c->chars };
-    if (!p.len && !p.n_tokens) return;
-    wire_event_text(out, &t->reply, ev->choice, &p);
+    if (!p.len && !p.n_tokens && !ev->call.name) return;
+    wire_event_piece(out, &t->reply, ev, &p);
     c->bytes += p.len;
     c->chars += wire_chars(p.text, p.len);
 }
 
-static void stream_end(struct exchange *x, struct text_work *t, const struct lm_event *ev, struct buf *out)
+static void stream_end(struct exchange *x, struct text_work *t, const struct reply_event *ev, struct buf *out)
 {
     struct buf raw = BUF_INIT(0);
-    if (ev->stop_hit && t->request.style->stop_may_stay && x->server->o.include_stop) {
-        struct lm_event rest = { .type = LM_EV_TEXT,
-                                 .choice = ev->choice,
-                                 .text = (char *)ev->stop_hit,
-                                 .len = strlen(ev->stop_hit) };
-        stream_text(t, &rest, out);
+    const char *stays = stop_that_stays(x, t, ev);
+    if (stays) {
+        struct reply_event rest = {
+            .type = REPLY_TEXT, .index = ev->index, .text = (char *)stays, .len = strlen(stays)
+        };
+        stream_piece(t, &rest, out);
     }
-    if (t->request.raw_output) print_raw_output(&raw, t, ev->choice);
-    wire_event_end(out, &t->reply, ev->choice, wire_finish_reason(ev->finish), raw.data, &ev->usage);
+    if (t->request.raw_output) print_raw_output(&raw, t, ev->index);
+    wire_event_end(out, &t->reply, ev->index, wire_finish_reason(ev->finish), raw.data, &ev->usage);
     buf_free(&raw);
 }
 
 /* One step of the stream; false when there is nothing to say now. */
 static bool stream_step(struct exchange *x, struct text_work *t, struct buf *out)
 {
-    struct lm_event ev;
+    struct reply_event ev;
     enum fault_kind kind;
     const char *why;
     switch (t->phase) {
@@ -284,10 +264,10 @@ static bool stream_step(struct exchange *x, struct text_work *t, struct buf *out
         if (!why && !generation_next(t->generation, &ev)) return false;
         if (!why) {
             take_event(x, t, &ev, false);
-            if (ev.type == LM_EV_TEXT) stream_text(t, &ev, out);
-            if (ev.type == LM_EV_CHOICE_END && !exchange_timed_out(x)) stream_end(x, t, &ev, out);
-            if (ev.type == LM_EV_DONE) t->phase = PHASE_USAGE;
-            lm_event_free(&ev);
+            if (is_piece(&ev)) stream_piece(t, &ev, out);
+            if (ev.type == REPLY_CHOICE_END && !exchange_timed_out(x)) stream_end(x, t, &ev, out);
+            if (ev.type == REPLY_DONE) t->phase = PHASE_USAGE;
+            reply_event_free(&ev);
             why = early_end(x, t, &kind);
         }
         if (!why) return true;

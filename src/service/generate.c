@@ -37,6 +37,7 @@ struct generation {
     struct lm_usage usage;
     struct held *ready, **ready_last; /* chosen candidates' events */
     bool over;
+    struct reply *reply; /* reads what the engine says */
 };
 
 void gen_request_init(struct gen_request *q)
@@ -148,6 +149,7 @@ void generation_free(struct generation *g)
         free(p->candidates);
     }
     free_held(g->ready);
+    reply_free(g->reply);
     free(g->part);
     if (g->lm) registry_release(g->registry, g->model);
     free(g);
@@ -215,7 +217,7 @@ bool generation_start(struct registry *r, struct model *m, const struct gen_requ
     g->ready_last = &g->ready;
     int n_parts = q->messages ? 1 : q->n_prompts;
     g->part = calloc((size_t)n_parts, sizeof *g->part);
-    if (!g->part) {
+    if (!g->part || !reply_new(&g->reply, &reply_plain, n_parts * q->n, &f->err)) {
         err_set(&f->err, ERR_NOMEM, "out of memory");
         goto fail;
     }
@@ -294,7 +296,8 @@ static bool take(struct generation *g, int i, struct lm_event *ev)
     return false;
 }
 
-bool generation_next(struct generation *g, struct lm_event *ev)
+/* The next event of the engine, choices numbered as the request has them. */
+static bool next_raw(struct generation *g, struct lm_event *ev)
 {
     if (g->over) return false;
     for (;;) {
@@ -324,7 +327,16 @@ bool generation_next(struct generation *g, struct lm_event *ev)
     }
 }
 
-const char *generation_model_id(const struct generation *g) { return model_id(g->model); }
+bool generation_next(struct generation *g, struct reply_event *ev)
+{
+    struct lm_event raw;
+    while (!reply_next(g->reply, ev)) {
+        if (!next_raw(g, &raw)) return false;
+        reply_feed(g->reply, &raw);
+    }
+    return true;
+}
+
 const struct tokenizer *generation_tokenizer(const struct generation *g) { return lm_tokenizer(g->lm); }
 int generation_n_choices(const struct generation *g) { return g->n_parts * g->n; }
 
@@ -340,16 +352,4 @@ const int32_t *generation_prompt(const struct generation *g, int i, size_t *n, c
     *n = g->part[i].prompt.ids.n;
     *text = g->part[i].prompt.text;
     return g->part[i].prompt.ids.id;
-}
-
-double generation_progress(const struct generation *g, int *queue_place)
-{
-    double sum = 0;
-    *queue_place = 0;
-    for (int i = 0; i < g->n_parts; i++) {
-        int place = 0;
-        sum += lm_progress(g->part[i].job, &place);
-        if (place > *queue_place) *queue_place = place;
-    }
-    return sum / (g->n_parts ? g->n_parts : 1);
 }

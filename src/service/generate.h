@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "service/models/registry.h"
+#include "service/reply.h"
 #include "service/request.h"
 
 struct generation;
@@ -22,17 +23,15 @@ bool generation_start(struct registry *r, struct model *m, const struct gen_requ
 void generation_free(struct generation *g);
 void generation_cancel(struct generation *g); /* any thread */
 
-/* Takes the next event; false when there is none now. Events are those of lm.h with choices renumbered; LM_EV_DONE comes once, with the
- * sums. After LM_EV_DONE or LM_EV_ERROR nothing more comes. Free events with lm_event_free(). */
-bool generation_next(struct generation *g, struct lm_event *ev);
+/* Takes the next event; false when there is none now. REPLY_DONE comes once, with the sums. After it or REPLY_ERROR nothing more
+ * comes. Free events with reply_event_free(). */
+bool generation_next(struct generation *g, struct reply_event *ev);
 
-const char *generation_model_id(const struct generation *g);
 const struct tokenizer *generation_tokenizer(const struct generation *g);
 int generation_n_choices(const struct generation *g);
 /* Messages that were left out to make the prompt fit. */
 int generation_dropped(const struct generation *g);
 /* Prompt i as the model saw it. text is NULL when ids were given. */
 const int32_t *generation_prompt(const struct generation *g, int i, size_t *n, const char **text);
-double generation_progress(const struct generation *g, int *queue_place);
 
 #endif

@@ -23,11 +23,12 @@ static void reply_extras(struct buf *b)
     buf_puts(b, ",\"service_tier\":\"default\",\"system_fingerprint\":null");
 }
 
-static void usage_details(struct buf *b, const struct lm_usage *u)
+static void usage_details(struct buf *b, const struct usage *u)
 {
-    (void)u;
-    buf_puts(b, ",\"completion_tokens_details\":{\"reasoning_tokens\":0,\"audio_tokens\":0,\"accepted_"
-                "prediction_tokens\":0,\"rejected_prediction_tokens\":0}");
+    buf_printf(b,
+               ",\"completion_tokens_details\":{\"reasoning_tokens\":%d,\"audio_tokens\":0,\"accepted_"
+               "prediction_tokens\":0,\"rejected_prediction_tokens\":0}",
+               u->reasoning_tokens);
 }
 
 const struct wire_style openai_style = {

@@ -20,11 +20,12 @@ void wire_reply_init(struct wire_reply *r, const struct wire_request *w, const c
     buf_free(&id);
 }
 
-const char *wire_finish_reason(enum lm_finish finish)
+const char *wire_finish_reason(enum reply_finish finish)
 {
     switch (finish) {
-    case LM_FINISH_LENGTH: return "length";
-    case LM_FINISH_ERROR: return "error";
+    case REPLY_LENGTH: return "length";
+    case REPLY_CALLS: return "tool_calls";
+    case REPLY_FAILED: return "error";
     default: return "stop";
     }
 }
@@ -38,7 +39,7 @@ static void print_head(struct buf *b, const struct wire_reply *r, const char *ob
     buf_puts(b, ",\"choices\":[");
 }
 
-static void print_usage(struct buf *b, const struct wire_reply *r, const struct lm_usage *u)
+static void print_usage(struct buf *b, const struct wire_reply *r, const struct usage *u)
 {
     buf_printf(b,
                "{\"prompt_tokens\":%d,\"completion_tokens\":%d,\"total_tokens\":%d,\"prompt_tokens_details\":"
@@ -49,7 +50,7 @@ static void print_usage(struct buf *b, const struct wire_reply *r, const struct 
     buf_putc(b, '}');
 }
 
-void wire_perf_metrics(struct buf *b, const struct lm_usage *u, bool finished)
+void wire_perf_metrics(struct buf *b, const struct usage *u, bool finished)
 {
     buf_printf(b, "\"prompt-tokens\":%d,\"cached-prompt-tokens\":%d,\"server-time-to-first-token\":%.4f",
                u->prompt_tokens, u->cached_tokens, u->ttft_s);
@@ -90,33 +91,72 @@ static void print_prompt_facts(struct buf *b, const struct wire_reply *r)
 
 /* ---- full replies -------------------------------------------------------------------------------------------------- */
 
+static void put_text(struct buf *b, const struct buf *text)
+{
+    json_out_str(b, text->data ? text->data : "", text->len);
+}
+
+/* What a call is, up to its arguments: {..., "function":{"name":...,"arguments": */
+static void open_call(struct buf *b, const char *id, const char *name)
+{
+    buf_puts(b, "\"id\":");
+    json_out_cstr(b, id);
+    buf_puts(b, ",\"type\":\"function\",\"function\":{\"name\":");
+    json_out_cstr(b, name);
+    buf_puts(b, ",\"arguments\":");
+}
+
+/* Members that are not there do not appear: clients ask whether there is a "tool_calls" and then walk through it. */
+static void print_message(struct buf *b, const struct wire_reply *r, const struct wire_choice *c)
+{
+    buf_puts(b, "\"message\":{\"role\":\"assistant\",\"content\":");
+    if (c->n_calls && !c->text.len)
+        buf_puts(b, "null");
+    else
+        put_text(b, &c->text);
+    if (c->thought.len) {
+        buf_puts(b, ",\"reasoning_content\":");
+        put_text(b, &c->thought);
+    }
+    for (int i = 0; i < c->n_calls; i++) {
+        buf_puts(b, i ? ",{" : ",\"tool_calls\":[{");
+        open_call(b, c->calls[i].id, c->calls[i].name);
+        put_text(b, &c->calls[i].arguments);
+        buf_puts(b, "}}");
+    }
+    if (c->n_calls) buf_putc(b, ']');
+    if (r->request->style->message_extras) r->request->style->message_extras(b);
+    buf_putc(b, '}');
+}
+
 static void print_choice(struct buf *b, const struct wire_reply *r, const struct wire_choice *c, int i)
 {
     const struct wire_request *w = r->request;
+    const struct wire_piece all = { .text = c->text.data ? c->text.data : "",
+                                    .len = c->text.len,
+                                    .tokens = c->tokens,
+                                    .n_tokens = c->n_tokens };
     buf_printf(b, "{\"index\":%d,", i);
     if (w->chat) {
-        buf_puts(b, "\"message\":{\"role\":\"assistant\",\"content\":");
-        json_out_str(b, c->all.text, c->all.len);
-        if (w->style->message_extras) w->style->message_extras(b);
-        buf_putc(b, '}');
+        print_message(b, r, c);
     } else {
         buf_puts(b, "\"text\":");
-        json_out_str(b, c->all.text, c->all.len);
+        put_text(b, &c->text);
     }
     buf_puts(b, ",\"logprobs\":");
-    wire_logprobs(b, w, r->tokenizer, &c->all);
-    print_token_ids(b, r, &c->all);
+    wire_logprobs(b, w, r->tokenizer, &all);
+    print_token_ids(b, r, &all);
     if (c->raw_output) {
         buf_puts(b, ",\"raw_output\":");
         buf_puts(b, c->raw_output);
     }
     buf_puts(b, ",\"finish_reason\":");
-    json_out_cstr(b, c->finish_reason);
+    json_out_cstr(b, wire_finish_reason(c->finish));
     buf_putc(b, '}');
 }
 
 void wire_print_full(struct buf *b, const struct wire_reply *r, const struct wire_choice *choice, int n,
-                     const struct lm_usage *u)
+                     const struct usage *u)
 {
     const struct wire_request *w = r->request;
     print_head(b, r, w->chat ? "chat.completion" : "text_completion");
@@ -145,7 +185,7 @@ static void open_chunk(struct buf *b, const struct wire_reply *r)
 }
 
 /* Behind the choices: usage, or where it would be. */
-static void close_chunk(struct buf *b, const struct wire_reply *r, const struct lm_usage *u)
+static void close_chunk(struct buf *b, const struct wire_reply *r, const struct usage *u)
 {
     const struct wire_request *w = r->request;
     buf_putc(b, ']');
@@ -175,12 +215,36 @@ void wire_event_open(struct buf *b, const struct wire_reply *r, int choice)
     end_event(b);
 }
 
-void wire_event_text(struct buf *b, const struct wire_reply *r, int choice, const struct wire_piece *p)
+static void print_delta(struct buf *b, const struct reply_event *ev, const struct wire_piece *p)
+{
+    if (ev->type != REPLY_CALL) {
+        buf_puts(b, ev->type == REPLY_THOUGHT ? "{\"reasoning_content\":" : "{\"content\":");
+        json_out_str(b, p->text, p->len);
+        buf_putc(b, '}');
+        return;
+    }
+    /* Clients join what they get, so that id and name are said once. */
+    buf_printf(b, "{\"tool_calls\":[{\"index\":%d,", ev->call.index);
+    if (ev->call.name)
+        open_call(b, ev->call.id, ev->call.name);
+    else
+        buf_puts(b, "\"function\":{\"arguments\":");
+    json_out_str(b, p->text, p->len);
+    buf_puts(b, "}}]}");
+}
+
+void wire_event_piece(struct buf *b, const struct wire_reply *r, const struct reply_event *ev,
+                      const struct wire_piece *p)
 {
     open_chunk(b, r);
-    buf_printf(b, "{\"index\":%d,%s", choice, r->request->chat ? "\"delta\":{\"content\":" : "\"text\":");
-    json_out_str(b, p->text, p->len);
-    if (r->request->chat) buf_putc(b, '}');
+    buf_printf(b, "{\"index\":%d,", ev->index);
+    if (r->request->chat) {
+        buf_puts(b, "\"delta\":");
+        print_delta(b, ev, p);
+    } else {
+        buf_puts(b, "\"text\":");
+        json_out_str(b, p->text, p->len);
+    }
     buf_puts(b, ",\"logprobs\":");
     wire_logprobs(b, r->request, r->tokenizer, p);
     print_token_ids(b, r, p);
@@ -190,7 +254,7 @@ void wire_event_text(struct buf *b, const struct wire_reply *r, int choice, cons
 }
 
 void wire_event_end(struct buf *b, const struct wire_reply *r, int choice, const char *finish_reason,
-                    const char *raw_output, const struct lm_usage *u)
+                    const char *raw_output, const struct usage *u)
 {
     const struct wire_request *w = r->request;
     open_chunk(b, r);
@@ -212,7 +276,7 @@ void wire_event_end(struct buf *b, const struct wire_reply *r, int choice, const
     end_event(b);
 }
 
-void wire_event_usage(struct buf *b, const struct wire_reply *r, const struct lm_usage *u)
+void wire_event_usage(struct buf *b, const struct wire_reply *r, const struct usage *u)
 {
     if (r->request->stream_usage != USAGE_ON) return;
     open_chunk(b, r);

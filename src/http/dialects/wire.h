@@ -7,8 +7,9 @@
 
 #include "base/buf.h"
 #include "http/error.h"
-#include "lm/lm.h"
+#include "service/reply.h"
 #include "service/request.h"
+#include "text/tokenizer/tokenizer.h"
 
 enum logprob_shape {
     LOGPROBS_NONE,
@@ -45,7 +46,7 @@ struct wire_style {
     void (*message_extras)(struct buf *b); /* members of a full message behind content */
     void (*first_delta)(struct buf *b);    /* the delta that opens a choice */
     void (*reply_extras)(struct buf *b);   /* members of a full reply behind usage */
-    void (*usage_details)(struct buf *b, const struct lm_usage *u);
+    void (*usage_details)(struct buf *b, const struct usage *u);
 };
 
 extern const struct wire_style openai_style;    /* openai.c */
@@ -70,32 +71,49 @@ struct wire_reply {
 void wire_reply_init(struct wire_reply *r, const struct wire_request *w, const char *model,
                      const struct tokenizer *t);
 
-const char *wire_finish_reason(enum lm_finish finish);
+const char *wire_finish_reason(enum reply_finish finish);
 
 /* A piece of a choice's output: all of it in a full reply, what is new in a chunk. */
 struct wire_piece {
     const char *text;
     size_t len;
-    const struct lm_token *tokens; /* their text_offset counts bytes of the choice's whole output */
+    const struct reply_token *tokens; /* their text_offset counts bytes of the choice's whole output */
     size_t n_tokens;
     size_t bytes_before, chars_before; /* of the output in front of text */
 };
 
-struct wire_choice {
-    struct wire_piece all;
-    const char *finish_reason;
-    const char *raw_output; /* printed JSON, or NULL */
+struct wire_call {
+    char *id, *name;
+    struct buf arguments;
 };
+
+/* One choice as it grows (choice.c). Zeroed to begin with. */
+struct wire_choice {
+    struct buf text, thought;
+    struct reply_token *tokens;
+    size_t n_tokens, cap_tokens;
+    struct wire_call *calls;
+    int n_calls;
+    enum reply_finish finish;
+    char *raw_output; /* printed JSON, or NULL; owned */
+};
+/* Adds a piece of it, or its end. False when there is no memory. */
+bool wire_choice_take(struct wire_choice *c, const struct reply_event *ev);
+bool wire_choice_keep_tokens(struct wire_choice *c, const struct reply_event *ev); /* those of ev alone */
+void wire_choice_free(struct wire_choice *c);
 void wire_print_full(struct buf *b, const struct wire_reply *r, const struct wire_choice *choice, int n,
-                     const struct lm_usage *u);
+                     const struct usage *u);
 
 /* Events of a stream, each "data: {...}\n\n". */
 void wire_event_open(struct buf *b, const struct wire_reply *r, int choice);
-void wire_event_text(struct buf *b, const struct wire_reply *r, int choice, const struct wire_piece *p);
+/* TEXT, THOUGHT or CALL. Plain completions have no place for the latter two: their generations are read as plain text. p: ev's text and tokens
+ * with where they stand. */
+void wire_event_piece(struct buf *b, const struct wire_reply *r, const struct reply_event *ev,
+                      const struct wire_piece *p);
 void wire_event_end(struct buf *b, const struct wire_reply *r, int choice, const char *finish_reason,
-                    const char *raw_output, const struct lm_usage *u);
+                    const char *raw_output, const struct usage *u);
 void wire_event_usage(struct buf *b, const struct wire_reply *r,
-                      const struct lm_usage *u); /* nothing when not asked for */
+                      const struct usage *u); /* nothing when not asked for */
 void wire_event_done(struct buf *b);
 void wire_event_fault(struct buf *b, const struct wire_request *w, enum fault_kind kind, const char *message);
 
@@ -108,6 +126,6 @@ size_t wire_chars(const char *text, size_t len);
  * defines are refused. */
 bool wire_messages(const json_t *in, bool strict, json_t **out, struct fault *f);
 /* print.c: keys and values of section perf_metrics, as JSON members without braces. */
-void wire_perf_metrics(struct buf *b, const struct lm_usage *u, bool finished);
+void wire_perf_metrics(struct buf *b, const struct usage *u, bool finished);
 
 #endif
