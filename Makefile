@@ -8,7 +8,7 @@ endif
 # What hearth is made of, from the bottom up. A folder uses only the ones above it (tools/lint/imports enforces it).
 BASE    := $(wildcard src/base/*.c)                        # errors, memory, buffers, log, threads, random numbers
 FORMAT  := $(wildcard src/format/*.c)                      # GGUF, safetensors, image files: untrusted bytes
-DEVICE  := $(wildcard src/device/*.c src/device/cpu/*.c)   # the arithmetic; one file per kernel family and ISA
+DEVICE  := $(wildcard src/device/*.c src/device/*/*.c)     # the arithmetic; one file per kernel family and ISA
 ifeq ($(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)),)
 DEVICE  := $(filter-out $(foreach isa,avx2 avxvnni avx512 avx512bf16 amx,%_$(isa).c),$(DEVICE))
 endif

@@ -59,20 +59,27 @@ bool arena_init(struct arena *a, size_t cap, struct err *e)
 {
     void *p = mem_aligned(cap, 1, false);
     if (!p) return err_set(e, ERR_NOMEM, "cannot reserve %zu bytes of working memory", cap);
-    a->base = p;
-    a->cap = cap;
-    a->used = 0;
-    POISON(a->base, a->cap);
+    arena_over(a, p, cap);
     return true;
 }
 
 void arena_free(struct arena *a)
 {
-    if (!a->base) return;
-    UNPOISON(a->base, a->cap);
-    mem_free(a->base);
-    a->base = NULL;
-    a->used = a->cap = 0;
+    void *p = a->base;
+    arena_leave(a);
+    mem_free(p);
+}
+
+void arena_over(struct arena *a, void *block, size_t cap)
+{
+    *a = (struct arena){ .base = block, .cap = cap };
+    POISON(a->base, a->cap);
+}
+
+void arena_leave(struct arena *a)
+{
+    if (a->base) UNPOISON(a->base, a->cap);
+    *a = (struct arena){ 0 };
 }
 
 void arena_reset(struct arena *a)

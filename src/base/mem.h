@@ -43,6 +43,9 @@ struct arena {
 
 bool arena_init(struct arena *a, size_t cap, struct err *e);
 void arena_free(struct arena *a);
+/* Over a block of the caller's, 64-byte aligned, which arena_leave() gives back to him. The arena does not touch the block. */
+void arena_over(struct arena *a, void *block, size_t cap);
+void arena_leave(struct arena *a);
 void arena_reset(struct arena *a);
 
 /* 64-byte aligned. NULL when n*size overflows or the arena is full. Not zeroed. */

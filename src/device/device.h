@@ -1,14 +1,23 @@
-/* device.h - the operations that networks are written in.
+/* device.h - the operations that networks are written in, and the memory they work on.
  *
- * Memory   activations are f32, row-major, in memory that the caller owns (an arena sized once); leading dimensions
- *          (ld*) count floats. Outputs overlap inputs only where an operation says so. An operation allocates
- *          nothing: scratch belongs to the device and is sized when weights are prepared.
- * Weights  are prepared once (linear_new, conv_new): the device keeps a view into the mapped file or repacks into
+ * Backends a device is a table of operations (device/backend.h) and what belongs to it; the functions here go through the table, once an
+ *          operation. device_cpu_open() is the only one so far. Nothing above this folder asks which backend it has.
+ * Memory   tensors, norms, biases, caches and tables of numbers live in the device's memory: device_floats(), device_ints(),
+ *          device_reserve(), or pieces of a struct device_arena. A host pointer goes nowhere but into device_upload(), and comes
+ *          from device_download() and device_read(). dev_float and dev_int are types of their own that hold no value for the
+ *          host: `x + n` and passing on compile in networks, `x[i] * 2` does not. Weights are given as they lie in the file.
+ * Shapes   tensors are f32, row-major; leading dimensions (ld*) count floats. Outputs overlap inputs only where an operation says
+ *          so. An operation allocates nothing: scratch belongs to the device and is sized when weights are prepared.
+ * Weights  are prepared once (linear_new, conv_new, table_new): the device keeps a view into the mapped file or repacks into
  *          the layout its kernels want. After a repack the file's pages may be forgotten (linear_is_copy).
  * Order    every reduction has a fixed order that depends on the weight's shape alone: a result does not depend on
  *          how many rows go through together, on the thread count, or on what else is in the batch. A one-row
  *          product is bit for bit the same as that row inside a many-row product.
- * Threads  one owner at a time, who holds the pool (base/pool.h). */
+ * Queue    operations, uploads and copies happen in the order of the calls, perhaps after the call returned; arguments are read before
+ *          it returns. device_read(), device_download() and device_finish() wait.
+ * Errors   an operation that fails leaves its error with the device; what follows is not done. device_finish() reports the first
+ *          error and takes it away, so that the next step begins anew: whoever asks for results asks it first.
+ * Threads  one owner at a time: between device_acquire() and device_release(). */
 #ifndef HEARTH_DEVICE_DEVICE_H
 #define HEARTH_DEVICE_DEVICE_H
 
@@ -17,18 +26,85 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/pool.h"
 #include "format/tensor.h"
 
 struct device;
 
+/* ---- elements of the device's memory ------------------------------------------------------------------------- */
+
+#if defined(DEVICE_HOST_ELEMENTS) || !defined(DEVICE_OPAQUE)
+typedef float dev_float;
+typedef int32_t dev_int;
+typedef unsigned char dev_byte;
+#else
+typedef struct dev_float {
+    float of_the_device;
+} dev_float;
+typedef struct dev_int {
+    int32_t of_the_device;
+} dev_int;
+typedef struct dev_byte {
+    unsigned char of_the_device;
+} dev_byte;
+#endif
+
+/* ---- the device ---------------------------------------------------------------------------------------------- */
+
 /* isa_mask restricts the instruction sets (bits of enum isa in base/isa.h); ~0u: all that isa_choose() finds. */
 bool device_cpu_open(struct device **out, struct pool *pool, unsigned isa_mask, struct err *e);
 void device_close(struct device *d);
-struct pool *device_pool(struct device *d);
-/* The instruction sets in use, for passes over its results that are not operations of the device. */
-unsigned device_isa(const struct device *d);
 const char *device_name(const struct device *d); /* "cpu avx512vnni bf16, 2 threads" */
+/* The threads and the instruction sets of the host, for passes over results that are not operations of the device. */
+struct pool *device_pool(struct device *d);
+unsigned device_isa(const struct device *d);
+
+/* Its owner: as pool_acquire(), pool_release(), pool_offer() and pool_stop_on(), whose lanes these are. */
+void device_acquire(struct device *d, enum pool_lane lane);
+void device_release(struct device *d);
+void device_offer(struct device *d, enum pool_lane lane);
+void device_stop_on(struct device *d, const atomic_bool *flag);
+
+/* Waits for all that was asked for. false: something failed since the last call, *e says what. */
+bool device_finish(struct device *d, struct err *e);
+/* Notes a failure found outside the operations, as one of them would. */
+void device_fail(struct device *d, const struct err *e);
+
+/* ---- memory -------------------------------------------------------------------------------------------------- */
+
+/* Memory of the device for n elements, 64-byte aligned, not cleared. NULL and *e when there is none. */
+dev_float *device_floats(struct device *d, size_t n, struct err *e);
+dev_int *device_ints(struct device *d, size_t n, struct err *e);
+/* Addresses for much more than may ever be used (caches): where the device can, they become memory when first written. Page aligned. */
+dev_byte *device_reserve(struct device *d, size_t bytes, struct err *e);
+void device_unreserve(struct device *d, dev_byte *p, size_t bytes); /* NULL: nothing */
+void device_free(struct device *d, void *p);                        /* floats and ints; NULL: nothing */
+/* The content of a piece is no longer needed, though the piece is: others may have its memory until it is written again. */
+void device_lend(struct device *d, void *p, size_t bytes);
+
+/* Between the host's memory and the device's. The host's may be reused on return. */
+void device_upload(struct device *d, dev_float *to, const float *from, size_t n);
+void device_upload_ints(struct device *d, dev_int *to, const int32_t *from, size_t n);
+void device_download(struct device *d, float *to, const dev_float *from, size_t n);
+/* A view of n elements for the host to read, without a copy where memory is one. Until the next operation or device_read(). After a
+ * failure it is of anything; never NULL but when there is no memory for a copy (then the device has failed). */
+const float *device_read(struct device *d, const dev_float *from, size_t n);
+/* Inside the device; pieces do not overlap. */
+void device_copy(struct device *d, dev_float *to, const dev_float *from, size_t n);
+void device_copy_bytes(struct device *d, dev_byte *to, const dev_byte *from, size_t n);
+
+/* Memory that a forward pass takes piece by piece and gives back at once: sized beforehand by device_arena_cost(). A mark is the value of
+ * `used`, to be set back to. */
+struct device_arena {
+    struct device *d;
+    struct arena at; /* addresses of the device: nothing here is read or written */
+};
+bool device_arena_init(struct device_arena *a, struct device *d, size_t cap, struct err *e);
+void device_arena_free(struct device_arena *a);
+dev_float *device_arena_floats(struct device_arena *a, size_t n); /* NULL: the arena is full */
+dev_int *device_arena_ints(struct device_arena *a, size_t n);
+static inline size_t device_arena_cost(size_t n) { return arena_cost(n, sizeof(dev_float)); }
 
 /* ---- linear layers ---------------------------------------------------------------------------------------- */
 
@@ -37,8 +113,8 @@ const char *device_name(const struct device *d); /* "cpu avx512vnni bf16, 2 thre
 struct matrix {
     enum dtype type;
     int64_t n_out, n_in;
-    const void *data; /* rows of dtype_row_bytes(type, n_in), no padding */
-    const float *scale;
+    const void *data;   /* the host's: rows of dtype_row_bytes(type, n_in), no padding */
+    const float *scale; /* the host's */
     int64_t scale_rows, scale_cols;
     bool stay; /* F16 and BF16: better read from the file at every use than copied (F8 always is) */
 };
@@ -80,15 +156,15 @@ enum epilogue {
 
 struct linear_args {
     const struct linear *w;
-    const float *x;
+    const dev_float *x;
     int64_t ldx; /* [n, n_in]  */
-    float *y;
-    int64_t ldy;       /* [n, n_out] */
-    int64_t n;         /* rows */
-    const float *norm; /* not NULL: each row of x is first RMS-normalised with this weight [n_in] */
+    dev_float *y;
+    int64_t ldy;           /* [n, n_out] */
+    int64_t n;             /* rows */
+    const dev_float *norm; /* not NULL: each row of x is first RMS-normalised with this weight [n_in] */
     float eps;
     enum epilogue epi;
-    const float *gate; /* EPI_GATE_ADD: [n_out] */
+    const dev_float *gate; /* EPI_GATE_ADD: [n_out] */
 };
 
 /* y may be x only when n_in == n_out and epi is EPI_ADD with y == x and ld equal: not allowed otherwise. */
@@ -101,20 +177,24 @@ struct moe_args {
     struct linear *const *gate_up;
     struct linear *const *down;
     int n_expert;
-    const float *x;
+    const dev_float *x;
     int64_t ldx;
-    float *y;
+    dev_float *y;
     int64_t ldy;
     int64_t n;
-    const int32_t *expert;
-    const float *weight;
+    const dev_int *expert;
+    const dev_float *weight;
     int k;
     bool weight_on_input; /* Llama 4: the weight multiplies the expert's input instead of its output */
 };
 void op_moe(struct device *d, const struct moe_args *a);
 
-/* Row ids[i] of an embedding table (any dtype) into y[i, n_embd], as f32. */
-void op_embed(struct device *d, float *y, int64_t ldy, const struct matrix *table, const int32_t *ids,
+/* A table of rows that are looked up (any dtype, scaled or not), prepared once; the file's bytes may be read at every use. */
+struct table;
+bool table_new(struct device *d, struct table **out, const struct matrix *m, struct err *e);
+void table_free(struct table *t);
+/* Row ids[i] of a table into y[i, n_in], as f32. */
+void op_embed(struct device *d, dev_float *y, int64_t ldy, const struct table *t, const dev_int *ids,
               int64_t n);
 
 /* ---- language-model attention ------------------------------------------------------------------------------ */
@@ -125,15 +205,15 @@ enum rope_layout { ROPE_HALF, ROPE_INTERLEAVED }; /* pairs (i, i+d/2), or (2i, 2
  * then rotation of the first n_rot channels by pos[r] * freq[i], cos and sin multiplied by mscale. freq [n_rot/2].
  * Query and key heads that stand side by side in a row (a CONCAT layer's output) may go through in one call. */
 struct rope_args {
-    float *x;
+    dev_float *x;
     int64_t ld;
     int64_t n;
     int n_head, head_dim, n_rot;
-    const int32_t *pos;
-    const float *freq;
+    const dev_int *pos;
+    const dev_float *freq;
     float mscale;
     enum rope_layout layout;
-    const float *head_norm;
+    const dev_float *head_norm;
     float eps;
     bool norm_after; /* norm_after: norm the head after the rotation */
 };
@@ -157,20 +237,20 @@ struct kv_layer {
 struct attn_seq {
     int64_t row, n;
     int32_t pos0;
-    const int32_t *page;
+    const dev_int *page;
 };
 
 struct attn_args {
     const struct kv_layer *kv;
     const struct attn_seq *seq;
     int n_seq;
-    const float *q;
+    const dev_float *q;
     int64_t ldq; /* [rows, n_head, k_dim] */
-    const float *k;
+    const dev_float *k;
     int64_t ldk; /* [rows, n_kv_head, k_dim], rotated */
-    const float *v;
+    const dev_float *v;
     int64_t ldv; /* [rows, n_kv_head, v_dim] */
-    float *out;
+    dev_float *out;
     int64_t ldo; /* [rows, n_head, v_dim] */
     int n_head;
     float scale;
@@ -185,11 +265,11 @@ void op_attention_paged(struct device *d, const struct attn_args *a);
 
 /* y = rms(x) * w, or layer norm with w and b (NULL: ones and zeros); then optionally y = y * (1 + scale) + shift
  * (vectors [n_embd], NULL: none). y may be x. */
-void op_rmsnorm(struct device *d, float *y, int64_t ldy, const float *x, int64_t ldx, int64_t n,
-                int64_t n_embd, const float *w, float eps);
-void op_layernorm(struct device *d, float *y, int64_t ldy, const float *x, int64_t ldx, int64_t n,
-                  int64_t n_embd, const float *w, const float *b, float eps, const float *scale,
-                  const float *shift);
+void op_rmsnorm(struct device *d, dev_float *y, int64_t ldy, const dev_float *x, int64_t ldx, int64_t n,
+                int64_t n_embd, const dev_float *w, float eps);
+void op_layernorm(struct device *d, dev_float *y, int64_t ldy, const dev_float *x, int64_t ldx, int64_t n,
+                  int64_t n_embd, const dev_float *w, const dev_float *b, float eps, const dev_float *scale,
+                  const dev_float *shift);
 
 /* Full attention: out[i, h] = sum_j softmax_j(scale * q[i,h].k[j,h/g] + bias[h,i,j]) v[j,h/g], g = n_head / n_kv_head.
  * q, out [n_q, n_head, head_dim]; k, v [n_kv, n_kv_head, head_dim]; rows ld* floats apart, heads of a row adjacent, so q, k
@@ -197,26 +277,26 @@ void op_layernorm(struct device *d, float *y, int64_t ldy, const float *x, int64
  * a row whose keys are all masked gives zeros. causal: j <= i only. precise: f32 products throughout (default: products
  * of values rounded to bf16 with f32 sums where the machine has them). head_dim <= 1024. */
 struct attention_args {
-    const float *q;
+    const dev_float *q;
     int64_t ldq;
-    const float *k;
+    const dev_float *k;
     int64_t ldk;
-    const float *v;
+    const dev_float *v;
     int64_t ldv;
-    float *out;
+    dev_float *out;
     int64_t ldo;
     int64_t n_q, n_kv;
     int n_head, n_kv_head, head_dim;
     float scale;
-    const float *bias;
+    const dev_float *bias;
     bool causal, precise;
 };
 void op_attention(struct device *d, const struct attention_args *a);
 
 /* Rotation by given angles: x [n, n_head, head_dim] in place, cos/sin [n, head_dim/2], interleaved pairs (FLUX). With
  * head_norm not NULL each head is RMS-normalised first. */
-void op_rope_table(struct device *d, float *x, int64_t ld, int64_t n, int n_head, int head_dim,
-                   const float *cos, const float *sin, const float *head_norm, float eps);
+void op_rope_table(struct device *d, dev_float *x, int64_t ld, int64_t n, int n_head, int head_dim,
+                   const dev_float *cos, const dev_float *sin, const dev_float *head_norm, float eps);
 
 /* Images are NHWC f32: [h, w, c] a picture, batch by calling again. */
 struct conv;
@@ -234,19 +314,19 @@ void conv_free(struct conv *c);
 size_t conv_bytes(const struct conv *c); /* memory of its own */
 struct conv_args {
     const struct conv *w;
-    const float *x;
-    float *y;
+    const dev_float *x;
+    dev_float *y;
     int h, w_in;  /* input height and width */
     int ldx, ldy; /* floats from one pixel to the next (0: n_in, n_out) */
     int stride;   /* 0 and 1: one; at most 64 */
     int pad_top, pad_left, pad_bottom, pad_right;
     int upsample;      /* 0 and 1: none; 2: the input is read as if doubled by nearest neighbour */
     enum epilogue epi; /* EPI_STORE, EPI_ADD, EPI_SILU, EPI_RELU */
-    const float *gn_scale,
+    const dev_float *gn_scale,
         *gn_shift; /* not NULL: the input is x*gn_scale[c] + gn_shift[c] (a folded group norm) ... */
     bool in_silu;  /* ... then SiLU, before the convolution; padding stays zero. Neither when depthwise */
-    const float *bias2; /* not NULL: [n_out], added to the bias for this call (a time embedding) */
-    float clamp_max;    /* > 0: y = min(y, clamp_max), last of all (ReLU6) */
+    const dev_float *bias2; /* not NULL: [n_out], added to the bias for this call (a time embedding) */
+    float clamp_max;        /* > 0: y = min(y, clamp_max), last of all (ReLU6) */
 };
 /* y [h_out, w_out, n_out], see conv_out_size(); y and x do not overlap. Needs no scratch of the caller's. */
 void op_conv2d(struct device *d, const struct conv_args *a);
@@ -255,14 +335,16 @@ void conv_out_size(const struct conv_args *a, int *h_out, int *w_out);
 
 /* Group norm statistics folded into a per-channel scale and shift: x [hw, c], c a multiple of groups; w and b [c] or
  * NULL (ones, zeros): group_norm(x) = x*scale + shift. */
-void op_groupnorm_fold(struct device *d, float *scale, float *shift, const float *x, int64_t hw, int c,
-                       int groups, const float *w, const float *b, float eps);
+void op_groupnorm_fold(struct device *d, dev_float *scale, dev_float *shift, const dev_float *x, int64_t hw,
+                       int c, int groups, const dev_float *w, const dev_float *b, float eps);
 /* y = silu?(x*scale[c] + shift[c]); y may be x. */
-void op_scale_shift(struct device *d, float *y, const float *x, int64_t hw, int c, const float *scale,
-                    const float *shift, bool silu);
+void op_scale_shift(struct device *d, dev_float *y, const dev_float *x, int64_t hw, int c,
+                    const dev_float *scale, const dev_float *shift, bool silu);
 
-void op_silu(struct device *d, float *y, const float *x, int64_t n);                    /* y may be x */
-void op_add(struct device *d, float *y, const float *a, const float *b, int64_t n);     /* y may be a */
-void op_axpby(struct device *d, float *y, const float *x, float a, float b, int64_t n); /* y = a*x + b*y */
+void op_silu(struct device *d, dev_float *y, const dev_float *x, int64_t n); /* y may be x */
+void op_add(struct device *d, dev_float *y, const dev_float *a, const dev_float *b,
+            int64_t n); /* y may be a */
+void op_axpby(struct device *d, dev_float *y, const dev_float *x, float a, float b,
+              int64_t n); /* y = a*x + b*y */
 
 #endif

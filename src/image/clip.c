@@ -16,7 +16,7 @@ struct clip {
     struct clip_config c;
     struct nn_owner own;
     float *position; /* [n_pos, n_embd] */
-    struct matrix token_matrix;
+    struct table *token;
     float *final_w, *final_b;
     struct nn_linear *projection;
     struct clip_layer *layer;
@@ -176,7 +176,7 @@ bool clip_load(struct clip **out, const struct clip_config *c, struct nn_source 
     int d = c->n_embd;
     const char *base = base_of(s);
 
-    nn_embedding(o, s, NN("%sembeddings.token_embedding.weight", base), c->n_vocab, d, &m->token_matrix);
+    m->token = nn_embedding(o, s, NN("%sembeddings.token_embedding.weight", base), c->n_vocab, d);
     m->position = nn_table(o, s, NN("%sembeddings.position_embedding.weight", base), c->n_pos, d);
     for (int i = 0; i < c->n_layer; i++) {
         struct clip_layer *l = &m->layer[i];
@@ -235,7 +235,7 @@ void clip_encode(const struct clip *m, struct nn_ctx *c, const int32_t *ids, int
     float *x = nn_alloc(c, n * d), *u = nn_alloc(c, n * d), *attn = nn_alloc(c, n * d);
     float *qkv = nn_alloc(c, n * 3 * d), *ff = nn_alloc(c, (int64_t)n * k->n_ff);
 
-    op_embed(c->dev, x, d, &m->token_matrix, ids, n);
+    op_embed(c->dev, x, d, m->token, ids, n);
     op_add(c->dev, x, x, m->position, n * d);
     int run = pooled || skip <= 0 ? k->n_layer : k->n_layer - skip;
     for (int il = 0; il < run; il++) {

@@ -236,15 +236,15 @@ static void run_job(struct image_model *m, struct image_job *j)
     struct err e = { 0 };
     struct nn_lora_use use[LORA_MOST];
     double start = clock_seconds();
-    struct pool *pool = device_pool(m->p.dev);
-    pool_acquire(pool, POOL_IMAGE);
+    struct device *dev = m->p.dev;
+    device_acquire(dev, POOL_IMAGE);
     bool ok = true;
     for (int i = 0; i < j->r.n_lora && ok; i++) {
         use[i] = (struct nn_lora_use){ get_lora(m, j->r.lora[i].path, &e), j->r.lora[i].weight };
         ok = use[i].lora != NULL;
     }
-    pool_stop_on(pool,
-                 &j->cancel); /* adapters are kept for later requests; what follows is this one's alone */
+    device_stop_on(dev,
+                   &j->cancel); /* adapters are kept for later requests; what follows is this one's alone */
     ok = ok && pipeline_draw(&(struct draw){ .p = &m->p,
                                              .r = &j->r,
                                              .lora = use,
@@ -254,7 +254,7 @@ static void run_job(struct image_model *m, struct image_job *j)
                                              .finished = on_finished,
                                              .arg = j },
                              &e);
-    pool_release(pool);
+    device_release(dev);
     if (ok)
         emit(j, (struct image_event){ .type = IMAGE_EV_DONE, .seconds = clock_seconds() - start });
     else {
@@ -309,13 +309,13 @@ bool image_load(struct image_model **out, const char *path, const struct image_o
     if (o) m->o = *o;
     if (m->o.queue_limit <= 0) m->o.queue_limit = 64;
     if (m->o.max_pixels == 0) m->o.max_pixels = (size_t)4 << 20;
-    pool_acquire(device_pool(dev), POOL_IMAGE_LOAD);
+    device_acquire(dev, POOL_IMAGE_LOAD);
     bool ok = pipeline_load(&m->p, path, dev, e);
     if (ok && !pipeline_intact(&m->p, e)) {
         pipeline_close(&m->p);
         ok = false;
     }
-    pool_release(device_pool(dev));
+    device_release(dev);
     if (!ok) {
         free(m);
         return false;

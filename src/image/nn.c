@@ -8,7 +8,7 @@
 
 #include "image/lora.h"
 
-enum item_kind { ITEM_MEMORY, ITEM_LINEAR, ITEM_CONV };
+enum item_kind { ITEM_MEMORY, ITEM_LINEAR, ITEM_CONV, ITEM_TABLE };
 
 /* ---- finding tensors --------------------------------------------------------------------------------------- */
 
@@ -105,6 +105,8 @@ void nn_owner_free(struct nn_owner *o)
             linear_free(o->item[i]);
         } else if (o->kind[i] == ITEM_CONV) {
             conv_free(o->item[i]);
+        } else if (o->kind[i] == ITEM_TABLE) {
+            table_free(o->item[i]);
         } else {
             free(o->item[i]);
         }
@@ -431,27 +433,36 @@ struct nn_linear *nn_linear1(struct nn_owner *o, struct nn_source *s, const char
     return nn_linear_load(o, s, 1, &module, &n_out, n_in, LINEAR_CONCAT, bias);
 }
 
-bool nn_embedding(struct nn_owner *o, struct nn_source *s, const char *name, int64_t rows, int64_t cols,
-                  struct matrix *out)
+struct table *nn_embedding(struct nn_owner *o, struct nn_source *s, const char *name, int64_t rows,
+                           int64_t cols)
 {
     const struct tensor *t;
     struct nn_place p;
     if (!nn_find(s, name, &t, &p)) {
         problem(s, "%s is missing", name);
-        return false;
+        return NULL;
     }
     if (t->n_dims != 2 || t->dim[0] != rows || t->dim[1] != cols || !readable(t) ||
         !dtype_row_bytes(t->type, cols)) {
         problem(s, "%s: expected [%lld, %lld], the file has [%lld, %lld], %s", name, (long long)rows,
                 (long long)cols, (long long)t->dim[0], (long long)t->dim[1], dtype_info(t->type)->name);
-        return false;
+        return NULL;
     }
-    *out = (struct matrix){ .type = t->type, .n_out = rows, .n_in = cols, .data = t->data };
+    struct matrix m = { .type = t->type, .n_out = rows, .n_in = cols, .data = t->data };
     bool scaled_rows;
-    if (!find_scale(o, s, t, &p, rows, &out->scale, &scaled_rows)) return false;
-    out->scale_rows = scaled_rows ? 1 : rows;
-    out->scale_cols = cols;
-    return true;
+    if (!find_scale(o, s, t, &p, rows, &m.scale, &scaled_rows)) return NULL;
+    m.scale_rows = scaled_rows ? 1 : rows;
+    m.scale_cols = cols;
+    struct err e = { 0 };
+    struct table *table = NULL;
+    if (!table_new(s->dev, &table, &m, &e)) {
+        problem(s, "%s: %s", name, e.msg);
+    } else if (!own(o, table, ITEM_TABLE)) {
+        table_free(table);
+        table = NULL;
+        problem(s, "%s: no memory", name);
+    }
+    return table;
 }
 
 struct conv *nn_conv(struct nn_owner *o, struct nn_source *s, const char *module, int n_out, int n_in, int k,

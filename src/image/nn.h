@@ -98,9 +98,9 @@ float *nn_vector(struct nn_owner *o, struct nn_source *s, const char *name,
                  int64_t n); /* f32 copy of any dtype */
 /* A matrix as an f32 copy [rows, cols], for small tables (position embeddings, T5's bias). */
 float *nn_table(struct nn_owner *o, struct nn_source *s, const char *name, int64_t rows, int64_t cols);
-/* A table whose rows are looked up (op_embed), [rows, cols], in the file's type and with its scales; data stay in the file. */
-bool nn_embedding(struct nn_owner *o, struct nn_source *s, const char *name, int64_t rows, int64_t cols,
-                  struct matrix *out);
+/* A table whose rows are looked up (op_embed), [rows, cols], in the file's type and with its scales; data may stay in the file. */
+struct table *nn_embedding(struct nn_owner *o, struct nn_source *s, const char *name, int64_t rows,
+                           int64_t cols);
 struct conv *nn_conv(struct nn_owner *o, struct nn_source *s, const char *module, int n_out, int n_in, int k,
                      enum conv_use use, enum nn_bias bias);
 

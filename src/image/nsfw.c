@@ -117,9 +117,9 @@ bool image_classifier_load(struct image_classifier **out, const char *path, stru
     bool ok = m || err_set(e, ERR_NOMEM, "no memory for the classifier");
     if (ok) {
         m->dev = dev;
-        pool_acquire(device_pool(dev), POOL_IMAGE_LOAD);
+        device_acquire(dev, POOL_IMAGE_LOAD);
         ok = load(m, w, e) || err_wrap(e, "%s", path);
-        pool_release(device_pool(dev));
+        device_release(dev);
     }
     weights_close(w);
     if (!ok) {
@@ -219,9 +219,9 @@ bool image_classify(struct image_classifier *m, const struct image_rgb *picture,
     ok = ok && picture_scale(small, SIDE, SIDE, picture->pixels, picture->width, picture->height, 3, e);
     if (ok) {
         for (int i = 0; i < SIDE * SIDE * 3; i++) a[i] = (float)small[i] / 255.0f;
-        pool_acquire(device_pool(m->dev), POOL_IMAGE);
+        device_acquire(m->dev, POOL_IMAGE);
         classify(m, x, a, b, probability);
-        pool_release(device_pool(m->dev));
+        device_release(m->dev);
     }
     free(x);
     free(a);

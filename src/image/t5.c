@@ -14,7 +14,7 @@ struct t5_layer {
 struct t5 {
     struct t5_config c;
     struct nn_owner own;
-    struct matrix embed;
+    struct table *embed;
     float *bias_table; /* [n_bucket, n_head] */
     float *final_norm;
     struct t5_layer *layer;
@@ -110,7 +110,7 @@ bool t5_load(struct t5 **out, const struct t5_config *c, struct nn_source *s, st
      * the denoiser has the memory to itself afterwards. */
     s->stay = true;
     const char *embed = nn_has(s, "shared.weight") ? "shared.weight" : "encoder.embed_tokens.weight";
-    nn_embedding(o, s, embed, c->n_vocab, d, &m->embed);
+    m->embed = nn_embedding(o, s, embed, c->n_vocab, d);
     m->bias_table = nn_table(o, s, "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
                              c->n_bucket, c->n_head);
     for (int i = 0; i < c->n_layer; i++) {
@@ -183,7 +183,7 @@ void t5_encode(const struct t5 *m, struct nn_ctx *c, const int32_t *ids, int n, 
             for (int h = 0; h < k->n_head; h++) bias[((int64_t)h * n + i) * n + j] = row[h];
         }
     }
-    op_embed(c->dev, x, d, &m->embed, ids, n);
+    op_embed(c->dev, x, d, m->embed, ids, n);
     for (int il = 0; il < k->n_layer; il++) {
         const struct t5_layer *l = &m->layer[il];
         nn_linear_run(

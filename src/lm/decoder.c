@@ -30,7 +30,7 @@ struct lm_net {
     bool renorm;
     struct layer *layer;
     struct linear **experts; /* [n_layer][2][n_expert]: what the layers point into */
-    struct matrix embd;      /* a view into the file */
+    struct table *embd;
     const float *norm, *freq;
     struct linear *head;
     struct arena model; /* norms, frequencies, scales: as long as the network */
@@ -341,10 +341,11 @@ static bool load_weights(struct lm_net *n, const struct load *ld, struct err *e)
     rope_freq(freq, &s->rope, slot_floats(&ld->g[G_ROPE_FREQS], &n->model));
     n->freq = freq;
     n->norm = slot_floats(&ld->g[G_NORM], &n->model);
-    n->embd = slot_matrix(&ld->g[G_EMBD], 0, &n->model);
+    const struct matrix embd = slot_matrix(&ld->g[G_EMBD], 0, &n->model);
+    if (!table_new(n->dev, &n->embd, &embd, e)) return false;
     for (int il = 0; il < s->n_layer; il++) {
         if (!load_layer(n, ld, il, e)) return false;
-        pool_offer(device_pool(n->dev), POOL_LOAD);
+        device_offer(n->dev, POOL_LOAD);
     }
     const struct tensor_slot *head = &ld->g[G_HEAD];
     return make_linear(n, ld, &n->head, &head, 1, LINEAR_CONCAT, NULL, e);
@@ -444,7 +445,8 @@ void decoder_free(struct lm_net *n)
     }
     for (size_t i = 0; n->experts && i < (size_t)n->s.n_layer * 2 * (size_t)n->s.n_expert; i++)
         if (n->experts[i]) linear_free(n->experts[i]);
-    if (n->head) linear_free(n->head);
+    linear_free(n->head);
+    table_free(n->embd);
     free(n->experts);
     free(n->layer);
     arena_free(&n->model);
@@ -526,7 +528,7 @@ static void experts(struct lm_net *n, const struct layer *l, int64_t rows)
 void decoder_step(struct lm_net *n, const struct lm_batch *b, const struct kv_layer *kv)
 {
     const int64_t rows = b->n_rows;
-    op_embed(n->dev, n->x, n->s.n_embd, &n->embd, b->ids, rows); /* x [rows, n_embd] */
+    op_embed(n->dev, n->x, n->s.n_embd, n->embd, b->ids, rows); /* x [rows, n_embd] */
     for (int il = 0; il < n->s.n_layer; il++) {
         const struct layer *l = &n->layer[il];
         product(n, l->qkv, l->attn_norm, n->x, n->qkv, rows, EPI_STORE);
@@ -540,7 +542,7 @@ void decoder_step(struct lm_net *n, const struct lm_batch *b, const struct kv_la
             product(n, l->down, NULL, n->h, n->x, rows, EPI_ADD);
         }
         /* A chunk of many rows takes milliseconds a layer: shorter work of others may go between. */
-        if (rows >= 32) pool_offer(device_pool(n->dev), b->lane);
+        if (rows >= 32) device_offer(n->dev, b->lane);
     }
 }
 

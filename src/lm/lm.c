@@ -197,10 +197,10 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
     m->arch = find_family(m->w, e);
     if (!m->arch || !has_tokenizer(m->w, e) || !load_text(m, e)) goto fail;
 
-    pool_acquire(device_pool(dev), POOL_LOAD);
+    device_acquire(dev, POOL_LOAD);
     bool ok =
         m->arch->load(&m->net, &m->shape, m->w, dev, scheduler_max_rows(o.max_batch, o.prefill_chunk), e);
-    pool_release(device_pool(dev));
+    device_release(dev);
     int n_pages = 0;
     if (!ok || !size_cache(&m->shape, &o, &n_pages, e)) goto fail;
     const struct lm_shape *s = &m->shape;

@@ -660,12 +660,12 @@ static void step(struct scheduler *s)
     for (int i = 0; i < s->n_running; i++) without_rows += rows_left(s->running[i]) == 0;
     if (rows + without_rows == 0) return;
     const double t0 = clock_seconds();
-    pool_acquire(device_pool(s->c.dev), b.lane);
+    device_acquire(s->c.dev, b.lane);
     const double t1 = clock_seconds();
     if (rows) s->c.arch->step(s->c.net, &b, kvcache_layers(s->c.cache));
     for (int i = 0; i < s->n_piece; i++) score_prompt(s, &s->piece[i]);
     const int n_draws = draw_tokens(s);
-    pool_release(device_pool(s->c.dev));
+    device_release(s->c.dev);
     const double now = clock_seconds();
     struct err failure;
     if (!weights_intact(s->c.weights, &failure)) { /* what was computed may be of anything */

@@ -18,7 +18,7 @@
 #define LD_SCORES (KEYS + 16)
 
 struct job {
-    const struct device *d;
+    const struct cpu_device *d;
     const struct attention_args *a;
     int kb, kv;         /* k blocks of a head; values of a k block */
     int panels, ld_out; /* panels of a head's values; floats of a row of running results */
@@ -185,8 +185,9 @@ static void run_part(void *arg, int ith, int nth)
     }
 }
 
-void op_attention(struct device *d, const struct attention_args *a)
+void cpu_attention(struct device *base, const struct attention_args *a)
 {
+    struct cpu_device *d = cpu_of(base);
     struct job j = { .d = d, .a = a, .kv = a->precise ? 16 : 32 };
     if (a->n_kv_head < 1) return;
     j.kb = (a->head_dim + j.kv - 1) / j.kv;

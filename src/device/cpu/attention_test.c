@@ -105,11 +105,11 @@ static void check_shape(unsigned mask, const struct shape *s)
         assert_memory_equal(alone.p, a.out + i * a.ldo, (size_t)(s->n_head * s->head_dim) * sizeof(float));
     }
     /* too little scratch for the keys of a head: the same bits again */
-    const size_t cap = d->shared_cap;
-    d->shared_cap = 1;
+    const size_t cap = cpu_of(d)->shared_cap;
+    cpu_of(d)->shared_cap = 1;
     a.out = alone.p;
     op_attention(d, &a);
-    d->shared_cap = cap;
+    cpu_of(d)->shared_cap = cap;
     assert_memory_equal(alone.p, out.p, out.bytes);
     each_isa_close(d, pool);
     each_isa_close(d3, pool3);

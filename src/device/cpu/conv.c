@@ -25,10 +25,10 @@
 #define OWN_BAND ((size_t)640 << 10) /* input of a band that one thread works on */
 
 struct conv {
+    struct conv_base base;
     enum float_form form;
     bool depthwise;
     int phases; /* outputs that an input pixel stands for, each with a kernel of its own: 4 when doubled, or 1 */
-    int n_out, n_in, kh, kw;
     int cb;     /* channel blocks */
     int64_t kb; /* k blocks of all phases: taps (16 of a doubled kernel) times cb */
     int64_t panels;
@@ -67,8 +67,8 @@ static void load_part(void *arg, int ith, int nth)
 {
     const struct load_job *j = arg;
     const struct conv *c = j->c;
-    const int64_t file_taps = (int64_t)c->kh * c->kw, taps = c->kb / c->cb;
-    const int64_t per_out = c->n_in * file_taps, kv = k_values(c), k = c->kb * kv;
+    const int64_t file_taps = (int64_t)c->base.kh * c->base.kw, taps = c->kb / c->cb;
+    const int64_t per_out = c->base.n_in * file_taps, kv = k_values(c), k = c->kb * kv;
     const size_t row_bytes = dtype_row_bytes(j->type, per_out);
     float *row = j->row + ith * per_out, *tmp = j->tmp + ith * 16 * k;
     const struct range r = split_range(c->panels, ith, nth);
@@ -77,12 +77,12 @@ static void load_part(void *arg, int ith, int nth)
         for (int o = 0; o < 16; o++) {
             float *dst = tmp + o * k;
             ptr[o] = (const unsigned char *)dst;
-            if (p * 16 + o >= c->n_out) {
+            if (p * 16 + o >= c->base.n_out) {
                 memset(dst, 0, (size_t)k * sizeof *dst);
                 continue;
             }
             dequant_row(j->type, j->w + (size_t)(p * 16 + o) * row_bytes, row, per_out);
-            for (int64_t i = 0; i < c->n_in; i++) {
+            for (int64_t i = 0; i < c->base.n_in; i++) {
                 const float *tap = row + i * file_taps;
                 float g[16];
                 if (c->phases > 1) {
@@ -96,9 +96,10 @@ static void load_part(void *arg, int ith, int nth)
     }
 }
 
-static bool load_dense(struct device *d, struct conv *c, enum dtype type, const void *w, struct err *e)
+static bool load_dense(struct cpu_device *d, struct conv *c, enum dtype type, const void *w, struct err *e)
 {
-    const size_t per_out = (size_t)c->n_in * (size_t)(c->kh * c->kw), nth = (size_t)pool_threads(d->pool);
+    const size_t per_out = (size_t)c->base.n_in * (size_t)(c->base.kh * c->base.kw),
+                 nth = (size_t)pool_threads(d->pool);
     size_t n;
     if (!mem_mul((size_t)c->panels, (size_t)c->kb * form_tile(c->form), &n))
         return err_set(e, ERR_LIMIT, "convolution weights exceed the address space");
@@ -119,15 +120,16 @@ static bool load_dense(struct device *d, struct conv *c, enum dtype type, const 
 
 static bool load_depthwise(struct conv *c, enum dtype type, const void *w, struct err *e)
 {
-    const int64_t taps = (int64_t)c->kh * c->kw;
+    const int64_t taps = (int64_t)c->base.kh * c->base.kw;
     const size_t row_bytes = dtype_row_bytes(type, taps);
     float row[MAX_DEPTHWISE_SIDE * MAX_DEPTHWISE_SIDE];
-    c->w = mem_aligned((size_t)c->n_out * (size_t)taps, sizeof *c->w, false);
-    if (!c->w) return err_set(e, ERR_NOMEM, "no memory for a depthwise convolution of %d channels", c->n_out);
-    c->bytes += (size_t)c->n_out * (size_t)taps * sizeof *c->w;
-    for (int64_t o = 0; o < c->n_out; o++) {
+    c->w = mem_aligned((size_t)c->base.n_out * (size_t)taps, sizeof *c->w, false);
+    if (!c->w)
+        return err_set(e, ERR_NOMEM, "no memory for a depthwise convolution of %d channels", c->base.n_out);
+    c->bytes += (size_t)c->base.n_out * (size_t)taps * sizeof *c->w;
+    for (int64_t o = 0; o < c->base.n_out; o++) {
         dequant_row(type, (const unsigned char *)w + (size_t)o * row_bytes, row, taps);
-        for (int64_t t = 0; t < taps; t++) c->w[t * c->n_out + o] = row[t];
+        for (int64_t t = 0; t < taps; t++) c->w[t * c->base.n_out + o] = row[t];
     }
     return true;
 }
@@ -145,16 +147,17 @@ static size_t off_at(const struct conv *c) { return (size_t)c->panels * 16 * siz
 static size_t head_bytes(const struct conv *c) { return off_at(c) + off_bytes(c); }
 
 /* Sums of a doubled kernel's weights need not be halves. */
-static enum float_form conv_form(const struct device *d, enum dtype type, unsigned use)
+static enum float_form conv_form(const struct cpu_device *d, enum dtype type, unsigned use)
 {
     const bool exact = type == DT_F16 && ((use & CONV_EXACT) || !d->fl->bf16_faster);
     if (type == DT_F32 || (exact && (use & CONV_DOUBLED))) return FORM_F32;
     return exact ? FORM_F16 : FORM_BF16;
 }
 
-bool conv_new(struct device *d, struct conv **out, enum dtype type, const void *w, int n_out, int n_in,
-              int kh, int kw, int groups, unsigned use, const float *bias, struct err *e)
+bool cpu_conv_new(struct device *base, struct conv **out, enum dtype type, const void *w, int n_out, int n_in,
+                  int kh, int kw, int groups, unsigned use, const float *bias, struct err *e)
 {
+    struct cpu_device *d = cpu_of(base);
     const bool depthwise = groups > 1;
     const int max_side = depthwise ? MAX_DEPTHWISE_SIDE : MAX_SIDE;
     if (n_out < 1 || n_in < 1 || n_out > 1 << 16 || n_in > 1 << 16 || kh < 1 || kw < 1 || kh > max_side ||
@@ -171,10 +174,7 @@ bool conv_new(struct device *d, struct conv **out, enum dtype type, const void *
     if (!c) return err_set(e, ERR_NOMEM, "no memory for a convolution");
     *c = (struct conv){ .form = conv_form(d, type, use),
                         .depthwise = depthwise,
-                        .n_out = n_out,
-                        .n_in = n_in,
-                        .kh = kh,
-                        .kw = kw };
+                        .base = { base, n_in, n_out, kh, kw } };
     c->phases = (use & CONV_DOUBLED) && kh == 3 && kw == 3 && !depthwise ? 4 : 1;
     c->cb = (int)((n_in + k_values(c) - 1) / k_values(c));
     c->kb = (c->phases > 1 ? 16 : (int64_t)kh * kw) * c->cb;
@@ -192,14 +192,14 @@ bool conv_new(struct device *d, struct conv **out, enum dtype type, const void *
     ok = ok && scratch_reserve(d, least, thread, e) &&
          (depthwise ? load_depthwise(c, type, w, e) : load_dense(d, c, type, w, e));
     if (!ok) {
-        conv_free(c);
+        cpu_conv_free(c);
         return false;
     }
     *out = c;
     return true;
 }
 
-void conv_free(struct conv *c)
+void cpu_conv_free(struct conv *c)
 {
     if (!c) return;
     mem_free(c->packed);
@@ -208,7 +208,7 @@ void conv_free(struct conv *c)
     free(c);
 }
 
-size_t conv_bytes(const struct conv *c) { return c->bytes; }
+size_t cpu_conv_bytes(const struct conv *c) { return c->bytes; }
 
 /* ---- running ------------------------------------------------------------------------------------------------- */
 
@@ -216,15 +216,9 @@ static int doubled(const struct conv_args *a) { return a->upsample > 1 ? a->upsa
 
 static int step(const struct conv_args *a) { return a->stride > 1 ? a->stride : 1; }
 
-void conv_out_size(const struct conv_args *a, int *h_out, int *w_out)
-{
-    *h_out = (a->h * doubled(a) + a->pad_top + a->pad_bottom - a->w->kh) / step(a) + 1;
-    *w_out = (a->w_in * doubled(a) + a->pad_left + a->pad_right - a->w->kw) / step(a) + 1;
-}
-
 /* One call of op_conv2d(). */
 struct run {
-    const struct device *d;
+    const struct cpu_device *d;
     const struct conv *c;
     const struct conv_args *a;
     int h_out, w_out; /* a doubled kernel's: of the picture before it is doubled */
@@ -272,7 +266,7 @@ static void fill_row(const struct band *b, int row)
     for (int x = 0; x < b->in_cols; x++, dst += TILE_ROW_BYTES) {
         const float *p = input_pixel(j, iy, ix + x);
         if (p)
-            form_pack_row(j->d->fl, c->form, dst, next_block, p, c->n_in, &map);
+            form_pack_row(j->d->fl, c->form, dst, next_block, p, c->base.n_in, &map);
         else
             for (int i = 0; i < c->cb; i++) memset(dst + i * next_block, 0, TILE_ROW_BYTES);
     }
@@ -340,7 +334,7 @@ static void run_task(const struct band *b, int64_t task, float *sums)
                      panel, nt * 16, np, kb, k > begin);
     }
     const int64_t o = p0 * 16;
-    const int n = c->n_out - o < np * 16 ? (int)(c->n_out - o) : np * 16;
+    const int n = c->base.n_out - o < np * 16 ? (int)(c->base.n_out - o) : np * 16;
     for (int r = 0; r < nt * 16; r++) {
         float *y = output_pixel(b, t0 + r / 16, r % 16, phase);
         const int later = r + 8;
@@ -361,11 +355,11 @@ static void band_init(struct band *b, const struct run *j, int i, int n_threads)
     b->x0 = i % j->columns * j->cols;
     b->rows = j->h_out - b->y0 < j->rows ? j->h_out - b->y0 : j->rows;
     b->cols = j->w_out - b->x0 < j->cols ? j->w_out - b->x0 : j->cols;
-    b->in_rows = (b->rows - 1) * j->stride + c->kh;
-    b->in_cols = (b->cols - 1) * j->stride + c->kw;
+    b->in_rows = (b->rows - 1) * j->stride + c->base.kh;
+    b->in_cols = (b->cols - 1) * j->stride + c->base.kw;
     for (int64_t k = 0; k < c->kb; k++) {
         const int64_t tap = k / c->cb, block = k % c->cb;
-        int64_t y = tap / c->kw, x = tap % c->kw;
+        int64_t y = tap / c->base.kw, x = tap % c->base.kw;
         if (c->phases > 1) {
             y = tap / 8 + tap / 2 % 2;
             x = tap / 4 % 2 + tap % 2;
@@ -425,9 +419,10 @@ static void cut(struct run *j, size_t room, int cols)
     const struct conv *c = j->c;
     int rows = 0;
     for (;; cols = (cols + 1) / 2) {
-        const int64_t in_cols = (int64_t)(cols - 1) * j->stride + c->kw;
+        const int64_t in_cols = (int64_t)(cols - 1) * j->stride + c->base.kw;
         rows = j->h_out;
-        while (rows > 0 && band_bytes(c, (int64_t)(rows - 1) * j->stride + c->kh, in_cols, j->stride) > room)
+        while (rows > 0 &&
+               band_bytes(c, (int64_t)(rows - 1) * j->stride + c->base.kh, in_cols, j->stride) > room)
             rows--;
         if (cols == 1 || rows >= (cols > MIN_COLS && j->h_out > MIN_ROWS ? MIN_ROWS : 1)) break;
     }
@@ -445,7 +440,7 @@ static bool cut_for_each(struct run *j)
 {
     const int want = j->c->cb <= 4 ? 64 : 32;
     cut(j, OWN_BAND, j->w_out < want ? j->w_out : want);
-    return j->bands >= 3 * pool_threads(j->d->pool) && (j->rows >= MIN_ROWS || j->c->kh == 1) &&
+    return j->bands >= 3 * pool_threads(j->d->pool) && (j->rows >= MIN_ROWS || j->c->base.kh == 1) &&
            j->cols >= (j->w_out < 32 ? j->w_out : 32);
 }
 
@@ -462,32 +457,34 @@ static void depthwise_part(void *arg, int ith, int nth)
     while ((oy = atomic_fetch_add_explicit(&j->next_band, 1, memory_order_relaxed)) < j->h_out)
         for (int ox = 0; ox < j->w_out; ox++) {
             const float *x[MAX_DEPTHWISE_SIDE * MAX_DEPTHWISE_SIDE];
-            for (int ky = 0; ky < c->kh; ky++)
-                for (int kx = 0; kx < c->kw; kx++)
-                    x[ky * c->kw + kx] = input_pixel(j, oy * j->stride - j->a->pad_top + ky,
-                                                     ox * j->stride - j->a->pad_left + kx);
-            fk->depthwise(v, x, c->w, c->kh * c->kw, c->n_out, j->bias);
-            finish_pixel(j, j->a->y + ((int64_t)oy * j->w_out + ox) * j->ldy, v, NULL, c->n_out);
+            for (int ky = 0; ky < c->base.kh; ky++)
+                for (int kx = 0; kx < c->base.kw; kx++)
+                    x[ky * c->base.kw + kx] = input_pixel(j, oy * j->stride - j->a->pad_top + ky,
+                                                          ox * j->stride - j->a->pad_left + kx);
+            fk->depthwise(v, x, c->w, c->base.kh * c->base.kw, c->base.n_out, j->bias);
+            finish_pixel(j, j->a->y + ((int64_t)oy * j->w_out + ox) * j->ldy, v, NULL, c->base.n_out);
         }
 }
 
-void op_conv2d(struct device *d, const struct conv_args *a)
+void cpu_conv2d(struct device *base, const struct conv_args *a)
 {
+    struct cpu_device *d = cpu_of(base);
     const struct conv *c = a->w;
     struct run j = { .d = d, .c = c, .a = a, .stride = step(a) };
-    j.ldx = a->ldx ? a->ldx : c->n_in;
-    j.ldy = a->ldy ? a->ldy : c->n_out;
+    j.ldx = a->ldx ? a->ldx : c->base.n_in;
+    j.ldy = a->ldy ? a->ldy : c->base.n_out;
     conv_out_size(a, &j.h_out, &j.w_out);
     if (c->phases > 1) {
         j.h_out = a->h;
         j.w_out = a->w_in;
     }
     if (j.h_out < 1 || j.w_out < 1) return;
-    j.far = a->epi == EPI_STORE && !(a->clamp_max > 0) &&
-            (size_t)j.h_out * (size_t)j.w_out * (size_t)(c->n_out * c->phases) * sizeof(float) >= FAR_BYTES;
+    j.far =
+        a->epi == EPI_STORE && !(a->clamp_max > 0) &&
+        (size_t)j.h_out * (size_t)j.w_out * (size_t)(c->base.n_out * c->phases) * sizeof(float) >= FAR_BYTES;
     unsigned char *head = scratch_shared(d);
     j.bias = (float *)head;
-    for (int64_t o = 0; o < c->n_out; o++) j.bias[o] = c->bias[o] + (a->bias2 ? a->bias2[o] : 0.0f);
+    for (int64_t o = 0; o < c->base.n_out; o++) j.bias[o] = c->bias[o] + (a->bias2 ? a->bias2[o] : 0.0f);
     if (c->depthwise) {
         pool_run(d->pool, depthwise_part, &j);
         return;

@@ -139,12 +139,12 @@ static void check_shape(unsigned mask, const struct shape *s, bool exact)
     struct edge y = edge_alloc(before.bytes);
     memcpy(y.p, before.p, y.bytes);
     a.y = y.p;
-    const size_t cap = d->shared_cap;
-    if (s->scratch) d->shared_cap = s->scratch;
+    const size_t cap = cpu_of(d)->shared_cap;
+    if (s->scratch) cpu_of(d)->shared_cap = s->scratch;
     op_conv2d(d, &a);
-    d->shared_cap = cap;
+    cpu_of(d)->shared_cap = cap;
 
-    const bool bf16 = s->type == DT_F16 ? d->fl->bf16_faster && !exact : s->type != DT_F32;
+    const bool bf16 = s->type == DT_F16 ? cpu_of(d)->fl->bf16_faster && !exact : s->type != DT_F32;
     const struct data data = { bf16 && s->groups == 1, x.p, wf.p, bias.p, bias2.p, scale.p, shift.p };
     double worst = 0, largest = 0;
     for (int p = 0; p < h_out * w_out; p++)
@@ -208,7 +208,7 @@ static void test_store_far(unsigned mask)
     for (int n = 1; n < 70; n += 3) {
         struct edge v = edge_floats((size_t)n, 1), bias = edge_floats((size_t)n, 2),
                     y = edge_floats((size_t)n + 8, 3);
-        d->fl->store_far((float *)y.p + 8, v.p, bias.p, n);
+        cpu_of(d)->fl->store_far((float *)y.p + 8, v.p, bias.p, n);
         for (int i = 0; i < n; i++)
             assert_true(((float *)y.p)[i + 8] == ((float *)v.p)[i] + ((float *)bias.p)[i]);
         assert_true(((float *)y.p)[7] == (float)(2.0 * philox_uniform(3, 0, 7) - 1.0));

@@ -31,11 +31,46 @@ const struct attn_kern *attn_kern_pick(unsigned isa)
     return &attn_kern_plain;
 }
 
+static void close_device(struct device *base)
+{
+    struct cpu_device *d = cpu_of(base);
+    mem_free(d->shared);
+    mem_free(d->thread);
+    mem_free(d->gathered);
+    mem_free(d->share);
+    free(d);
+}
+
+static void finish(struct device *d) { (void)d; } /* every operation is done when it returns */
+
+static void acquire(struct device *d, enum pool_lane lane) { pool_acquire(d->pool, lane); }
+static void release(struct device *d) { pool_release(d->pool); }
+static void offer(struct device *d, enum pool_lane lane) { pool_offer(d->pool, lane); }
+static void stop_on(struct device *d, const atomic_bool *flag) { pool_stop_on(d->pool, flag); }
+
+/* clang-format off */
+static const struct device_ops table = {
+    .close = close_device, .finish = finish,
+    .acquire = acquire, .release = release, .offer = offer, .stop_on = stop_on,
+    .alloc = cpu_alloc, .reserve = cpu_reserve, .unreserve = cpu_unreserve, .free = cpu_free, .lend = cpu_lend,
+    .upload = cpu_copy, .download = cpu_copy, .read = cpu_read, .copy = cpu_copy,
+    .linear_new = cpu_linear_new, .linear_free = cpu_linear_free, .linear_is_copy = cpu_linear_is_copy,
+    .linear_set_fine = cpu_linear_set_fine, .linear_bytes = cpu_linear_bytes,
+    .conv_new = cpu_conv_new, .conv_free = cpu_conv_free, .conv_bytes = cpu_conv_bytes,
+    .table_new = cpu_table_new, .table_free = cpu_table_free,
+    .linear = cpu_linear, .moe = cpu_moe, .embed = cpu_embed, .rope = cpu_rope, .attention_paged = cpu_attention_paged,
+    .rmsnorm = cpu_rmsnorm, .layernorm = cpu_layernorm, .attention = cpu_attention, .rope_table = cpu_rope_table,
+    .conv2d = cpu_conv2d, .groupnorm_fold = cpu_groupnorm_fold, .scale_shift = cpu_scale_shift,
+    .silu = cpu_silu, .add = cpu_add, .axpby = cpu_axpby,
+};
+/* clang-format on */
+
 bool device_cpu_open(struct device **out, struct pool *pool, unsigned isa_mask, struct err *e)
 {
-    struct device *d = calloc(1, sizeof *d);
+    struct cpu_device *d = calloc(1, sizeof *d);
     if (!d) return err_set(e, ERR_NOMEM, "no memory for the device");
-    d->pool = pool;
+    d->base.ops = &table;
+    d->pool = d->base.pool = pool;
     if (!isa_choose(&d->isa, e)) {
         free(d);
         return false;
@@ -45,38 +80,25 @@ bool device_cpu_open(struct device **out, struct pool *pool, unsigned isa_mask, 
     if (!(d->isa & ISA_AVX2)) d->isa = 0;
     if (!(d->isa & ISA_AVX512)) d->isa &= ~(unsigned)(ISA_AVX512BF16 | ISA_AMX);
     if (!(d->isa & ISA_AVX512BF16)) d->isa &= ~(unsigned)ISA_AMX;
+    d->base.isa = d->isa;
     d->quant = quant_kern_pick(d->isa);
     d->attn = attn_kern_pick(d->isa);
     d->fl = float_kern_pick(d->isa);
     char sets[48];
     isa_describe(d->isa, sets, sizeof sets);
-    snprintf(d->name, sizeof d->name, "cpu %s, %d thread%s", sets, pool_threads(pool),
+    snprintf(d->base.name, sizeof d->base.name, "cpu %s, %d thread%s", sets, pool_threads(pool),
              pool_threads(pool) == 1 ? "" : "s");
     d->share = mem_aligned((size_t)pool_threads(pool), sizeof *d->share, true);
     if (!d->share) err_set(e, ERR_NOMEM, "no memory for the device");
     if (!d->share || !scratch_reserve(d, FLOAT_SCRATCH_SHARED, FLOAT_SCRATCH_THREAD, e)) {
-        device_close(d);
+        device_close(&d->base);
         return false;
     }
-    *out = d;
+    *out = &d->base;
     return true;
 }
 
-void device_close(struct device *d)
-{
-    if (!d) return;
-    mem_free(d->shared);
-    mem_free(d->thread);
-    mem_free(d->gathered);
-    mem_free(d->share);
-    free(d);
-}
-
-struct pool *device_pool(struct device *d) { return d->pool; }
-const char *device_name(const struct device *d) { return d->name; }
-unsigned device_isa(const struct device *d) { return d->isa; }
-
-bool scratch_reserve(struct device *d, size_t shared_bytes, size_t thread_bytes, struct err *e)
+bool scratch_reserve(struct cpu_device *d, size_t shared_bytes, size_t thread_bytes, struct err *e)
 {
     if (shared_bytes > d->shared_cap) {
         unsigned char *p = mem_aligned(shared_bytes, 1, false);

@@ -31,8 +31,9 @@ static void silu_part(void *arg, int ith, int nth)
     for (int64_t n; (n = next_piece(j, &r)) > 0; r.lo += n) j->fk->silu(j->y + r.lo, j->x + r.lo, n);
 }
 
-void op_silu(struct device *d, float *y, const float *x, int64_t n)
+void cpu_silu(struct device *base, float *y, const float *x, int64_t n)
 {
+    struct cpu_device *d = cpu_of(base);
     struct job j = { .pool = d->pool, .fk = d->fl, .y = y, .x = x, .n = n };
     pool_run(d->pool, silu_part, &j);
 }
@@ -45,8 +46,9 @@ static void add_part(void *arg, int ith, int nth)
         j->fk->add(j->y + r.lo, j->x + r.lo, j->b + r.lo, n);
 }
 
-void op_add(struct device *d, float *y, const float *a, const float *b, int64_t n)
+void cpu_add(struct device *base, float *y, const float *a, const float *b, int64_t n)
 {
+    struct cpu_device *d = cpu_of(base);
     struct job j = { .pool = d->pool, .fk = d->fl, .y = y, .x = a, .b = b, .n = n };
     pool_run(d->pool, add_part, &j);
 }
@@ -59,8 +61,9 @@ static void axpby_part(void *arg, int ith, int nth)
         j->fk->axpby(j->y + r.lo, j->x + r.lo, j->fa, j->fb, n);
 }
 
-void op_axpby(struct device *d, float *y, const float *x, float a, float b, int64_t n)
+void cpu_axpby(struct device *base, float *y, const float *x, float a, float b, int64_t n)
 {
+    struct cpu_device *d = cpu_of(base);
     struct job j = { .pool = d->pool, .fk = d->fl, .y = y, .x = x, .fa = a, .fb = b, .n = n };
     pool_run(d->pool, axpby_part, &j);
 }
@@ -75,9 +78,10 @@ static void scale_shift_part(void *arg, int ith, int nth)
     }
 }
 
-void op_scale_shift(struct device *d, float *y, const float *x, int64_t hw, int c, const float *scale,
-                    const float *shift, bool with_silu)
+void cpu_scale_shift(struct device *base, float *y, const float *x, int64_t hw, int c, const float *scale,
+                     const float *shift, bool with_silu)
 {
+    struct cpu_device *d = cpu_of(base);
     struct job j = { .pool = d->pool,
                      .fk = d->fl,
                      .y = y,

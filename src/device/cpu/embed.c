@@ -1,6 +1,24 @@
-/* embed.c - rows of an embedding table. */
+/* embed.c - rows of an embedding table, which stays in the file. */
+#include <stdlib.h>
+
 #include "device/cpu/cpu_internal.h"
 #include "device/cpu/split.h"
+
+struct table {
+    struct table_base base;
+    struct matrix m;
+};
+
+bool cpu_table_new(struct device *base, struct table **out, const struct matrix *m, struct err *e)
+{
+    struct table *t = calloc(1, sizeof *t);
+    if (!t) return err_set(e, ERR_NOMEM, "no memory for a table");
+    *t = (struct table){ .base = { base }, .m = *m };
+    *out = t;
+    return true;
+}
+
+void cpu_table_free(struct table *t) { free(t); }
 
 struct embed_job {
     float *y;
@@ -26,10 +44,11 @@ static void embed_thread(void *arg, int ith, int nth)
     }
 }
 
-void op_embed(struct device *d, float *y, int64_t ldy, const struct matrix *table, const int32_t *ids,
-              int64_t n)
+void cpu_embed(struct device *base, float *y, int64_t ldy, const struct table *t, const int32_t *ids,
+               int64_t n)
 {
-    struct embed_job j = { y, ldy, table, ids, n };
+    struct cpu_device *d = cpu_of(base);
+    struct embed_job j = { y, ldy, &t->m, ids, n };
     if (n <= 4)
         embed_thread(&j, 0, 1);
     else

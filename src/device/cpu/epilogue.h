@@ -6,7 +6,7 @@
 #define HEARTH_DEVICE_CPU_EPILOGUE_H
 
 #include "device/cpu/fmath.h"
-#include "device/device.h"
+#include "device/backend.h"
 
 /* y[i] = epilogue(v[i] + bias[i]) for n neighbouring outputs of one row. All pointers already stand at the first output
  * of the run; bias and gate may be NULL where the epilogue needs none. PAIRED epilogues: v and bias are the gate part,

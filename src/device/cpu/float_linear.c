@@ -171,7 +171,7 @@ static bool gather_scales(struct float_linear *l, struct err *e)
     return true;
 }
 
-static bool pack_all(struct device *d, struct float_linear *l, struct err *e)
+static bool pack_all(struct cpu_device *d, struct float_linear *l, struct err *e)
 {
     size_t n;
     if (!mem_mul((size_t)(l->halves * l->panels), panel_bytes(l), &n))
@@ -213,7 +213,7 @@ static void choose_form(struct float_linear *l, bool haste)
     l->view = view && !l->through32;
 }
 
-bool float_linear_new(struct device *d, struct float_linear **out, const struct matrix *part, int n_parts,
+bool float_linear_new(struct cpu_device *d, struct float_linear **out, const struct matrix *part, int n_parts,
                       enum linear_join join, int rows_hint, struct err *e)
 {
     if (!check_parts(part, n_parts, join, e)) return false;
@@ -268,7 +268,7 @@ size_t float_linear_bytes(const struct float_linear *l)
 /* ---- running ------------------------------------------------------------------------------------------------- */
 
 struct run {
-    const struct device *d;
+    const struct cpu_device *d;
     const struct float_linear *l;
     const struct linear_args *a;
     const float *bias;
@@ -397,7 +397,7 @@ static void run_part(void *arg, int ith, int nth)
     }
 }
 
-void float_linear_run(struct device *d, const struct float_linear *l, const float *bias,
+void float_linear_run(struct cpu_device *d, const struct float_linear *l, const float *bias,
                       const struct linear_args *a)
 {
     const int nth = pool_threads(d->pool);

@@ -54,9 +54,9 @@ static double activation(enum epilogue epi, double v)
 }
 
 /* How a layer's values meet: both sides as bf16 ("narrow"), or exactly. */
-static bool narrow(const struct device *d, enum dtype type, int rows_hint)
+static bool narrow(struct device *d, enum dtype type, int rows_hint)
 {
-    if (type == DT_F16) return rows_hint > 1 && d->fl->bf16_faster;
+    if (type == DT_F16) return rows_hint > 1 && cpu_of(d)->fl->bf16_faster;
     return type != DT_F32;
 }
 

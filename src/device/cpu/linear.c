@@ -14,7 +14,7 @@
 #define ROWS_TWICE 2
 
 struct linear {
-    int64_t n_in, n_out;
+    struct linear_base base;
     enum linear_join join;
     int n_parts;
     struct quant_part part[4]; /* quantised weights ... */
@@ -39,25 +39,25 @@ static void pack_thread(void *arg, int ith, int nth)
     }
 }
 
-static bool pack_all(struct device *d, struct linear *l, const struct matrix *m, struct err *e)
+static bool pack_all(struct cpu_device *d, struct linear *l, const struct matrix *m, struct err *e)
 {
     for (int i = 0; i < l->n_parts; i++) {
         struct quant_part *p = &l->part[i];
         p->format = quant_format_of(m[i].type);
         p->n_out = m[i].n_out;
         p->n_groups = (m[i].n_out + QUANT_GROUP - 1) / QUANT_GROUP;
-        p->group_bytes = quant_group_bytes(p->format, l->n_in / QUANT_BLOCK);
+        p->group_bytes = quant_group_bytes(p->format, l->base.n_in / QUANT_BLOCK);
         p->data = mem_aligned((size_t)p->n_groups, p->group_bytes, false);
         if (!p->data)
             return err_set(e, ERR_NOMEM, "no memory for a %lld x %lld %s matrix", (long long)m[i].n_out,
-                           (long long)l->n_in, dtype_info(m[i].type)->name);
+                           (long long)l->base.n_in, dtype_info(m[i].type)->name);
     }
     struct pack_job j = { l, m };
     pool_run(d->pool, pack_thread, &j);
 
-    size_t panels = quant_panels_bytes(ROWS_AT_ONCE, l->n_in);
-    size_t own =
-        quant_panels_bytes(ROWS_TWICE, l->n_in) + quant_unpacked_scratch(l->n_in) + (size_t)l->n_in * 4 + 256;
+    size_t panels = quant_panels_bytes(ROWS_AT_ONCE, l->base.n_in);
+    size_t own = quant_panels_bytes(ROWS_TWICE, l->base.n_in) + quant_unpacked_scratch(l->base.n_in) +
+                 (size_t)l->base.n_in * 4 + 256;
     return scratch_reserve(d, panels, own, e);
 }
 
@@ -77,13 +77,14 @@ static bool check(const struct matrix *m, int n_parts, enum linear_join join, st
     return true;
 }
 
-bool linear_new(struct device *d, struct linear **out, const struct matrix *part, int n_parts,
-                enum linear_join join, const float *bias, int rows_hint, struct err *e)
+bool cpu_linear_new(struct device *base, struct linear **out, const struct matrix *part, int n_parts,
+                    enum linear_join join, const float *bias, int rows_hint, struct err *e)
 {
+    struct cpu_device *d = cpu_of(base);
     if (!check(part, n_parts, join, e)) return false;
     struct linear *l = calloc(1, sizeof *l);
     if (!l) return err_set(e, ERR_NOMEM, "no memory for a layer");
-    l->n_in = part[0].n_in;
+    l->base = (struct linear_base){ .device = base, .n_in = part[0].n_in };
     l->join = join;
     l->n_parts = n_parts;
     int n_quant = 0;
@@ -92,12 +93,12 @@ bool linear_new(struct device *d, struct linear **out, const struct matrix *part
         n_quant += quant_format_of(part[i].type) != NULL;
         n_out += part[i].n_out;
     }
-    l->n_out = join == LINEAR_PAIRED ? part[0].n_out : n_out;
+    l->base.n_out = join == LINEAR_PAIRED ? part[0].n_out : n_out;
 
     if (n_quant > 0 && n_quant < n_parts && join == LINEAR_CONCAT) {
         const float *b = bias;
         for (int i = 0; i < n_parts; i++) {
-            if (!linear_new(d, &l->sub[i], &part[i], 1, LINEAR_CONCAT, b, rows_hint, e)) goto fail;
+            if (!cpu_linear_new(base, &l->sub[i], &part[i], 1, LINEAR_CONCAT, b, rows_hint, e)) goto fail;
             l->n_sub = i + 1;
             if (b) b += part[i].n_out;
         }
@@ -112,7 +113,7 @@ bool linear_new(struct device *d, struct linear **out, const struct matrix *part
         }
         memcpy(l->bias, bias, (size_t)n_out * sizeof *bias);
     }
-    if (join == LINEAR_PAIRED && !moe_reserve(d, l->n_in, l->n_out, e)) goto fail;
+    if (join == LINEAR_PAIRED && !moe_reserve(d, l->base.n_in, l->base.n_out, e)) goto fail;
     if (n_quant == n_parts) {
         if (!pack_all(d, l, part, e)) goto fail;
     } else if (!float_linear_new(d, &l->fl, part, n_parts, join, rows_hint, e)) {
@@ -121,45 +122,42 @@ bool linear_new(struct device *d, struct linear **out, const struct matrix *part
     *out = l;
     return true;
 fail:
-    linear_free(l);
+    cpu_linear_free(l);
     return false;
 }
 
-void linear_free(struct linear *l)
+void cpu_linear_free(struct linear *l)
 {
     if (!l) return;
     for (int i = 0; i < 4; i++) {
         mem_free(l->part[i].data);
-        linear_free(l->sub[i]);
+        cpu_linear_free(l->sub[i]);
     }
     float_linear_free(l->fl);
     mem_free(l->bias);
     free(l);
 }
 
-int64_t linear_n_in(const struct linear *l) { return l->n_in; }
-int64_t linear_n_out(const struct linear *l) { return l->n_out; }
-
-bool linear_is_copy(const struct linear *l)
+bool cpu_linear_is_copy(const struct linear *l)
 {
     for (int i = 0; i < l->n_sub; i++)
-        if (!linear_is_copy(l->sub[i])) return false;
+        if (!cpu_linear_is_copy(l->sub[i])) return false;
     return l->fl ? float_linear_is_copy(l->fl) : true;
 }
 
-size_t linear_bytes(const struct linear *l)
+size_t cpu_linear_bytes(const struct linear *l)
 {
     size_t sum = l->fl ? float_linear_bytes(l->fl) : 0;
-    for (int i = 0; i < l->n_sub; i++) sum += linear_bytes(l->sub[i]);
+    for (int i = 0; i < l->n_sub; i++) sum += cpu_linear_bytes(l->sub[i]);
     for (int i = 0; i < l->n_parts; i++)
         if (l->part[i].data) sum += (size_t)l->part[i].n_groups * l->part[i].group_bytes;
     return sum;
 }
 
-void linear_set_fine(struct linear *l)
+void cpu_linear_set_fine(struct linear *l)
 {
     l->fine = true;
-    for (int i = 0; i < l->n_sub; i++) linear_set_fine(l->sub[i]);
+    for (int i = 0; i < l->n_sub; i++) cpu_linear_set_fine(l->sub[i]);
 }
 
 /* Weights that are taken at a time, in bytes: so few that a thread which lost its core for a while does not keep the others
@@ -167,7 +165,7 @@ void linear_set_fine(struct linear *l)
 #define STRIPE ((size_t)128 << 10)
 
 struct run_job {
-    const struct device *d;
+    const struct cpu_device *d;
     struct quant_job q;
     bool each_rounds; /* every thread rounds all rows into its own scratch */
     int64_t stripe;   /* groups */
@@ -212,13 +210,13 @@ static int64_t stripe_of(const struct linear *l, int64_t n_groups, int n_threads
     return stripe < 1 ? 1 : stripe;
 }
 
-static void run_quantised(struct device *d, const struct linear *l, const struct linear_args *a)
+static void run_quantised(struct cpu_device *d, const struct linear *l, const struct linear_args *a)
 {
     struct run_job r = { .d = d };
     r.q = (struct quant_job){
         .part = l->part, .n_parts = l->n_parts, .join = l->join, .bias = l->bias, .a = a, .fine = l->fine
     };
-    r.q.panels.n_blocks = l->n_in / QUANT_BLOCK;
+    r.q.panels.n_blocks = l->base.n_in / QUANT_BLOCK;
     for (int i = 0; i < (l->join == LINEAR_PAIRED ? 1 : l->n_parts); i++) r.q.n_groups += l->part[i].n_groups;
     const int n_threads = pool_threads(d->pool);
     r.stripe = stripe_of(l, r.q.n_groups, n_threads);
@@ -238,10 +236,10 @@ static void run_quantised(struct device *d, const struct linear *l, const struct
     }
 }
 
-void op_linear(struct device *d, const struct linear_args *a)
+void cpu_linear(struct device *base, const struct linear_args *a)
 {
+    struct cpu_device *d = cpu_of(base);
     const struct linear *l = a->w;
-    if (a->n <= 0) return;
     if (l->fl) {
         float_linear_run(d, l->fl, l->bias, a);
         return;
@@ -253,8 +251,8 @@ void op_linear(struct device *d, const struct linear_args *a)
     struct linear_args part = *a;
     for (int i = 0; i < l->n_sub; i++) {
         part.w = l->sub[i];
-        op_linear(d, &part);
-        part.y += l->sub[i]->n_out;
-        if (part.gate) part.gate += l->sub[i]->n_out;
+        cpu_linear(base, &part);
+        part.y += l->sub[i]->base.n_out;
+        if (part.gate) part.gate += l->sub[i]->base.n_out;
     }
 }

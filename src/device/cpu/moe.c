@@ -7,7 +7,7 @@
 /* Rows routed at once: their gathered copies are the device's scratch. */
 #define MOE_ROWS 64
 
-bool moe_reserve(struct device *d, int64_t n_in, int64_t n_hidden, struct err *e)
+bool moe_reserve(struct cpu_device *d, int64_t n_in, int64_t n_hidden, struct err *e)
 {
     size_t need = (size_t)MOE_ROWS * (size_t)(2 * n_in + n_hidden);
     if (need <= d->gathered_cap) return true;
@@ -20,7 +20,7 @@ bool moe_reserve(struct device *d, int64_t n_in, int64_t n_hidden, struct err *e
 }
 
 /* Rows [r0, r0 + n) of the arguments through expert `id`. */
-static void one_expert(struct device *d, const struct moe_args *a, int64_t r0, int64_t n, int32_t id)
+static void one_expert(struct cpu_device *d, const struct moe_args *a, int64_t r0, int64_t n, int32_t id)
 {
     int64_t n_in = linear_n_in(a->gate_up[id]), n_hidden = linear_n_out(a->gate_up[id]);
     float *x = d->gathered, *hidden = x + MOE_ROWS * n_in, *y = hidden + MOE_ROWS * n_hidden;
@@ -41,23 +41,24 @@ static void one_expert(struct device *d, const struct moe_args *a, int64_t r0, i
             break; /* a row chooses an expert once */
         }
     if (!m) return;
-    op_linear(d, &(struct linear_args){ .w = a->gate_up[id],
-                                        .x = x,
-                                        .ldx = n_in,
-                                        .y = hidden,
-                                        .ldy = n_hidden,
-                                        .n = m,
-                                        .epi = EPI_SWIGLU });
-    op_linear(d, &(struct linear_args){
-                     .w = a->down[id], .x = hidden, .ldx = n_hidden, .y = y, .ldy = n_in, .n = m });
+    cpu_linear(&d->base, &(struct linear_args){ .w = a->gate_up[id],
+                                                .x = x,
+                                                .ldx = n_in,
+                                                .y = hidden,
+                                                .ldy = n_hidden,
+                                                .n = m,
+                                                .epi = EPI_SWIGLU });
+    cpu_linear(&d->base, &(struct linear_args){
+                             .w = a->down[id], .x = hidden, .ldx = n_hidden, .y = y, .ldy = n_in, .n = m });
     for (int64_t i = 0; i < m; i++) {
         float *dst = a->y + row[i] * a->ldy, w = a->weight_on_input ? 1.0f : weight[i];
         for (int64_t o = 0; o < n_in; o++) dst[o] += w * y[i * n_in + o];
     }
 }
 
-void op_moe(struct device *d, const struct moe_args *a)
+void cpu_moe(struct device *base, const struct moe_args *a)
 {
+    struct cpu_device *d = cpu_of(base);
     for (int64_t r = 0; r < a->n; r += MOE_ROWS) {
         int64_t n = a->n - r < MOE_ROWS ? a->n - r : MOE_ROWS;
         for (int32_t id = 0; id < a->n_expert; id++) one_expert(d, a, r, n, id);

@@ -28,9 +28,10 @@ static void rmsnorm_part(void *arg, int ith, int nth)
     }
 }
 
-void op_rmsnorm(struct device *d, float *y, int64_t ldy, const float *x, int64_t ldx, int64_t n,
-                int64_t n_embd, const float *w, float eps)
+void cpu_rmsnorm(struct device *base, float *y, int64_t ldy, const float *x, int64_t ldx, int64_t n,
+                 int64_t n_embd, const float *w, float eps)
 {
+    struct cpu_device *d = cpu_of(base);
     struct row_job j = { .pool = d->pool,
                          .fk = d->fl,
                          .y = y,
@@ -55,10 +56,11 @@ static void layernorm_part(void *arg, int ith, int nth)
     }
 }
 
-void op_layernorm(struct device *d, float *y, int64_t ldy, const float *x, int64_t ldx, int64_t n,
-                  int64_t n_embd, const float *w, const float *b, float eps, const float *scale,
-                  const float *shift)
+void cpu_layernorm(struct device *base, float *y, int64_t ldy, const float *x, int64_t ldx, int64_t n,
+                   int64_t n_embd, const float *w, const float *b, float eps, const float *scale,
+                   const float *shift)
 {
+    struct cpu_device *d = cpu_of(base);
     struct row_job j = { .pool = d->pool,
                          .fk = d->fl,
                          .y = y,
@@ -108,9 +110,10 @@ static void moments_part(void *arg, int ith, int nth)
     }
 }
 
-void op_groupnorm_fold(struct device *d, float *scale, float *shift, const float *x, int64_t hw, int c,
-                       int groups, const float *w, const float *b, float eps)
+void cpu_groupnorm_fold(struct device *base, float *scale, float *shift, const float *x, int64_t hw, int c,
+                        int groups, const float *w, const float *b, float eps)
 {
+    struct cpu_device *d = cpu_of(base);
     const int nth = pool_threads(d->pool);
     struct group_job j = {
         .pool = d->pool, .fk = d->fl, .x = x, .hw = hw, .c = c, .sums = scratch_shared(d)

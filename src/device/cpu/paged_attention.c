@@ -29,7 +29,7 @@ size_t kv_page_bytes(enum kv_type t, int n_kv_head, int k_dim, int v_dim)
 }
 
 struct attend_job {
-    const struct device *d;
+    const struct cpu_device *d;
     const struct attn_args *a;
     struct paged_layout layout;
     int rep;      /* query heads of a kv head */
@@ -108,8 +108,9 @@ static void attend_thread(void *arg, int ith, int nth)
     }
 }
 
-void op_attention_paged(struct device *d, const struct attn_args *a)
+void cpu_attention_paged(struct device *base, const struct attn_args *a)
 {
+    struct cpu_device *d = cpu_of(base);
     struct attend_job j = { .d = d, .a = a };
     j.layout = paged_layout_of(a->kv->type, a->kv->k_dim, a->kv->v_dim);
     j.rep = a->n_head / a->kv->n_kv_head;

@@ -16,7 +16,7 @@
 #ifndef HEARTH_DEVICE_CPU_PAGED_ATTENTION_H
 #define HEARTH_DEVICE_CPU_PAGED_ATTENTION_H
 
-#include "device/device.h"
+#include "device/backend.h"
 
 #define PAGED_QUERIES 8 /* queries of a tile: two registers of scores each */
 

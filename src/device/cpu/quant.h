@@ -35,7 +35,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "device/device.h"
+#include "device/backend.h"
 
 #define QUANT_GROUP 16
 #define QUANT_COLS 16 /* rows of a panel at most */

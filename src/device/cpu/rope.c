@@ -7,7 +7,7 @@
 #define ALONE 16384
 
 struct rope_job {
-    const struct device *d;
+    const struct cpu_device *d;
     const struct rope_args *a;
 };
 
@@ -18,8 +18,9 @@ static void rope_thread(void *arg, int ith, int nth)
     j->d->attn->rope(j->a, r.lo, r.hi, scratch_thread(j->d, ith));
 }
 
-void op_rope(struct device *d, const struct rope_args *a)
+void cpu_rope(struct device *base, const struct rope_args *a)
 {
+    struct cpu_device *d = cpu_of(base);
     struct rope_job j = { d, a };
     if (a->n * a->n_head * a->head_dim <= ALONE)
         rope_thread(&j, 0, 1);

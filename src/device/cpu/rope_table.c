@@ -21,9 +21,10 @@ static void rope_part(void *arg, int ith, int nth)
                         j->head_norm, j->eps);
 }
 
-void op_rope_table(struct device *d, float *x, int64_t ld, int64_t n, int n_head, int head_dim,
-                   const float *cos, const float *sin, const float *head_norm, float eps)
+void cpu_rope_table(struct device *base, float *x, int64_t ld, int64_t n, int n_head, int head_dim,
+                    const float *cos, const float *sin, const float *head_norm, float eps)
 {
+    struct cpu_device *d = cpu_of(base);
     struct job j = { d->fl, x, ld, n, n_head, head_dim, cos, sin, head_norm, eps };
     pool_run(d->pool, rope_part, &j);
 }

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "device/device.h"
+#include "device/backend.h"
 
 enum { PAGE = 4096 };
 static const float untouched = 1234.5f;
