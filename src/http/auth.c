@@ -5,18 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void hash_key(unsigned char out[AUTH_HASH_BYTES], const char *key, size_t len)
-{
-    crypto_generichash(out, AUTH_HASH_BYTES, (const unsigned char *)key, len, NULL, 0);
-}
-
 bool auth_init(struct auth *a, const char *const *keys, int n_keys, struct err *e)
 {
     *a = (struct auth){ 0 };
     if (sodium_init() < 0) return err_set(e, ERR_IO, "libsodium could not be started");
     a->hash = calloc((size_t)n_keys + 1, sizeof *a->hash);
     if (!a->hash) return err_set(e, ERR_NOMEM, "out of memory");
-    for (int i = 0; i < n_keys; i++) hash_key(a->hash[i], keys[i], strlen(keys[i]));
+    for (int i = 0; i < n_keys; i++) {
+        struct principal p;
+        principal_of_key(&p, keys[i], strlen(keys[i]));
+        memcpy(a->hash[i], p.hash, sizeof p.hash);
+    }
     a->n_keys = n_keys;
     return true;
 }
@@ -37,25 +36,17 @@ static const char *bearer(const char *authorization, size_t *len)
     return key;
 }
 
-bool auth_key_ok(const struct auth *a, const char *authorization)
-{
-    unsigned char given[AUTH_HASH_BYTES];
-    bool ok = false;
-    size_t len;
-    if (!a->n_keys) return true;
-    const char *key = bearer(authorization, &len);
-    if (!key) return false;
-    hash_key(given, key, len);
-    for (int i = 0; i < a->n_keys; i++) /* all of them: time says nothing about which one it was */
-        ok |= sodium_memcmp(given, a->hash[i], AUTH_HASH_BYTES) == 0;
-    return ok;
-}
-
-void auth_asker(const char *authorization, unsigned char out[AUTH_HASH_BYTES])
+bool auth_principal(const struct auth *a, const char *authorization, struct principal *out)
 {
     size_t len = 0;
     const char *key = bearer(authorization, &len);
-    hash_key(out, key ? key : "", len);
+    principal_of_key(out, key, len);
+    if (!a->n_keys) return true;
+    bool known = false;
+    for (int i = 0; i < a->n_keys; i++) /* all of them: time says nothing about which one it was */
+        known |= sodium_memcmp(out->hash, a->hash[i], PRINCIPAL_HASH) == 0;
+    out->known = key && known;
+    return out->known;
 }
 
 /* Length of the name in "name:port" or "[v6]:port". */

@@ -8,11 +8,10 @@
 #include <stdbool.h>
 
 #include "base/err.h"
-
-enum { AUTH_HASH_BYTES = 32 };
+#include "service/principal.h"
 
 struct auth {
-    unsigned char (*hash)[AUTH_HASH_BYTES];
+    unsigned char (*hash)[PRINCIPAL_HASH];
     int n_keys;
     const char *const *origin; /* borrowed */
     int n_origin;
@@ -23,10 +22,9 @@ struct auth {
 bool auth_init(struct auth *a, const char *const *keys, int n_keys, struct err *e);
 void auth_free(struct auth *a);
 
-/* The value of an Authorization header (NULL: none). True without keys. */
-bool auth_key_ok(const struct auth *a, const char *authorization);
-/* Who asks, as a hash of the key that came with the request, whether it was asked for or not; of none: of the empty one. */
-void auth_asker(const char *authorization, unsigned char out[AUTH_HASH_BYTES]);
+/* Who asks, by the value of an Authorization header (NULL: none), whether a key is asked for or not. False: one is, and this is none of
+ * the server's; *out says whose it would be. */
+bool auth_principal(const struct auth *a, const char *authorization, struct principal *out);
 /* A Host header on a server without keys. NULL (HTTP/1.0) is accepted. */
 bool auth_host_ok(const struct auth *a, const char *host);
 enum origin { ORIGIN_NONE, ORIGIN_SAME, ORIGIN_ALLOWED, ORIGIN_FOREIGN };

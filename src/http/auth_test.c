@@ -8,14 +8,20 @@
 
 #include "http/auth.h"
 
+static bool key_ok(const struct auth *a, const char *authorization)
+{
+    struct principal p;
+    return auth_principal(a, authorization, &p);
+}
+
 static void test_keys(void **state)
 {
     (void)state;
     static const char *const keys[] = { "first-key", "second-key" };
     struct auth a;
     assert_true(auth_init(&a, keys, 2, NULL));
-    assert_true(auth_key_ok(&a, "Bearer first-key"));
-    assert_true(auth_key_ok(&a, "bearer   second-key "));
+    assert_true(key_ok(&a, "Bearer first-key"));
+    assert_true(key_ok(&a, "bearer   second-key "));
     static const char *const wrong[] = { "",
                                          "Bearer",
                                          "Bearer ",
@@ -24,28 +30,37 @@ static void test_keys(void **state)
                                          "Bearer first-ke",
                                          "Bearer first-keyx",
                                          "Bearer first-key second-key" };
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) assert_false(auth_key_ok(&a, wrong[i]));
-    assert_false(auth_key_ok(&a, NULL));
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) assert_false(key_ok(&a, wrong[i]));
+    assert_false(key_ok(&a, NULL));
     assert_true(auth_host_ok(&a, "anything.example")); /* who has a key may call it what he likes */
     auth_free(&a);
     assert_true(auth_init(&a, NULL, 0, NULL));
-    assert_true(auth_key_ok(&a, NULL));
+    assert_true(key_ok(&a, NULL));
     auth_free(&a);
 }
 
-static void test_askers(void **state)
+static void test_principals(void **state)
 {
     (void)state;
-    unsigned char a[AUTH_HASH_BYTES], b[AUTH_HASH_BYTES];
-    auth_asker("Bearer first-key", a);
-    auth_asker("bearer   first-key ", b);
-    assert_memory_equal(a, b, sizeof a);
-    auth_asker("Bearer second-key", b);
-    assert_memory_not_equal(a, b, sizeof a);
-    auth_asker(NULL, b);
-    assert_memory_not_equal(a, b, sizeof a);
-    auth_asker("Basic first-key", a); /* no key of ours */
-    assert_memory_equal(a, b, sizeof a);
+    static const char *const keys[] = { "first-key" };
+    struct auth a, open = { 0 };
+    struct principal p, q;
+    assert_true(auth_init(&a, keys, 1, NULL));
+    assert_true(auth_principal(&a, "Bearer first-key", &p));
+    assert_true(p.known);
+    assert_true(
+        auth_principal(&open, "bearer   first-key ", &q)); /* the same one, where nobody asks for a key */
+    assert_false(q.known);
+    assert_memory_equal(p.hash, q.hash, sizeof p.hash);
+    assert_string_equal(p.id, q.id);
+    assert_false(auth_principal(&a, "Bearer second-key", &q));
+    assert_false(q.known);
+    assert_memory_not_equal(p.hash, q.hash, sizeof p.hash);
+    assert_true(auth_principal(&open, NULL, &q));
+    assert_string_equal(q.id, "anonymous");
+    assert_true(auth_principal(&open, "Basic first-key", &p)); /* no key of ours */
+    assert_memory_equal(p.hash, q.hash, sizeof p.hash);
+    auth_free(&a);
 }
 
 static void test_hosts(void **state)
@@ -91,7 +106,7 @@ static void test_new_key(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_keys), cmocka_unit_test(test_askers),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_keys), cmocka_unit_test(test_principals),
                                         cmocka_unit_test(test_hosts), cmocka_unit_test(test_origins),
                                         cmocka_unit_test(test_new_key) };
     return cmocka_run_group_tests(tests, NULL, NULL);

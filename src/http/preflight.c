@@ -123,7 +123,9 @@ static void check(struct exchange *x, const char *method)
         answer_options(x, allowed);
         return;
     }
-    if ((!x->route || x->route->access == ACCESS_KEY) && !auth_key_ok(&s->auth, header(x, "Authorization"))) {
+    struct principal who;
+    const bool may = auth_principal(&s->auth, header(x, "Authorization"), &who);
+    if (!may && (!x->route || x->route->access == ACCESS_KEY)) {
         exchange_fault(
             x, FAULT_KEY, NULL,
             header(x, "Authorization")

@@ -379,9 +379,10 @@ static void text_post(struct exchange *x, bool chat)
     const char *isolation =
         MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "x-prompt-cache-isolation-key");
     if (isolation) gen_request_isolate(&t->request.gen, isolation, strlen(isolation));
-    if (!x->server->o.share_prefixes)
-        auth_asker(MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Authorization"),
-                   t->request.gen.asker);
+    auth_principal(&x->server->auth,
+                   MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Authorization"),
+                   &t->request.gen.who);
+    t->request.gen.apart = !x->server->o.share_prefixes;
     if (!registry_find(x->server->registry, t->request.gen.model, &t->model, &f.err)) {
         f.param = "model";
         work_free(t);

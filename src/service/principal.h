@@ -1,0 +1,21 @@
+/* principal.h - who asks: decided once, when a request's headers are there, and carried with it to its end.
+ *
+ * Nothing below service/ knows it; an engine sees at most a hash of it (whose prefixes a prompt may share). */
+#ifndef HEARTH_SERVICE_PRINCIPAL_H
+#define HEARTH_SERVICE_PRINCIPAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { PRINCIPAL_HASH = 32, PRINCIPAL_ID = 20 };
+
+struct principal {
+    unsigned char hash[PRINCIPAL_HASH]; /* BLAKE2b of the key that came; of the empty one when none did */
+    char id[PRINCIPAL_ID]; /* for people to read: "key_" and ten digits of the hash, or "anonymous" */
+    bool known;            /* the key is one of the server's; false where none is asked for */
+};
+
+/* key NULL: none came. */
+void principal_of_key(struct principal *out, const char *key, size_t len);
+
+#endif
