@@ -125,6 +125,8 @@ bool job_new(struct lm_job **out, const struct lm_request *r, const struct lm_pr
     j->last = &j->first;
     j->notify = notify;
     j->notify_arg = arg;
+    j->told_end = r->ended;
+    j->told_end_arg = r->ended_arg;
     j->terms = terms;
     atomic_fetch_add(&terms->refs, 1);
     j->n_prompt = j->echo_from = j->score_from = (int)p->n;
@@ -368,6 +370,7 @@ void job_end(struct lm_job *j, const struct err *error)
     j->final.ev.type = error ? LM_EV_ERROR : LM_EV_DONE;
     j->final.ev.usage = j->usage;
     if (error) j->final.ev.error = *error;
+    if (j->told_end) j->told_end(j->told_end_arg, &j->usage);
     push(j, &j->final);
 }
 

@@ -92,6 +92,8 @@ struct lm_job {
     pthread_mutex_t notify_mu;
     void (*notify)(void *arg);
     void *notify_arg;
+    void (*told_end)(void *arg, const struct lm_usage *u); /* lm_request's `ended` */
+    void *told_end_arg;
 
     pthread_mutex_t mu;
     pthread_cond_t cond;

@@ -65,6 +65,11 @@ struct lm_prompt {
     int max_tokens; /* per choice; 0 with echo scores the prompt only */
 };
 
+struct lm_usage {
+    int prompt_tokens, cached_tokens, completion_tokens; /* completion: summed over choices */
+    double queue_s, prefill_s, ttft_s, total_s;
+};
+
 struct lm_request {
     struct lm_prompt prompt;        /* lm_submit()'s; lm_submit_all() has its own */
     int n;                          /* choices of each prompt, 1..128; they share the prompt's pages */
@@ -79,11 +84,10 @@ struct lm_request {
     bool want_token_ids;
     unsigned char
         space[LM_SPACE]; /* prefixes are shared only with requests of the same space, byte for byte */
-};
-
-struct lm_usage {
-    int prompt_tokens, cached_tokens, completion_tokens; /* completion: summed over choices */
-    double queue_s, prefill_s, ttft_s, total_s;
+    /* Called once for each prompt when it has ended, whatever its end and whether its events are taken or not, with what it used: from the
+     * scheduler's thread, before its last event can be taken. Must not block. NULL: nobody asks. */
+    void (*ended)(void *arg, const struct lm_usage *u);
+    void *ended_arg;
 };
 
 struct lm_token {

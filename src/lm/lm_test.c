@@ -539,10 +539,22 @@ static void test_echo_scores_the_prompt(void **state)
 
 static void count_up(void *arg) { atomic_fetch_add((atomic_int *)arg, 1); }
 
+struct told { /* of ends */
+    atomic_int n, tokens;
+};
+
+static void tell_end(void *arg, const struct lm_usage *u)
+{
+    struct told *t = arg;
+    atomic_fetch_add(&t->n, 1);
+    atomic_fetch_add(&t->tokens, u->completion_tokens);
+}
+
 static void test_cancel_anywhere(void **state)
 {
     (void)state;
     struct engine g;
+    struct told told[6] = { 0 };
     struct gate gate = { .later = 0 };
     sem_init(&gate.open, 0, 0);
     struct err e;
@@ -553,6 +565,8 @@ static void test_cancel_anywhere(void **state)
     atomic_int notified = 0;
     for (int k = 0; k < 6; k++) { /* two run, the others wait */
         struct lm_request r = request(prompt + k, 300, 100);
+        r.ended = tell_end;
+        r.ended_arg = &told[k];
         if (!lm_submit(g.lm, &r, k ? count_up : wait_at, k ? (void *)&notified : &gate, &j[k], &e))
             fail_msg("%s", e.msg);
     }
@@ -587,6 +601,14 @@ static void test_cancel_anywhere(void **state)
     }
     assert_int_equal(st.running + st.waiting, 0);
     assert_int_equal(st.cancelled, 4);
+    int tokens = 0;
+    for (int k = 0; k < 6; k++) { /* each end is told once, that of a job whose owner left too */
+        assert_int_equal(told[k].n, 1);
+        tokens += told[k].tokens;
+    }
+    assert_true(told[0].tokens > 0);
+    assert_int_equal(told[4].tokens, 0);
+    assert_int_equal(tokens, st.completion_tokens);
     stop(&g);
     sem_destroy(&gate.open);
 }
@@ -869,10 +891,14 @@ static void test_unload_while_running(void **state)
     start(&g, 2, NULL);
     prompt_of(prompt, 64, 11);
     struct lm_request r = request(prompt, 64, 400);
+    struct told told = { 0 };
+    r.ended = tell_end;
+    r.ended_arg = &told;
     struct lm_job *a = submit(&g, &r), *b = submit(&g, &r);
     lm_job_free(a);
     lm_job_free(b); /* the scheduler may hold both still */
     stop(&g);
+    assert_int_equal(told.n, 2);
 }
 
 int main(void)

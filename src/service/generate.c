@@ -8,6 +8,7 @@
 
 #include "base/rng.h"
 #include "service/context.h"
+#include "service/ending.h"
 
 struct held { /* an event kept back until the best choices are known */
     struct held *next;
@@ -73,13 +74,13 @@ void gen_request_isolate(struct gen_request *q, const char *key, size_t len)
     crypto_generichash(q->isolation, sizeof q->isolation, (const unsigned char *)key, len, NULL, 0);
 }
 
-/* Whose prefixes: one name for asker and isolation together. */
+/* Whose prefixes: one name for key and isolation together. */
 static void space_of(unsigned char out[LM_SPACE], const struct gen_request *q)
 {
-    unsigned char both[2 * REQUEST_HASH + 1];
-    memcpy(both, q->asker, REQUEST_HASH);
-    memcpy(both + REQUEST_HASH, q->isolation, REQUEST_HASH);
-    both[2 * REQUEST_HASH] = q->isolated;
+    unsigned char both[PRINCIPAL_HASH + REQUEST_HASH + 1] = { 0 };
+    if (q->apart) memcpy(both, q->who.hash, PRINCIPAL_HASH);
+    memcpy(both + PRINCIPAL_HASH, q->isolation, REQUEST_HASH);
+    both[PRINCIPAL_HASH + REQUEST_HASH] = q->isolated;
     crypto_generichash(out, LM_SPACE, both, sizeof both, NULL, 0);
 }
 
@@ -161,6 +162,13 @@ void generation_cancel(struct generation *g)
         if (g->part[i].job) lm_cancel(g->part[i].job);
 }
 
+static void job_ended(void *arg, const struct lm_usage *u)
+{
+    const struct usage used = reply_usage(u);
+    ending_use(arg, &used);
+    ending_let_go(arg);
+}
+
 /* All prompts at once: they are queued together or not at all. */
 static bool submit(struct generation *g, const struct gen_request *q, void (*notify)(void *), void *arg,
                    struct fault *f)
@@ -176,6 +184,8 @@ static bool submit(struct generation *g, const struct gen_request *q, void (*not
         .echo = q->echo,
         .echo_last = q->echo_last,
         .want_token_ids = q->return_token_ids,
+        .ended = job_ended,
+        .ended_arg = q->ending,
     };
     space_of(r.space, q);
     r.sampling.bias = q->bias;
@@ -196,7 +206,12 @@ static bool submit(struct generation *g, const struct gen_request *q, void (*not
         const struct fitted *p = &g->part[i].prompt;
         prompt[i] = (struct lm_prompt){ p->ids.id, p->ids.n, p->max_tokens };
     }
-    ok = ok && lm_submit_all(g->lm, &r, prompt, g->n_parts, notify, arg, job, &f->err);
+    /* Held before: a job may have ended before lm_submit_all() returns. */
+    for (int i = 0; ok && i < g->n_parts; i++) ending_hold(q->ending);
+    if (ok && !lm_submit_all(g->lm, &r, prompt, g->n_parts, notify, arg, job, &f->err)) {
+        for (int i = 0; i < g->n_parts; i++) ending_let_go(q->ending);
+        ok = false;
+    }
     for (int i = 0; ok && i < g->n_parts; i++) g->part[i].job = job[i];
     free(prompt);
     free(job);

@@ -150,7 +150,7 @@ const struct reply_reader reply_plain = { .family = "plain", .feed = plain_feed 
 
 /* ---- from the engine ------------------------------------------------------------------------------------------------ */
 
-static struct usage usage_of(const struct lm_usage *u)
+struct usage reply_usage(const struct lm_usage *u)
 {
     return (struct usage){ .prompt_tokens = u->prompt_tokens,
                            .cached_tokens = u->cached_tokens,
@@ -194,7 +194,7 @@ static bool end_choice(struct reply *r, const struct lm_event *ev)
     if (!reply_say(&out, "", 0)) return false; /* tokens of which nothing was said */
     struct reply_event end = { .type = REPLY_CHOICE_END,
                                .index = ev->choice,
-                               .usage = usage_of(&ev->usage),
+                               .usage = reply_usage(&ev->usage),
                                .finish = finish_of(ev->finish, c),
                                .stop_hit = ev->stop_hit };
     return say(r, &end);
@@ -203,7 +203,7 @@ static bool end_choice(struct reply *r, const struct lm_event *ev)
 static bool read_event(struct reply *r, const struct lm_event *ev)
 {
     struct reply_out out = { r, ev->choice };
-    struct reply_event last = { .usage = usage_of(&ev->usage) };
+    struct reply_event last = { .usage = reply_usage(&ev->usage) };
     switch (ev->type) {
     case LM_EV_TEXT:
         return keep_tokens(&r->choice[ev->choice], ev) &&
@@ -221,7 +221,7 @@ static bool read_event(struct reply *r, const struct lm_event *ev)
 void reply_feed(struct reply *r, struct lm_event *ev)
 {
     if (!r->over && !read_event(r, ev)) {
-        struct reply_event last = { .type = REPLY_ERROR, .usage = usage_of(&ev->usage) };
+        struct reply_event last = { .type = REPLY_ERROR, .usage = reply_usage(&ev->usage) };
         err_set(&last.error, ERR_NOMEM, "out of memory");
         say_last(r, &last);
     }

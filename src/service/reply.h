@@ -17,6 +17,7 @@
 #include "text/sampler.h"
 
 struct lm_event;
+struct lm_usage;
 
 /* ---- events -------------------------------------------------------------------------------------------------------- */
 
@@ -95,6 +96,8 @@ bool reply_call(struct reply_out *out, const char *id, const char *name);
 bool reply_arguments(struct reply_out *out, const char *piece, size_t len);
 
 /* ---- a generation's events ------------------------------------------------------------------------------------------ */
+
+struct usage reply_usage(const struct lm_usage *u);
 
 struct reply;
 bool reply_new(struct reply **out, const struct reply_reader *reader, int n_choices, struct err *e);

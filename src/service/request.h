@@ -9,7 +9,10 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "service/principal.h"
 #include "text/sampler.h"
+
+struct ending;
 
 #define REQUEST_MAX_STOP 16
 #define REQUEST_MAX_STOP_IDS 64
@@ -70,8 +73,11 @@ struct gen_request {
     bool ignore_end, echo, return_token_ids;
     int echo_last;      /* 0: with echo, the whole prompt */
     bool unsafe_tokens; /* control tokens spelled in the client's text count as such */
-    /* Prefixes are shared only with requests of the same asker (a hash of who that is; zeros: everybody) and the same isolation. */
-    unsigned char asker[REQUEST_HASH], isolation[REQUEST_HASH];
+    struct principal who;
+    struct ending *ending; /* borrowed: each of its jobs holds it to its end; NULL: nobody counts */
+    /* Prefixes are shared only with requests of the same isolation and, if so wished, of the same key. */
+    bool apart;
+    unsigned char isolation[REQUEST_HASH];
     bool isolated;
 };
 

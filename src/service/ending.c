@@ -1,0 +1,79 @@
+/* ending.c - see ending.h. */
+#include "service/ending.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+const char *end_how_name(enum end_how how)
+{
+    static const char *const name[N_END_HOW] = { "done", "refused", "error", "timeout", "cancelled", "left" };
+    return name[how];
+}
+
+struct ending *ending_open(struct ending_sinks *s, const struct identity *of, const char *path)
+{
+    struct ending *e = calloc(1, sizeof *e);
+    if (!e) return NULL;
+    e->of = *of;
+    e->path = strdup(path);
+    if (!e->path) {
+        free(e);
+        return NULL;
+    }
+    e->sinks = s;
+    atomic_init(&e->holders, 1);
+    pthread_mutex_init(&e->lock, NULL);
+    atomic_fetch_add(&s->open, 1);
+    return e;
+}
+
+void ending_hold(struct ending *e)
+{
+    if (e) atomic_fetch_add(&e->holders, 1);
+}
+
+/* The end of a request: nobody works for it any more, so that nothing of it changes. */
+static void request_end(struct ending *e)
+{
+    struct ending_sinks *s = e->sinks;
+    e->seconds = clock_seconds() - e->of.started;
+    for (int i = 0; i < s->n; i++) s->v[i].take(s->v[i].arg, e);
+    pthread_mutex_destroy(&e->lock);
+    free(e->path);
+    free(e);
+    atomic_fetch_sub(&s->open, 1);
+}
+
+void ending_let_go(struct ending *e)
+{
+    if (e && atomic_fetch_sub(&e->holders, 1) == 1) request_end(e);
+}
+
+void ending_model(struct ending *e, const char *id)
+{
+    if (!e) return;
+    pthread_mutex_lock(&e->lock);
+    snprintf(e->model, sizeof e->model, "%s", id);
+    pthread_mutex_unlock(&e->lock);
+}
+
+void ending_use(struct ending *e, const struct usage *u)
+{
+    if (!e) return;
+    pthread_mutex_lock(&e->lock);
+    usage_add(&e->usage, u);
+    pthread_mutex_unlock(&e->lock);
+}
+
+void ending_went(struct ending *e, enum end_how how, int status, const char *note)
+{
+    if (!e) return;
+    pthread_mutex_lock(&e->lock);
+    e->how = how;
+    e->status = status;
+    snprintf(e->note, sizeof e->note, "%s", note);
+    pthread_mutex_unlock(&e->lock);
+}

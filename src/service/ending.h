@@ -1,0 +1,76 @@
+/* ending.h - the one end of every admitted request, whatever happened to it.
+ *
+ * An ending is opened when a request is admitted, and whoever works for it holds it: its connection, and each job that an engine has for it.
+ * Each adds what it knows (what was used, how it went) and lets go; when the last one has let go the request has ended, and every sink gets
+ * the ending, once. So it comes when nothing more will be used: of a client that left, when the cancel has taken effect.
+ *
+ * Threads    any. Sinks are called from the thread that let go last, which may be an engine's: they must not block.
+ * Ownership  an ending frees itself after its sinks; the sinks outlive it. NULL stands for a request that nobody counts. */
+#ifndef HEARTH_SERVICE_ENDING_H
+#define HEARTH_SERVICE_ENDING_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "service/principal.h"
+#include "service/usage.h"
+
+enum end_how {
+    END_DONE,      /* the answer was given */
+    END_REFUSED,   /* admitted, then found wrong: a field, a model, a size; or no place in a queue */
+    END_ERROR,     /* something failed here */
+    END_TIMEOUT,   /* it took longer than it may */
+    END_CANCELLED, /* the server stopped */
+    END_LEFT,      /* the client left, or did not read */
+    N_END_HOW
+};
+const char *end_how_name(enum end_how how); /* "done", "refused", "error", "timeout", "cancelled", "left" */
+
+/* What is known of a request before its body. Strings without a size are constants. */
+struct identity {
+    char id[72];          /* X-Request-Id */
+    const char *dialect;  /* "openai" */
+    const char *endpoint; /* "chat"; NULL: nothing is counted there */
+    int route;            /* row of the table of endpoints */
+    struct principal who;
+    double started; /* clock_seconds() */
+};
+
+struct ending_sinks;
+
+struct ending {
+    struct identity of;
+    char *path;      /* as it was asked for */
+    char model[160]; /* id, "" when it did not come to a model */
+    struct usage usage;
+    enum end_how how;
+    int status;     /* what the client was told, 499 when it could not be */
+    char note[160]; /* why it did not go well, for the log; or what was made */
+    double seconds; /* from the start to the end */
+
+    struct ending_sinks *sinks; /* this file's from here on */
+    atomic_int holders;
+    pthread_mutex_t lock;
+};
+
+struct ending_sink {
+    void (*take)(void *arg, const struct ending *e);
+    void *arg;
+};
+struct ending_sinks {
+    struct ending_sink v[4];
+    int n;
+    atomic_int open; /* endings that are to come: whoever frees the sinks waits until there are none */
+};
+
+/* Held once. NULL: no memory. path is copied. */
+struct ending *ending_open(struct ending_sinks *s, const struct identity *of, const char *path);
+void ending_hold(struct ending *e);
+void ending_let_go(struct ending *e);
+
+void ending_model(struct ending *e, const char *id);
+void ending_use(struct ending *e, const struct usage *u); /* adds to what others used */
+void ending_went(struct ending *e, enum end_how how, int status, const char *note); /* the connection's */
+
+#endif
