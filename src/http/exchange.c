@@ -1,5 +1,5 @@
-/* exchange.c - what handlers do with a request; the connection's side is server.c. */
-#include "http/exchange.h"
+/* exchange.c - what handlers do with a request; its transport's side is exchange_turn.c. */
+#include "http/exchange_inside.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,20 +9,22 @@
 #include "base/paths.h"
 #include "http/routes.h"
 
-void exchange_unref(struct exchange *x)
+struct server *exchange_server(const struct exchange *x) { return x->server; }
+const char *exchange_path(const struct exchange *x) { return x->path; }
+const char *exchange_tail(const struct exchange *x) { return x->tail; }
+enum api_dialect exchange_dialect(const struct exchange *x) { return x->dialect; }
+const char *exchange_id(const struct exchange *x) { return x->id; }
+double exchange_started(const struct exchange *x) { return x->started; }
+const char *exchange_header_in(const struct exchange *x, const char *name) { return x->via->header(x, name); }
+const char *exchange_query(const struct exchange *x, const char *name) { return x->via->query(x, name); }
+
+const char *exchange_body(const struct exchange *x, size_t *len)
 {
-    if (atomic_fetch_sub(&x->refs, 1) > 1) return;
-    if (x->ops && x->work) x->ops->free(x->work);
-    if (x->prepared) MHD_destroy_response(x->prepared);
-    exchange_drop_body(x);
-    buf_free(&x->reply);
-    buf_free(&x->pending);
-    pthread_mutex_destroy(&x->lock);
-    free(x->path);
-    free(x);
+    *len = x->body.len;
+    return x->body.data ? x->body.data : "";
 }
 
-/* Headers wait on a response object of their own until the body is known. */
+/* They wait until the body is known. */
 void exchange_header(struct exchange *x, const char *name, const char *fmt, ...)
 {
     char value[1024];
@@ -30,22 +32,25 @@ void exchange_header(struct exchange *x, const char *name, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(value, sizeof value, fmt, ap);
     va_end(ap);
-    if (!x->prepared) x->prepared = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
-    if (x->prepared) MHD_add_response_header(x->prepared, name, value);
+    buf_append(&x->headers, name, strlen(name) + 1);
+    buf_append(&x->headers, value, strlen(value) + 1);
 }
+
+void exchange_note(struct exchange *x, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(x->note, sizeof x->note, fmt, ap);
+    va_end(ap);
+}
+
+void exchange_free_body(struct exchange *x) { buf_free(&x->body); }
 
 void exchange_drop_body(struct exchange *x)
 {
     buf_free(&x->body);
     bodies_give(&x->server->bodies, &x->peer, x->body_taken);
     x->body_taken = 0;
-}
-
-static void set_state(struct exchange *x, enum exchange_state s)
-{
-    pthread_mutex_lock(&x->lock);
-    x->state = s;
-    pthread_mutex_unlock(&x->lock);
 }
 
 void exchange_reply(struct exchange *x, int status, const char *content_type, struct buf *body)
@@ -64,7 +69,7 @@ void exchange_reply(struct exchange *x, int status, const char *content_type, st
         fault_print(&x->reply, x->dialect, FAULT_SERVER, NULL, "out of memory");
         if (x->reply.failed) buf_free(&x->reply);
     }
-    set_state(x, EXCHANGE_READY);
+    exchange_set_state(x, EXCHANGE_READY);
 }
 
 void exchange_at_work(struct exchange *x) { x->at_work = true; }
@@ -88,19 +93,19 @@ void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param,
     if (kind == FAULT_BUSY || kind == FAULT_UNAVAILABLE)
         exchange_header(x, "Retry-After", "%d", kind == FAULT_BUSY ? 1 : 5);
     if (kind == FAULT_KEY) exchange_header(x, "WWW-Authenticate", "Bearer");
-    snprintf(x->note, sizeof x->note, "%.150s", message);
+    exchange_note(x, "%.150s", message);
     exchange_reply(x, fault_status(kind), "application/json", &b);
 }
 
 void exchange_fault_from(struct exchange *x, const struct fault *f)
 {
+    enum fault_kind early;
     if (f->err.code == ERR_CANCELLED && atomic_load(&x->stop)) {
-        const bool stopping = atomic_load(&x->server->draining), late = exchange_timed_out(x);
-        exchange_fault(
-            x, stopping || !late ? FAULT_UNAVAILABLE : FAULT_TIMEOUT, NULL, "%s",
-            !late      ? "the client left while its request was prepared" /* for the log: nobody reads it */
-            : stopping ? "the server is stopping; the request was cancelled"
-                       : "the request took longer than this server allows");
+        const char *why = exchange_early_end(x, NULL, &early);
+        if (why)
+            exchange_fault(x, early, NULL, "%s", why);
+        else /* for the log: nobody reads it */
+            exchange_fault(x, FAULT_UNAVAILABLE, NULL, "the client left while its request was prepared");
         return;
     }
     enum fault_kind kind = fault_of(f->err.code);
@@ -137,7 +142,7 @@ void exchange_wake(struct exchange *x)
     pthread_mutex_lock(&x->lock);
     if (x->suspended) {
         x->suspended = false;
-        MHD_resume_connection(x->connection);
+        x->via->resume(x);
     } else {
         x->woken = true;
     }
@@ -152,30 +157,15 @@ bool exchange_timed_out(struct exchange *x)
     return yes;
 }
 
-void exchange_abandon(struct exchange *x, bool gone)
+const char *exchange_early_end(struct exchange *x, const struct err *failed, enum fault_kind *kind)
 {
-    pthread_mutex_lock(&x->lock);
-    x->gone |= gone;
-    x->timed_out |= !gone;
-    atomic_store(&x->stop, true);
-    /* While a lane prepares the request there is nothing to cancel yet; exchange_run() sees the flags. */
-    bool preparing = x->state == EXCHANGE_PREPARING;
-    void *work = x->work;
-    pthread_mutex_unlock(&x->lock);
-    if (work) x->ops->cancel(work);
-    if (!preparing) exchange_wake(x);
-}
-
-void exchange_half_closed(struct exchange *x)
-{
-    pthread_mutex_lock(&x->lock);
-    enum exchange_state s = x->state;
-    x->half_closed = true;
-    if (s == EXCHANGE_PREPARING && x->plain) atomic_store(&x->stop, true);
-    if (s == EXCHANGE_STREAMING) x->ping = true;
-    pthread_mutex_unlock(&x->lock);
-    if (s == EXCHANGE_STREAMING)
-        exchange_wake(x);
-    else if (s == EXCHANGE_COLLECTING)
-        exchange_abandon(x, true);
+    if (exchange_timed_out(x)) {
+        bool stopping = atomic_load(&x->server->draining);
+        *kind = stopping ? FAULT_UNAVAILABLE : FAULT_TIMEOUT;
+        return stopping ? "the server is stopping; the request was cancelled"
+                        : "the request took longer than this server allows";
+    }
+    if (!failed) return NULL;
+    *kind = fault_of(failed->code);
+    return failed->msg;
 }

@@ -16,7 +16,7 @@ void health_get(struct exchange *x)
 void ready_get(struct exchange *x)
 {
     struct buf b = BUF_INIT(0);
-    bool ready = atomic_load(&x->server->ready);
+    bool ready = atomic_load(&exchange_server(x)->ready);
     buf_printf(&b, "{\"ready\":%s}", ready ? "true" : "false");
     exchange_reply(x, ready ? 200 : 503, "application/json", &b);
 }
@@ -68,20 +68,21 @@ static void print_one(void *arg, const char *id, const struct lm_info *info, con
 void metrics_get(struct exchange *x)
 {
     struct buf b = BUF_INIT(0);
-    metrics_print(&b, &x->server->metrics, routes_name);
+    struct server *s = exchange_server(x);
+    metrics_print(&b, &s->metrics, routes_name);
     for (int i = 0; i < N_MODEL_METRICS; i++) {
         struct metric_walk w = { &b, i };
         buf_printf(&b, "# HELP %s %s\n# TYPE %s %s\n", model_metrics[i].name, model_metrics[i].help,
                    model_metrics[i].name, model_metrics[i].type);
-        registry_stats(x->server->registry, print_one, &w);
+        registry_stats(s->registry, print_one, &w);
     }
     buf_printf(&b,
                "# HELP hearth_active_requests Requests being worked on.\n# TYPE hearth_active_requests "
                "gauge\nhearth_active_requests %d\n",
-               server_active(x->server));
+               server_active(s));
     buf_printf(&b,
                "# HELP hearth_uptime_seconds Since the server started.\n# TYPE hearth_uptime_seconds "
                "gauge\nhearth_uptime_seconds %.3f\n",
-               clock_seconds() - x->server->started);
+               clock_seconds() - s->started);
     exchange_reply(x, 200, "text/plain; version=0.0.4; charset=utf-8", &b);
 }

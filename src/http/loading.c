@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "http/exchange.h"
+#include "http/exchange_inside.h"
 #include "service/models/registry.h"
 
 struct wanted { /* a model that is being loaded, and who waits */
@@ -47,7 +47,7 @@ void loading_end(struct exchange *x)
 /* On the lane that the request came from. */
 static void go_on(struct exchange *x)
 {
-    x->later(x);
+    x->later(x, x->later_arg, &x->load_error);
     exchange_wake(x);
     exchange_unref(x);
 }
@@ -103,17 +103,18 @@ static bool enlist(struct loading *l, struct exchange *x, struct model *m, bool 
     return true;
 }
 
-void loading_then(struct exchange *x, struct model *m, void (*fn)(struct exchange *x))
+void loading_then(struct exchange *x, struct model *m, loading_next *fn, void *arg)
 {
     struct loading *l = x->server->loading;
     x->model = m;
     x->load_error.code = ERR_NONE;
     x->holds_model = registry_hold(l->registry, m);
     if (x->holds_model) {
-        fn(x);
+        fn(x, arg, &x->load_error);
         return;
     }
     x->later = fn;
+    x->later_arg = arg;
     atomic_fetch_add(&x->refs, 1);
     bool new, ok;
     pthread_mutex_lock(&l->lock);

@@ -18,10 +18,11 @@ struct registry;
 bool loading_new(struct loading **out, struct registry *r, struct lanes *lanes, struct err *e);
 void loading_free(struct loading *l); /* the lanes must be gone */
 
-/* The handler of x goes on as fn, which is to call loading_end() when it no longer needs m: at once when m is loaded, else on the lane
- * that x came from, with x->load_error set where loading failed. x->scratch is kept for fn. The handler returns having called
- * nothing else. */
-void loading_then(struct exchange *x, struct model *m, void (*fn)(struct exchange *x));
+/* The handler of x goes on as fn(x, arg, e), which is to call loading_end() when it no longer needs m: at once when m is loaded, else on
+ * the lane that x came from; e says why loading failed, its code is ERR_NONE where it did not. The handler returns having called nothing
+ * else. */
+typedef void loading_next(struct exchange *x, void *arg, const struct err *e);
+void loading_then(struct exchange *x, struct model *m, loading_next *fn, void *arg);
 void loading_end(struct exchange *x);
 
 #endif

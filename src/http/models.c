@@ -48,7 +48,7 @@ void models_list(struct exchange *x)
     struct fault f = { { ERR_NONE, "" }, NULL };
     struct model_row *rows;
     int n;
-    if (!registry_list(x->server->registry, &rows, &n, &f.err)) {
+    if (!registry_list(exchange_server(x)->registry, &rows, &n, &f.err)) {
         exchange_fault_from(x, &f);
         return;
     }
@@ -65,8 +65,8 @@ void models_list(struct exchange *x)
 /* Of either kind. */
 static bool find_model(struct exchange *x, const char *name, struct model **m, struct err *e)
 {
-    return registry_find(x->server->registry, name, m, e) ||
-           (e->code == ERR_REQUEST && registry_find_image(x->server->registry, name, m, e));
+    return registry_find(exchange_server(x)->registry, name, m, e) ||
+           (e->code == ERR_REQUEST && registry_find_image(exchange_server(x)->registry, name, m, e));
 }
 
 /* The id may come with its slashes raw or as %2F: the path has been decoded. */
@@ -76,7 +76,8 @@ void models_get(struct exchange *x)
     struct model *m;
     struct model_row *rows;
     int n;
-    if (!find_model(x, x->tail, &m, &f.err) || !registry_list(x->server->registry, &rows, &n, &f.err)) {
+    if (!find_model(x, exchange_tail(x), &m, &f.err) ||
+        !registry_list(exchange_server(x)->registry, &rows, &n, &f.err)) {
         exchange_fault_from(x, &f);
         return;
     }
@@ -112,7 +113,7 @@ static void print_account_model(struct buf *b, const struct model_row *m)
 
 static long query_number(struct exchange *x, const char *name, long min, long max, long otherwise)
 {
-    const char *s = MHD_lookup_connection_value(x->connection, MHD_GET_ARGUMENT_KIND, name);
+    const char *s = exchange_query(x, name);
     char *end;
     long v = s ? strtol(s, &end, 10) : otherwise;
     return !s || end == s || *end || v < min ? otherwise : v > max ? max : v;
@@ -142,16 +143,17 @@ static void account_page(struct exchange *x, const char *account, size_t len, co
 void account_models_get(struct exchange *x)
 {
     struct fault f = { { ERR_NONE, "" }, NULL };
-    const char *rest = strchr(x->tail, '/'), *name = rest && !strncmp(rest, "/models/", 8) ? rest + 8 : NULL;
+    const char *tail = exchange_tail(x), *rest = strchr(tail, '/'),
+               *name = rest && !strncmp(rest, "/models/", 8) ? rest + 8 : NULL;
     struct model_row *rows;
     struct model *m = NULL;
     int n;
     if (!rest || (!name && strcmp(rest, "/models"))) {
-        exchange_fault(x, FAULT_URL, NULL, "there is nothing at GET %.200s", x->path);
+        exchange_fault(x, FAULT_URL, NULL, "there is nothing at GET %.200s", exchange_path(x));
         return;
     }
     if ((name && !find_model(x, name, &m, &f.err)) ||
-        !registry_list(x->server->registry, &rows, &n, &f.err)) {
+        !registry_list(exchange_server(x)->registry, &rows, &n, &f.err)) {
         exchange_fault_from(x, &f);
         return;
     }
@@ -161,7 +163,7 @@ void account_models_get(struct exchange *x)
             if (!strcmp(rows[i].id, model_id(m))) print_account_model(&b, &rows[i]);
         exchange_reply(x, 200, "application/json", &b);
     } else {
-        account_page(x, x->tail, (size_t)(rest - x->tail), rows, n);
+        account_page(x, tail, (size_t)(rest - tail), rows, n);
     }
     free(rows);
 }

@@ -34,6 +34,7 @@ struct picture_work {
     struct done_picture done[MOST];
     int n_done;
     bool over, failed;
+    bool at_work; /* errors may speak of the server's files */
     double seconds;
     struct err error;
 };
@@ -74,8 +75,8 @@ static void take_picture(struct exchange *x, struct picture_work *t, struct pict
                                 .filtered = ev->filtered };
     ev->bytes = NULL;
     t->n_done++;
-    if (t->wire.answer == ANSWER_URL &&
-        !files_put(x->server->o.files, d->bytes, d->len, picture_extension(t->wire.q.format), d->url, &e)) {
+    if (t->wire.answer == ANSWER_URL && !files_put(exchange_server(x)->o.files, d->bytes, d->len,
+                                                   picture_extension(t->wire.q.format), d->url, &e)) {
         fail(t, &e);
     }
 }
@@ -88,10 +89,11 @@ static void take_event(struct exchange *x, struct picture_work *t, struct pictur
     case PICTURE_DONE:
         t->over = true;
         t->seconds = ev->seconds;
-        metrics_duration(&x->server->metrics, clock_seconds() - x->started);
-        snprintf(x->note, sizeof x->note, "%.70s %d picture%s %dx%d, %d steps, %.2f s",
-                 strrchr(t->facts.model, '/') ? strrchr(t->facts.model, '/') + 1 : t->facts.model, t->n_done,
-                 t->n_done == 1 ? "" : "s", t->done[0].width, t->done[0].height, t->facts.steps, t->seconds);
+        metrics_duration(&exchange_server(x)->metrics, clock_seconds() - exchange_started(x));
+        exchange_note(x, "%.70s %d picture%s %dx%d, %d steps, %.2f s",
+                      strrchr(t->facts.model, '/') ? strrchr(t->facts.model, '/') + 1 : t->facts.model,
+                      t->n_done, t->n_done == 1 ? "" : "s", t->done[0].width, t->done[0].height,
+                      t->facts.steps, t->seconds);
         break;
     case PICTURE_ERROR: fail(t, &ev->error); break;
     }
@@ -99,15 +101,7 @@ static void take_event(struct exchange *x, struct picture_work *t, struct pictur
 
 static const char *early_end(struct exchange *x, const struct picture_work *t, enum fault_kind *kind)
 {
-    if (exchange_timed_out(x)) {
-        bool stopping = atomic_load(&x->server->draining);
-        *kind = stopping ? FAULT_UNAVAILABLE : FAULT_TIMEOUT;
-        return stopping ? "the server is stopping; the request was cancelled"
-                        : "the request took longer than this server allows";
-    }
-    if (!t->failed) return NULL;
-    *kind = fault_of(t->error.code);
-    return t->error.msg;
+    return exchange_early_end(x, t->failed ? &t->error : NULL, kind);
 }
 
 /* ---- replies ----------------------------------------------------------------------------------------------- */
@@ -115,13 +109,13 @@ static const char *early_end(struct exchange *x, const struct picture_work *t, e
 /* Where this client reached us: the address it used, or the one it should use. */
 static void put_url(struct exchange *x, struct buf *b, const char *name)
 {
-    const char *host = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Host");
-    const char *proto = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "X-Forwarded-Proto");
+    const char *host = exchange_header_in(x, "Host");
+    const char *proto = exchange_header_in(x, "X-Forwarded-Proto");
     struct buf url = BUF_INIT(2048);
     if (host && *host && strlen(host) < 300 && !strpbrk(host, "/\\@ \t")) {
         buf_printf(&url, "%s://%s/files/%s", proto && !strcmp(proto, "https") ? "https" : "http", host, name);
     } else {
-        buf_printf(&url, "%s/files/%s", x->server->url, name);
+        buf_printf(&url, "%s/files/%s", exchange_server(x)->url, name);
     }
     json_out_cstr(b, url.data ? url.data : "");
     buf_free(&url);
@@ -190,7 +184,7 @@ static const char *finish_reason(const struct done_picture *d)
 
 static void print_workflow(struct exchange *x, struct picture_work *t, struct buf *b)
 {
-    buf_printf(b, "{\"id\":\"%s\",\"base64\":[", x->id);
+    buf_printf(b, "{\"id\":\"%s\",\"base64\":[", exchange_id(x));
     for (int i = 0; i < t->n_done; i++) {
         if (i) buf_putc(b, ',');
         print_data_uri(b, t, &t->done[i]);
@@ -347,7 +341,7 @@ static enum produced produce(struct exchange *x, void *arg, struct buf *out)
         exchange_tell(x, why, told, sizeof told);
         fault_print(out, DIALECT_OPENAI, kind, NULL, told);
         buf_puts(out, "\n\n");
-        snprintf(x->note, sizeof x->note, "%.150s", why);
+        exchange_note(x, "%.150s", why);
         t->over = true;
     }
     return out->len ? PRODUCED_EVENT : PRODUCED_NOTHING;
@@ -362,8 +356,8 @@ static void refuse(struct exchange *x, struct picture_work *t, const struct faul
     char told[sizeof f->err.msg];
     if (t->wire.style == PICTURES_FIREMOON && fault_status(fault_of(f->err.code)) == 400) {
         struct buf b = BUF_INIT(65536);
-        if (x->at_work) exchange_tell(x, f->err.msg, told, sizeof told);
-        const char *message = t->wire.n_faults ? "Input validation failed" : x->at_work ? told : f->err.msg;
+        if (t->at_work) exchange_tell(x, f->err.msg, told, sizeof told);
+        const char *message = t->wire.n_faults ? "Input validation failed" : t->at_work ? told : f->err.msg;
         if (!t->wire.n_faults) json_out_cstr(&t->wire.faults, message);
         const char *list = t->wire.faults.data ? t->wire.faults.data : "";
         buf_puts(&b, "{\"error\":\"Invalid input\",\"message\":");
@@ -378,13 +372,14 @@ static void refuse(struct exchange *x, struct picture_work *t, const struct faul
     exchange_fault_from(x, &copy);
 }
 
-static void start(struct exchange *x)
+static void start(struct exchange *x, struct picture_work *t, const struct err *loaded)
 {
-    struct picture_work *t = x->scratch;
-    struct fault f = { x->load_error, NULL };
+    struct fault f = { *loaded, NULL };
     exchange_at_work(x);
-    if (f.err.code != ERR_NONE || !drawing_start(x->server->registry, t->model, x->server->o.safety,
-                                                 &t->wire.q, on_event, x, &t->pictures, &f)) {
+    t->at_work = true;
+    if (f.err.code != ERR_NONE ||
+        !drawing_start(exchange_server(x)->registry, t->model, exchange_server(x)->o.safety, &t->wire.q,
+                       on_event, x, &t->pictures, &f)) {
         refuse(x, t, &f);
         return;
     }
@@ -392,27 +387,28 @@ static void start(struct exchange *x)
     exchange_run(x, &picture_ops, t, t->wire.stream);
 }
 
-static void start_held(struct exchange *x)
+static void start_held(struct exchange *x, void *work, const struct err *loaded)
 {
-    start(x);
+    start(x, work, loaded);
     loading_end(x);
 }
 
 static bool read_body(struct exchange *x, struct picture_work *t, struct fault *f)
 {
-    const char *type = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Content-Type");
-    const char *body = x->body.data ? x->body.data : "";
+    const char *type = exchange_header_in(x, "Content-Type");
+    size_t len;
+    const char *body = exchange_body(x, &len);
     if (type && !strncasecmp(type, "multipart/form-data", 19)) {
         struct multipart *m = malloc(sizeof *m);
         bool ok = m || err_set(&f->err, ERR_NOMEM, "out of memory");
-        ok = ok && multipart_parse(m, type, body, x->body.len, &f->err) &&
-             picture_wire_form(&t->wire, m, x->server->o.strict_fields, f);
+        ok = ok && multipart_parse(m, type, body, len, &f->err) &&
+             picture_wire_form(&t->wire, m, exchange_server(x)->o.strict_fields, f);
         free(m);
         return ok;
     }
     json_t *o;
-    if (!json_in_parse(body, x->body.len, &x->server->json, &o, f)) return false;
-    bool ok = picture_wire_json(&t->wire, o, x->server->o.strict_fields, f);
+    if (!json_in_parse(body, len, &exchange_server(x)->json, &o, f)) return false;
+    bool ok = picture_wire_json(&t->wire, o, exchange_server(x)->o.strict_fields, f);
     json_decref(o);
     return ok;
 }
@@ -423,7 +419,7 @@ static bool find_loras(struct exchange *x, struct picture_work *t, struct fault 
     for (int i = 0; i < t->wire.q.n_lora; i++) {
         const char *name = t->wire.q.lora[i].path;
         char *path;
-        if (!lora_folder_find(x->server->o.loras, name, &path, &f->err)) {
+        if (!lora_folder_find(exchange_server(x)->o.loras, name, &path, &f->err)) {
             f->param = "loras";
             return false;
         }
@@ -443,17 +439,16 @@ static void picture_post(struct exchange *x, enum picture_style style, const cha
         exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
         return;
     }
-    picture_wire_init(&t->wire, style, x->dialect == DIALECT_FIREWORKS);
+    picture_wire_init(&t->wire, style, exchange_dialect(x) == DIALECT_FIREWORKS);
     t->wire.task = task;
-    const char *accept = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Accept");
-    const char *inside =
-        MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Json-Return-Image-Accept");
-    const char *quality = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Jpeg-Quality");
+    const char *accept = exchange_header_in(x, "Accept");
+    const char *inside = exchange_header_in(x, "Json-Return-Image-Accept");
+    const char *quality = exchange_header_in(x, "Jpeg-Quality");
     if (style & (PICTURES_WORKFLOW | PICTURES_SDXL)) {
         if (!picture_wire_accept(&t->wire, accept, inside)) {
             struct buf b = BUF_INIT(0);
             work_free(t);
-            fault_print(&b, x->dialect, FAULT_INVALID, "Accept",
+            fault_print(&b, exchange_dialect(x), FAULT_INVALID, "Accept",
                         "Accept must allow image/png, image/jpeg, image/webp or application/json");
             exchange_reply(x, 406, "application/json", &b);
             return;
@@ -475,12 +470,12 @@ static void picture_post(struct exchange *x, enum picture_style style, const cha
         refuse(x, t, &f);
         return;
     }
-    buf_free(&x->body);
+    exchange_free_body(x);
     const char *wanted = model ? model : t->wire.q.model;
     if (wanted && (!strncmp(wanted, "dall-e-", 7) || !strncmp(wanted, "gpt-image-", 10) ||
                    !strncmp(wanted, "chatgpt-image-", 14)))
         wanted = NULL; /* OpenAI's models are elsewhere: the first of ours stands for them */
-    if (!registry_find_image(x->server->registry, wanted, &t->model, &f.err)) {
+    if (!registry_find_image(exchange_server(x)->registry, wanted, &t->model, &f.err)) {
         f.param = "model";
         refuse(x, t, &f);
         return;
@@ -493,8 +488,7 @@ static void picture_post(struct exchange *x, enum picture_style style, const cha
         refuse(x, t, &f);
         return;
     }
-    x->scratch = t;
-    loading_then(x, t->model, start_held);
+    loading_then(x, t->model, start_held, t);
 }
 
 void images_generations(struct exchange *x) { picture_post(x, PICTURES_OPENAI, NULL, PICTURE_GENERATE); }
@@ -505,7 +499,7 @@ void images_variations(struct exchange *x) { picture_post(x, PICTURES_OPENAI, NU
 static void model_path(struct exchange *x, enum picture_style style)
 {
     char path[300];
-    snprintf(path, sizeof path, "%s", x->tail);
+    snprintf(path, sizeof path, "%s", exchange_tail(x));
     char *verb = strrchr(path, '/');
     bool image = verb && !strcmp(verb, "/image_to_image"), text = verb && !strcmp(verb, "/text_to_image");
     if (image || text) *verb = '\0';
@@ -514,7 +508,7 @@ static void model_path(struct exchange *x, enum picture_style style)
     for (const char *at = path; (at = strstr(at, "/models/")); name = at) at += strlen("/models/");
     if ((style == PICTURES_WORKFLOW) != text || strncmp(path, "accounts/", 9) != 0 ||
         (style == PICTURES_SDXL && name && strchr(name, '/'))) {
-        exchange_fault(x, FAULT_URL, NULL, "there is nothing at POST %.200s", x->path);
+        exchange_fault(x, FAULT_URL, NULL, "there is nothing at POST %.200s", exchange_path(x));
         return;
     }
     picture_post(x, style, path, image ? PICTURE_EDIT : PICTURE_GENERATE);
@@ -528,13 +522,15 @@ void image_generation_post(struct exchange *x) { model_path(x, PICTURES_SDXL); }
 void files_get(struct exchange *x)
 {
     int64_t size, mtime;
-    int fd = x->server->o.files ? files_open(x->server->o.files, x->tail, &size, &mtime) : -1;
+    int fd = exchange_server(x)->o.files
+                 ? files_open(exchange_server(x)->o.files, exchange_tail(x), &size, &mtime)
+                 : -1;
     if (fd < 0) {
         exchange_fault(x, FAULT_URL, NULL, "there is no such picture, or its time is over");
         return;
     }
-    const char *range = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Range");
-    const char *dot = strrchr(x->tail, '.');
+    const char *range = exchange_header_in(x, "Range");
+    const char *dot = strrchr(exchange_tail(x), '.');
     const char *type = dot && !strcmp(dot, ".png")    ? "image/png"
                        : dot && !strcmp(dot, ".webp") ? "image/webp"
                                                       : "image/jpeg";
@@ -603,9 +599,9 @@ static const struct firemoon_model *firemoon_model(const char *tail)
 void firemoon_post(struct exchange *x)
 {
     char id[40];
-    const struct firemoon_model *m = firemoon_model(x->tail);
+    const struct firemoon_model *m = firemoon_model(exchange_tail(x));
     if (!m) {
-        exchange_fault(x, FAULT_MODEL, NULL, "Model configuration not found for %.100s", x->tail);
+        exchange_fault(x, FAULT_MODEL, NULL, "Model configuration not found for %.100s", exchange_tail(x));
         return;
     }
     snprintf(id, sizeof id, "flux/%s", m->id);
@@ -633,9 +629,9 @@ static void print_schema(struct buf *b, const struct firemoon_model *m, int step
 void firemoon_get(struct exchange *x)
 {
     struct buf b = BUF_INIT(0);
-    const struct firemoon_model *m = firemoon_model(x->tail);
-    const struct catalog_model *c = m ? catalog_find(x->server->catalog, x->tail) : NULL;
-    if (!*x->tail) {
+    const struct firemoon_model *m = firemoon_model(exchange_tail(x));
+    const struct catalog_model *c = m ? catalog_find(exchange_server(x)->catalog, exchange_tail(x)) : NULL;
+    if (!*exchange_tail(x)) {
         buf_puts(&b, "{\"name\":\"hearth\",\"version\":\"v1\",\"endpoints\":[");
         for (int i = 0; i < N_FIREMOON; i++) {
             buf_printf(
@@ -644,10 +640,10 @@ void firemoon_get(struct exchange *x)
         }
         buf_puts(&b, ",{\"method\":\"GET\",\"path\":\"/api/v1/providers\",\"description\":\"Providers and "
                      "their models\"}]}");
-    } else if (!strcmp(x->tail, "providers")) {
+    } else if (!strcmp(exchange_tail(x), "providers")) {
         buf_puts(&b, "{\"providers\":[{\"id\":\"flux\",\"name\":\"FLUX\",\"type\":\"image\",\"models\":["
                      "\"dev\",\"schnell\"]}]}");
-    } else if (!strcmp(x->tail, "providers/flux/models")) {
+    } else if (!strcmp(exchange_tail(x), "providers/flux/models")) {
         buf_puts(&b, "{\"provider\":\"flux\",\"models\":[");
         for (int i = 0; i < N_FIREMOON; i++) {
             buf_printf(&b, "%s{\"id\":\"flux/%s\",\"name\":\"%s\",\"endpoint\":\"/api/v1/flux/%s\"}",
@@ -657,7 +653,7 @@ void firemoon_get(struct exchange *x)
     } else if (c) {
         print_schema(&b, m, c->steps);
     } else {
-        exchange_fault(x, FAULT_MODEL, NULL, "Model configuration not found for %.100s", x->tail);
+        exchange_fault(x, FAULT_MODEL, NULL, "Model configuration not found for %.100s", exchange_tail(x));
         return;
     }
     exchange_reply(x, 200, "application/json", &b);

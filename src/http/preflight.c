@@ -7,13 +7,10 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "http/exchange.h"
+#include "http/exchange_inside.h"
 #include "http/routes.h"
 
-static const char *header(struct exchange *x, const char *name)
-{
-    return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
-}
+static const char *header(struct exchange *x, const char *name) { return exchange_header_in(x, name); }
 
 /* One slash between parts and none at the end, so that a base URL with a slash too many works. A whole URL, as programs that
  * take us for a proxy send it, stands for its path. */
@@ -100,7 +97,7 @@ static void check(struct exchange *x, const char *method)
     x->announced = length ? (size_t)strtoull(length, NULL, 10) : 0;
     x->route = routes_find(m, x->path, &x->tail, &allowed);
 
-    if (link_refused(x->link)) {
+    if (x->link && link_refused(x->link)) {
         preflight_misframed(x);
         return;
     }

@@ -1,10 +1,9 @@
-/* server.c - connections: libmicrohttpd's callbacks around an exchange.
- *
- * A request goes READING -> PREPARING (suspended, on a lane) -> READY, or COLLECTING or STREAMING while its model works -> SENT. The
- * library calls on_request() again after every resume, so on_request() is a step of that machine. */
+/* server.c - connections: libmicrohttpd's callbacks around an exchange (exchange_inside.h). The library calls on_request() again after
+ * every resume, so on_request() is a turn of the exchange. */
 #include "http/server.h"
 
 #include <errno.h>
+#include <microhttpd.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
-#include "http/exchange.h"
+#include "http/exchange_inside.h"
 #include "http/preflight.h"
 #include "http/routes.h"
 
@@ -25,67 +24,40 @@
 
 enum {
     DISCARD_LIMIT =
-        64 << 20,         /* bytes of a refused body that are read so that the client can read the refusal */
-    OTHER_FILES = 256,    /* that are not connections: models, pictures, what loading needs */
-    LONG_BODY = 64 << 10, /* bytes of a body whose text is long work; below, thousands of tokens at most */
+        64 << 20,      /* bytes of a refused body that are read so that the client can read the refusal */
+    OTHER_FILES = 256, /* that are not connections: models, pictures, what loading needs */
     /* What the library keeps beside a block of headers: an entry for each header and each part of a query, and a reply's headers. */
     LIBRARY_BYTES = 32 << 10,
 };
 
-/* ---- suspending ---------------------------------------------------------------------------------------------------- */
+/* ---- the transport ------------------------------------------------------------------------------------------------- */
 
-/* On the event loop, when x has nothing to do: false when something arrived meanwhile, else the connection sleeps until
- * exchange_wake(). */
-static bool sleep_until_woken(struct exchange *x)
+static const char *header_in(const struct exchange *x, const char *name)
 {
-    pthread_mutex_lock(&x->lock);
-    bool sleeps = !x->woken;
-    x->woken = false;
-    if (sleeps) {
-        x->suspended = true;
-        MHD_suspend_connection(x->connection);
-    }
-    pthread_mutex_unlock(&x->lock);
-    return sleeps;
+    return MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
 }
 
-static enum exchange_state state_of(struct exchange *x)
+static const char *query_in(const struct exchange *x, const char *name)
 {
-    pthread_mutex_lock(&x->lock);
-    enum exchange_state s = x->state;
-    pthread_mutex_unlock(&x->lock);
-    return s;
+    return MHD_lookup_connection_value(x->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
-static void set_state(struct exchange *x, enum exchange_state s)
-{
-    pthread_mutex_lock(&x->lock);
-    x->state = s;
-    pthread_mutex_unlock(&x->lock);
-}
+static void suspend(struct exchange *x) { MHD_suspend_connection(x->connection); }
+static void resume(struct exchange *x) { MHD_resume_connection(x->connection); }
 
-/* ---- sending ------------------------------------------------------------------------------------------------------- */
+static const struct exchange_transport connections = { header_in, query_in, suspend, resume };
 
-static enum MHD_Result copy_header(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+static void add_header(void *arg, const char *name, const char *value)
 {
-    (void)kind;
     MHD_add_response_header(arg, name, value);
-    return MHD_YES;
 }
 
 static enum MHD_Result queue(struct exchange *x, int status, struct MHD_Response *r, enum exchange_state next)
 {
     if (!r) return MHD_NO;
-    if (x->prepared) MHD_get_response_headers(x->prepared, copy_header, r);
-    MHD_add_response_header(r, "X-Request-Id", x->id);
-    if (x->content_type) MHD_add_response_header(r, "Content-Type", x->content_type);
-    if (*x->origin) {
-        MHD_add_response_header(r, "Access-Control-Allow-Origin", x->origin);
-        MHD_add_response_header(r, "Access-Control-Expose-Headers", "*, x-request-id, retry-after");
-        MHD_add_response_header(r, "Vary", "Origin");
-    }
+    exchange_each_header(x, add_header, r);
     x->status = status;
-    set_state(x, next);
+    exchange_set_state(x, next);
     atomic_store(&x->link->replying, true);
     enum MHD_Result ok = MHD_queue_response(x->connection, (unsigned)status, r);
     MHD_destroy_response(r);
@@ -102,41 +74,13 @@ static enum MHD_Result send_reply(struct exchange *x)
                  EXCHANGE_SENT);
 }
 
-/* The library asks for bytes of the stream: whole events as far as they fit, so that none is split between two writes. */
 static ssize_t stream_read(void *arg, uint64_t pos, char *out, size_t max)
 {
-    struct exchange *x = arg;
     (void)pos;
-    for (;;) {
-        size_t left = x->pending.len - x->pending_at;
-        if (left) {
-            size_t n = left < max ? left : max;
-            memcpy(out, x->pending.data + x->pending_at, n);
-            x->pending_at += n;
-            pthread_mutex_lock(&x->lock);
-            x->last_write = clock_seconds();
-            x->ping = false;
-            pthread_mutex_unlock(&x->lock);
-            return (ssize_t)n;
-        }
-        if (x->ended) return MHD_CONTENT_READER_END_OF_STREAM;
-        buf_clear(&x->pending);
-        x->pending_at = 0;
-        enum produced p = x->ops->produce(x, x->work, &x->pending);
-        if (x->pending.failed) return MHD_CONTENT_READER_END_WITH_ERROR;
-        if (p == PRODUCED_END) x->ended = true;
-        if (p != PRODUCED_NOTHING) continue;
-        pthread_mutex_lock(&x->lock);
-        bool ping = x->ping, gone = x->gone;
-        x->ping = false;
-        pthread_mutex_unlock(&x->lock);
-        if (gone) return MHD_CONTENT_READER_END_WITH_ERROR;
-        if (ping) {
-            buf_puts(&x->pending, ": ping\n\n");
-            continue;
-        }
-        if (sleep_until_woken(x)) return 0;
-    }
+    ssize_t n = exchange_stream(arg, out, max);
+    return n == EXCHANGE_STREAM_END      ? MHD_CONTENT_READER_END_OF_STREAM
+           : n == EXCHANGE_STREAM_BROKEN ? MHD_CONTENT_READER_END_WITH_ERROR
+                                         : n;
 }
 
 static enum MHD_Result send_stream(struct exchange *x)
@@ -148,122 +92,18 @@ static enum MHD_Result send_stream(struct exchange *x)
                  EXCHANGE_STREAMING);
 }
 
-/* ---- a request, step by step --------------------------------------------------------------------------------------- */
-
-static void dispatch(struct exchange *x, enum lane lane);
-
-static void run_on_lane(struct exchange *x)
-{
-    x->route->handler(x);
-    exchange_wake(x);
-    exchange_unref(x);
-}
-
-static void dispatch(struct exchange *x, enum lane lane)
-{
-    if (lane == LANE_TEXT && x->body.len > LONG_BODY) lane = LANE_LONG;
-    x->lane = lane;
-    /* Counted before the flag is looked at, while server_stop() sets the flag before it looks at the count: either it waits for us
-     * or we see that the lanes are going. */
-    atomic_fetch_add(&x->server->active, 1);
-    if (atomic_load(&x->server->stopping)) {
-        atomic_fetch_sub(&x->server->active, 1);
-        exchange_header(x, "Connection", "close");
-        exchange_fault(x, FAULT_UNAVAILABLE, NULL, "the server is stopping; try again later");
-        return;
-    }
-    const union MHD_ConnectionInfo *fd =
-        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    atomic_fetch_add(&x->refs, 1);
-    set_state(x, EXCHANGE_PREPARING);
-    watch_add(x->server->watch, x, fd ? fd->connect_fd : -1);
-    if (lanes_push(x->server->lanes, lane, run_on_lane, x)) return;
-    exchange_unref(x);
-    exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
-}
+/* ---- requests ------------------------------------------------------------------------------------------------------ */
 
 static enum MHD_Result step(struct exchange *x)
 {
-    for (;;) {
-        switch (state_of(x)) {
-        case EXCHANGE_READING:
-            if (link_refused(x->link))
-                preflight_misframed(x);
-            else if (x->route->lane == LANE_INLINE)
-                x->route->handler(x);
-            else
-                dispatch(x, x->route->lane);
-            break;
-        case EXCHANGE_PREPARING:
-            if (sleep_until_woken(x)) return MHD_YES;
-            break;
-        case EXCHANGE_READY: return send_reply(x);
-        case EXCHANGE_STREAMING: return send_stream(x);
-        case EXCHANGE_COLLECTING:
-            pthread_mutex_lock(&x->lock);
-            bool gone = x->gone;
-            pthread_mutex_unlock(&x->lock);
-            if (gone) {
-                x->status = 499; /* nobody reads it: close */
-                return MHD_NO;
-            }
-            if (!x->ops->collect(x, x->work) && sleep_until_woken(x)) return MHD_YES;
-            break;
-        case EXCHANGE_SENT: return MHD_YES;
-        }
+    switch (exchange_turn(x)) {
+    case TURN_REPLY: return send_reply(x);
+    case TURN_STREAM: return send_stream(x);
+    case TURN_CLOSE: return MHD_NO;
+    case TURN_WAIT:
+    case TURN_SENT: break;
     }
-}
-
-static struct exchange *exchange_new(struct server *s, struct MHD_Connection *c, struct link *l)
-{
-    struct exchange *x = calloc(1, sizeof *x);
-    if (!x) return NULL;
-    x->server = s;
-    x->connection = c;
-    x->link = l;
-    x->peer = l->peer;
-    x->started = x->last_write = clock_seconds();
-    x->body = BUF_INIT(s->o.max_body);
-    atomic_init(&x->refs, 1);
-    pthread_mutex_init(&x->lock, NULL);
-    return x;
-}
-
-static void refuse_body(struct exchange *x, enum bodies_answer why)
-{
-    const struct bodies *b = &x->server->bodies;
-    if (why == BODIES_FULL)
-        exchange_fault(
-            x, FAULT_BUSY, NULL,
-            "the bodies of requests that are being sent take all of the %zu MB there are for them; "
-            "try again later",
-            b->total >> 20);
-    else if (why == BODIES_SHARE_FULL)
-        exchange_fault(x, FAULT_BUSY, NULL,
-                       "the bodies of requests that are being sent from your address take all of the %zu MB "
-                       "that one address may have; try again when they are through",
-                       b->share >> 20);
-    else
-        exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
-}
-
-static void take_body(struct exchange *x, const char *data, size_t n)
-{
-    if (x->discard) return;
-    enum bodies_answer why = BODIES_TAKEN;
-    bool too_large = n > x->server->o.max_body - x->body.len;
-    if (!too_large) why = bodies_take(&x->server->bodies, &x->peer, n);
-    if (!too_large && why == BODIES_TAKEN) {
-        x->body_taken += n;
-        if (buf_append(&x->body, data, n)) return;
-        why = BODIES_NO_MEMORY;
-    }
-    x->discard = true;
-    exchange_drop_body(x);
-    if (too_large)
-        preflight_too_large(x);
-    else
-        refuse_body(x, why);
+    return MHD_YES;
 }
 
 static struct link *link_of(struct MHD_Connection *c)
@@ -290,7 +130,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
             if (x->whole <= 0) begin(x);
             return step(x);
         }
-        take_body(x, data, *size);
+        exchange_take_body(x, data, *size);
         *size = 0;
         return MHD_YES;
     }
@@ -300,7 +140,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
         log_error("the HTTP library reads in a way that this build does not know: a connection is closed");
         return MHD_NO;
     }
-    *state = x = exchange_new(s, c, l);
+    *state = x = exchange_new(s, &connections, c, l, &l->peer);
     if (!x || !preflight(x, url, method)) return MHD_NO;
     /* A refused request's body is read and thrown away, so that the client gets to read why; not when that would take long. */
     if (x->discard && (x->announced > DISCARD_LIMIT || preflight_expects_continue(x))) return send_reply(x);
@@ -310,7 +150,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
 static void on_completed(void *arg, struct MHD_Connection *c, void **state,
                          enum MHD_RequestTerminationCode why)
 {
-    struct server *s = arg;
+    (void)arg;
     struct exchange *x = *state;
     struct link *l = link_of(c);
     const char *closed = l ? atomic_load(&l->closed) : NULL;
@@ -320,27 +160,7 @@ static void on_completed(void *arg, struct MHD_Connection *c, void **state,
     }
     if (!x) return;
     *state = NULL;
-    bool counted = x->watched.serial != 0;
-    watch_remove(s->watch, x);
-    if (x->ops && x->work) {
-        void *work = x->work;
-        pthread_mutex_lock(&x->lock);
-        x->work = NULL;
-        pthread_mutex_unlock(&x->lock);
-        x->ops->free(work); /* after this nothing wakes x any more */
-    }
-    if (why != MHD_REQUEST_TERMINATED_COMPLETED_OK) {
-        x->status = 499;
-        if (closed) snprintf(x->note, sizeof x->note, "closed: %s", closed);
-    }
-    double seconds = clock_seconds() - x->started;
-    metrics_request(&s->metrics, routes_row(x->route), x->status);
-    if (x->path)
-        log_write(x->route && x->route->access == ACCESS_PUBLIC ? LOG_DEBUG : LOG_INFO,
-                  "%s %s %d %.1f ms%s%s", x->id, x->path, x->status, seconds * 1e3, *x->note ? " " : "",
-                  x->note);
-    if (counted) atomic_fetch_sub(&s->active, 1);
-    exchange_unref(x);
+    exchange_over(x, why == MHD_REQUEST_TERMINATED_COMPLETED_OK, closed);
 }
 
 static void on_connection(void *arg, struct MHD_Connection *c, void **context,

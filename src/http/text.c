@@ -70,7 +70,7 @@ static bool is_piece(const struct reply_event *ev)
 static const char *stop_that_stays(const struct exchange *x, const struct text_work *t,
                                    const struct reply_event *ev)
 {
-    return t->request.style->stop_may_stay && x->server->o.include_stop ? ev->stop_hit : NULL;
+    return t->request.style->stop_may_stay && exchange_server(x)->o.include_stop ? ev->stop_hit : NULL;
 }
 
 /* Books an event; `keep`: what it says is wanted later. */
@@ -80,7 +80,7 @@ static void take_event(struct exchange *x, struct text_work *t, const struct rep
     if (is_piece(ev)) {
         struct growing *c = &t->choice[ev->index];
         const double now = clock_seconds();
-        if (c->last > 0) metrics_inter_token(&x->server->metrics, now - c->last);
+        if (c->last > 0) metrics_inter_token(&exchange_server(x)->metrics, now - c->last);
         c->last = now;
         if (!keep && t->request.raw_output) ok = wire_choice_keep_tokens(&c->said, ev);
     }
@@ -96,26 +96,18 @@ static void take_event(struct exchange *x, struct text_work *t, const struct rep
 
 static void book(struct exchange *x, struct text_work *t)
 {
-    metrics_ttft(&x->server->metrics, t->usage.ttft_s);
-    metrics_duration(&x->server->metrics, clock_seconds() - x->started);
-    snprintf(x->note, sizeof x->note, "%.70s prompt %d (cached %d) + %d tokens, first after %.0f ms",
-             strrchr(t->reply.model, '/') ? strrchr(t->reply.model, '/') + 1 : t->reply.model,
-             t->usage.prompt_tokens, t->usage.cached_tokens, t->usage.completion_tokens,
-             t->usage.ttft_s * 1e3);
+    metrics_ttft(&exchange_server(x)->metrics, t->usage.ttft_s);
+    metrics_duration(&exchange_server(x)->metrics, clock_seconds() - exchange_started(x));
+    exchange_note(x, "%.70s prompt %d (cached %d) + %d tokens, first after %.0f ms",
+                  strrchr(t->reply.model, '/') ? strrchr(t->reply.model, '/') + 1 : t->reply.model,
+                  t->usage.prompt_tokens, t->usage.cached_tokens, t->usage.completion_tokens,
+                  t->usage.ttft_s * 1e3);
 }
 
 /* Why the reply ends early; NULL when it does not. */
 static const char *early_end(struct exchange *x, const struct text_work *t, enum fault_kind *kind)
 {
-    if (exchange_timed_out(x)) {
-        bool stopping = atomic_load(&x->server->draining);
-        *kind = stopping ? FAULT_UNAVAILABLE : FAULT_TIMEOUT;
-        return stopping ? "the server is stopping; the request was cancelled"
-                        : "the request took longer than this server allows";
-    }
-    if (!t->failed) return NULL;
-    *kind = fault_of(t->error.code);
-    return t->error.msg;
+    return exchange_early_end(x, t->failed ? &t->error : NULL, kind);
 }
 
 /* ---- a full reply -------------------------------------------------------------------------------------------------- */
@@ -157,8 +149,8 @@ static void perf_headers(struct exchange *x, const struct text_work *t)
 {
     const struct usage *u = &t->usage;
     const struct sampler_params *s = &t->request.gen.sampling;
-    if (x->dialect != DIALECT_FIREWORKS) {
-        exchange_header(x, "openai-processing-ms", "%.0f", (clock_seconds() - x->started) * 1e3);
+    if (exchange_dialect(x) != DIALECT_FIREWORKS) {
+        exchange_header(x, "openai-processing-ms", "%.0f", (clock_seconds() - exchange_started(x)) * 1e3);
         exchange_header(x, "openai-version", "2020-10-01");
         return;
     }
@@ -274,7 +266,7 @@ static bool stream_step(struct exchange *x, struct text_work *t, struct buf *out
         char told[sizeof t->error.msg];
         exchange_tell(x, why, told, sizeof told);
         wire_event_fault(out, &t->request, kind, told);
-        snprintf(x->note, sizeof x->note, "%.150s", why);
+        exchange_note(x, "%.150s", why);
         t->phase = PHASE_OVER; /* nothing follows an error, no [DONE] either */
         return true;
     case PHASE_USAGE:
@@ -306,11 +298,10 @@ static const struct work_ops text_ops = { collect, produce, work_cancel, work_fr
 
 /* ---- the request --------------------------------------------------------------------------------------------------- */
 
-static void start(struct exchange *x)
+static void start(struct exchange *x, struct text_work *t, const struct err *loaded)
 {
-    struct text_work *t = x->scratch;
     struct model *m = t->model;
-    struct fault f = { x->load_error, NULL };
+    struct fault f = { *loaded, NULL };
     exchange_at_work(x);
     if (f.err.code != ERR_NONE) {
         work_free(t);
@@ -326,9 +317,9 @@ static void start(struct exchange *x)
         return;
     }
     t->n_choices = (int)n;
-    if (!generation_start(x->server->registry, m, &t->request.gen, exchange_stop_flag(x, t->request.stream),
-                          on_event, x, &t->generation, &f)) {
-        if (f.err.code == ERR_BUSY) log_info("%s: %s", x->id, f.err.msg);
+    if (!generation_start(exchange_server(x)->registry, m, &t->request.gen,
+                          exchange_stop_flag(x, t->request.stream), on_event, x, &t->generation, &f)) {
+        if (f.err.code == ERR_BUSY) log_info("%s: %s", exchange_id(x), f.err.msg);
         enum fault_kind kind;
         const char *why = f.err.code == ERR_CANCELLED ? early_end(x, t, &kind) : NULL;
         if (why)
@@ -345,19 +336,21 @@ static void start(struct exchange *x)
     exchange_run(x, &text_ops, t, t->request.stream);
 }
 
-static void start_held(struct exchange *x)
+static void start_held(struct exchange *x, void *work, const struct err *loaded)
 {
-    start(x);
+    start(x, work, loaded);
     loading_end(x);
 }
 
 static bool parse_body(struct exchange *x, bool chat, struct wire_request *w, struct fault *f)
 {
-    const struct wire_style *style = x->dialect == DIALECT_FIREWORKS ? &fireworks_style : &openai_style;
+    const struct wire_style *style =
+        exchange_dialect(x) == DIALECT_FIREWORKS ? &fireworks_style : &openai_style;
     json_t *body;
-    if (!json_in_parse(x->body.data ? x->body.data : "", x->body.len, &x->server->json, &body, f))
-        return false;
-    bool ok = wire_parse(w, body, chat, x->server->o.strict_fields, style, f);
+    size_t len;
+    const char *bytes = exchange_body(x, &len);
+    if (!json_in_parse(bytes, len, &exchange_server(x)->json, &body, f)) return false;
+    bool ok = wire_parse(w, body, chat, exchange_server(x)->o.strict_fields, style, f);
     json_decref(body);
     return ok;
 }
@@ -375,22 +368,18 @@ static void text_post(struct exchange *x, bool chat)
         exchange_fault_from(x, &f);
         return;
     }
-    buf_free(&x->body);
-    const char *isolation =
-        MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "x-prompt-cache-isolation-key");
+    exchange_free_body(x);
+    const char *isolation = exchange_header_in(x, "x-prompt-cache-isolation-key");
     if (isolation) gen_request_isolate(&t->request.gen, isolation, strlen(isolation));
-    auth_principal(&x->server->auth,
-                   MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Authorization"),
-                   &t->request.gen.who);
-    t->request.gen.apart = !x->server->o.share_prefixes;
-    if (!registry_find(x->server->registry, t->request.gen.model, &t->model, &f.err)) {
+    auth_principal(&exchange_server(x)->auth, exchange_header_in(x, "Authorization"), &t->request.gen.who);
+    t->request.gen.apart = !exchange_server(x)->o.share_prefixes;
+    if (!registry_find(exchange_server(x)->registry, t->request.gen.model, &t->model, &f.err)) {
         f.param = "model";
         work_free(t);
         exchange_fault_from(x, &f);
         return;
     }
-    x->scratch = t;
-    loading_then(x, t->model, start_held);
+    loading_then(x, t->model, start_held, t);
 }
 
 void chat_post(struct exchange *x) { text_post(x, true); }

@@ -20,6 +20,7 @@ struct token_request {
     json_t *body;
     const json_t *model, *prompt, *content, *messages, *tokens; /* of the body; NULL: not given */
     bool bos, specials; /* add the beginning token; read control tokens as such */
+    struct model *m;
     struct lm *lm;
     void (*answer)(struct exchange *x, const struct token_request *r);
 };
@@ -52,13 +53,14 @@ static void close_request(struct token_request *r)
     free(r);
 }
 
-static void run(struct exchange *x)
+static void run(struct exchange *x, void *arg, const struct err *loaded)
 {
-    struct token_request *r = x->scratch;
-    struct fault f = { x->load_error, NULL };
-    if (f.err.code == ERR_NONE && registry_acquire(x->server->registry, x->model, &r->lm, &f.err)) {
+    struct token_request *r = arg;
+    struct registry *models = exchange_server(x)->registry;
+    struct fault f = { *loaded, NULL };
+    if (f.err.code == ERR_NONE && registry_acquire(models, r->m, &r->lm, &f.err)) {
         r->answer(x, r);
-        registry_release(x->server->registry, x->model);
+        registry_release(models, r->m);
     } else {
         exchange_at_work(x);
         exchange_fault_from(x, &f);
@@ -72,27 +74,28 @@ static void open_request(struct exchange *x, enum form form,
                          void (*answer)(struct exchange *x, const struct token_request *r))
 {
     static const struct json_table table = JSON_TABLE(fields, take_field);
-    const struct json_place place = { .path = "", .form = form, .strict = x->server->o.strict_fields };
+    const struct json_place place = { .path = "",
+                                      .form = form,
+                                      .strict = exchange_server(x)->o.strict_fields };
     struct fault f = { { ERR_NONE, "" }, NULL };
     struct token_request *r = calloc(1, sizeof *r);
-    struct model *model;
+    size_t len;
+    const char *bytes = exchange_body(x, &len);
     if (!r) {
         exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
         return;
     }
     r->answer = answer;
     r->bos = r->specials = true;
-    if (!json_in_parse(x->body.data ? x->body.data : "", x->body.len, &x->server->json, &r->body, &f))
-        goto fail;
+    if (!json_in_parse(bytes, len, &exchange_server(x)->json, &r->body, &f)) goto fail;
     if (!json_in_object(&table, &place, r, r->body, &f)) goto fail;
     f.param = "model";
     if (!json_is_string(r->model)) {
         err_set(&f.err, ERR_REQUEST, "model is required and must be a string");
         goto fail;
     }
-    if (!registry_find(x->server->registry, json_string_value(r->model), &model, &f.err)) goto fail;
-    x->scratch = r;
-    loading_then(x, model, run);
+    if (!registry_find(exchange_server(x)->registry, json_string_value(r->model), &r->m, &f.err)) goto fail;
+    loading_then(x, r->m, run, r);
     return;
 fail:
     close_request(r);
@@ -107,7 +110,7 @@ static bool tokenize(struct exchange *x, const struct token_request *r, struct t
         struct gen_request q;
         struct fitted p;
         gen_request_init(&q);
-        bool ok = wire_messages(r->messages, x->server->o.strict_fields, &q.messages, f) &&
+        bool ok = wire_messages(r->messages, exchange_server(x)->o.strict_fields, &q.messages, f) &&
                   context_fit(r->lm, &q, 0, exchange_stop_flag(x, false), &p, f);
         if (ok) {
             *out = p.ids;

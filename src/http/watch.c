@@ -17,7 +17,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "http/exchange.h"
+#include "http/exchange_inside.h"
 
 enum { TICK_MS = 200, READERS_MS = 1000, BATCH = 64 };
 

@@ -29,6 +29,12 @@ MAY_USE = {
     "cli": {"base", "format", "device", "text", "text/jinja", "text/tokenizer", "lm", "image", "store", "service", "service/hub",
             "service/models", "http"},
 }
+# Headers that only these may include: a handler reaches its request through http/exchange.h, whichever transport carries it.
+ONLY = {
+    "microhttpd.h": {"http/server.c"},
+    "http/exchange_inside.h": {"http/server.c", "http/exchange.c", "http/exchange_turn.c", "http/exchange_memory.c", "http/preflight.c",
+                               "http/loading.c", "http/watch.c"},
+}
 # Nothing above lm and image touches a tensor: these headers stay behind the two doors.
 TENSOR_HEADERS = re.compile(r'"(device/cpu/|format/quant\.h|lm/(?!lm\.h)|image/(?!image\.h))')
 # What the machine has is asked in base/machine.c and base/isa.c: with control groups, HEARTH_ISA and tests.
@@ -54,6 +60,10 @@ def main() -> int:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             if ASKS_MACHINE.search(line) and str(path.relative_to(src)) not in MAY_ASK and not path.name.endswith("_test.c"):
                 print(f"{path}:{number}: base/machine.h and base/isa.h say what the machine has")
+                wrong += 1
+            header = re.match(r'\s*#\s*include\s+["<]([^">]+)[">]', line)
+            if header and path.relative_to(src).as_posix() not in ONLY.get(header.group(1), {path.relative_to(src).as_posix()}):
+                print(f"{path}:{number}: {header.group(1)} is for {', '.join(sorted(ONLY[header.group(1)]))}")
                 wrong += 1
             match = re.match(r'\s*#\s*include\s+"([^"]+/[^"]+)"', line)
             if not match or path.name.endswith("_test.c"):

@@ -1,0 +1,36 @@
+/* server_inside.h - what a running server consists of, for the files of http/. */
+#ifndef HEARTH_HTTP_SERVER_INSIDE_H
+#define HEARTH_HTTP_SERVER_INSIDE_H
+
+#include <stdatomic.h>
+
+#include "http/auth.h"
+#include "http/bodies.h"
+#include "http/json_in.h"
+#include "http/lanes.h"
+#include "http/loading.h"
+#include "http/metrics.h"
+#include "http/server.h"
+#include "http/watch.h"
+
+struct MHD_Daemon;
+
+struct server {
+    struct server_options o;
+    struct registry *registry;
+    const struct catalog *catalog;
+    struct MHD_Daemon *daemon;
+    struct auth auth;
+    struct lanes *lanes;
+    struct loading *loading;
+    struct watch *watch;
+    struct metrics metrics;
+    struct bodies bodies;
+    struct json_limits json;
+    char url[128];
+    double started;                        /* clock_seconds() */
+    atomic_bool ready, draining, stopping; /* stopping: the time for draining is over */
+    atomic_int active;                     /* exchanges that a lane or a model works on */
+};
+
+#endif
