@@ -46,13 +46,9 @@ static bool run(const struct options *o, struct err *e)
     struct registry *registry = NULL;
     struct model *model;
     struct lm *lm;
-    const struct registry_options r = { .models_dir = o->models_dir,
-                                        .lm = { .n_ctx = o->n_ctx ? (int)o->n_ctx : 1024,
-                                                .max_batch = (int)o->max_batch,
-                                                .prefill_chunk = (int)o->prefill_chunk,
-                                                .kv_bytes = (size_t)o->kv_bytes,
-                                                .kv_type = !strcmp(o->kv_type, "q8_0") ? KV_Q8_0 : KV_F16 } };
-    bool ok = catalog_load(&catalog, o->catalog, e) && pool_new(&pool, (int)o->threads, e) &&
+    struct registry_options r = o->registry;
+    if (!r.lm.n_ctx) r.lm.n_ctx = 1024;
+    bool ok = catalog_load(&catalog, o->catalog, e) && pool_new(&pool, o->threads, e) &&
               device_cpu_open(&device, pool, ~0U, e) &&
               registry_new(&registry, &r, catalog, device, device, e) &&
               registry_add(registry, o->args.v[0], &model, e);

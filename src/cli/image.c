@@ -194,8 +194,9 @@ static bool find_model(struct studio *s, struct err *e)
 static bool open_local(struct studio *s, struct err *e)
 {
     const struct options *o = s->o;
-    struct registry_options r = { .models_dir = o->models_dir, .lister = "`hearth models`" };
-    return catalog_load(&s->catalog, o->catalog, e) && pool_new(&s->pool, (int)o->threads, e) &&
+    struct registry_options r = o->registry;
+    r.lister = "`hearth models`";
+    return catalog_load(&s->catalog, o->catalog, e) && pool_new(&s->pool, o->threads, e) &&
            device_cpu_open(&s->device, s->pool, ~0U, e) &&
            registry_new(&s->registry, &r, s->catalog, s->device, s->device, e) && find_model(s, e) &&
            safety_load(&s->safety, o->safety_policy, s->device, e);

@@ -15,9 +15,8 @@
 #include "format/name_table.h"
 #include "service/models/model_folder.h"
 
-#define DEFAULT_CTX 8192 /* as serve's: the model's own, at most this */
-#define LONG_ARRAY 64    /* elements; above, JSON gets type and count only */
-#define LONG_TEXT 100    /* bytes of a string on one line for people */
+#define LONG_ARRAY 64 /* elements; above, JSON gets type and count only */
+#define LONG_TEXT 100 /* bytes of a string on one line for people */
 
 /* ---- text from a file, made fit to print ---------------------------------------------------------------------- */
 
@@ -94,12 +93,12 @@ struct report {
 
 static void read_report(struct report *r, const char *path, const struct weights *w, const struct options *o)
 {
-    *r = (struct report){ .path = path, .w = w, .q8_0 = strcmp(o->kv_type, "q8_0") == 0 };
+    *r = (struct report){ .path = path, .w = w, .q8_0 = o->registry.lm.kv_type == KV_Q8_0 };
     model_summary_read(&r->sum, w);
-    r->n_ctx = o->n_ctx;
+    r->n_ctx = o->registry.lm.n_ctx;
     if (r->n_ctx == 0) {
         int64_t own = r->sum.n_ctx_train;
-        r->n_ctx = own > 0 && own < DEFAULT_CTX ? own : DEFAULT_CTX;
+        r->n_ctx = own > 0 && own < LM_DEFAULT_CTX ? own : LM_DEFAULT_CTX;
     }
     r->kv_bytes = model_summary_kv_bytes(&r->sum, r->n_ctx, KV_PAGE, r->q8_0);
 }
@@ -430,7 +429,8 @@ int cmd_inspect(int argc, char **argv)
         rc = 2;
         goto done;
     }
-    char *installed = access(o.args.v[0], F_OK) == 0 ? NULL : installed_as(o.args.v[0], o.models_dir);
+    char *installed =
+        access(o.args.v[0], F_OK) == 0 ? NULL : installed_as(o.args.v[0], o.registry.models_dir);
     const char *path = installed ? installed : o.args.v[0];
     struct err e = { 0 };
     struct buf text = BUF_INIT(0);

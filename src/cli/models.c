@@ -196,7 +196,7 @@ int cmd_models(int argc, char **argv)
     }
     if (*o.url) {
         rows = list_server(&o, &e);
-    } else if (catalog_load(&cat, o.catalog, &e) && model_folder_scan(o.models_dir, &have, &e)) {
+    } else if (catalog_load(&cat, o.catalog, &e) && model_folder_scan(o.registry.models_dir, &have, &e)) {
         rows = list_local(cat, &have);
         if (!rows) err_set(&e, ERR_NOMEM, "out of memory");
     }
@@ -210,7 +210,7 @@ int cmd_models(int argc, char **argv)
     } else if (ok && *o.url) {
         print_server(rows);
     } else if (ok) {
-        print_local(rows, o.models_dir);
+        print_local(rows, o.registry.models_dir);
     }
     if (fflush(stdout) != 0) ok = false;
     if (!ok) fprintf(stderr, "hearth models: %s\n", e.code ? e.msg : "cannot write the output");

@@ -13,32 +13,13 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/machine.h"
 #include "cli/options_file.h"
 #include "cli/options_table.h"
 
 static void *field_of(struct options *o, const struct option_spec *s) { return (char *)o + s->field; }
 
 /* ---- values -------------------------------------------------------------------------------------------------------- */
-
-static bool list_add(struct str_list *l, const char *s, size_t len, struct err *e)
-{
-    char **v = realloc(l->v, ((size_t)l->n + 1) * sizeof *v);
-    char *copy = strndup(s, len);
-    if (v) l->v = v;
-    if (!v || !copy) {
-        free(copy);
-        return err_set(e, ERR_NOMEM, "out of memory");
-    }
-    l->v[l->n++] = copy;
-    return true;
-}
-
-static void list_clear(struct str_list *l)
-{
-    for (int i = 0; i < l->n; i++) free(l->v[i]);
-    free(l->v);
-    *l = (struct str_list){ 0 };
-}
 
 static bool parse_bool(const char *s, bool *out)
 {
@@ -70,15 +51,23 @@ static bool parse_number(const char *s, bool bytes, double *out)
     return true;
 }
 
-/* True when `value` is one of the words of "a|b|c". */
-static bool one_of(const char *words, const char *value)
+/* An integer, in the width that the field has; the table's test holds every row's range against it. */
+static void store_integer(void *f, enum option_store store, int64_t v)
 {
-    size_t n = strlen(value);
-    for (const char *w = words; n; w = strchr(w, '|') + 1) {
-        if (!strncmp(w, value, n) && (w[n] == '|' || !w[n])) return true;
-        if (!strchr(w, '|')) break;
-    }
-    return false;
+    if (store == STORE_BOOL) *(bool *)f = v != 0;
+    if (store == STORE_INT) *(int *)f = (int)v;
+    if (store == STORE_UNSIGNED) *(unsigned *)f = (unsigned)v;
+    if (store == STORE_LONG) *(int64_t *)f = v;
+    if (store == STORE_SIZE) *(size_t *)f = (size_t)v;
+}
+
+static bool store_text(void *f, const char *value, struct err *e)
+{
+    char *copy = strdup(value);
+    if (!copy) return err_set(e, ERR_NOMEM, "out of memory");
+    free(*(char **)f);
+    *(char **)f = copy;
+    return true;
 }
 
 /* `where` names the option the way the user wrote it: "--ctx", "HEARTH_CTX", "config.yaml: ctx". */
@@ -86,29 +75,37 @@ static bool set_value(struct options *o, const struct option_spec *s, const char
                       struct err *e)
 {
     void *f = field_of(o, s);
+    const bool bytes = s->type == OPT_BYTES || s->type == OPT_MEMORY;
     double v;
+    int word = 0;
+    bool on;
     switch (s->type) {
-    case OPT_STR:
-        if (s->what && strchr(s->what, '|') && *value && !one_of(s->what, value))
-            return err_set(e, ERR_REQUEST, "%s must be one of %s, got \"%s\"", where, s->what, value);
-        char *copy = strdup(value);
-        if (!copy) return err_set(e, ERR_NOMEM, "out of memory");
-        free(*(char **)f);
-        *(char **)f = copy;
+    case OPT_STR: return store_text(f, value, e);
+    case OPT_WORD:
+        if (!cli_word_of(s->value, value, &word) && (*value || s->store != STORE_STR))
+            return err_set(e, ERR_REQUEST, "%s must be one of %s, got \"%s\"", where, s->value, value);
+        if (s->store == STORE_STR) return store_text(f, value, e);
+        store_integer(f, s->store, word);
         return true;
-    case OPT_LIST: return list_add(f, value, strlen(value), e);
+    case OPT_SECRET:
+        if (s->store != STORE_LIST) return store_text(f, value, e);
+        return str_list_add(f, value, strlen(value), e);
+    case OPT_LIST: return str_list_add(f, value, strlen(value), e);
     case OPT_BOOL:
-        if (parse_bool(value, f)) return true;
-        return err_set(e, ERR_REQUEST, "%s must be yes or no, got \"%s\"", where, value);
+        if (!parse_bool(value, &on))
+            return err_set(e, ERR_REQUEST, "%s must be yes or no, got \"%s\"", where, value);
+        store_integer(f, s->store, on);
+        return true;
     case OPT_INT:
     case OPT_BYTES:
-        if (!parse_number(value, s->type == OPT_BYTES, &v) || v != floor(v))
+    case OPT_MEMORY:
+        if (!parse_number(value, bytes, &v) || v != floor(v))
             return err_set(e, ERR_REQUEST, "%s must be a whole number%s, got \"%s\"", where,
-                           s->type == OPT_BYTES ? " of bytes (or 64K, 32M, 2G)" : "", value);
+                           bytes ? " of bytes (or 64K, 32M, 2G)" : "", value);
         if (v < s->min || v > s->max)
             return err_set(e, ERR_REQUEST, "%s must be between %.0f and %.0f, got %s", where, s->min, s->max,
                            value);
-        *(int64_t *)f = (int64_t)v;
+        store_integer(f, s->store, (int64_t)v);
         return true;
     case OPT_NUM:
     case OPT_SECONDS:
@@ -121,6 +118,21 @@ static bool set_value(struct options *o, const struct option_spec *s, const char
         return true;
     }
     return false;
+}
+
+/* What cannot be kept is not promised, and said before anything is loaded. */
+static bool check_memory(const struct options *o, unsigned command, struct err *e)
+{
+    const size_t machine = machine_memory();
+    for (size_t i = 0; i < n_options_table; i++) {
+        const struct option_spec *s = &options_table[i];
+        if (s->type != OPT_MEMORY || !(s->commands & command)) continue;
+        const size_t bytes = *(const size_t *)((const char *)o + s->field);
+        if (bytes > machine)
+            return err_set(e, ERR_REQUEST, "%s is %zu MB, more than this machine's memory (%zu MB)", s->name,
+                           bytes >> 20, machine >> 20);
+    }
+    return true;
 }
 
 /* ---- names --------------------------------------------------------------------------------------------------------- */
@@ -147,13 +159,13 @@ static int distance(const char *a, const char *b)
     return row[m];
 }
 
-/* The option with this name (length n) among those of `commands`; underscores count as hyphens. */
-static const struct option_spec *find_option(const char *name, size_t n, unsigned commands)
+/* The option with this name (length n) among those of the commands in `mask`; underscores count as hyphens. */
+static const struct option_spec *find_option(const char *name, size_t n, unsigned mask)
 {
     for (size_t i = 0; i < n_options_table; i++) {
         const struct option_spec *s = &options_table[i];
         size_t k = 0;
-        if (!(s->commands & commands) || strlen(s->name) != n) continue;
+        if (!(s->commands & mask) || strlen(s->name) != n) continue;
         while (k < n && (name[k] == s->name[k] || (name[k] == '_' && s->name[k] == '-'))) k++;
         if (k == n) return s;
     }
@@ -161,29 +173,29 @@ static const struct option_spec *find_option(const char *name, size_t n, unsigne
 }
 
 /* The option of a flag, name being what follows its hyphens: --name, or one of the few single letters. */
-static const struct option_spec *find_flag(const char *flag, const char *name, size_t n, unsigned commands)
+static const struct option_spec *find_flag(const char *flag, const char *name, size_t n, unsigned mask)
 {
-    if (flag[1] == '-') return find_option(name, n, commands);
-    if (n == 1 && *name == 'n') return find_option("n", 1, commands);
-    if (n == 1 && *name == 'p') return find_option("port", 4, commands);
-    return n == 1 && *name == 'o' ? find_option("output", 6, commands) : NULL;
+    if (flag[1] == '-') return find_option(name, n, mask);
+    if (n == 1 && *name == 'n') return find_option("n", 1, mask);
+    if (n == 1 && *name == 'p') return find_option("port", 4, mask);
+    return n == 1 && *name == 'o' ? find_option("output", 6, mask) : NULL;
 }
 
-static const char *nearest_option(const char *name, unsigned commands)
+static const char *nearest_option(const char *name, unsigned mask)
 {
     const char *best = NULL;
     int best_distance = 1 + (int)strlen(name) / 3; /* further away it is another word, not a slip */
     for (size_t i = 0; i < n_options_table; i++) {
-        if (!(options_table[i].commands & commands)) continue;
+        if (!(options_table[i].commands & mask)) continue;
         int d = distance(name, options_table[i].name);
         if (d <= best_distance) best_distance = d - 1, best = options_table[i].name;
     }
     return best;
 }
 
-static bool unknown_option(const char *where, const char *name, unsigned commands, struct err *e)
+static bool unknown_option(const char *where, const char *name, unsigned mask, struct err *e)
 {
-    const char *near = nearest_option(name, commands);
+    const char *near = nearest_option(name, mask);
     if (near) return err_set(e, ERR_REQUEST, "%s does not exist; did you mean \"%s\"?", where, near);
     return err_set(e, ERR_REQUEST, "%s does not exist; --help lists what does", where);
 }
@@ -194,46 +206,52 @@ static void env_name(const struct option_spec *s, char *out, size_t size)
     for (int i = 0; i < n && out[i]; i++) out[i] = out[i] == '-' ? '_' : (char)toupper((unsigned char)out[i]);
 }
 
-/* ---- sources ------------------------------------------------------------------------------------------------------- */
+/* ---- sources: a value for an option of other commands is checked, and has no effect ------------------------------ */
+
+struct target {
+    unsigned command;
+    struct options *o, *others;
+};
+
+static struct options *target_of(const struct target *t, const struct option_spec *s)
+{
+    return s->commands & t->command ? t->o : t->others;
+}
 
 /* The file's callback: one key with one of its values (`index` counts those of a list). Keys of any command are known. */
 static bool from_file(void *arg, const char *file, const char *key, const char *value, int index,
                       struct err *e)
 {
-    struct options *o = arg;
+    const struct target *t = arg;
     char where[300];
     const struct option_spec *s = find_option(key, strlen(key), CMD_ALL);
     snprintf(where, sizeof where, "%s: \"%s\"", file, key);
     if (!s || !strcmp(s->name, "config")) return unknown_option(where, key, CMD_ALL, e);
-    if (index > 0 && s->type != OPT_LIST)
+    if (index > 0 && s->store != STORE_LIST)
         return err_set(e, ERR_REQUEST, "%s takes one value, not a list", where);
-    return set_value(o, s, value, where, e);
+    return set_value(target_of(t, s), s, value, where, e);
 }
 
-static bool from_environment(struct options *o, struct err *e)
+static bool from_environment(const struct target *t, struct err *e)
 {
     for (size_t i = 0; i < n_options_table; i++) {
         const struct option_spec *s = &options_table[i];
         char name[80];
         env_name(s, name, sizeof name);
         const char *v = getenv(name);
+        struct options *o = target_of(t, s);
         if (!v || !strcmp(s->name, "config")) continue;
-        if (s->type != OPT_LIST) {
+        if (s->store != STORE_LIST) {
             if (!set_value(o, s, v, name, e)) return false;
             continue;
         }
-        list_clear(field_of(o, s));
+        str_list_clear(field_of(o, s));
         for (; *v; v += strcspn(v, ","), v += *v == ',') {
             size_t n = strcspn(v, ",");
-            if (n && !list_add(field_of(o, s), v, n, e)) return false;
+            if (n && !str_list_add(field_of(o, s), v, n, e)) return false;
         }
     }
     return true;
-}
-
-static bool is_secret(const struct option_spec *s)
-{
-    return !strcmp(s->name, "keys") || !strcmp(s->name, "key") || !strcmp(s->name, "hub-token");
 }
 
 /* Walks the command line. With only_config it looks for --config alone, before the file is read. */
@@ -244,7 +262,7 @@ static bool from_flags(struct options *o, unsigned command, int argc, char **arg
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i];
         if (options_over || a[0] != '-' || !a[1]) {
-            if (!only_config && !list_add(&o->args, a, strlen(a), e)) return false;
+            if (!only_config && !str_list_add(&o->args, a, strlen(a), e)) return false;
             continue;
         }
         if (!strcmp(a, "--")) {
@@ -275,18 +293,18 @@ static bool from_flags(struct options *o, unsigned command, int argc, char **arg
             value = negated ? "no" : "yes";
         else if (!value && ++i < argc)
             value = argv[i];
-        if (!value) return err_set(e, ERR_REQUEST, "--%s needs a value: --%s %s", s->name, s->name, s->what);
+        if (!value) return err_set(e, ERR_REQUEST, "--%s needs a value: --%s %s", s->name, s->name, s->value);
         bool is_config = !strcmp(s->name, "config");
         if (is_config != only_config) continue;
         char where[80];
         snprintf(where, sizeof where, "--%s", s->name);
         size_t row = (size_t)(s - options_table);
-        if (s->type == OPT_LIST && row < sizeof cleared && !cleared[row]) {
-            list_clear(field_of(o, s)); /* flags replace what file and environment said */
+        if (s->store == STORE_LIST && row < sizeof cleared && !cleared[row]) {
+            str_list_clear(field_of(o, s)); /* flags replace what file and environment said */
             cleared[row] = true;
         }
         if (!set_value(o, s, value, where, e)) return false;
-        if (is_secret(s)) {
+        if (s->type == OPT_SECRET) {
             if (command == CMD_SERVE)
                 log_warn("%s: other users of this machine can see what stands on a command line; --key-file "
                          "or the "
@@ -336,7 +354,7 @@ static bool collect(struct options *o, unsigned command, int argc, char **argv, 
 {
     for (size_t i = 0; i < n_options_table; i++) {
         const struct option_spec *s = &options_table[i];
-        const char *v = s->initial ? s->initial : s->type == OPT_STR ? "" : NULL;
+        const char *v = s->initial ? s->initial : s->store == STORE_STR ? "" : NULL;
         if (v && !set_value(o, s, v, s->name, e)) return false;
     }
     const char *config = getenv("HEARTH_CONFIG");
@@ -350,15 +368,20 @@ static bool collect(struct options *o, unsigned command, int argc, char **argv, 
         o->config = usual;
         if (access(usual, F_OK)) *usual = 0;
     }
-    if (*o->config && !options_file_read(o->config, from_file, o, e)) return false;
-    if (!from_environment(o, e)) return false;
+    struct options others = { 0 };
+    const struct target t = { command, o, &others };
+    const bool ok =
+        (!*o->config || options_file_read(o->config, from_file, (void *)&t, e)) && from_environment(&t, e);
+    options_free(&others);
+    if (!ok) return false;
     if (!from_flags(o, command, argc, argv, false, help, e)) return false;
-    if (!*o->models_dir) {
-        free(o->models_dir);
-        o->models_dir = xdg_path("XDG_DATA_HOME", ".local/share", "hearth/models");
-        if (!o->models_dir) return err_set(e, ERR_NOMEM, "out of memory");
+    if (!*o->registry.models_dir) {
+        char *usual = xdg_path("XDG_DATA_HOME", ".local/share", "hearth/models");
+        if (!usual) return err_set(e, ERR_NOMEM, "out of memory");
+        free((char *)o->registry.models_dir);
+        o->registry.models_dir = usual;
     }
-    return true;
+    return check_memory(o, command, e);
 }
 
 /* ---- help ---------------------------------------------------------------------------------------------------------- */
@@ -372,7 +395,7 @@ static void print_help(const struct command *c, unsigned command)
         const struct option_spec *s = &options_table[i];
         char left[80];
         if (!(s->commands & command)) continue;
-        snprintf(left, sizeof left, "--%s%s%s", s->name, s->what ? " " : "", s->what ? s->what : "");
+        snprintf(left, sizeof left, "--%s%s%s", s->name, s->value ? " " : "", s->value ? s->value : "");
         printf("  %-34s %s", left, s->help);
         if (s->type == OPT_BOOL)
             printf(" (default %s; --no-%s)", s->initial, s->name);
@@ -396,19 +419,17 @@ void options_print_markdown(void)
         char env[80];
         env_name(s, env, sizeof env);
         printf("| `--%s", s->name);
-        for (const char *p = s->what ? s->what : ""; *p; p++)
-            printf("%s%s%c", p == s->what ? " " : "", *p == '|' ? "\\" : "", *p);
+        for (const char *p = s->value ? s->value : ""; *p; p++)
+            printf("%s%s%c", p == s->value ? " " : "", *p == '|' ? "\\" : "", *p);
         printf("` | `%s` | %s |", env, s->initial && *s->initial ? s->initial : "");
-        for (unsigned bit = 1; bit & CMD_ALL; bit <<= 1)
-            if ((s->commands & bit) && cli_command((enum command_bit)bit))
-                printf(" %s", cli_command((enum command_bit)bit)->name);
+        for (int k = 0; k < N_COMMANDS; k++)
+            if (s->commands & commands[k].bit) printf(" %s", commands[k].name);
         printf(" | %s |\n", s->help);
     }
 }
 
 int options_parse(struct options *o, enum command_bit command, int argc, char **argv)
 {
-    static const char *const levels[] = { "error", "warn", "info", "debug" };
     struct err e = { ERR_NONE, "" };
     bool help = false;
     *o = (struct options){ 0 };
@@ -417,16 +438,15 @@ int options_parse(struct options *o, enum command_bit command, int argc, char **
         return 2;
     }
     if (help) {
-        const struct command *c = cli_command(command);
-        if (c) print_help(c, command);
+        for (int i = 0; i < N_COMMANDS; i++)
+            if (commands[i].bit == command) print_help(&commands[i], command);
         return 0;
     }
     if (*o->isa && setenv("HEARTH_ISA", o->isa, 1)) { /* before there are threads, see base/isa.h */
         fprintf(stderr, "hearth %s: out of memory\n", argv[0]);
         return 2;
     }
-    for (int i = 0; i < 4; i++)
-        if (!strcmp(o->log_level, levels[i])) log_set_level((enum log_level)i);
+    log_set_level(o->log_level);
     return -1;
 }
 
@@ -434,9 +454,9 @@ void options_free(struct options *o)
 {
     for (size_t i = 0; i < n_options_table; i++) {
         const struct option_spec *s = &options_table[i];
-        if (s->type == OPT_STR) free(*(char **)field_of(o, s));
-        if (s->type == OPT_LIST) list_clear(field_of(o, s));
+        if (s->store == STORE_STR) free(*(char **)field_of(o, s));
+        if (s->store == STORE_LIST) str_list_clear(field_of(o, s));
     }
-    list_clear(&o->args);
+    str_list_clear(&o->args);
     *o = (struct options){ 0 };
 }

@@ -14,43 +14,30 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/log.h"
+#include "base/str_list.h"
 #include "cli/cli.h"
+#include "http/server.h"
+#include "service/models/registry.h"
 
-struct str_list {
-    char **v;
-    int n;
-};
-
+/* What the settings come to. Where a setting belongs to something that is started, the field is in the struct that starts it, and
+ * nothing is copied in between. */
 struct options {
     /* the process */
-    char *config;     /* the file that was read, or "" */
-    char *models_dir; /* where installed models lie */
-    char *catalog;    /* a models.yaml of one's own, or "" for the embedded one */
-    char *log_level;  /* error, warn, info, debug */
-    char *isa;        /* the largest instruction set to use, or "" */
-    int64_t threads;  /* compute threads; 0: one for each core */
+    char *config;  /* the file that was read, or "" */
+    char *catalog; /* a models.yaml of one's own, or "" for the embedded one */
+    char *isa;     /* the largest instruction set to use, or "" */
+    enum log_level log_level;
+    int threads; /* compute threads; 0: one for each core */
 
-    /* models */
-    int64_t n_ctx, max_batch, queue_limit, prefill_chunk;
-    int64_t kv_bytes, memory_limit; /* 0: chosen from the machine's memory */
-    int64_t memory_wait;            /* seconds */
-    char *kv_type;                  /* f16, q8_0 */
-    char *prefix_sharing;           /* key, all */
-    bool preload;
+    struct registry_options registry; /* models_dir is never empty */
 
-    /* the server */
-    char *listen;
-    int64_t port; /* -1: as listen says */
+    /* serve */
+    struct server_options server; /* without what serve.c opens for it */
     struct str_list keys;
     char *key_file;
-    bool new_key;
-    struct str_list allow_origin, allow_host;
-    int64_t http_threads, prepare_threads;
-    int64_t max_body, max_header, max_connections, max_connections_per_address;
-    int64_t max_json_depth, max_json_values;
-    int64_t body_memory, body_share;
-    double request_s, idle_s, read_s, run_s, keepalive_s, drain_s; /* seconds */
-    bool strict_fields, include_stop;
+    bool new_key, preload;
+    double drain_s;                              /* seconds */
     char *files_dir, *loras_dir, *safety_policy; /* "": beside the models, twice; the built-in policy */
     double files_s;
     int64_t files_bytes;

@@ -132,7 +132,7 @@ int cmd_pull(int argc, char **argv)
                                .arg = &bar };
     struct hub_options hub = { .hub = o.hub,
                                .token = o.hub_token,
-                               .models_dir = o.models_dir,
+                               .models_dir = o.registry.models_dir,
                                .sha256 = o.sha256,
                                .tries = (int)o.tries };
     struct err e = { 0 };

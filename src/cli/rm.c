@@ -83,7 +83,7 @@ int cmd_rm(int argc, char **argv)
         goto done;
     }
     rc = 0;
-    if (!catalog_load(&catalog, o.catalog, &e) || !model_folder_scan(o.models_dir, &have, &e)) {
+    if (!catalog_load(&catalog, o.catalog, &e) || !model_folder_scan(o.registry.models_dir, &have, &e)) {
         fprintf(stderr, "hearth rm: %s\n", e.msg);
         rc = 1;
     }
@@ -97,7 +97,7 @@ int cmd_rm(int argc, char **argv)
                             : "hearth rm: no installed model is called \"%s\"; `hearth models` lists them\n",
                     o.args.v[i]);
             rc = 1;
-        } else if (!remove_model(m, o.models_dir, &e)) {
+        } else if (!remove_model(m, o.registry.models_dir, &e)) {
             fprintf(stderr, "hearth rm: %s\n", e.msg);
             rc = 1;
         } else {

@@ -13,7 +13,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/machine.h"
 #include "base/pool.h"
 #include "cli/keys.h"
 #include "cli/options.h"
@@ -51,43 +50,13 @@ static bool collect_keys(struct service *s, struct err *e)
 
 /* ---- models -------------------------------------------------------------------------------------------------------- */
 
-/* Before anything is loaded: what cannot be kept is not promised. */
-static bool check_memory(const struct options *o, struct err *e)
-{
-    const struct {
-        const char *name;
-        int64_t bytes;
-    } limits[] = { { "kv-memory", o->kv_bytes },
-                   { "memory-limit", o->memory_limit },
-                   { "body-memory", o->body_memory },
-                   { "max-body", o->max_body } };
-    const size_t machine = machine_memory();
-    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
-        if ((size_t)limits[i].bytes > machine)
-            return err_set(e, ERR_REQUEST, "%s is %lld MB, more than this machine's memory (%zu MB)",
-                           limits[i].name, (long long)limits[i].bytes >> 20, machine >> 20);
-    return true;
-}
-
 static bool open_models(struct service *s, struct err *e)
 {
     const struct options *o = s->o;
-    if (!check_memory(o, e)) return false;
-    struct registry_options r = {
-        .models_dir = o->models_dir,
-        .memory_limit = (size_t)o->memory_limit,
-        .memory_wait = (int)o->memory_wait,
-        .lm = { .n_ctx = (int)o->n_ctx,
-                .max_batch = (int)o->max_batch,
-                .queue_limit = (int)o->queue_limit,
-                .prefill_chunk = (int)o->prefill_chunk,
-                .kv_bytes = (size_t)o->kv_bytes,
-                .kv_type = !strcmp(o->kv_type, "q8_0") ? KV_Q8_0 : KV_F16 },
-    };
-    return catalog_load(&s->catalog, o->catalog, e) && pool_new(&s->pool, (int)o->threads, e) &&
+    return catalog_load(&s->catalog, o->catalog, e) && pool_new(&s->pool, o->threads, e) &&
            device_cpu_open(&s->device, s->pool, ~0U, e) &&
            device_cpu_open(&s->image_device, s->pool, ~0U, e) &&
-           registry_new(&s->registry, &r, s->catalog, s->device, s->image_device, e);
+           registry_new(&s->registry, &o->registry, s->catalog, s->device, s->image_device, e);
 }
 
 /* Loads what was named, or the only installed text model. The references are given back at once: the models may be unloaded later. */
@@ -119,75 +88,24 @@ static bool open_pictures(struct service *s, struct err *e)
     if (*s->o->files_dir)
         snprintf(dir, sizeof dir, "%s", s->o->files_dir);
     else
-        snprintf(dir, sizeof dir, "%s/../files", s->o->models_dir);
+        snprintf(dir, sizeof dir, "%s/../files", s->o->registry.models_dir);
     if (*s->o->loras_dir)
         snprintf(s->loras, sizeof s->loras, "%s", s->o->loras_dir);
     else
-        snprintf(s->loras, sizeof s->loras, "%s/../loras", s->o->models_dir);
+        snprintf(s->loras, sizeof s->loras, "%s/../loras", s->o->registry.models_dir);
     return safety_load(&s->safety, s->o->safety_policy, s->image_device, e) &&
            files_new(&s->files, dir, s->o->files_s, s->o->files_bytes, e);
 }
 
 /* ---- the server ---------------------------------------------------------------------------------------------------- */
 
-/* ADDRESS:PORT of what the user gave: a port alone means this machine, --port replaces the port. */
-static bool listen_address(const struct options *o, char *out, size_t cap, struct err *e)
-{
-    const char *given = o->listen, *colon = strrchr(given, ':');
-    bool port_alone = *given && strspn(given, "0123456789") == strlen(given);
-    int n;
-    if (o->port >= 0) {
-        int len = port_alone ? 0 : colon ? (int)(colon - given) : (int)strlen(given);
-        n = snprintf(out, cap, "%.*s:%d", len ? len : 9, len ? given : "127.0.0.1", (int)o->port);
-    } else {
-        n = snprintf(out, cap, "%s%s", port_alone ? "127.0.0.1:" : "", given);
-    }
-    return n < (int)cap || err_set(e, ERR_REQUEST, "--listen: the address is too long");
-}
-
 static bool open_server(struct service *s, struct err *e)
 {
-    const struct options *o = s->o;
-    char listen[300];
-    if (!listen_address(o, listen, sizeof listen, e)) return false;
-    const size_t body_memory = (size_t)(o->body_memory ? o->body_memory : 8 * o->max_body),
-                 body_share = o->body_share ? (size_t)o->body_share : body_memory / 2;
-    if (body_memory < (size_t)o->max_body || body_share < (size_t)o->max_body)
-        return err_set(
-            e, ERR_REQUEST,
-            "max-body lets a body have %lld bytes, but body-memory has %zu for all and "
-            "body-memory-per-address %zu: no such body could ever be sent; lower the one or raise the others",
-            (long long)o->max_body, body_memory, body_share);
-    struct server_options h = {
-        .listen = listen,
-        .keys = (const char *const *)s->keys.v,
-        .n_keys = s->keys.n,
-        .allow_origin = (const char *const *)o->allow_origin.v,
-        .n_allow_origin = o->allow_origin.n,
-        .allow_host = (const char *const *)o->allow_host.v,
-        .n_allow_host = o->allow_host.n,
-        .http_threads = (int)o->http_threads,
-        .prepare_threads = (int)o->prepare_threads,
-        .max_body = (size_t)o->max_body,
-        .max_header = (size_t)o->max_header,
-        .max_connections = (int)o->max_connections,
-        .max_connections_per_address = (int)o->max_connections_per_address,
-        .max_json_depth = (int)o->max_json_depth,
-        .max_json_values = o->max_json_values,
-        .body_memory = body_memory,
-        .body_share = body_share,
-        .times = { .request_s = o->request_s,
-                   .idle_s = o->idle_s,
-                   .read_s = o->read_s,
-                   .run_s = o->run_s,
-                   .keepalive_s = o->keepalive_s },
-        .strict_fields = o->strict_fields,
-        .include_stop = o->include_stop,
-        .share_prefixes = !strcmp(o->prefix_sharing, "all"),
-        .safety = s->safety,
-        .files = s->files,
-        .loras = s->loras,
-    };
+    struct server_options h = s->o->server;
+    h.keys = (struct str_list){ s->keys.v, s->keys.n };
+    h.safety = s->safety;
+    h.files = s->files;
+    h.loras = s->loras;
     return server_start(&s->server, &h, s->registry, s->catalog, e);
 }
 
@@ -213,7 +131,9 @@ static void print_banner(const struct service *s)
                    : rows[i].problem[0] ? " cannot be used: "
                                         : "",
                    rows[i].problem);
-        if (!n) printf("  models   none installed in %s; `hearth pull` fetches some\n", s->o->models_dir);
+        if (!n)
+            printf("  models   none installed in %s; `hearth pull` fetches some\n",
+                   s->o->registry.models_dir);
         free(rows);
     }
     printf("  URL      %s/v1\n", server_url(s->server));

@@ -53,7 +53,7 @@ static bool pick_installed(struct talk *t, const char *model, struct err *e)
     if (n_text == 0)
         ok = err_set(e, ERR_NOT_FOUND,
                      "no text model is installed in %s; `make starter` or `hearth pull` fetches one",
-                     t->o->models_dir);
+                     t->o->registry.models_dir);
     else if (n_text > 1)
         ok = err_set(e, ERR_REQUEST, "%d text models are installed; name one (`hearth models` lists them)",
                      n_text);
@@ -66,17 +66,10 @@ static bool pick_installed(struct talk *t, const char *model, struct err *e)
 static bool open_local(struct talk *t, const char *model, struct err *e)
 {
     const struct options *o = t->o;
-    struct registry_options r = {
-        .models_dir = o->models_dir,
-        .lister = "`hearth models`",
-        .lm = { .n_ctx = (int)o->n_ctx,
-                .max_batch = (int)o->max_batch,
-                .prefill_chunk = (int)o->prefill_chunk,
-                .kv_bytes = (size_t)o->kv_bytes,
-                .kv_type = !strcmp(o->kv_type, "q8_0") ? KV_Q8_0 : KV_F16 },
-    };
+    struct registry_options r = o->registry;
+    r.lister = "`hearth models`";
     struct lm *lm;
-    if (!catalog_load(&t->catalog, o->catalog, e) || !pool_new(&t->pool, (int)o->threads, e) ||
+    if (!catalog_load(&t->catalog, o->catalog, e) || !pool_new(&t->pool, o->threads, e) ||
         !device_cpu_open(&t->device, t->pool, ~0U, e) ||
         !registry_new(&t->registry, &r, t->catalog, t->device, t->device, e) ||
         !pick_installed(t, model, e) || !registry_acquire(t->registry, t->local, &lm, e)) {
@@ -403,7 +396,7 @@ bool talk_names_model(const struct options *o, const char *name)
     if (!found && catalog_load(&catalog, o->catalog, NULL)) found = catalog_find(catalog, name) != NULL;
     if (!found && !strpbrk(name, " \t\n") && *o->url)
         found = true; /* a word: what would it be a prompt for? */
-    if (!found && model_folder_scan(o->models_dir, &have, NULL)) {
+    if (!found && model_folder_scan(o->registry.models_dir, &have, NULL)) {
         int len;
         const char *bare = catalog_bare_name(name, &len);
         for (int i = 0; i < have.n && !found; i++)

@@ -202,17 +202,23 @@ static bool is_loopback(const struct sockaddr *a)
     return a->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr);
 }
 
-/* "host:port", "[v6]:port", ":port", "port". */
-static bool resolve(const char *listen, struct addrinfo **out, char *host, size_t host_size, struct err *e)
+/* "host:port", "[v6]:port", ":port" for every address, "port" for this machine. other_port: in place of that one, which may then be
+ * missing; -1: none. */
+static bool resolve(const char *listen, int other_port, struct addrinfo **out, char *host, size_t host_size,
+                    struct err *e)
 {
-    const char *colon = strrchr(listen, ':'), *port = colon ? colon + 1 : listen;
-    size_t n = colon ? (size_t)(colon - listen) : 0;
+    const bool bare = *listen && strspn(listen, "0123456789") == strlen(listen);
+    const char *colon = strrchr(listen, ':'), *port = colon ? colon + 1 : bare ? listen : "";
+    size_t n = colon ? (size_t)(colon - listen) : bare ? 0 : strlen(listen);
+    char number[16];
+    snprintf(number, sizeof number, "%d", other_port);
+    if (other_port >= 0) port = number;
     if (!*port || strspn(port, "0123456789") != strlen(port) || strlen(port) > 5 || atoi(port) > 65535)
         return err_set(e, ERR_REQUEST, "listen must be ADDRESS:PORT, got \"%s\"", listen);
-    if (n > 1 && listen[0] == '[' && listen[n - 1] == ']')
-        snprintf(host, host_size, "%.*s", (int)n - 2, listen + 1);
-    else
-        snprintf(host, host_size, "%.*s", (int)n, listen);
+    const bool bracketed = n > 1 && listen[0] == '[' && listen[n - 1] == ']';
+    if (n >= host_size) return err_set(e, ERR_REQUEST, "listen: the address is too long");
+    snprintf(host, host_size, "%.*s", (int)n - 2 * bracketed, listen + bracketed);
+    if (bare) snprintf(host, host_size, "127.0.0.1");
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
                               .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
                               .ai_family = *host ? AF_UNSPEC : AF_INET };
@@ -227,11 +233,11 @@ static bool open_socket(struct server *s, int *out, struct err *e)
     char host[200];
     int fd = -1, on = 1;
     bool ok = false;
-    if (!resolve(s->o.listen, &all, host, sizeof host, e)) return false;
+    if (!resolve(s->o.listen, s->o.port, &all, host, sizeof host, e)) return false;
     const struct addrinfo *a = all; /* of a name with several addresses, the kind that clients try first */
     while (a->ai_family != AF_INET && a->ai_next) a = a->ai_next;
     if (a->ai_family != AF_INET) a = all;
-    if (!s->o.n_keys && !is_loopback(a->ai_addr)) {
+    if (!s->o.keys.n && !is_loopback(a->ai_addr)) {
         err_set(e, ERR_REQUEST,
                 "without a key the server listens on loopback only, and %s is open to others; give --keys, "
                 "--key-file or --new-key",
@@ -281,6 +287,20 @@ static bool limit_connections(struct server *s, struct err *e)
     return true;
 }
 
+static bool size_bodies(struct server *s, struct err *e)
+{
+    if (!s->o.body_memory) s->o.body_memory = 8 * s->o.max_body;
+    if (!s->o.body_share) s->o.body_share = s->o.body_memory / 2;
+    if (s->o.body_memory < s->o.max_body || s->o.body_share < s->o.max_body)
+        return err_set(
+            e, ERR_REQUEST,
+            "max-body lets a body have %zu bytes, but body-memory has %zu for all and "
+            "body-memory-per-address %zu: no such body could ever be sent; lower the one or raise the others",
+            s->o.max_body, s->o.body_memory, s->o.body_share);
+    bodies_init(&s->bodies, s->o.body_memory, s->o.body_share);
+    return true;
+}
+
 static void server_free(struct server *s)
 {
     lanes_free(s->lanes);
@@ -303,15 +323,14 @@ bool server_start(struct server **out, const struct server_options *o, struct re
     s->json = (struct json_limits){ o->max_json_depth, o->max_json_values };
     s->started = clock_seconds();
     atomic_init(&s->ready, false);
-    bodies_init(&s->bodies, o->body_memory, o->body_share);
-    if (!auth_init(&s->auth, o->keys, o->n_keys, e) || !open_socket(s, &fd, e) || !limit_connections(s, e) ||
-        !lanes_new(&s->lanes, o->prepare_threads, e) || !loading_new(&s->loading, r, s->lanes, e) ||
-        !watch_new(&s->watch, &o->times, e))
+    if (!size_bodies(s, e) || !auth_init(&s->auth, (const char *const *)o->keys.v, o->keys.n, e) ||
+        !open_socket(s, &fd, e) || !limit_connections(s, e) || !lanes_new(&s->lanes, o->prepare_threads, e) ||
+        !loading_new(&s->loading, r, s->lanes, e) || !watch_new(&s->watch, &o->times, e))
         goto fail;
-    s->auth.origin = o->allow_origin;
-    s->auth.n_origin = o->n_allow_origin;
-    s->auth.host = o->allow_host;
-    s->auth.n_host = o->n_allow_host;
+    s->auth.origin = (const char *const *)o->allow_origin.v;
+    s->auth.n_origin = o->allow_origin.n;
+    s->auth.host = (const char *const *)o->allow_host.v;
+    s->auth.n_host = o->allow_host.n;
     unsigned pool = o->http_threads > 1 ? (unsigned)o->http_threads : 0; /* 0: one loop */
     s->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
                                      MHD_USE_TURBO | MHD_USE_ERROR_LOG,

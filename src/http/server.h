@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/str_list.h"
 #include "http/watch.h"
 #include "service/models/registry.h"
 #include "service/safety.h"
@@ -21,19 +22,18 @@ struct server;
 struct files;
 
 struct server_options {
-    const char *listen; /* "127.0.0.1:8080", "[::1]:0", ":8080" for every address */
-    const char *const *keys;
-    int n_keys; /* none: loopback only */
-    const char *const *allow_origin;
-    int n_allow_origin; /* web origins; "*" for all */
-    const char *const *allow_host;
-    int n_allow_host; /* names a server without keys may be called by */
+    const char *listen; /* "127.0.0.1:8080", "[::1]:0", ":8080" for every address, "8080" for this machine */
+    int port;           /* in place of the one in `listen`; -1: that one */
+    struct str_list keys;         /* none: loopback only */
+    struct str_list allow_origin; /* web origins; "*" for all */
+    struct str_list allow_host;   /* names a server without keys may be called by */
     int http_threads, prepare_threads;
     size_t max_body, max_header;                      /* bytes */
     int max_connections, max_connections_per_address; /* per address 0: no limit of its own */
     int max_json_depth;
     int64_t max_json_values;
-    size_t body_memory, body_share; /* bytes that bodies take together, and from one address */
+    size_t body_memory; /* bytes that bodies take together; 0: eight of the largest */
+    size_t body_share;  /* and from one address; 0: half of it */
     struct watch_times times;
     bool strict_fields, include_stop;
     bool share_prefixes;   /* cached prompts of one key serve the others too */
@@ -42,7 +42,7 @@ struct server_options {
     const char *loras;     /* folder of adapters that requests may name; borrowed */
 };
 
-/* The registry and the catalog are borrowed. ERR_REQUEST when `listen` is not loopback and there are no keys. */
+/* The options are copied, what they point to is borrowed, and so are the registry and the catalog. ERR_REQUEST when `listen` is not loopback and there are no keys. */
 bool server_start(struct server **out, const struct server_options *o, struct registry *r,
                   const struct catalog *c, struct err *e);
 /* "http://127.0.0.1:8080", with the port that was taken. */

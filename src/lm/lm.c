@@ -16,11 +16,9 @@
 /* Every family of language models. A new one: its file, and a line here. */
 static const struct lm_arch *const families[] = { &lm_arch_llama, &lm_arch_qwen };
 
-enum { DEFAULT_CTX = 8192, DEFAULT_BATCH = 32, DEFAULT_QUEUE = 2048, DEFAULT_CHUNK = 256 };
 /* Full contexts that the cache holds: most sequences are far shorter, and what is not in use remembers prefixes. More of
  * it is memory that a busy server never gives back. */
 enum { DEFAULT_CONTEXTS = 4 };
-enum { MAX_BATCH = 1024, MAX_CHUNK = 8192 };
 
 struct lm {
     struct weights *w;
@@ -87,7 +85,7 @@ static bool size_cache(const struct lm_shape *s, struct lm_options *o, int *n_pa
 {
     const size_t page = kvcache_page_bytes(o->kv_type, s->n_layer, s->n_kv_head, s->head_dim, s->head_dim);
     const bool ctx_given = o->n_ctx > 0;
-    if (!ctx_given) o->n_ctx = s->n_ctx_train < DEFAULT_CTX ? s->n_ctx_train : DEFAULT_CTX;
+    if (!ctx_given) o->n_ctx = s->n_ctx_train < LM_DEFAULT_CTX ? s->n_ctx_train : LM_DEFAULT_CTX;
     const bool bytes_given = o->kv_bytes > 0;
     if (o->kv_bytes > machine_memory())
         return err_set(e, ERR_LIMIT,
@@ -179,12 +177,12 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
              struct err *e)
 {
     struct lm_options o = options ? *options : (struct lm_options){ 0 };
-    if (o.max_batch <= 0) o.max_batch = DEFAULT_BATCH;
-    if (o.queue_limit <= 0) o.queue_limit = DEFAULT_QUEUE;
-    if (o.prefill_chunk <= 0) o.prefill_chunk = DEFAULT_CHUNK;
-    if (o.max_batch > MAX_BATCH || o.prefill_chunk > MAX_CHUNK)
+    if (o.max_batch <= 0) o.max_batch = LM_DEFAULT_BATCH;
+    if (o.queue_limit <= 0) o.queue_limit = LM_DEFAULT_QUEUE;
+    if (o.prefill_chunk <= 0) o.prefill_chunk = LM_DEFAULT_CHUNK;
+    if (o.max_batch > LM_MAX_BATCH || o.prefill_chunk > LM_MAX_CHUNK)
         return err_set(e, ERR_LIMIT, "max_batch %d (at most %d), prefill_chunk %d (at most %d)", o.max_batch,
-                       MAX_BATCH, o.prefill_chunk, MAX_CHUNK);
+                       LM_MAX_BATCH, o.prefill_chunk, LM_MAX_CHUNK);
     struct lm *m = calloc(1, sizeof *m);
     if (!m) return err_set(e, ERR_NOMEM, "no memory for a model");
     m->dev = dev;

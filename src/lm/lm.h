@@ -22,11 +22,20 @@
 
 struct lm;
 
+/* What lm_options may ask for, and what 0 means. Macros, so that the options table can print them. */
+#define LM_DEFAULT_CTX 8192 /* at most: the model's own, when that is less */
+#define LM_DEFAULT_BATCH 32
+#define LM_MAX_BATCH 1024
+#define LM_DEFAULT_QUEUE 2048
+#define LM_MAX_QUEUE 1048576
+#define LM_DEFAULT_CHUNK 256
+#define LM_MAX_CHUNK 8192
+
 struct lm_options {
-    int n_ctx;         /* tokens a sequence may hold; 0: the model's own, at most 8192 */
-    int max_batch;     /* sequences that decode together; 0: 32 */
-    int queue_limit;   /* sequences waiting: choices of requests; 0: 2048 */
-    int prefill_chunk; /* prompt tokens a step; 0: 256 */
+    int n_ctx;         /* tokens a sequence may hold; 0: the model's own, at most LM_DEFAULT_CTX */
+    int max_batch;     /* sequences that decode together; 0: LM_DEFAULT_BATCH */
+    int queue_limit;   /* sequences waiting: choices of requests; 0: LM_DEFAULT_QUEUE */
+    int prefill_chunk; /* prompt tokens a step; 0: LM_DEFAULT_CHUNK */
     size_t kv_bytes;   /* of the paged cache; 0: four contexts, at most a quarter of memory */
     enum kv_type kv_type;
 };

@@ -266,7 +266,7 @@ def test_budgets_that_no_body_fits_are_refused():
 def test_limits_that_the_machine_cannot_keep_are_refused():
     for name in ("kv-memory", "memory-limit", "body-memory"):
         r = subprocess.run([BIN, "serve", "--listen", "127.0.0.1:0", "--models", MODELS, "--no-preload", f"--{name}", "900T"], capture_output=True, text=True, timeout=PATIENCE)
-        assert r.returncode == 1 and f"{name} is 943718400 MB, more than this machine's memory (" in r.stderr
+        assert r.returncode == 2 and f"{name} is 943718400 MB, more than this machine's memory (" in r.stderr
 
 
 def test_keys(tmp_path):
