@@ -171,7 +171,7 @@ struct linear_args {
 void op_linear(struct device *d, const struct linear_args *a);
 
 /* Routed experts: for row r and each of its k experts, y[r] += weight[r,k] * expert(x[r]) computed by
- * gate_up (PAIRED, SwiGLU) then down; rows that chose the same expert go through together, each row's experts are
+ * gate_up (PAIRED, gated by epi) then down; rows that chose the same expert go through together, each row's experts are
  * added in ascending expert order. expert ids [n, k], weights [n, k]. */
 struct moe_args {
     struct linear *const *gate_up;
@@ -185,6 +185,7 @@ struct moe_args {
     const dev_int *expert;
     const dev_float *weight;
     int k;
+    enum epilogue epi;    /* EPI_SWIGLU, EPI_GEGLU or EPI_GEGLU_ERF */
     bool weight_on_input; /* Llama 4: the weight multiplies the expert's input instead of its output */
 };
 void op_moe(struct device *d, const struct moe_args *a);

@@ -1,6 +1,6 @@
-/* arch.h - what a language-model family is to the rest of the engine: a name, a loader, a step.
+/* arch.h - what a language-model family is to the rest of the engine: a row of lm_families[], and the engine that computes it.
  *
- * Adding a family: a file with its tables and one `const struct lm_arch`, and one line in families[] of lm.c.
+ * Adding a family: a file with its tables and one `const struct lm_arch`, and one line in families.c.
  * Memory   everything of a network lives from load() to free(); a step allocates nothing: its activations are sized
  *          at load from the shape and max_rows.
  * Threads  one owner at a time, who also holds the device's pool. */
@@ -12,39 +12,62 @@
 #include "format/weights.h"
 #include "lm/rope_freq.h"
 
-/* The hyper-parameters; filled from the model's metadata by hparams.c, one vocabulary for every family. */
+/* Layers a model may have (the deepest published has 126), and rotary embeddings that its layers may choose from. */
+enum { LM_MAX_LAYER = 512, LM_MAX_ROPE = 2 };
+
+/* What one layer has of its own. */
+struct lm_layer_shape {
+    int window;       /* sliding attention window in tokens; 0: none */
+    int chunk;        /* it sees only positions of the same chunk of so many; 0: no chunks */
+    int rope;         /* which of lm_shape.rope; -1: q and k are not rotated */
+    float attn_scale; /* multiplies q.k */
+    bool routed;      /* experts, chosen by a router; else one dense feed-forward */
+};
+
+/* What gates the feed-forward: act(gate) * up. */
+enum lm_act { ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF };
+
+/* The hyper-parameters; filled from the model's metadata by hparams.c and the family's hook, one vocabulary for every family. */
 struct lm_shape {
     int n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab, n_ctx_train;
     int n_expert, n_expert_used, n_ff_expert; /* n_expert 0: dense */
-    int window;                               /* sliding attention window in tokens; 0: none */
+    int n_ff_shared; /* width of the experts that every row goes through together; 0: none */
     float eps;
+    float embd_scale; /* multiplies the embedding of a token; 1: nothing */
+    enum lm_act act;
     enum rope_layout rope_layout;
-    struct rope_spec rope;
+    struct rope_spec rope[LM_MAX_ROPE];
+    int n_rope;
+    struct lm_layer_shape layer[LM_MAX_LAYER];
 };
+
+enum { LM_ROW_GIVEN = -1 };
 
 /* One step: rows of several sequences. After step(), hidden states of all rows stand in the network until the next. */
 struct lm_batch {
     int n_rows;         /* at most max_rows of load() */
-    const int32_t *ids; /* [n_rows] token ids, each inside the vocabulary */
+    const int32_t *ids; /* [n_rows] token ids, each inside the vocabulary, or LM_ROW_GIVEN */
+    const float *
+        embd; /* [n_rows, n_embd] what stands for the embedding, as scaled, where the id is LM_ROW_GIVEN; NULL: nowhere */
     const int32_t *pos; /* [n_rows] absolute positions */
     const struct attn_seq *seq;
     int n_seq;
     enum pool_lane lane; /* whom the step may let in between layers */
 };
 
-struct lm_net; /* the family's own */
+struct lm_net; /* the engine's own */
+struct lm_arch;
+struct hparam_family;
+struct decoder_family;
 
-struct lm_arch {
-    const char *name;
-    const char *covers; /* the model types of config.json, separated by ", " */
-    /* Does this file describe a model of the family? Looks at metadata only. */
-    bool (*recognises)(const struct weights *w);
+/* A way of computing that families share; it reads a family's tables. */
+struct lm_engine {
     /* What load() can refuse without reading weights: the configuration, how they are encoded, and every tensor against the shape; all
      * that does not match is reported together. */
-    bool (*check)(struct lm_shape *shape, const struct weights *w, struct err *e);
+    bool (*check)(const struct lm_arch *a, struct lm_shape *shape, const struct weights *w, struct err *e);
     /* check(), and then memory is reserved. */
-    bool (*load)(struct lm_net **out, struct lm_shape *shape, const struct weights *w, struct device *d,
-                 int max_rows, struct err *e);
+    bool (*load)(const struct lm_arch *a, struct lm_net **out, struct lm_shape *shape,
+                 const struct weights *w, struct device *d, int max_rows, struct err *e);
     void (*free)(struct lm_net *n);
     /* kv [n_layer]: where keys and values of each layer are kept. */
     void (*step)(struct lm_net *n, const struct lm_batch *b, const struct kv_layer *kv);
@@ -54,6 +77,16 @@ struct lm_arch {
     size_t (*bytes)(const struct lm_net *n);
 };
 
-extern const struct lm_arch lm_arch_llama, lm_arch_qwen;
+struct lm_arch {
+    const char *name;
+    const struct hparam_family *member; /* the model types it covers */
+    int n_members;
+    const struct lm_engine *engine;
+    const struct decoder_family *decoder; /* its tables, for decoder_engine */
+};
+
+/* Every family, in families.c. */
+extern const struct lm_arch *const lm_families[];
+extern const int lm_n_families;
 
 #endif

@@ -272,23 +272,66 @@ static bool is_of_others(const struct weights *w, const char *name, const char *
     return !weights_gguf(w) && strcmp(body, "model.") != 0 && strncmp(name, body, strlen(body)) != 0;
 }
 
+/* The tensors of n slots, sorted by address; the caller's. NULL: no memory. */
+static const struct tensor **all_used(const struct tensor_slot *slots, size_t n, size_t *n_used)
+{
+    const struct tensor **used = malloc((2 * n + 1) * sizeof *used);
+    *n_used = 0;
+    for (size_t i = 0; used && i < n; i++) {
+        if (slots[i].t) used[(*n_used)++] = slots[i].t;
+        if (slots[i].scale) used[(*n_used)++] = slots[i].scale;
+    }
+    if (used) qsort(used, *n_used, sizeof *used, by_address);
+    return used;
+}
+
+static bool is_used(const struct tensor *f, const struct tensor **used, size_t n_used)
+{
+    return bsearch(&f, used, n_used, sizeof *used, by_address) != NULL;
+}
+
+/* What follows "model.layers.N." or "blk.N." with N below n_layer; NULL: the name is another one. */
+static const char *in_layer(const struct binding *t, const char *name, int n_layer)
+{
+    char prefix[96];
+    snprintf(prefix, sizeof prefix, "%s%s", weights_gguf(t->w) ? "" : t->body,
+             weights_gguf(t->w) ? "blk." : "layers.");
+    const size_t n = strlen(prefix);
+    char *end;
+    if (strncmp(name, prefix, n) != 0) return NULL;
+    const long il = strtol(name + n, &end, 10);
+    return end > name + n && *end == '.' && il >= 0 && il < n_layer ? end + 1 : NULL;
+}
+
+void bind_other_norms(struct binding *t, int n_layer, const struct tensor_slot *slots, size_t n)
+{
+    size_t n_used;
+    const struct tensor **used = all_used(slots, n, &n_used);
+    if (!used) {
+        bind_fault(t, "no memory to look at %zu tensors", n);
+        return;
+    }
+    for (size_t i = 0; i < weights_count(t->w); i++) {
+        const struct tensor *f = weights_at(t->w, i);
+        const char *rest = in_layer(t, f->name, n_layer);
+        if (rest && strstr(rest, "norm") && !is_used(f, used, n_used))
+            bind_fault(t, "%s: a norm that is not supported in this architecture", f->name);
+    }
+    free(used);
+}
+
 size_t bind_unused(const struct weights *w, const struct tensor_slot *slots, size_t n, char *names,
                    size_t cap)
 {
     struct binding t;
-    size_t n_used = 0, n_unused = 0, len = 0;
-    const struct tensor **used = malloc((2 * n + 1) * sizeof *used);
+    size_t n_used, n_unused = 0, len = 0;
+    const struct tensor **used = all_used(slots, n, &n_used);
     names[0] = 0;
     if (!used) return 0; /* a note in the log is not worth an error */
-    for (size_t i = 0; i < n; i++) {
-        if (slots[i].t) used[n_used++] = slots[i].t;
-        if (slots[i].scale) used[n_used++] = slots[i].scale;
-    }
-    qsort(used, n_used, sizeof *used, by_address);
     bind_open(&t, w, NULL);
     for (size_t i = 0; i < weights_count(w); i++) {
         const struct tensor *f = weights_at(w, i);
-        if (bsearch(&f, used, n_used, sizeof *used, by_address) || is_of_others(w, f->name, t.body)) continue;
+        if (is_used(f, used, n_used) || is_of_others(w, f->name, t.body)) continue;
         const size_t need = strlen(f->name) + (n_unused ? 2 : 0);
         if (len + need < cap)
             len += (size_t)snprintf(names + len, cap - len, "%s%s", n_unused ? ", " : "", f->name);

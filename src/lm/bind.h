@@ -48,6 +48,9 @@ void bind_fault(struct binding *t, const char *fmt, ...) __attribute__((format(p
 /* Frees the report; false and an error that names the first faults when there were any (all go to the log). */
 bool bind_close(struct binding *t, struct err *e);
 
+/* A norm in one of the first n_layer layers that no slot [n] refers to is a fault: without it the network would be another one. */
+void bind_other_norms(struct binding *t, int n_layer, const struct tensor_slot *slots, size_t n);
+
 /* Names tensors of the file, up to `cap` bytes, that none of the n slots refers to, and counts them. What other programs keep beside a
  * language model (rotary tables, scales of activations, the other parts of a larger model) does not count. */
 size_t bind_unused(const struct weights *w, const struct tensor_slot *slots, size_t n, char *names,

@@ -44,8 +44,8 @@ static bool load_with(const char *key, json_t *value, struct err *e)
     if (!pool_new(&pool, 1, e) || !device_cpu_open(&d, pool, 0, e)) fail_msg("%s", e->msg);
     bool ok = false;
     if (weights_open(&w, link, e)) {
-        ok = lm_arch_llama.load(&net, &s, w, d, 8, e);
-        if (ok) lm_arch_llama.free(net);
+        ok = lm_families[0]->engine->load(lm_families[0], &net, &s, w, d, 8, e);
+        if (ok) lm_families[0]->engine->free(net);
         weights_close(w);
     }
     device_close(d);
@@ -91,7 +91,7 @@ static void test_numbers(void **state)
     refused("hidden_size", NULL, ERR_FORMAT,
             "norm.weight: expected [4096], the file has [48]"); /* Llama's own */
     refused("num_hidden_layers", json_integer(-1), ERR_FORMAT, "num_hidden_layers is -1");
-    refused("num_hidden_layers", json_integer(1 << 30), ERR_FORMAT, "a whole number from 1 to 1000");
+    refused("num_hidden_layers", json_integer(1 << 30), ERR_FORMAT, "a whole number from 1 to 512");
     refused("num_attention_heads", json_real(6.5), ERR_FORMAT, "num_attention_heads is 6.5");
     refused("num_key_value_heads", json_integer(4), ERR_FORMAT, "6 heads over 4 key/value heads");
     refused("head_dim", json_string("eight"), ERR_FORMAT, "head_dim is not one number");
@@ -116,9 +116,15 @@ static void test_rope(void **state)
 static void test_activation(void **state)
 {
     (void)state;
-    refused("hidden_act", json_string("gelu"), ERR_UNSUPPORTED, "hidden_act 'gelu' is not supported");
+    refused("hidden_act", json_string("relu2"), ERR_UNSUPPORTED, "hidden_act 'relu2' is not supported");
     refused("hidden_act", json_integer(3), ERR_UNSUPPORTED, "hidden_act");
+    /* not this family's key, but somebody's word for what the network computes */
+    refused("hidden_activation", json_string("gelu_pytorch_tanh"), ERR_UNSUPPORTED,
+            "hidden_activation 'gelu_pytorch_tanh' is not supported");
+    refused("hidden_activation", json_string("relu2"), ERR_UNSUPPORTED, "hidden_activation 'relu2'");
     struct err e;
+    assert_true(load_with("hidden_activation", json_string("silu"), &e));
+    assert_true(load_with("hidden_act", json_string("gelu"), &e));
     assert_true(load_with("hidden_act", json_string("swish"), &e));
     assert_true(load_with("hidden_act", json_null(), &e));
 }
@@ -198,7 +204,7 @@ static bool load_changed(const char *from, const char *to, const char *tensor, f
     struct lm_shape s;
     bool ok = weights_open(&w, dir, e);
     if (ok) {
-        ok = lm_arch_llama.check(&s, w, e);
+        ok = lm_families[0]->engine->check(lm_families[0], &s, w, e);
         weights_close(w);
     }
     unlink(file);
@@ -265,6 +271,17 @@ static void test_unused_tensors(void **state)
     weights_close(w);
 }
 
+/* A norm that this family has no place for would make another network. */
+static void test_other_norms(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    assert_false(load_changed("0.self_attn.q_proj.weight_scale_inv", "0.self_attn.q_norm.weight_scale_inv",
+                              "", 0, NULL, &e));
+    if (!strstr(e.msg, "q_norm.weight_scale_inv: a norm that is not supported")) fail_msg("%s", e.msg);
+    assert_int_equal(e.code, ERR_UNSUPPORTED);
+}
+
 /* Known by their tensors where config.json does not say so. */
 static void test_packed_tensors(void **state)
 {
@@ -294,7 +311,7 @@ int main(void)
         cmocka_unit_test(test_numbers),        cmocka_unit_test(test_rope),
         cmocka_unit_test(test_quantisation),   cmocka_unit_test(test_activation),
         cmocka_unit_test(test_scales),         cmocka_unit_test(test_packed_tensors),
-        cmocka_unit_test(test_unused_tensors),
+        cmocka_unit_test(test_unused_tensors), cmocka_unit_test(test_other_norms),
     };
     return cmocka_run_group_tests_name("binding", tests, NULL, NULL);
 }

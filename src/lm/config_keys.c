@@ -17,6 +17,9 @@ static const char *const followed[] = {
     "max_position_embeddings",
     "rms_norm_eps",
     "hidden_act",
+    "hidden_activation", /* held against the one that counts (hparams.c) */
+    "activation_function",
+    "mlp_hidden_act",
     "rope_theta",
     "rope_scaling",
     "rope_parameters",
@@ -130,7 +133,11 @@ static bool obeyed(const struct hparam_family *f, const char *key)
     if (strcmp(key, "sliding_window") == 0) return f->window != WINDOW_NONE;
     if (strcmp(key, "use_sliding_window") == 0) return f->window >= WINDOW_SWITCHED;
     if (strcmp(key, "max_window_layers") == 0) return f->window == WINDOW_LAYERS;
-    if (strcmp(key, "layer_types") == 0) return f->window == WINDOW_LAYERS || f->window == WINDOW_LISTED;
+    if (strcmp(key, "layer_types") == 0)
+        return f->window == WINDOW_LAYERS || f->window == WINDOW_LISTED || f->window == WINDOW_PATTERN;
+    if (strcmp(key, "sliding_window_pattern") == 0) return f->window == WINDOW_PATTERN;
+    if (strcmp(key, "rope_local_base_freq") == 0) return f->absent.theta_local > 0;
+    if (f->keys && among(f->keys, key)) return true;
     if (strcmp(key, "attention_bias") == 0) return f->bias >= BIAS_ATTENTION;
     if (strcmp(key, "mlp_bias") == 0) return f->bias == BIAS_ATTENTION_MLP;
     return (among(experts, key) && f->absent.n_expert) || (among(widths, key) && f->absent.n_ff_expert) ||
@@ -170,7 +177,7 @@ void config_keys_unused(struct buf *out, const struct hparam_family *f, const js
     }
     const json_t *counts = rope_config(config);
     const bool old = counts == json_object_get(config, "rope_scaling");
-    if (old && json_object_size(json_object_get(config, "rope_parameters")))
+    if (old && !f->absent.theta_local && json_object_size(json_object_get(config, "rope_parameters")))
         name_key(out, "", "rope_parameters");
     json_object_foreach((json_t *)counts, key, v)
     {
@@ -210,7 +217,16 @@ static const char *const gguf_known[] = {
     NULL,
 };
 
-void config_keys_unused_gguf(struct buf *out, const struct gguf *g)
+static bool obeyed_gguf(const struct hparam_family *f, const char *key)
+{
+    static const char *const window[] = { "attention.sliding_window", "attention.sliding_window_pattern",
+                                          NULL };
+    return (f->window == WINDOW_PATTERN && among(window, key)) ||
+           (f->absent_gguf.theta_local > 0 && strcmp(key, "rope.freq_base_swa") == 0) ||
+           (f->keys && among(f->keys, key));
+}
+
+void config_keys_unused_gguf(struct buf *out, const struct hparam_family *f, const struct gguf *g)
 {
     const struct gguf_str arch = gguf_string(g, "general.architecture");
     for (size_t i = 0; i < gguf_count(g); i++) {
@@ -222,7 +238,7 @@ void config_keys_unused_gguf(struct buf *out, const struct gguf *g)
         snprintf(key, sizeof key, "%.*s", (int)(v->key.len - arch.len - 1), v->key.data + arch.len + 1);
         const bool nothing =
             v->n == 0 || (v->n == 1 && v->type != GGUF_STRING && gguf_value_float(v, 0, 1) == 0);
-        if (!nothing && !among(gguf_known, key)) name_key(out, "", key);
+        if (!nothing && !among(gguf_known, key) && !obeyed_gguf(f, key)) name_key(out, "", key);
     }
 }
 
@@ -231,7 +247,7 @@ void config_keys_report(const struct hparam_family *f, const struct weights *w)
     struct buf b = BUF_INIT(2000);
     const struct gguf *g = weights_gguf(w);
     if (g)
-        config_keys_unused_gguf(&b, g);
+        config_keys_unused_gguf(&b, f, g);
     else
         config_keys_unused(&b, f, hparams_config(w));
     if (b.len && g)

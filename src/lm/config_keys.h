@@ -14,7 +14,7 @@
 void config_keys_unused(struct buf *out, const struct hparam_family *f, const json_t *config);
 
 /* The same of a GGUF's ARCH.* keys. */
-void config_keys_unused_gguf(struct buf *out, const struct gguf *g);
+void config_keys_unused_gguf(struct buf *out, const struct hparam_family *f, const struct gguf *g);
 
 /* One warning that names them. */
 void config_keys_report(const struct hparam_family *f, const struct weights *w);

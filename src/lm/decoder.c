@@ -6,7 +6,8 @@
 
 #include "base/log.h"
 #include "lm/config_keys.h"
-#include "lm/moe.h"
+#include "lm/hparams.h"
+#include "lm/layers.h"
 #include "lm/quantization.h"
 
 /* Up to this width products with quantised weights keep more bits of the activations. On the starter model (576 wide)
@@ -15,29 +16,26 @@
 #define FINE_EMBD 1024
 
 struct layer {
-    const float *attn_norm, *ffn_norm; /* [n_embd] */
-    const float *q_norm, *k_norm;      /* [head_dim] or NULL */
-    struct linear *qkv, *out;          /* q, k, v one after the other */
-    struct linear *gate_up, *down;     /* dense layers */
-    struct linear *router;             /* layers with experts */
-    struct linear **expert_gate_up, **expert_down;
-    int window; /* sliding attention window in tokens; 0: none */
+    const float *attn_norm, *attn_post_norm, *ffn_norm, *ffn_post_norm; /* [n_embd] or NULL */
+    const float *q_norm, *k_norm;                                       /* [head_dim] or NULL */
+    struct linear *qkv, *out;                                           /* q, k, v one after the other */
+    struct linear *gate_up, *down;                                      /* dense layers */
+    struct experts experts;                                             /* layers with a router */
 };
 
 struct lm_net {
     struct lm_shape s;
     struct device *dev;
-    bool renorm;
     struct layer *layer;
-    struct linear **experts; /* [n_layer][2][n_expert]: what the layers point into */
     struct table *embd;
-    const float *norm, *freq;
+    const float *norm, *freq[LM_MAX_ROPE];
     struct linear *head;
     struct arena model; /* norms, frequencies, scales: as long as the network */
     struct arena acts;  /* activations: overwritten by each step */
     int max_rows;
-    float *x, *qkv, *att, *h, *xn, *route, *route_w;
-    int32_t *route_e;
+    float *x, *qkv, *att, *h, *xn;
+    float *y; /* what a norm follows before it is added to x; NULL: there is no such norm */
+    struct routing routing;
     size_t bytes;
 };
 
@@ -54,8 +52,12 @@ static const struct tensor_spec global[] = {
 
 #define HF "model.layers.{l}."
 #define GG "blk.{l}."
+static const struct tensor_spec pre_norms[] = {
+    { L_ATTN_NORM, GG "attn_norm.weight", HF "input_layernorm.weight",          { DIM_EMBD }, TENSOR_NEEDED },
+    { L_FFN_NORM,  GG "ffn_norm.weight",  HF "post_attention_layernorm.weight", { DIM_EMBD }, TENSOR_NEEDED },
+};
+
 static const struct tensor_spec layer[] = {
-    { L_ATTN_NORM, GG "attn_norm.weight",   HF "input_layernorm.weight",          { DIM_EMBD },         TENSOR_NEEDED },
     { L_Q,         GG "attn_q.weight",      HF "self_attn.q_proj.weight",         { DIM_Q, DIM_EMBD },  TENSOR_NEEDED },
     { L_K,         GG "attn_k.weight",      HF "self_attn.k_proj.weight",         { DIM_KV, DIM_EMBD }, TENSOR_NEEDED },
     { L_V,         GG "attn_v.weight",      HF "self_attn.v_proj.weight",         { DIM_KV, DIM_EMBD }, TENSOR_NEEDED },
@@ -64,7 +66,6 @@ static const struct tensor_spec layer[] = {
     { L_K_BIAS,    GG "attn_k.bias",        HF "self_attn.k_proj.bias",           { DIM_KV },           TENSOR_OPTIONAL },
     { L_V_BIAS,    GG "attn_v.bias",        HF "self_attn.v_proj.bias",           { DIM_KV },           TENSOR_OPTIONAL },
     { L_OUT_BIAS,  GG "attn_output.bias",   HF "self_attn.o_proj.bias",           { DIM_EMBD },         TENSOR_OPTIONAL },
-    { L_FFN_NORM,  GG "ffn_norm.weight",    HF "post_attention_layernorm.weight", { DIM_EMBD },         TENSOR_NEEDED },
 };
 
 static const struct tensor_spec dense[] = {
@@ -83,6 +84,7 @@ static const struct tensor_spec dense[] = {
 static const struct tensor_specs global_specs = { global, COUNT(global) };
 static const struct tensor_specs layer_specs = { layer, COUNT(layer) };
 static const struct tensor_specs dense_specs = { dense, COUNT(dense) };
+const struct tensor_specs decoder_pre_norms = { pre_norms, COUNT(pre_norms) };
 
 /* ---- loading ------------------------------------------------------------------------------------------------------ */
 
@@ -151,7 +153,8 @@ static void settle_biases(struct load *ld, struct binding *t, int il)
 static void settle_head(struct load *ld, struct binding *t)
 {
     struct tensor_slot *embd = &ld->g[G_EMBD], *head = &ld->g[G_HEAD];
-    const enum hparam_tied tied = weights_gguf(ld->w) ? TIED_YES : hparams_tied(ld->w);
+    enum hparam_tied tied = weights_gguf(ld->w) ? TIED_YES : hparams_tied(ld->w);
+    if (tied == TIED_UNSAID && ld->h->tied) tied = TIED_YES;
     if (!embd->t && head->t && tied == TIED_YES) *embd = *head;
     if (!embd->t && !t->n_bad) bind_fault(t, "the embedding of tokens (token_embd, embed_tokens) is missing");
     if (head->t || !embd->t) return;
@@ -173,10 +176,11 @@ static bool find_tensors(struct load *ld, struct lm_shape *s, struct err *e)
     dim[DIM_KV] = (int64_t)s->n_kv_head * s->head_dim;
     dim[DIM_HEAD] = s->head_dim;
     dim[DIM_FF] = s->n_ff;
-    dim[DIM_HALF_ROT] = s->rope.n_rot / 2;
+    dim[DIM_HALF_ROT] = s->rope[0].n_rot / 2;
     dim[DIM_EXPERT] = s->n_expert;
     dim[DIM_FF_EXPERT] = s->n_ff_expert;
     dim[DIM_2FF_EXPERT] = 2 * (int64_t)s->n_ff_expert;
+    dim[DIM_FF_SHARED] = s->n_ff_shared;
     bind_open(&t, ld->w, dim);
     resolve(&t, &global_specs, 0, 0, ld->g);
     settle_head(ld, &t);
@@ -189,30 +193,36 @@ static bool find_tensors(struct load *ld, struct lm_shape *s, struct err *e)
                    (long long)embd->dim[0]);
     for (int il = 0; il < s->n_layer; il++) {
         resolve(&t, &layer_specs, il, 0, layer_slots(ld, il));
+        resolve(&t, ld->f->norms, il, 0, layer_slots(ld, il));
         resolve(&t, &ld->f->layer, il, 0, layer_slots(ld, il));
-        if (hparams_routed(s, ld->h, ld->w, il))
+        if (s->layer[il].routed)
             resolve_experts(ld, &t, s, il);
         else
             resolve(&t, &dense_specs, il, 0, layer_slots(ld, il));
         if (!weights_gguf(ld->w)) settle_biases(ld, &t, il);
     }
+    bind_other_norms(&t, s->n_layer, ld->l, (size_t)s->n_layer * L_COUNT);
     return bind_close(&t, e);
 }
 
 static bool reserve(struct lm_net *n, const struct load *ld, struct err *e)
 {
     const struct lm_shape *s = &n->s;
-    size_t cost = arena_cost((size_t)s->rope.n_rot / 2, sizeof(float));
+    size_t cost = layers_rope_cost(s);
+    bool post = false;
     for (int i = 0; i < G_COUNT; i++) cost += slot_cost(&ld->g[i]);
     for (size_t i = 0; i < (size_t)s->n_layer * L_COUNT; i++) cost += slot_cost(&ld->l[i]);
     for (size_t i = 0; ld->x && i < (size_t)s->n_layer * (size_t)s->n_expert * E_COUNT; i++)
         cost += slot_cost(&ld->x[i]);
+    for (int il = 0; il < s->n_layer; il++)
+        post |= layer_slots(ld, il)[L_ATTN_POST_NORM].t || layer_slots(ld, il)[L_FFN_POST_NORM].t;
     if (!arena_init(&n->model, cost, e)) return false;
 
     const size_t rows = (size_t)n->max_rows, q = (size_t)ld->dim[DIM_Q], kv = (size_t)ld->dim[DIM_KV];
     const size_t embd = (size_t)s->n_embd, experts = (size_t)s->n_expert, k = (size_t)s->n_expert_used;
-    const size_t h = experts > (size_t)s->n_ff ? experts : (size_t)s->n_ff; /* some layers may be dense */
-    size_t acts = arena_cost(rows * embd, 4) * 2 + arena_cost(rows * (q + 2 * kv), 4) +
+    size_t h = experts > (size_t)s->n_ff ? experts : (size_t)s->n_ff; /* some layers may be dense */
+    if (h < (size_t)s->n_ff_shared) h = (size_t)s->n_ff_shared;
+    size_t acts = arena_cost(rows * embd, 4) * (post ? 3 : 2) + arena_cost(rows * (q + 2 * kv), 4) +
                   arena_cost(rows * q, 4) + arena_cost(rows * h, 4) + 2 * arena_cost(rows * k, 4);
     if (!arena_init(&n->acts, acts, e)) return false;
     n->x = arena_alloc(&n->acts, rows * embd, sizeof(float));
@@ -220,135 +230,65 @@ static bool reserve(struct lm_net *n, const struct load *ld, struct err *e)
     n->qkv = arena_alloc(&n->acts, rows * (q + 2 * kv), sizeof(float));
     n->att = arena_alloc(&n->acts, rows * q, sizeof(float));
     n->h = arena_alloc(&n->acts, rows * h, sizeof(float));
-    n->route = n->h; /* router logits: a layer has either these or a dense hidden row */
-    n->route_w = arena_alloc(&n->acts, rows * k, sizeof(float));
-    n->route_e = arena_alloc(&n->acts, rows * k, sizeof(int32_t));
+    if (post) n->y = arena_alloc(&n->acts, rows * embd, sizeof(float));
+    n->routing.logits = n->routing.hidden = n->h; /* a layer has either these or a dense hidden row */
+    n->routing.weight = arena_alloc(&n->acts, rows * k, sizeof(float));
+    n->routing.expert = arena_alloc(&n->acts, rows * k, sizeof(int32_t));
     n->layer = calloc((size_t)s->n_layer, sizeof *n->layer);
-    if (s->n_expert) n->experts = calloc((size_t)s->n_layer * 2 * experts, sizeof *n->experts);
-    if (!n->layer || (s->n_expert && !n->experts))
-        return err_set(e, ERR_NOMEM, "no memory for %d layers", s->n_layer);
-    return true;
+    return n->layer || err_set(e, ERR_NOMEM, "no memory for %d layers", s->n_layer);
 }
 
-/* One device layer of up to three matrices and their biases (any may be absent). */
-static bool make_linear(struct lm_net *n, const struct load *ld, struct linear **out,
-                        const struct tensor_slot *const *part, int n_parts, enum linear_join join,
-                        const struct tensor_slot *const *bias, struct err *e)
-{
-    struct matrix m[3];
-    int64_t rows = 0;
-    bool any_bias = false;
-    for (int i = 0; i < n_parts; i++) {
-        m[i] = slot_matrix(part[i], 0, &n->model);
-        rows += m[i].n_out;
-        any_bias |= bias && bias[i]->t;
-    }
-    float *b = NULL;
-    if (any_bias) {
-        b = calloc((size_t)rows, sizeof *b);
-        if (!b) return err_set(e, ERR_NOMEM, "no memory for a bias");
-        int64_t at = 0;
-        for (int i = 0; i < n_parts; at += m[i].n_out, i++)
-            if (bias[i]->t) dequant_row(bias[i]->t->type, bias[i]->t->data, b + at, m[i].n_out);
-    }
-    bool ok = linear_new(n->dev, out, m, n_parts, join, b, 1, e) || err_wrap(e, "%s", part[0]->t->name);
-    free(b);
-    if (!ok) return false;
-    n->bytes += linear_bytes(*out);
-    if (n->s.n_embd <= FINE_EMBD) linear_set_fine(*out);
-    for (int i = 0; i < n_parts; i++)
-        if (linear_is_copy(*out)) weights_forget(ld->w, part[i]->t);
-    return true;
-}
-
-static bool make_expert(struct lm_net *n, struct linear **out, const struct matrix *m, int n_parts,
-                        const char *name, int ie, struct err *e)
-{
-    if (!linear_new(n->dev, out, m, n_parts, n_parts == 2 ? LINEAR_PAIRED : LINEAR_CONCAT, NULL, 1, e))
-        return err_wrap(e, "%s, expert %d", name, ie);
-    n->bytes += linear_bytes(*out);
-    if (n->s.n_embd <= FINE_EMBD) linear_set_fine(*out);
-    return true;
-}
-
-static bool load_experts(struct lm_net *n, const struct load *ld, struct layer *l, int il, struct err *e)
-{
-    const struct tensor_slot *t = layer_slots(ld, il);
-    const int n_expert = n->s.n_expert;
-    const bool stacked = t[L_DOWN_EXPS].t != NULL;
-    l->expert_gate_up = n->experts + (size_t)il * 2 * (size_t)n_expert;
-    l->expert_down = l->expert_gate_up + n_expert;
-    bool copies = true;
-    for (int ie = 0; ie < n_expert; ie++) {
-        const struct tensor_slot *x = stacked ? NULL : expert_slots(ld, &n->s, il, ie);
-        struct matrix gu[2], down;
-        if (!stacked) {
-            gu[0] = slot_matrix(&x[E_GATE], 0, &n->model);
-            gu[1] = slot_matrix(&x[E_UP], 0, &n->model);
-            down = slot_matrix(&x[E_DOWN], 0, &n->model);
-        } else {
-            if (t[L_GATE_UP_EXPS].t) { /* gate rows, then up rows */
-                gu[0] = gu[1] = slot_matrix(&t[L_GATE_UP_EXPS], ie, &n->model);
-                gu[0].n_out = gu[1].n_out = n->s.n_ff_expert;
-                gu[1].data = (const unsigned char *)gu[1].data +
-                             dtype_row_bytes(gu[1].type, gu[1].n_in) * (size_t)gu[1].n_out;
-            } else {
-                gu[0] = slot_matrix(&t[L_GATE_EXPS], ie, &n->model);
-                gu[1] = slot_matrix(&t[L_UP_EXPS], ie, &n->model);
-            }
-            down = slot_matrix(&t[L_DOWN_EXPS], ie, &n->model);
-        }
-        const char *name = stacked ? t[L_DOWN_EXPS].t->name : x[E_DOWN].t->name;
-        if (!make_expert(n, &l->expert_gate_up[ie], gu, 2, name, ie, e)) return false;
-        if (!make_expert(n, &l->expert_down[ie], &down, 1, name, ie, e)) return false;
-        const bool copied = linear_is_copy(l->expert_gate_up[ie]) && linear_is_copy(l->expert_down[ie]);
-        for (int i = 0; copied && x && i < E_COUNT; i++) weights_forget(ld->w, x[i].t);
-        copies &= copied;
-    }
-    static const int stacks[] = { L_GATE_EXPS, L_UP_EXPS, L_GATE_UP_EXPS, L_DOWN_EXPS };
-    for (size_t i = 0; stacked && copies && i < sizeof stacks / sizeof *stacks; i++)
-        if (t[stacks[i]].t) weights_forget(ld->w, t[stacks[i]].t);
-    const struct tensor_slot *router = &t[L_ROUTER];
-    return make_linear(n, ld, &l->router, &router, 1, LINEAR_CONCAT, NULL, e);
-}
-
-static bool load_layer(struct lm_net *n, const struct load *ld, int il, struct err *e)
+static bool load_layer(struct lm_net *n, struct layer_maker *mk, const struct load *ld, int il, struct err *e)
 {
     struct layer *l = &n->layer[il];
     const struct tensor_slot *t = layer_slots(ld, il);
-    l->window = hparams_window(&n->s, ld->h, ld->w, il);
-    l->attn_norm = slot_floats(&t[L_ATTN_NORM], &n->model);
-    l->ffn_norm = slot_floats(&t[L_FFN_NORM], &n->model);
-    l->q_norm = slot_floats(&t[L_Q_NORM], &n->model);
-    l->k_norm = slot_floats(&t[L_K_NORM], &n->model);
+    const bool from_one = ld->f->norm_from_one && !weights_gguf(ld->w);
+    l->attn_norm = layers_norm(mk, &t[L_ATTN_NORM], from_one);
+    l->attn_post_norm = layers_norm(mk, &t[L_ATTN_POST_NORM], from_one);
+    l->ffn_norm = layers_norm(mk, &t[L_FFN_NORM], from_one);
+    l->ffn_post_norm = layers_norm(mk, &t[L_FFN_POST_NORM], from_one);
+    l->q_norm = layers_norm(mk, &t[L_Q_NORM], from_one);
+    l->k_norm = layers_norm(mk, &t[L_K_NORM], from_one);
     const struct tensor_slot *qkv[] = { &t[L_Q], &t[L_K], &t[L_V] };
     const struct tensor_slot *qkv_bias[] = { &t[L_Q_BIAS], &t[L_K_BIAS], &t[L_V_BIAS] };
     const struct tensor_slot *out[] = { &t[L_OUT] }, *out_bias[] = { &t[L_OUT_BIAS] };
-    if (!make_linear(n, ld, &l->qkv, qkv, 3, LINEAR_CONCAT, qkv_bias, e)) return false;
-    if (!make_linear(n, ld, &l->out, out, 1, LINEAR_CONCAT, out_bias, e)) return false;
-    if (hparams_routed(&n->s, ld->h, ld->w, il)) return load_experts(n, ld, l, il, e);
+    if (!layers_linear(mk, &l->qkv, qkv, 3, LINEAR_CONCAT, qkv_bias, e)) return false;
+    if (!layers_linear(mk, &l->out, out, 1, LINEAR_CONCAT, out_bias, e)) return false;
+    if (n->s.layer[il].routed) {
+        const struct expert_slots x = { .router = &t[L_ROUTER],
+                                        .gate_up = &t[L_GATE_UP_EXPS],
+                                        .gate = &t[L_GATE_EXPS],
+                                        .up = &t[L_UP_EXPS],
+                                        .down = &t[L_DOWN_EXPS],
+                                        .one = expert_slots(ld, &n->s, il, 0),
+                                        .shared_gate = &t[L_SHARED_GATE],
+                                        .shared_up = &t[L_SHARED_UP],
+                                        .shared_down = &t[L_SHARED_DOWN] };
+        return layers_experts(mk, &l->experts, &n->s, hparams_renorm(ld->h, ld->w), &x, e);
+    }
     const struct tensor_slot *gu[] = { &t[L_GATE], &t[L_UP] },
                              *gu_bias[] = { &t[L_GATE_BIAS], &t[L_UP_BIAS] };
     const struct tensor_slot *down[] = { &t[L_DOWN] }, *down_bias[] = { &t[L_DOWN_BIAS] };
-    return make_linear(n, ld, &l->gate_up, gu, 2, LINEAR_PAIRED, gu_bias, e) &&
-           make_linear(n, ld, &l->down, down, 1, LINEAR_CONCAT, down_bias, e);
+    return layers_linear(mk, &l->gate_up, gu, 2, LINEAR_PAIRED, gu_bias, e) &&
+           layers_linear(mk, &l->down, down, 1, LINEAR_CONCAT, down_bias, e);
 }
 
 static bool load_weights(struct lm_net *n, const struct load *ld, struct err *e)
 {
     const struct lm_shape *s = &n->s;
-    float *freq = arena_new(&n->model, float, (size_t)s->rope.n_rot / 2);
-    rope_freq(freq, &s->rope, slot_floats(&ld->g[G_ROPE_FREQS], &n->model));
-    n->freq = freq;
-    n->norm = slot_floats(&ld->g[G_NORM], &n->model);
+    struct layer_maker mk = { .dev = n->dev, .w = ld->w, .model = &n->model, .fine = s->n_embd <= FINE_EMBD };
+    layers_rope(&mk, n->freq, s, slot_floats(&ld->g[G_ROPE_FREQS], &n->model));
+    n->norm = layers_norm(&mk, &ld->g[G_NORM], ld->f->norm_from_one && !weights_gguf(ld->w));
     const struct matrix embd = slot_matrix(&ld->g[G_EMBD], 0, &n->model);
     if (!table_new(n->dev, &n->embd, &embd, e)) return false;
     for (int il = 0; il < s->n_layer; il++) {
-        if (!load_layer(n, ld, il, e)) return false;
+        if (!load_layer(n, &mk, ld, il, e)) return false;
         device_offer(n->dev, POOL_LOAD);
     }
-    const struct tensor_slot *head = &ld->g[G_HEAD];
-    return make_linear(n, ld, &n->head, &head, 1, LINEAR_CONCAT, NULL, e);
+    const struct tensor_slot *head[] = { &ld->g[G_HEAD] };
+    if (!layers_linear(&mk, &n->head, head, 1, LINEAR_CONCAT, NULL, e)) return false;
+    n->bytes = mk.bytes;
+    return true;
 }
 
 /* What lies in the file and has no place in the network, in the log. */
@@ -376,9 +316,9 @@ static void forget(struct load *ld)
 }
 
 /* Everything that can be refused before memory is taken. On failure *ld is to be forgotten too. */
-static bool prepare(struct load *ld, struct lm_shape *s, struct err *e)
+static bool prepare(struct load *ld, const struct lm_arch *a, struct lm_shape *s, struct err *e)
 {
-    ld->h = hparams_member(ld->f->member, ld->f->n_members, ld->w);
+    ld->h = hparams_member(a->member, a->n_members, ld->w);
     if (!quantization_check(ld->w, e) || !hparams_read(s, ld->h, ld->w, e)) return false;
     s->rope_layout = weights_gguf(ld->w) ? ld->f->rope_gguf : ld->f->rope_hf;
     ld->l = calloc((size_t)s->n_layer * L_COUNT, sizeof *ld->l);
@@ -388,29 +328,40 @@ static bool prepare(struct load *ld, struct lm_shape *s, struct err *e)
     return find_tensors(ld, s, e);
 }
 
-bool decoder_recognises(const struct decoder_family *f, const struct weights *w)
-{
-    return hparams_member(f->member, f->n_members, w) != NULL;
-}
-
-bool decoder_check(const struct decoder_family *f, struct lm_shape *shape, const struct weights *w,
-                   struct err *e)
+static bool check(const struct lm_arch *a, struct lm_shape *shape, const struct weights *w, struct err *e)
 {
     struct lm_shape s;
-    struct load ld = { .f = f, .w = w };
-    bool ok = prepare(&ld, &s, e);
+    struct load ld = { .f = a->decoder, .w = w };
+    bool ok = prepare(&ld, a, &s, e);
     forget(&ld);
     if (ok) *shape = s;
     return ok;
 }
 
-bool decoder_load(const struct decoder_family *f, struct lm_net **out, struct lm_shape *shape,
-                  const struct weights *w, struct device *d, int max_rows, struct err *e)
+static void free_net(struct lm_net *n)
+{
+    if (!n) return;
+    for (int il = 0; n->layer && il < n->s.n_layer; il++) {
+        struct layer *l = &n->layer[il];
+        struct linear *all[] = { l->qkv, l->out, l->gate_up, l->down };
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++) linear_free(all[i]);
+        layers_experts_free(&l->experts);
+    }
+    linear_free(n->head);
+    table_free(n->embd);
+    free(n->layer);
+    arena_free(&n->model);
+    arena_free(&n->acts);
+    free(n);
+}
+
+static bool load(const struct lm_arch *a, struct lm_net **out, struct lm_shape *shape,
+                 const struct weights *w, struct device *d, int max_rows, struct err *e)
 {
     struct lm_shape s;
-    struct load ld = { .f = f, .w = w, .say = true };
+    struct load ld = { .f = a->decoder, .w = w, .say = true };
     struct lm_net *n = NULL;
-    bool ok = prepare(&ld, &s, e);
+    bool ok = prepare(&ld, a, &s, e);
     if (ok) {
         config_keys_report(ld.h, w);
         report_unused(&ld, &s);
@@ -421,40 +372,19 @@ bool decoder_load(const struct decoder_family *f, struct lm_net **out, struct lm
         n->s = s;
         n->dev = d;
         n->max_rows = max_rows;
-        n->renorm = hparams_renorm(ld.h, w);
         ok = reserve(n, &ld, e) && load_weights(n, &ld, e);
     }
     if (ok) {
         *out = n;
         *shape = s;
     } else {
-        decoder_free(n);
+        free_net(n);
     }
     forget(&ld);
     return ok;
 }
 
-void decoder_free(struct lm_net *n)
-{
-    if (!n) return;
-    for (int il = 0; n->layer && il < n->s.n_layer; il++) {
-        struct layer *l = &n->layer[il];
-        struct linear *all[] = { l->qkv, l->out, l->gate_up, l->down, l->router };
-        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-            if (all[i]) linear_free(all[i]);
-    }
-    for (size_t i = 0; n->experts && i < (size_t)n->s.n_layer * 2 * (size_t)n->s.n_expert; i++)
-        if (n->experts[i]) linear_free(n->experts[i]);
-    linear_free(n->head);
-    table_free(n->embd);
-    free(n->experts);
-    free(n->layer);
-    arena_free(&n->model);
-    arena_free(&n->acts);
-    free(n);
-}
-
-size_t decoder_bytes(const struct lm_net *n) { return n->bytes + n->model.cap + n->acts.cap; }
+static size_t bytes(const struct lm_net *n) { return n->bytes + n->model.cap + n->acts.cap; }
 
 /* ---- the forward pass ----------------------------------------------------------------------------------------------- */
 
@@ -468,21 +398,46 @@ static void product(const struct lm_net *n, const struct linear *w, const float 
     op_linear(n->dev, &a);
 }
 
+static void rms(const struct lm_net *n, const float *w, const float *x, float *y, int64_t rows)
+{
+    op_rmsnorm(n->dev, y, n->s.n_embd, x, n->s.n_embd, rows, n->s.n_embd, w, n->s.eps);
+}
+
+/* x [rows, n_embd]: rows of the embedding, or those that were given. */
+static void embed(struct lm_net *n, const struct lm_batch *b)
+{
+    const int64_t embd = n->s.n_embd;
+    for (int64_t r = 0, end; r < b->n_rows; r = end) {
+        const bool given = b->ids[r] == LM_ROW_GIVEN;
+        for (end = r + 1; end < b->n_rows && (b->ids[end] == LM_ROW_GIVEN) == given;) end++;
+        float *x = n->x + r * embd;
+        if (given) {
+            memcpy(x, b->embd + r * embd, (size_t)((end - r) * embd) * sizeof *x);
+            continue;
+        }
+        op_embed(n->dev, x, embd, n->embd, b->ids + r, end - r);
+        if (n->s.embd_scale != 1) op_axpby(n->dev, x, x, n->s.embd_scale, 0, (end - r) * embd);
+    }
+}
+
 /* q and k of all rows, in place in qkv [rows, (n_head + 2 n_kv_head) * head_dim]. */
-static void rotate(struct lm_net *n, const struct layer *l, const struct lm_batch *b)
+static void rotate(struct lm_net *n, const struct layer *l, int which, const struct lm_batch *b)
 {
     const struct lm_shape *s = &n->s;
-    struct rope_args r = { .x = n->qkv, .n = b->n_rows, .pos = b->pos, .freq = n->freq, .eps = s->eps };
+    struct rope_args r = { .x = n->qkv, .n = b->n_rows, .pos = b->pos, .eps = s->eps };
+    if (which >= 0) {
+        r.freq = n->freq[which];
+        r.n_rot = s->rope[which].n_rot;
+        r.mscale = (float)s->rope[which].mscale;
+    }
     r.ld = linear_n_out(l->qkv);
     r.n_head = s->n_head;
     r.head_dim = s->head_dim;
-    r.n_rot = s->rope.n_rot;
-    r.mscale = (float)s->rope.mscale;
     r.layout = s->rope_layout;
     r.head_norm = l->q_norm;
     if (!l->q_norm && !l->k_norm) {
         r.n_head += s->n_kv_head; /* k stands behind q: one operation */
-        op_rope(n->dev, &r);
+        if (r.n_rot) op_rope(n->dev, &r);
         return;
     }
     op_rope(n->dev, &r);
@@ -493,8 +448,8 @@ static void rotate(struct lm_net *n, const struct layer *l, const struct lm_batc
 }
 
 /* att [rows, n_head * head_dim] from qkv; k and v of the rows go to their pages. */
-static void attend(struct lm_net *n, const struct layer *l, const struct lm_batch *b,
-                   const struct kv_layer *kv)
+static void attend(struct lm_net *n, const struct layer *l, const struct lm_layer_shape *ls,
+                   const struct lm_batch *b, const struct kv_layer *kv)
 {
     const struct lm_shape *s = &n->s;
     struct attn_args a = { .kv = kv, .seq = b->seq, .n_seq = b->n_seq, .n_head = s->n_head, .out = n->att };
@@ -503,53 +458,72 @@ static void attend(struct lm_net *n, const struct layer *l, const struct lm_batc
     a.v = a.k + (int64_t)s->n_kv_head * s->head_dim;
     a.ldq = a.ldk = a.ldv = linear_n_out(l->qkv);
     a.ldo = (int64_t)s->n_head * s->head_dim;
-    a.scale = 1.0f / sqrtf((float)s->head_dim);
-    a.window = l->window;
+    a.scale = ls->attn_scale;
+    a.window = ls->window;
+    a.chunk = ls->chunk;
     op_attention_paged(n->dev, &a);
 }
 
-static void experts(struct lm_net *n, const struct layer *l, int64_t rows)
+/* x += post(w(in)); post NULL: x += w(in). */
+static void add_product(struct lm_net *n, const struct linear *w, const float *post, const float *in,
+                        int64_t rows)
 {
-    const struct lm_shape *s = &n->s;
-    op_rmsnorm(n->dev, n->xn, s->n_embd, n->x, s->n_embd, rows, s->n_embd, l->ffn_norm, s->eps);
-    product(n, l->router, NULL, n->xn, n->route, rows, EPI_STORE);
-    moe_route_softmax(n->route, rows, s->n_expert, s->n_expert_used, n->renorm, n->route_e, n->route_w);
-    struct moe_args a = { .gate_up = l->expert_gate_up, .down = l->expert_down, .n_expert = s->n_expert };
-    a.x = n->xn;
-    a.y = n->x;
-    a.ldx = a.ldy = s->n_embd;
-    a.n = rows;
-    a.expert = n->route_e;
-    a.weight = n->route_w;
-    a.k = s->n_expert_used;
-    op_moe(n->dev, &a);
+    if (!post) {
+        product(n, w, NULL, in, n->x, rows, EPI_ADD);
+        return;
+    }
+    product(n, w, NULL, in, n->y, rows, EPI_STORE);
+    rms(n, post, n->y, n->y, rows);
+    op_add(n->dev, n->x, n->x, n->y, rows * n->s.n_embd);
 }
 
-void decoder_step(struct lm_net *n, const struct lm_batch *b, const struct kv_layer *kv)
+static void add_experts(struct lm_net *n, const struct layer *l, int64_t rows)
+{
+    const int64_t embd = n->s.n_embd;
+    const float *in = n->x;
+    float *y = l->ffn_post_norm ? n->y : n->x;
+    if (l->ffn_norm || y == n->x) { /* what goes in is not what comes out */
+        rms(n, l->ffn_norm, n->x, n->xn, rows);
+        in = n->xn;
+    }
+    if (l->ffn_post_norm) memset(y, 0, (size_t)(rows * embd) * sizeof *y);
+    layers_run_experts(n->dev, &l->experts, in, y, rows, embd, &n->routing);
+    if (!l->ffn_post_norm) return;
+    rms(n, l->ffn_post_norm, y, y, rows);
+    op_add(n->dev, n->x, n->x, y, rows * embd);
+}
+
+static void step(struct lm_net *n, const struct lm_batch *b, const struct kv_layer *kv)
 {
     const int64_t rows = b->n_rows;
-    op_embed(n->dev, n->x, n->s.n_embd, n->embd, b->ids, rows); /* x [rows, n_embd] */
+    const enum epilogue gate = layers_gate(n->s.act);
+    embed(n, b);
     for (int il = 0; il < n->s.n_layer; il++) {
         const struct layer *l = &n->layer[il];
+        const struct lm_layer_shape *ls = &n->s.layer[il];
         product(n, l->qkv, l->attn_norm, n->x, n->qkv, rows, EPI_STORE);
-        rotate(n, l, b);
-        attend(n, l, b, &kv[il]);
-        product(n, l->out, NULL, n->att, n->x, rows, EPI_ADD);
-        if (l->router) {
-            experts(n, l, rows);
+        rotate(n, l, ls->rope, b);
+        attend(n, l, ls, b, &kv[il]);
+        add_product(n, l->out, l->attn_post_norm, n->att, rows);
+        if (ls->routed) {
+            add_experts(n, l, rows);
         } else {
-            product(n, l->gate_up, l->ffn_norm, n->x, n->h, rows, EPI_SWIGLU); /* h [rows, n_ff] */
-            product(n, l->down, NULL, n->h, n->x, rows, EPI_ADD);
+            product(n, l->gate_up, l->ffn_norm, n->x, n->h, rows, gate); /* h [rows, n_ff] */
+            add_product(n, l->down, l->ffn_post_norm, n->h, rows);
         }
         /* A chunk of many rows takes milliseconds a layer: shorter work of others may go between. */
         if (rows >= 32) device_offer(n->dev, b->lane);
     }
 }
 
-void decoder_head(struct lm_net *n, const int32_t *row, int n_out, float *logits)
+static void head(struct lm_net *n, const int32_t *row, int n_out, float *logits)
 {
     const int64_t embd = n->s.n_embd;
     for (int i = 0; i < n_out; i++)
         memcpy(n->xn + i * embd, n->x + row[i] * embd, (size_t)embd * sizeof(float));
     product(n, n->head, n->norm, n->xn, logits, n_out, EPI_STORE);
 }
+
+const struct lm_engine decoder_engine = {
+    .check = check, .load = load, .free = free_net, .step = step, .head = head, .bytes = bytes
+};

@@ -24,8 +24,6 @@
  * worth about 2e-4 on these networks, so the plain reference gets a bound of its own. */
 static const double F32_BOUND = 1e-4, NARROW_BOUND = 1e-2, CACHE_BOUND = 5e-4;
 
-static const struct lm_arch *const families[] = { &lm_arch_llama, &lm_arch_qwen };
-
 struct golden {
     struct weights *w;
     const int32_t *ids;
@@ -51,8 +49,27 @@ static void open_golden(struct golden *g, const char *name)
     g->n_vocab = (int)logits->dim[1];
 }
 
-/* All positions' logits, the prompt cut into chunks of `chunk` rows. */
-static float *run(const char *path, const struct golden *g, int chunk, struct device *dev)
+/* Two of three rows of the embedding, as a caller would give them, and LM_ROW_GIVEN for their ids. */
+static float *give_rows(const struct weights *w, const struct lm_shape *s, const struct golden *g,
+                        int32_t *ids)
+{
+    const struct tensor *t =
+        weights_find(w, weights_gguf(w) ? "token_embd.weight" : "model.embed_tokens.weight");
+    if (!t) return NULL; /* under another name */
+    float *rows = calloc((size_t)(g->n * s->n_embd), sizeof *rows);
+    const size_t row_bytes = dtype_row_bytes(t->type, s->n_embd);
+    for (int i = 0; i < g->n; i++) {
+        if (i % 3 == 1) continue;
+        float *x = rows + (int64_t)i * s->n_embd;
+        dequant_row(t->type, (const char *)t->data + (size_t)g->ids[i] * row_bytes, x, s->n_embd);
+        for (int k = 0; k < s->n_embd; k++) x[k] *= s->embd_scale;
+        ids[i] = LM_ROW_GIVEN;
+    }
+    return rows;
+}
+
+/* All positions' logits, the prompt cut into chunks of `chunk` rows; give: some rows come as embeddings. */
+static float *run(const char *path, const struct golden *g, int chunk, bool give, struct device *dev)
 {
     struct err e = { 0 };
     struct weights *w;
@@ -61,15 +78,17 @@ static float *run(const char *path, const struct golden *g, int chunk, struct de
     struct kvcache *cache;
     if (!weights_open(&w, path, &e)) fail_msg("%s", e.msg);
     const struct lm_arch *arch = NULL;
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-        if (families[i]->recognises(w)) arch = families[i];
+    for (int i = 0; i < lm_n_families; i++)
+        if (hparams_member(lm_families[i]->member, lm_families[i]->n_members, w)) arch = lm_families[i];
     if (!arch) fail_msg("%s: no family recognises it", path);
-    if (!arch->load(&net, &s, w, dev, g->n, &e)) fail_msg("%s: %s", path, e.msg);
+    if (!arch->engine->load(arch, &net, &s, w, dev, g->n, &e)) fail_msg("%s: %s", path, e.msg);
     assert_int_equal(s.n_vocab, g->n_vocab);
     const int n_pages = kvcache_pages_for(g->n);
     if (!kvcache_new(&cache, KV_F16, s.n_layer, s.n_kv_head, s.head_dim, s.head_dim, n_pages, &e))
         fail_msg("%s", e.msg);
-    int32_t page[16], pos[256], row[256];
+    int32_t page[16], pos[256], row[256], ids[256];
+    memcpy(ids, g->ids, (size_t)g->n * sizeof *ids);
+    float *embd = give ? give_rows(w, &s, g, ids) : NULL;
     for (int i = 0; i < n_pages; i++) page[n_pages - 1 - i] = kvcache_alloc(cache); /* not in order */
     float *logits = malloc((size_t)g->n * (size_t)g->n_vocab * sizeof *logits);
     for (int at = 0; at < g->n; at += chunk) {
@@ -77,13 +96,15 @@ static float *run(const char *path, const struct golden *g, int chunk, struct de
         for (int i = 0; i < n; i++) pos[i] = at + i, row[i] = i;
         struct attn_seq seq = { .row = 0, .n = n, .pos0 = at, .page = page };
         struct lm_batch b = {
-            .n_rows = n, .ids = g->ids + at, .pos = pos, .seq = &seq, .n_seq = 1, .lane = POOL_PREFILL
+            .n_rows = n, .ids = ids + at, .pos = pos, .seq = &seq, .n_seq = 1, .lane = POOL_PREFILL
         };
-        arch->step(net, &b, kvcache_layers(cache));
-        arch->head(net, row, n, logits + (size_t)at * (size_t)g->n_vocab);
+        if (embd) b.embd = embd + (int64_t)at * s.n_embd;
+        arch->engine->step(net, &b, kvcache_layers(cache));
+        arch->engine->head(net, row, n, logits + (size_t)at * (size_t)g->n_vocab);
     }
+    free(embd);
     kvcache_free(cache);
-    arch->free(net);
+    arch->engine->free(net);
     weights_close(w);
     return logits;
 }
@@ -107,18 +128,22 @@ static void check(const char *name, const char *path, const struct golden *given
     const struct golden g = *given;
     if (!pool_new(&pool, 2, &e) || !device_cpu_open(&dev, pool, ~0u, &e)) fail_msg("%s", e.msg);
     pool_acquire(pool, POOL_LOAD);
-    float *whole = run(path, &g, g.n, dev);
+    float *whole = run(path, &g, g.n, false, dev);
     double err = error_of(whole, g.logits_kv16, &g);
     double plain = g.logits ? error_of(whole, g.logits, &g) : 0;
     print_message("%-48s relative error %.2e (f32 cache in the reference: %.2e)\n", name, err, plain);
     if (!(err < bound)) fail_msg("%s: relative error %g, allowed %g", name, err, bound);
     if (!(plain < bound + CACHE_BOUND))
         fail_msg("%s: relative error %g, allowed %g", name, plain, bound + CACHE_BOUND);
-    static const int chunks[] = { 1, 7, 33 };
-    for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
-        float *cut = run(path, &g, chunks[i], dev);
+    static const struct {
+        int chunk;
+        bool give;
+    } ways[] = { { 1, false }, { 7, false }, { 33, false }, { 256, true }, { 5, true } };
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        float *cut = run(path, &g, ways[i].chunk, ways[i].give, dev);
         if (memcmp(cut, whole, (size_t)g.n * (size_t)g.n_vocab * sizeof *cut) != 0)
-            fail_msg("%s: chunks of %d give other bits than one chunk", name, chunks[i]);
+            fail_msg("%s: chunks of %d%s give other bits than one chunk", name, ways[i].chunk,
+                     ways[i].give ? ", rows given as embeddings," : "");
         free(cut);
     }
     free(whole);
@@ -201,6 +226,9 @@ static void test_variants(void **state)
         "llama_experts",
         "llama_unused_biases",
         "llama_tied_with_head",
+        "llama_gelu",
+        "llama_gelu_tanh",
+        "mixtral_gelu_tanh",
         "mistral_window",
         "mistral_layer_types",
         "mistral_absent",
@@ -346,7 +374,8 @@ static void test_gguf_window_is_passed_over(void **state)
     struct err e = { 0 };
     struct buf b = BUF_INIT(0);
     if (!weights_open(&w, path, &e)) fail_msg("%s", e.msg);
-    config_keys_unused_gguf(&b, weights_gguf(w));
+    const struct lm_arch *llama = lm_families[0];
+    config_keys_unused_gguf(&b, hparams_member(llama->member, llama->n_members, w), weights_gguf(w));
     assert_string_equal(b.data, "attention.sliding_window");
     weights_close(w);
     buf_free(&b);

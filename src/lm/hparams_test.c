@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "lm/config_keys.h"
-#include "lm/decoder.h"
 
 struct model {
     char dir[40], config[80], file[80];
@@ -23,9 +22,8 @@ struct model {
 
 static const struct hparam_family *family_of(const struct weights *w)
 {
-    const struct decoder_family *all[] = { &llama_family, &qwen2_family, &qwen3_family };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        const struct hparam_family *f = hparams_member(all[i]->member, all[i]->n_members, w);
+    for (int i = 0; i < lm_n_families; i++) {
+        const struct hparam_family *f = hparams_member(lm_families[i]->member, lm_families[i]->n_members, w);
         if (f) return f;
     }
     return NULL;
@@ -90,7 +88,7 @@ static void check_absent(const char *kind, const json_t *want, bool windows)
     same(kind, "intermediate_size", s.n_ff, (double)whole(want, "intermediate_size"));
     same(kind, "max_position_embeddings", s.n_ctx_train, (double)whole(want, "max_position_embeddings"));
     same(kind, "rms_norm_eps", s.eps, (float)json_number_value(json_object_get(want, "rms_norm_eps")));
-    same(kind, "rope_theta", s.rope.theta, json_number_value(json_object_get(want, "rope_theta")));
+    same(kind, "rope_theta", s.rope[0].theta, json_number_value(json_object_get(want, "rope_theta")));
     const json_int_t experts = whole(want, "num_local_experts") + whole(want, "num_experts");
     same(kind, "num_experts", s.n_expert, (double)experts);
     same(kind, "num_experts_per_tok", s.n_expert_used, (double)whole(want, "num_experts_per_tok"));
@@ -101,9 +99,9 @@ static void check_absent(const char *kind, const json_t *want, bool windows)
     const json_t *from = json_object_get(want, "max_window_layers");
     for (int il = 0; il < s.n_layer; il++) {
         const bool has = on && (!from || il >= json_integer_value(from));
-        same(kind, "the window of a layer", hparams_window(&s, m.f, m.w, il),
+        same(kind, "the window of a layer", s.layer[il].window,
              has ? (double)whole(want, "sliding_window") : 0);
-        same(kind, "experts of a layer", hparams_routed(&s, m.f, m.w, il), experts > 0);
+        same(kind, "experts of a layer", s.layer[il].routed, experts > 0);
     }
     const struct hparam_biases b = hparams_biases(m.f, m.w);
     same(kind, "attention_bias", b.out, json_is_true(json_object_get(want, "attention_bias")));
@@ -171,6 +169,13 @@ static void test_refused(void **state)
     refused(json_pack("{s:s,s:{s:{s:f},s:{s:f}}}", "model_type", "qwen3", "rope_parameters", "full_attention",
                       "rope_theta", 1e6, "sliding_attention", "rope_theta", 1e4),
             "differ between kinds of layers");
+    refused(json_pack("{s:s,s:{s:{s:f}}}", "model_type", "llama", "rope_parameters", "chunked_attention",
+                      "rope_theta", 1e6),
+            "rope_parameters.chunked_attention is not supported");
+    /* a kind that is no attention, also where the reference would not look */
+    refused(json_pack("{s:s,s:i,s:[s]}", "model_type", "llama", "num_hidden_layers", 1, "layer_types",
+                      "linear_attention"),
+            "\"linear_attention\" is not supported");
 }
 
 static void test_rope_by_kind_of_layer(void **state)
@@ -184,7 +189,7 @@ static void test_rope_by_kind_of_layer(void **state)
                                "sliding_attention", "rope_type", "default", "rope_theta", 5e5);
     open_model(&m, config);
     if (!hparams_read(&s, m.f, m.w, &e)) fail_msg("%s", e.msg);
-    assert_true(s.rope.theta == 5e5);
+    assert_true(s.rope[0].theta == 5e5);
     close_model(&m);
     json_decref(config);
 }

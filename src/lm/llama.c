@@ -3,24 +3,31 @@
  * GGUF files store q and k permuted so that rotary pairs stand side by side; Hugging Face files rotate halves. Both give
  * the same logits. GGUF calls Mixtral `llama` with experts. */
 #include "lm/decoder.h"
+#include "lm/hparams.h"
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
 
 /* What transformers' LlamaConfig, MistralConfig, MinistralConfig and MixtralConfig take where config.json says nothing (lm_defaults.json). */
+static const char *const llama_within[] = { "llava",       "llava_next", "llava_next_video", "vipllava",
+                                            "video_llava", "idefics3",   "smolvlm",          "janus",
+                                            "deepseek_vl", NULL };
+static const char *const mistral_within[] = { "mistral3", NULL };
 static const struct hparam_family members[] = {
     { .gguf = "llama",
       .hf = "llama",
+      .within = llama_within,
       .absent = { .n_layer = 32,
                   .n_embd = 4096,
                   .n_head = 32,
                   .n_ff = 11008,
                   .n_ctx_train = 2048,
-                  .eps = 1e-6f,
-                  .rope.theta = 10000 },
+                  .eps = 1e-6,
+                  .theta = 10000 },
       .window = WINDOW_NONE,
       .bias = BIAS_ATTENTION_MLP,
       .renorm = true },
     { .hf = "mistral",
+      .within = mistral_within,
       .absent = { .n_layer = 32,
                   .n_embd = 4096,
                   .n_head = 32,
@@ -28,8 +35,8 @@ static const struct hparam_family members[] = {
                   .n_ff = 14336,
                   .n_ctx_train = 131072,
                   .window = 4096,
-                  .eps = 1e-6f,
-                  .rope.theta = 10000 },
+                  .eps = 1e-6,
+                  .theta = 10000 },
       .window = WINDOW_ALL,
       .bias = BIAS_NONE,
       .renorm = true },
@@ -41,8 +48,8 @@ static const struct hparam_family members[] = {
                   .n_ff = 14336,
                   .n_ctx_train = 131072,
                   .window = 4096,
-                  .eps = 1e-6f,
-                  .rope.theta = 10000 },
+                  .eps = 1e-6,
+                  .theta = 10000 },
       .window = WINDOW_LISTED,
       .bias = BIAS_NONE,
       .renorm = true },
@@ -55,8 +62,8 @@ static const struct hparam_family members[] = {
                   .n_ctx_train = 131072,
                   .n_expert = 8,
                   .n_expert_used = 2,
-                  .eps = 1e-5f,
-                  .rope.theta = 1000000 },
+                  .eps = 1e-5,
+                  .theta = 1000000 },
       .window = WINDOW_ALL,
       .bias = BIAS_NONE,
       .renorm = true },
@@ -85,36 +92,16 @@ static const struct tensor_spec expert[] = {
 };
 /* clang-format on */
 
-const struct decoder_family llama_family = {
-    .member = members,
-    .n_members = COUNT(members),
+static const struct decoder_family tables = {
+    .norms = &decoder_pre_norms,
     .moe = { moe, COUNT(moe) },
     .expert = { expert, COUNT(expert) },
     .rope_gguf = ROPE_INTERLEAVED,
     .rope_hf = ROPE_HALF,
 };
 
-static bool recognises(const struct weights *w) { return decoder_recognises(&llama_family, w); }
-
-static bool check(struct lm_shape *s, const struct weights *w, struct err *e)
-{
-    return decoder_check(&llama_family, s, w, e);
-}
-
-static bool load(struct lm_net **out, struct lm_shape *s, const struct weights *w, struct device *d,
-                 int max_rows, struct err *e)
-{
-    return decoder_load(&llama_family, out, s, w, d, max_rows, e);
-}
-
-const struct lm_arch lm_arch_llama = {
-    .name = "llama",
-    .covers = "llama, mistral, ministral, mixtral",
-    .recognises = recognises,
-    .check = check,
-    .load = load,
-    .free = decoder_free,
-    .step = decoder_step,
-    .head = decoder_head,
-    .bytes = decoder_bytes,
-};
+const struct lm_arch lm_llama = { .name = "llama",
+                                  .member = members,
+                                  .n_members = COUNT(members),
+                                  .engine = &decoder_engine,
+                                  .decoder = &tables };

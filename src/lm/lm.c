@@ -13,9 +13,6 @@
 #include "lm/kvcache.h"
 #include "lm/scheduler.h"
 
-/* Every family of language models. A new one: its file, and a line here. */
-static const struct lm_arch *const families[] = { &lm_arch_llama, &lm_arch_qwen };
-
 /* Full contexts that the cache holds: most sequences are far shorter, and what is not in use remembers prefixes. More of
  * it is memory that a busy server never gives back. */
 enum { DEFAULT_CONTEXTS = 4 };
@@ -37,21 +34,22 @@ struct lm {
 
 bool lm_supports(const char *model_type)
 {
-    const size_t n = strlen(model_type);
-    for (size_t i = 0; n && i < sizeof families / sizeof *families; i++)
-        for (const char *p = families[i]->covers; (p = strstr(p, model_type)); p += n)
-            if ((p == families[i]->covers || p[-1] == ' ') && (p[n] == ',' || p[n] == '\0')) return true;
+    for (int i = 0; i < lm_n_families; i++)
+        for (int k = 0; k < lm_families[i]->n_members; k++)
+            if (strcmp(lm_families[i]->member[k].hf, model_type) == 0) return true;
     return false;
 }
 
 static const struct lm_arch *find_family(const struct weights *w, struct err *e)
 {
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-        if (families[i]->recognises(w)) return families[i];
-    char known[200] = "";
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
-        size_t len = strlen(known);
-        snprintf(known + len, sizeof known - len, "%s%s", i ? ", " : "", families[i]->covers);
+    char known[400] = "";
+    for (int i = 0; i < lm_n_families; i++) {
+        const struct lm_arch *a = lm_families[i];
+        if (hparams_member(a->member, a->n_members, w)) return a;
+        for (int k = 0; k < a->n_members; k++) {
+            const size_t len = strlen(known);
+            snprintf(known + len, sizeof known - len, "%s%s", len ? ", " : "", a->member[k].hf);
+        }
     }
     const struct gguf *g = weights_gguf(w);
     struct gguf_str s = g ? gguf_string(g, "general.architecture") : (struct gguf_str){ 0 };
@@ -143,7 +141,7 @@ static void fill_info(struct lm *m, const struct lm_options *o, size_t kv_bytes)
                                 .weight_bytes = weights_bytes(m->w),
                                 .kv_bytes = kv_bytes };
     for (size_t i = 0; i < weights_count(m->w); i++) m->info.n_params += tensor_elems(weights_at(m->w, i));
-    m->info.resident_bytes = m->arch->bytes(m->net) + kv_bytes;
+    m->info.resident_bytes = m->arch->engine->bytes(m->net) + kv_bytes;
 }
 
 /* Before anything is computed: a folder without a tokenizer has been pulled in part. */
@@ -168,7 +166,7 @@ bool lm_check(const char *path, struct err *e)
     struct lm_shape s;
     if (!weights_open(&w, path, e)) return false;
     const struct lm_arch *arch = find_family(w, e);
-    bool ok = arch && arch->check(&s, w, e) && has_tokenizer(w, e);
+    bool ok = arch && arch->engine->check(arch, &s, w, e) && has_tokenizer(w, e);
     weights_close(w);
     return ok;
 }
@@ -196,8 +194,8 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
     if (!m->arch || !has_tokenizer(m->w, e) || !load_text(m, e)) goto fail;
 
     device_acquire(dev, POOL_LOAD);
-    bool ok =
-        m->arch->load(&m->net, &m->shape, m->w, dev, scheduler_max_rows(o.max_batch, o.prefill_chunk), e);
+    bool ok = m->arch->engine->load(m->arch, &m->net, &m->shape, m->w, dev,
+                                    scheduler_max_rows(o.max_batch, o.prefill_chunk), e);
     device_release(dev);
     int n_pages = 0;
     if (!ok || !size_cache(&m->shape, &o, &n_pages, e)) goto fail;
@@ -232,7 +230,7 @@ void lm_free(struct lm *m)
     if (!m) return;
     scheduler_free(m->sched);
     kvcache_free(m->cache);
-    if (m->net) m->arch->free(m->net);
+    if (m->net) m->arch->engine->free(m->net);
     if (m->tmpl) chat_template_free(m->tmpl);
     if (m->tok) tokenizer_free(m->tok);
     if (m->w) weights_close(m->w);

@@ -3,14 +3,18 @@
  * Qwen3 normalises each head of q and k (a learned RMS norm) before the rotation; Qwen2 has biases on q, k and v instead.
  * Neither is permuted in GGUF files: pairs are halves in both formats. */
 #include "lm/decoder.h"
+#include "lm/hparams.h"
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
 
 /* What transformers' Qwen2Config, Qwen3Config and Qwen3MoeConfig take where config.json says nothing (lm_defaults.json). */
-#define QWEN_ABSENT .n_head = 32, .n_ctx_train = 32768, .window = 4096, .eps = 1e-6f, .rope.theta = 10000
+#define QWEN_ABSENT .n_head = 32, .n_ctx_train = 32768, .window = 4096, .eps = 1e-6, .theta = 10000
+static const char *const qwen2_within[] = { "llava_onevision", "internvl", "qwen2_audio",
+                                            "audioflamingo3",  "ovis2",    NULL };
 static const struct hparam_family qwen2_members[] = {
     { .gguf = "qwen2",
       .hf = "qwen2",
+      .within = qwen2_within,
       .absent = { QWEN_ABSENT, .n_layer = 32, .n_embd = 4096, .n_kv_head = 32, .n_ff = 22016 },
       .window = WINDOW_LAYERS,
       .bias = BIAS_QKV },
@@ -57,15 +61,11 @@ static const struct tensor_spec expert[] = {
 };
 /* clang-format on */
 
-const struct decoder_family qwen2_family = {
-    .member = qwen2_members,
-    .n_members = COUNT(qwen2_members),
-    .rope_gguf = ROPE_HALF,
-    .rope_hf = ROPE_HALF,
-};
-const struct decoder_family qwen3_family = {
-    .member = qwen3_members,
-    .n_members = COUNT(qwen3_members),
+static const struct decoder_family qwen2_tables = { .norms = &decoder_pre_norms,
+                                                    .rope_gguf = ROPE_HALF,
+                                                    .rope_hf = ROPE_HALF };
+static const struct decoder_family qwen3_tables = {
+    .norms = &decoder_pre_norms,
     .layer = { head_norms, COUNT(head_norms) },
     .moe = { moe, COUNT(moe) },
     .expert = { expert, COUNT(expert) },
@@ -73,32 +73,13 @@ const struct decoder_family qwen3_family = {
     .rope_hf = ROPE_HALF,
 };
 
-static const struct decoder_family *family(const struct weights *w)
-{
-    return decoder_recognises(&qwen2_family, w) ? &qwen2_family : &qwen3_family;
-}
-
-static bool recognises(const struct weights *w) { return decoder_recognises(family(w), w); }
-
-static bool check(struct lm_shape *s, const struct weights *w, struct err *e)
-{
-    return decoder_check(family(w), s, w, e);
-}
-
-static bool load(struct lm_net **out, struct lm_shape *s, const struct weights *w, struct device *d,
-                 int max_rows, struct err *e)
-{
-    return decoder_load(family(w), out, s, w, d, max_rows, e);
-}
-
-const struct lm_arch lm_arch_qwen = {
-    .name = "qwen",
-    .covers = "qwen2, qwen3, qwen3_moe",
-    .recognises = recognises,
-    .check = check,
-    .load = load,
-    .free = decoder_free,
-    .step = decoder_step,
-    .head = decoder_head,
-    .bytes = decoder_bytes,
-};
+const struct lm_arch lm_qwen2 = { .name = "qwen2",
+                                  .member = qwen2_members,
+                                  .n_members = COUNT(qwen2_members),
+                                  .engine = &decoder_engine,
+                                  .decoder = &qwen2_tables };
+const struct lm_arch lm_qwen3 = { .name = "qwen3",
+                                  .member = qwen3_members,
+                                  .n_members = COUNT(qwen3_members),
+                                  .engine = &decoder_engine,
+                                  .decoder = &qwen3_tables };

@@ -43,13 +43,24 @@ static bool scaling_type(struct rope_spec *r, const char *type, size_t len, stru
            false;
 }
 
-void rope_from_gguf(struct lm_shape *s, const struct gguf *g, const char *arch, struct buf *bad)
+/* Layers with a window turn by a base of their own, and are never scaled. */
+static void local_rope(struct lm_shape *s, double theta)
+{
+    s->rope[1] = (struct rope_spec){
+        .mscale = 1, .theta = theta, .n_rot = s->rope[0].n_rot, .factor = 1, .n_ctx_orig = s->n_ctx_train
+    };
+    s->n_rope = 2;
+}
+
+void rope_from_gguf(struct lm_shape *s, const struct gguf *g, const char *arch, double theta,
+                    double theta_local, struct buf *bad)
 {
 #define NUMBER(key, otherwise) (rope_gguf_number(g, arch, "rope." key, &v) ? v : (otherwise))
     double v;
-    struct rope_spec *r = &s->rope;
+    struct rope_spec *r = &s->rope[0];
+    s->n_rope = 1;
     r->mscale = 1;
-    r->theta = NUMBER("freq_base", 10000);
+    r->theta = NUMBER("freq_base", theta > 0 ? theta : 10000);
     r->n_rot = (int)NUMBER("dimension_count", s->head_dim);
     r->factor = NUMBER("scaling.factor", 0);
     const struct gguf_value *type = gguf_key(g, arch, "rope.scaling.type");
@@ -67,6 +78,7 @@ void rope_from_gguf(struct lm_shape *s, const struct gguf *g, const char *arch, 
     /* ggml's convention: attn_factor multiplies the magnitude that yarn gives by itself. */
     if (r->scaling == ROPE_SCALING_YARN)
         r->mscale = NUMBER("scaling.attn_factor", 1) * rope_yarn_mscale(r->factor);
+    if (theta_local > 0) local_rope(s, NUMBER("freq_base_swa", theta_local));
 #undef NUMBER
 }
 
@@ -78,19 +90,35 @@ const json_t *rope_config(const json_t *config)
     return json_object_size(old) ? old : json_object_get(config, "rope_parameters");
 }
 
-/* {"full_attention": {...}, "sliding_attention": {...}}: the one set of parameters that all kinds have. */
+/* {"full_attention": {...}, "sliding_attention": {...}}: an object for each kind of layer? */
+static bool by_kind(const json_t *p)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)p, key, v)
+    {
+        if (json_is_object(v)) return true;
+    }
+    return false;
+}
+
+/* The one set of parameters that all kinds have. */
 static const json_t *of_all_kinds(const json_t *p, struct buf *bad)
 {
-    static const char *const kinds[] = { "full_attention", "sliding_attention" };
     const json_t *one = NULL;
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        const json_t *kind = json_object_get(p, kinds[i]);
-        if (!json_is_object(kind)) continue;
-        if (one && !json_equal(one, kind))
+    const char *key;
+    json_t *kind;
+    if (!by_kind(p)) return p;
+    json_object_foreach((json_t *)p, key, kind)
+    {
+        if (strcmp(key, "full_attention") != 0 && strcmp(key, "sliding_attention") != 0)
+            buf_printf(bad, "rope_parameters.%.40s is not supported beside those of kinds of layers; ", key);
+        else if (one && !json_equal(one, kind))
             buf_puts(bad, "rope_parameters that differ between kinds of layers are not supported; ");
-        one = kind;
+        else
+            one = kind;
     }
-    return one ? one : p;
+    return one;
 }
 
 /* As the reference does it: a key that is null or 0 counts as absent where it says so. */
@@ -102,12 +130,12 @@ static double number(const json_t *p, const char *key, double otherwise)
 
 static double yarn_magnitude(double factor, double m) { return factor > 1 ? 0.1 * m * log(factor) + 1 : 1; }
 
-void rope_from_config(struct lm_shape *s, const json_t *c, double theta, struct buf *bad)
+/* One embedding from its object p; theta where p names no base. */
+static void read_parameters(struct rope_spec *r, const struct lm_shape *s, const json_t *p, const json_t *c,
+                            double theta, struct buf *bad)
 {
-    struct rope_spec *r = &s->rope;
-    const json_t *p = of_all_kinds(rope_config(c), bad);
-    r->mscale = 1;
-    r->theta = number(p, "rope_theta", number(c, "rope_theta", theta));
+    *r = (struct rope_spec){ .mscale = 1 };
+    r->theta = number(p, "rope_theta", theta);
     /* these families' reference rotates whole heads whatever partial_rotary_factor says, and cannot run with it under scaling */
     r->n_rot = s->head_dim;
     r->factor = number(p, "factor", 0);
@@ -136,9 +164,45 @@ void rope_from_config(struct lm_shape *s, const json_t *c, double theta, struct 
     }
 }
 
-void rope_check(const struct lm_shape *s, struct buf *bad)
+/* The family has two embeddings: rope_parameters by kind, to which an older file's rope_scaling adds for the layers that see all. */
+static void two_from_config(struct lm_shape *s, const json_t *c, double theta, double theta_local,
+                            struct buf *bad)
 {
-    const struct rope_spec *r = &s->rope;
+    const json_t *p = json_object_get(c, "rope_parameters"), *old = json_object_get(c, "rope_scaling");
+    const json_t *given = json_object_get(p, "full_attention");
+    if (json_object_size(p) && !by_kind(p))
+        buf_puts(bad, "rope_parameters that are not by kind of layer (full_attention, sliding_attention) are "
+                      "not supported in this family; ");
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)p, key, v)
+    {
+        if (strcmp(key, "full_attention") != 0 && strcmp(key, "sliding_attention") != 0)
+            buf_printf(bad, "rope_parameters.%.40s is not supported; ", key);
+    }
+    json_t *full = json_is_object(given) ? json_copy((json_t *)given) : json_object();
+    if (!full || (json_is_object(old) && json_object_update(full, (json_t *)old) != 0))
+        buf_puts(bad, "no memory for rope_parameters; ");
+    read_parameters(&s->rope[0], s, full, c, number(c, "rope_theta", theta), bad);
+    json_decref(full);
+    read_parameters(&s->rope[1], s, json_object_get(p, "sliding_attention"), c,
+                    number(c, "rope_local_base_freq", theta_local), bad);
+    s->n_rope = 2;
+}
+
+void rope_from_config(struct lm_shape *s, const json_t *c, double theta, double theta_local, struct buf *bad)
+{
+    if (theta_local > 0) {
+        two_from_config(s, c, theta, theta_local, bad);
+        return;
+    }
+    read_parameters(&s->rope[0], s, of_all_kinds(rope_config(c), bad), c, number(c, "rope_theta", theta),
+                    bad);
+    s->n_rope = 1;
+}
+
+static void check_one(const struct lm_shape *s, const struct rope_spec *r, struct buf *bad)
+{
     if (r->n_rot < 2 || r->n_rot > s->head_dim || r->n_rot % 2)
         buf_printf(bad, "rotary dimension %d does not fit head dimension %d; ", r->n_rot, s->head_dim);
     if (!(r->theta > 1 && r->theta < 1e12)) buf_printf(bad, "rope base %g; ", r->theta);
@@ -152,4 +216,9 @@ void rope_check(const struct lm_shape *s, struct buf *bad)
         !(r->beta_slow > 0 && r->beta_fast > r->beta_slow && r->mscale > 0 && r->mscale < 100))
         buf_printf(bad, "yarn beta_fast %g, beta_slow %g, magnitude %g; ", r->beta_fast, r->beta_slow,
                    r->mscale);
+}
+
+void rope_check(const struct lm_shape *s, struct buf *bad)
+{
+    for (int i = 0; i < s->n_rope; i++) check_one(s, &s->rope[i], bad);
 }

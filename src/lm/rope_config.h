@@ -2,7 +2,9 @@
  *
  * config.json  {rope_scaling} where it is there and not empty, else {rope_parameters}: what is in neither counts as absent, so a
  *              rope_theta in a passed-over rope_parameters does not count (transformers: modeling_rope_utils). rope_theta may stand
- *              beside them instead. Parameters by kind of layer are read where all kinds have the same.
+ *              beside them instead. Parameters by kind of layer (an object for each of full_attention, sliding_attention) are read where
+ *              all kinds have the same, or where the family's layers with a window have a rotary embedding of their own; then
+ *              rope_scaling is added to those of full_attention, and rope_local_base_freq may name the other base.
  * GGUF         llama.cpp's keys ARCH.rope.* and their defaults. */
 #ifndef HEARTH_LM_ROPE_CONFIG_H
 #define HEARTH_LM_ROPE_CONFIG_H
@@ -13,10 +15,12 @@
 #include "format/gguf.h"
 #include "lm/arch.h"
 
-/* Both fill s->rope from head_dim and n_ctx_train, which stand in *s, and add what is wrong to `bad`, each fault ended by "; ".
- * theta: the family's base where the file names none. */
-void rope_from_gguf(struct lm_shape *s, const struct gguf *g, const char *arch, struct buf *bad);
-void rope_from_config(struct lm_shape *s, const json_t *config, double theta, struct buf *bad);
+/* Both fill s->rope and s->n_rope from head_dim and n_ctx_train, which stand in *s, and add what is wrong to `bad`, each fault ended by
+ * "; ". theta: the family's base where the file names none; theta_local: that of layers with a window, rope[1]; 0: all layers have rope[0]. */
+void rope_from_gguf(struct lm_shape *s, const struct gguf *g, const char *arch, double theta,
+                    double theta_local, struct buf *bad);
+void rope_from_config(struct lm_shape *s, const json_t *config, double theta, double theta_local,
+                      struct buf *bad);
 /* Ranges. */
 void rope_check(const struct lm_shape *s, struct buf *bad);
 

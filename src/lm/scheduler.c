@@ -506,9 +506,9 @@ static void score_prompt(struct scheduler *s, const struct piece *p)
         for (; n < s->max_draws && k + n < p->n_rows; n++) s->out_row[n] = p->row + k + n;
         const int pos = q->n_past + k; /* row `pos` predicts token pos + 1 */
         if (j->raw_logits) {
-            s->c.arch->head(s->c.net, s->out_row, n, j->raw_logits + (size_t)pos * n_vocab);
+            s->c.arch->engine->head(s->c.net, s->out_row, n, j->raw_logits + (size_t)pos * n_vocab);
         } else if (pos + n >= j->score_from) {
-            s->c.arch->head(s->c.net, s->out_row, n, s->logits);
+            s->c.arch->engine->head(s->c.net, s->out_row, n, s->logits);
             for (int r = 0; r < n; r++) {
                 const int i = pos + r + 1;
                 if (i < j->score_from || i >= j->n_prompt) continue;
@@ -555,7 +555,7 @@ static int draw_tokens(struct scheduler *s)
         s->draw[n] = (struct draw){ p->seq, s->logits + (size_t)n * n_vocab };
         n++;
     }
-    if (n > 0) s->c.arch->head(s->c.net, s->out_row, n, s->logits);
+    if (n > 0) s->c.arch->engine->head(s->c.net, s->out_row, n, s->logits);
     for (int i = 0; i < n; i++)
         if (s->draw[i].seq->choice == 0 && draws_first(s->draw[i].seq))
             keep_first_logits(s, s->draw[i].seq->job, s->draw[i].logits);
@@ -662,7 +662,7 @@ static void step(struct scheduler *s)
     const double t0 = clock_seconds();
     device_acquire(s->c.dev, b.lane);
     const double t1 = clock_seconds();
-    if (rows) s->c.arch->step(s->c.net, &b, kvcache_layers(s->c.cache));
+    if (rows) s->c.arch->engine->step(s->c.net, &b, kvcache_layers(s->c.cache));
     for (int i = 0; i < s->n_piece; i++) score_prompt(s, &s->piece[i]);
     const int n_draws = draw_tokens(s);
     device_release(s->c.dev);

@@ -292,6 +292,10 @@ VARIANTS = {
     "rope_yarn_magnitudes": ("llama3", dict(rope_parameters=dict(rope_type="yarn", factor=4.0, rope_theta=1e4, truncate=False,
                                                                  mscale=0.8, mscale_all_dim=0.5, beta_fast=16, beta_slow=2,
                                                                  original_max_position_embeddings=64)), ()),
+    # activations
+    "llama_gelu": ("llama3", dict(hidden_act="gelu"), ()),
+    "llama_gelu_tanh": ("llama3", dict(hidden_act="gelu_pytorch_tanh"), ()),
+    "mixtral_gelu_tanh": ("mixtral", dict(hidden_act="gelu_new"), ()),
     # a head of its own in a model that says it has none
     "llama_tied_with_head": ("llama3", dict(tie_word_embeddings=True), ()),
 }

@@ -41,13 +41,10 @@ static void one_expert(struct cpu_device *d, const struct moe_args *a, int64_t r
             break; /* a row chooses an expert once */
         }
     if (!m) return;
-    cpu_linear(&d->base, &(struct linear_args){ .w = a->gate_up[id],
-                                                .x = x,
-                                                .ldx = n_in,
-                                                .y = hidden,
-                                                .ldy = n_hidden,
-                                                .n = m,
-                                                .epi = EPI_SWIGLU });
+    cpu_linear(
+        &d->base,
+        &(struct linear_args){
+            .w = a->gate_up[id], .x = x, .ldx = n_in, .y = hidden, .ldy = n_hidden, .n = m, .epi = a->epi });
     cpu_linear(&d->base, &(struct linear_args){
                              .w = a->down[id], .x = hidden, .ldx = n_hidden, .y = y, .ldy = n_in, .n = m });
     for (int64_t i = 0; i < m; i++) {

@@ -1,0 +1,72 @@
+/* layers.h - what the layers of different families have in common: products and experts prepared from a file's tensors, rotary tables,
+ * and routed experts in a forward pass. An engine (decoder.c) joins them.
+ *
+ * Memory   device layers belong to the network that had them made; norms, frequencies and scales lie in its arena.
+ * Threads  as the network: one owner, who holds the device's pool. */
+#ifndef HEARTH_LM_LAYERS_H
+#define HEARTH_LM_LAYERS_H
+
+#include "lm/arch.h"
+#include "lm/bind.h"
+
+/* Whoever loads a network. */
+struct layer_maker {
+    struct device *dev;
+    const struct weights *w;
+    struct arena *model;
+    bool fine;    /* quantised weights meet more bits of the activations (linear_set_fine) */
+    size_t bytes; /* of everything made so far */
+};
+
+/* One device layer of up to three matrices and their biases (any may be absent; bias NULL: none). The file's pages are given back where
+ * the device has copied them. */
+bool layers_linear(struct layer_maker *mk, struct linear **out, const struct tensor_slot *const *part,
+                   int n_parts, enum linear_join join, const struct tensor_slot *const *bias, struct err *e);
+
+/* A norm's weights [n] in the arena; NULL when the slot is empty. from_one: the file holds w of 1 + w. */
+const float *layers_norm(struct layer_maker *mk, const struct tensor_slot *s, bool from_one);
+
+/* The frequencies of each rotary embedding of the shape, into freq[n_rope]. divisor (NULL: none) is for the first one. */
+void layers_rope(struct layer_maker *mk, const float **freq, const struct lm_shape *s, const float *divisor);
+size_t layers_rope_cost(const struct lm_shape *s); /* arena memory of that */
+
+/* What gates a feed-forward, as an epilogue of its PAIRED product. */
+enum epilogue layers_gate(enum lm_act act);
+
+/* ---- routed experts ------------------------------------------------------------------------------------------------------ */
+
+/* Where a layer's experts lie: stacked in one tensor [n_expert, out, in] (gate and up apart or together), or one by one. */
+struct expert_slots {
+    const struct tensor_slot *router;
+    const struct tensor_slot *gate_up, *gate, *up, *down;            /* stacked; empty slots: one by one */
+    const struct tensor_slot *one;                                   /* [n_expert][3]: gate, up, down */
+    const struct tensor_slot *shared_gate, *shared_up, *shared_down; /* empty: none */
+};
+
+struct experts {
+    struct linear *router;                       /* NULL: the layer has no experts */
+    struct linear **gate_up, **down;             /* [n_expert], the layer's */
+    struct linear *shared_gate_up, *shared_down; /* every row goes through these as well; NULL: none */
+    int n_expert, n_used;
+    bool renorm; /* weights of the chosen sum to one */
+    enum epilogue gate;
+};
+
+/* On failure *x is to be freed too. */
+bool layers_experts(struct layer_maker *mk, struct experts *x, const struct lm_shape *s, bool renorm,
+                    const struct expert_slots *slots, struct err *e);
+void layers_experts_free(struct experts *x);
+
+/* What routing takes in memory, the caller's. */
+struct routing {
+    float *logits;   /* [rows, n_expert] */
+    float *weight;   /* [rows, n_used] */
+    int32_t *expert; /* [rows, n_used] */
+    float *hidden;   /* [rows, n_ff_shared]; may be logits, which are not needed any more by then */
+};
+
+/* y [rows, n_embd] += experts(x [rows, n_embd]). y and x do not overlap. */
+void layers_run_experts(struct device *d, const struct experts *x, const float *in, float *y, int64_t rows,
+                        int64_t n_embd, const struct routing *r);
+
+#endif
