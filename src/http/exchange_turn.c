@@ -160,7 +160,11 @@ enum exchange_turn exchange_turn(struct exchange *x)
             if (sleep_until_woken(x)) return TURN_WAIT;
             break;
         case EXCHANGE_READY: return TURN_REPLY;
-        case EXCHANGE_STREAMING: return TURN_STREAM;
+        case EXCHANGE_STREAMING:
+            x->content_type = "text/event-stream; charset=utf-8";
+            exchange_header(x, "Cache-Control", "no-cache");
+            exchange_header(x, "X-Accel-Buffering", "no");
+            return TURN_STREAM;
         case EXCHANGE_COLLECTING:
             pthread_mutex_lock(&x->lock);
             bool gone = x->gone;

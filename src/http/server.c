@@ -85,9 +85,6 @@ static ssize_t stream_read(void *arg, uint64_t pos, char *out, size_t max)
 
 static enum MHD_Result send_stream(struct exchange *x)
 {
-    x->content_type = "text/event-stream; charset=utf-8";
-    exchange_header(x, "Cache-Control", "no-cache");
-    exchange_header(x, "X-Accel-Buffering", "no");
     return queue(x, 200, MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, stream_read, x, NULL),
                  EXCHANGE_STREAMING);
 }
@@ -301,7 +298,7 @@ static bool size_bodies(struct server *s, struct err *e)
     return true;
 }
 
-static void server_free(struct server *s)
+void server_parts_close(struct server *s)
 {
     lanes_free(s->lanes);
     loading_free(s->loading);
@@ -311,11 +308,10 @@ static void server_free(struct server *s)
     free(s);
 }
 
-bool server_start(struct server **out, const struct server_options *o, struct registry *r,
-                  const struct catalog *c, struct err *e)
+bool server_parts_open(struct server **out, const struct server_options *o, struct registry *r,
+                       const struct catalog *c, struct err *e)
 {
     struct server *s = calloc(1, sizeof *s);
-    int fd = -1;
     if (!s) return err_set(e, ERR_NOMEM, "out of memory");
     s->o = *o;
     s->registry = r;
@@ -324,13 +320,26 @@ bool server_start(struct server **out, const struct server_options *o, struct re
     s->started = clock_seconds();
     atomic_init(&s->ready, false);
     if (!size_bodies(s, e) || !auth_init(&s->auth, (const char *const *)o->keys.v, o->keys.n, e) ||
-        !open_socket(s, &fd, e) || !limit_connections(s, e) || !lanes_new(&s->lanes, o->prepare_threads, e) ||
-        !loading_new(&s->loading, r, s->lanes, e) || !watch_new(&s->watch, &o->times, e))
-        goto fail;
+        !lanes_new(&s->lanes, o->prepare_threads, e) || !loading_new(&s->loading, r, s->lanes, e) ||
+        !watch_new(&s->watch, &o->times, e)) {
+        server_parts_close(s);
+        return false;
+    }
     s->auth.origin = (const char *const *)o->allow_origin.v;
     s->auth.n_origin = o->allow_origin.n;
     s->auth.host = (const char *const *)o->allow_host.v;
     s->auth.n_host = o->allow_host.n;
+    *out = s;
+    return true;
+}
+
+bool server_start(struct server **out, const struct server_options *o, struct registry *r,
+                  const struct catalog *c, struct err *e)
+{
+    struct server *s;
+    int fd = -1;
+    if (!server_parts_open(&s, o, r, c, e)) return false;
+    if (!open_socket(s, &fd, e) || !limit_connections(s, e)) goto fail;
     unsigned pool = o->http_threads > 1 ? (unsigned)o->http_threads : 0; /* 0: one loop */
     s->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
                                      MHD_USE_TURBO | MHD_USE_ERROR_LOG,
@@ -349,7 +358,7 @@ bool server_start(struct server **out, const struct server_options *o, struct re
     return true;
 fail:
     if (fd >= 0) close(fd);
-    server_free(s);
+    server_parts_close(s);
     return false;
 }
 
@@ -389,5 +398,5 @@ void server_stop(struct server *s, double limit_s, bool (*hurry)(void *arg), voi
     lanes_free(s->lanes);
     s->lanes = NULL;
     MHD_stop_daemon(s->daemon);
-    server_free(s);
+    server_parts_close(s);
 }

@@ -33,4 +33,9 @@ struct server {
     atomic_int active;                     /* exchanges that a lane or a model works on */
 };
 
+/* Everything but the socket and its event loops; options as in server_start(). To be closed when nothing is worked on. */
+bool server_parts_open(struct server **out, const struct server_options *o, struct registry *r,
+                       const struct catalog *c, struct err *e);
+void server_parts_close(struct server *s);
+
 #endif
