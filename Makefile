@@ -15,33 +15,41 @@ endif
 TEXT    := $(wildcard src/text/*.c src/text/*/*.c)          # sampling; tokenizer/; jinja/ (chat templates)
 LM      := $(wildcard src/lm/*.c)                          # language models, KV cache, scheduler
 IMAGE   := $(wildcard src/image/*.c)                       # image networks, schedules, pipelines
-STORE   := $(wildcard src/store/*.c)                       # where rows and blobs are kept
 SERVICE := $(wildcard src/service/*.c src/service/*/*.c)    # what a request means; models/ (catalog, registry); hub/
 HTTP    := $(wildcard src/http/*.c src/http/dialects/*.c)  # server, router, event streams, dialects
 CLI     := $(wildcard src/cli/*.c)                         # one file per command; main.c
 
-ALL   := $(BASE) $(FORMAT) $(DEVICE) $(TEXT) $(LM) $(IMAGE) $(STORE) $(SERVICE) $(HTTP) $(CLI)
+ALL   := $(BASE) $(FORMAT) $(DEVICE) $(TEXT) $(LM) $(IMAGE) $(SERVICE) $(HTTP) $(CLI)
 TESTS := $(filter %_test.c,$(ALL))
 LIB   := $(filter-out %_test.c src/cli/main.c,$(ALL))
 
 PKGS     := libmicrohttpd jansson libpcre2-8 libcurl libsodium yaml-0.1 libedit libpng zlib libjpeg libwebp chafa
-VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# CPPFLAGS, CFLAGS and LDFLAGS are the caller's, from the environment or the command line, and add to ours. They come behind what is
+# ours by choice (OPTIMISE), so that they win over it, and before what the sources need (HEARTH_CFLAGS): their language, arithmetic
+# that is not contracted, the instructions of a kernel's file.
 # pkg-config is quiet: `make run` installs what is missing.
-CPPFLAGS += -Isrc -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
-CFLAGS_release := -O2 -g -fno-math-errno
+HEARTH_CPPFLAGS := -Isrc -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+# WERROR=1 makes warnings errors: lint and CI do, a stranger's newer compiler need not.
+WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla $(if $(WERROR),-Werror)
+OPTIMISE_release := -O2 -g
 # gcc's flow analysis misfires on instrumented code; the release build keeps these warnings.
 CALM := -Wno-maybe-uninitialized -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread
-CFLAGS_asan    := $(CALM) -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
-CFLAGS_clang   := -O1 -g -fno-math-errno
-CFLAGS_tsan    := $(CALM) -O1 -g -fno-omit-frame-pointer -fsanitize=thread
-CFLAGS_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
-CFLAGS   := -std=c17 -ffp-contract=off $(WARN) $(CFLAGS_$(MODE)) $(CFLAGS)
+OPTIMISE_asan    := $(CALM) -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+OPTIMISE_clang   := -O1 -g
+OPTIMISE_tsan    := $(CALM) -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+OPTIMISE_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+OPTIMISE := $(WARN) $(OPTIMISE_$(MODE))
+HEARTH_CFLAGS := -std=c17 -ffp-contract=off -fno-math-errno
 LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
 LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
-LDFLAGS  += $(LDFLAGS_$(MODE)) -pthread
-LDLIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lunistring -lstb -lm
+HEARTH_LDFLAGS := $(LDFLAGS_$(MODE)) -pthread
+HEARTH_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lunistring -lstb -lm
+
+COMPILE = $(CC) $(HEARTH_CPPFLAGS) $(CPPFLAGS) $(OPTIMISE) $(CFLAGS) $(HEARTH_CFLAGS)
+LINK    = $(HEARTH_LDFLAGS) $(LDFLAGS)
+LIBS    = $(HEARTH_LIBS) $(LDLIBS)
 
 OBJ = $(patsubst src/%.c,$(B)/%.o,$(1))
 
@@ -56,20 +64,25 @@ KERNEL_tsan    := -O2 -fno-sanitize=thread
 KERNEL_fuzz    := -O1 -fno-sanitize=undefined,fuzzer-no-link
 AVX2   := -mavx2 -mfma -mf16c
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi -mprefer-vector-width=512
-$(B)/%_plain.o $(B)/%_ref.o: CFLAGS += $(KERNEL_$(MODE))
-$(B)/%_avx2.o: CFLAGS += $(AVX2) $(KERNEL_$(MODE))
-$(B)/%_avxvnni.o: CFLAGS += $(AVX2) -mavxvnni $(KERNEL_$(MODE))
-$(B)/%_avx512.o: CFLAGS += $(AVX512) $(KERNEL_$(MODE))
-$(B)/%_avx512bf16.o: CFLAGS += $(AVX512) -mavx512bf16 $(KERNEL_$(MODE))
-$(B)/%_amx.o: CFLAGS += $(AVX512) -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16 $(KERNEL_$(MODE))
+$(B)/%_plain.o $(B)/%_ref.o: HEARTH_CFLAGS += $(KERNEL_$(MODE))
+$(B)/%_avx2.o: HEARTH_CFLAGS += $(AVX2) $(KERNEL_$(MODE))
+$(B)/%_avxvnni.o: HEARTH_CFLAGS += $(AVX2) -mavxvnni $(KERNEL_$(MODE))
+$(B)/%_avx512.o: HEARTH_CFLAGS += $(AVX512) $(KERNEL_$(MODE))
+$(B)/%_avx512bf16.o: HEARTH_CFLAGS += $(AVX512) -mavx512bf16 $(KERNEL_$(MODE))
+$(B)/%_amx.o: HEARTH_CFLAGS += $(AVX512) -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16 $(KERNEL_$(MODE))
 
-# The version changes with every commit; only the files that print it are compiled again for it.
-SAYS_VERSION := $(shell grep -l HEARTH_VERSION -r src)
-$(call OBJ,$(filter %.c,$(SAYS_VERSION))): CPPFLAGS += -DHEARTH_VERSION='"$(VERSION)"'
+# The version is that of the commit; without a repository, that of the tarball (tools/setup/version, filled in by `git archive`).
+# It changes with every commit, and then the one file that knows it is compiled again.
+VERSION := $(shell tools/setup/version)
+$(B)/base/version.o: HEARTH_CPPFLAGS += -DHEARTH_VERSION='"$(VERSION)"'
+$(B)/base/version.o: $(B)/version.txt
+$(B)/version.txt: always
+	@mkdir -p $(@D)
+	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' >$@
 
 $(B)/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(COMPILE) -MMD -MP -c -o $@ $<
 
 $(B)/service/models/catalog_data.o: catalog/models.yaml
 $(B)/service/safety_data.o: models/nsfw/mobilenet_v2_nsfw.safetensors catalog/safety.yaml
@@ -79,12 +92,12 @@ $(B)/libhearth.a: $(call OBJ,$(LIB))
 	@ar rcs $@ $^
 
 $(B)/hearth: $(call OBJ,src/cli/main.c) $(B)/libhearth.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
 
 # One program per *_test.c, cmocka, beside the file it tests.
 TEST_BINS := $(patsubst src/%_test.c,$(B)/%_test,$(TESTS))
 $(B)/%_test: $(B)/%_test.o $(B)/libhearth.a
-	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+	$(CC) $(CFLAGS) $(LINK) -o $@ $^ -lcmocka $(LIBS)
 
 unit-programs: $(TEST_BINS)
 unit:  ## build and run the unit and golden tests of this MODE (HEARTH_ISA=avx2: as a machine that has no more)
@@ -93,7 +106,7 @@ unit:  ## build and run the unit and golden tests of this MODE (HEARTH_ISA=avx2:
 # Programs that measure kernels: bench/NAME.c with bench/machine.c, which knows the machine's ceilings.
 $(B)/bench/%: bench/%.c bench/machine.c bench/machine.h $(B)/libhearth.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Ibench $(CFLAGS) $(LDFLAGS) -o $@ $< bench/machine.c $(B)/libhearth.a $(LDLIBS)
+	$(COMPILE) -Ibench $(LINK) -o $@ $< bench/machine.c $(B)/libhearth.a $(LIBS)
 
 # ---- what a person calls -------------------------------------------------------------------------------------------
 
@@ -148,7 +161,7 @@ fuzz:  ## run each fuzz target for FUZZ_SECONDS (60) from its corpus; FUZZ="gguf
 	    { tail -n 40 build/fuzz/{}.log; echo "{}: FAILED"; exit 255; }'
 
 build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c build/fuzz/libhearth.a
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< build/fuzz/libhearth.a $(LDLIBS)
+	$(COMPILE) $(LINK) -MMD -MP -o $@ $< build/fuzz/libhearth.a $(LIBS)
 
 asan:  ## unit, golden and server tests under the address and undefined-behaviour checkers
 	@tests/run.sh unit asan
@@ -162,17 +175,26 @@ format:  ## rewrite the sources as .clang-format says
 	git ls-files 'src/*.c' 'src/*.h' 'tests/*.c' 'bench/*.c' | xargs clang-format -i
 
 PREFIX ?= /usr/local
-install: all  ## install the binary and its manual under PREFIX (default /usr/local), DESTDIR honoured
-	install -Dm755 $(B)/hearth $(DESTDIR)$(PREFIX)/bin/hearth
+# What is ours, and what of others' is part of the binary or of the starter: their licences go with it.
+NOTICES := LICENSE:LICENSE NOTICE:NOTICE models/nsfw/LICENSE:LICENSE.nsfw-classifier models/starter-image/LICENSE:LICENSE.starter-image
+DOCDIR   = $(PREFIX)/share/doc/hearth
+install: all  ## install the binary and the licences under PREFIX (default /usr/local), DESTDIR honoured
+	install -Dm755 $(B)/hearth '$(DESTDIR)$(PREFIX)/bin/hearth'
+	for n in $(NOTICES); do install -Dm644 "$${n%%:*}" '$(DESTDIR)$(DOCDIR)'/"$${n##*:}" || exit 1; done
+
+uninstall:  ## remove what install has put there
+	rm -f '$(DESTDIR)$(PREFIX)/bin/hearth'
+	for n in $(NOTICES); do rm -f '$(DESTDIR)$(DOCDIR)'/"$${n##*:}"; done
+	rmdir '$(DESTDIR)$(DOCDIR)' 2>/dev/null || true
 
 clean:  ## remove everything that was built
 	rm -rf build
 
 help:  ## this list
-	@sed -nE 's/^([a-z]+):.*##  ?(.*)/\1|\2/p' $(MAKEFILE_LIST) | sort | while IFS='|' read -r t d; do printf '  make %-9s %s\n' "$$t" "$$d"; done
+	@sed -nE 's/^([a-z]+):.*##  ?(.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | sort | while IFS='|' read -r t d; do printf '  make %-9s %s\n' "$$t" "$$d"; done
 
 print-%: ; @echo $($*)
 
 .SECONDARY:
-.PHONY: all unit unit-programs run starter test faults bench exactness lint asan tsan fuzz format install clean help
+.PHONY: all unit unit-programs run starter test faults bench exactness lint asan tsan fuzz format install uninstall always clean help
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

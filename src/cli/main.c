@@ -6,13 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/version.h"
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "format/json_memory.h"
 
 static void print_commands(FILE *f)
 {
-    fprintf(f, "hearth %s - language and image models behind the APIs you already use\n\n", HEARTH_VERSION);
+    fprintf(f, "hearth %s - language and image models behind the APIs you already use\n\n", hearth_version);
     fprintf(f, "usage: hearth COMMAND [OPTIONS] [ARGUMENTS]\n\n");
     for (int i = 0; i < N_COMMANDS; i++) fprintf(f, "  %-10s %s\n", commands[i].name, commands[i].summary);
     fprintf(f, "\n`hearth help COMMAND` describes a command and its options.\n");

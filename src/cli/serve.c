@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pool.h"
+#include "base/version.h"
 #include "cli/keys.h"
 #include "cli/options.h"
 #include "device/device.h"
@@ -122,7 +123,7 @@ static void print_banner(const struct service *s)
 {
     struct model_row *rows;
     int n;
-    printf("hearth %s\n", HEARTH_VERSION);
+    printf("hearth %s\n", hearth_version);
     printf("  device   %s\n", device_name(s->device));
     if (registry_list(s->registry, &rows, &n, NULL)) {
         for (int i = 0; i < n; i++)

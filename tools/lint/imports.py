@@ -10,8 +10,8 @@ import pathlib
 import re
 import sys
 
-# What each room may include besides itself: a folder of src/, or one inside it that has a line of its own. store is used by service
-# alone; cli wires everything together.
+# What each room may include besides itself: a folder of src/, or one inside it that has a line of its own. cli wires
+# everything together.
 MAY_USE = {
     "base": set(),
     "format": {"base"},
@@ -21,12 +21,11 @@ MAY_USE = {
     "text/tokenizer": {"base", "format", "text"},
     "lm": {"base", "format", "device", "text", "text/jinja", "text/tokenizer"},
     "image": {"base", "format", "device", "text", "text/tokenizer"},
-    "store": {"base"},
-    "service": {"base", "format", "text", "text/jinja", "text/tokenizer", "lm", "image", "store", "device", "service/hub", "service/models"},
+    "service": {"base", "format", "text", "text/jinja", "text/tokenizer", "lm", "image", "device", "service/hub", "service/models"},
     "service/models": {"base", "format", "lm", "image"},
     "service/hub": {"base", "format", "lm", "service/models"},
     "http": {"base", "format", "text", "text/jinja", "text/tokenizer", "service", "service/models", "lm", "image"},
-    "cli": {"base", "format", "device", "text", "text/jinja", "text/tokenizer", "lm", "image", "store", "service", "service/hub",
+    "cli": {"base", "format", "device", "text", "text/jinja", "text/tokenizer", "lm", "image", "service", "service/hub",
             "service/models", "http"},
 }
 # Headers that only these may include: a handler reaches its request through http/exchange.h, whichever transport carries it.

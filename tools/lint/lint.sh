@@ -17,7 +17,7 @@ step "format"
 git ls-files 'src/*.c' 'src/*.h' 'tests/*.c' 'bench/*.c' | xargs clang-format --dry-run --Werror || bad "run: make format"
 
 step "clang warnings"
-make --no-print-directory -s -j"$(nproc)" MODE=clang CC=clang build/clang/hearth || bad "clang has warnings"
+make --no-print-directory -s -j"$(nproc)" WERROR=1 MODE=clang CC=clang build/clang/hearth || bad "clang has warnings"
 
 step "clang-tidy"
 flags="-std=c17 -Isrc -D_GNU_SOURCE -DHEARTH_VERSION='\"lint\"' $(pkg-config --cflags $(make -s print-PKGS))"

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/rng.h"
+#include "base/version.h"
 #include "service/hub/partfile.h"
 
 #define MAX_HOPS 8
@@ -267,11 +268,13 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 static void set_options(struct transfer *t, const char *url)
 {
     CURL *c = t->curl;
+    char agent[100];
+    snprintf(agent, sizeof agent, "hearth/%s", hearth_version);
     curl_easy_setopt(c, CURLOPT_URL, url);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L); /* each hop is looked at first */
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_USERAGENT, "hearth/" HEARTH_VERSION);
+    curl_easy_setopt(c, CURLOPT_USERAGENT, agent);
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, 20L);
     curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT,
                      1024L); /* under 1 kB/s for half a minute is a dead connection */
