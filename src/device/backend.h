@@ -73,6 +73,29 @@ struct device_ops {
     void (*silu)(struct device *d, dev_float *y, const dev_float *x, int64_t n);
     void (*add)(struct device *d, dev_float *y, const dev_float *a, const dev_float *b, int64_t n);
     void (*axpby)(struct device *d, dev_float *y, const dev_float *x, float a, float b, int64_t n);
+
+    void (*route)(struct device *d, const struct route_args *a);
+    void (*copy_rows)(struct device *d, dev_float *y, int64_t ldy, const dev_float *x, int64_t ldx, int64_t n, int64_t n_cols);
+    void (*gather)(struct device *d, dev_float *y, int64_t ldy, const dev_float *x, int64_t ldx, const dev_int *row, int64_t n,
+                   int64_t n_cols);
+    void (*fill)(struct device *d, dev_float *y, float value, int64_t n);
+    void (*from_planes)(struct device *d, const struct planes_args *a);
+    void (*to_planes)(struct device *d, const struct planes_args *a);
+    void (*pack)(struct device *d, dev_float *tokens, const dev_float *x, int c, int h, int w);
+    void (*unpack)(struct device *d, dev_float *x, const dev_float *tokens, int c, int h, int w);
+    void (*timestep)(struct device *d, dev_float *y, double t, int dim, double max_period);
+    void (*rope_grid)(struct device *d, dev_float *cos, dev_float *sin, int64_t n, int64_t n_text, int grid_w, const int axes[3]);
+    void (*relative_bias)(struct device *d, dev_float *bias, const dev_float *table, const dev_int *bucket, int n_head, int64_t n);
+    void (*epilogue)(struct device *d, const struct epilogue_args *a);
+    void (*geglu)(struct device *d, dev_float *y, const dev_float *x, int64_t n, int64_t n_ff);
+    void (*scale)(struct device *d, dev_float *y, const dev_float *x, float a, int64_t n);
+    void (*lincomb)(struct device *d, dev_float *y, const struct lincomb_term *term, int n_terms, int64_t n);
+    void (*clamp)(struct device *d, dev_float *y, const dev_float *x, float bound, float over, int64_t n);
+    void (*guide)(struct device *d, dev_float *y, const dev_float *v, const dev_float *u, float by, int64_t n);
+    void (*mask)(struct device *d, dev_float *y, const dev_float *x, const dev_float *mask, int channels, int64_t plane);
+    void (*posterior)(struct device *d, const struct posterior_args *a);
+    void (*tile)(struct device *d, const struct tile_args *a);
+    void (*untile)(struct device *d, dev_float *picture, const dev_float *weight, int64_t n, int c);
 };
 /* clang-format on */
 

@@ -248,3 +248,113 @@ void op_axpby(struct device *d, dev_float *y, const dev_float *x, float a, float
 {
     if (n > 0 && !d->failed) d->ops->axpby(d, y, x, a, b, n);
 }
+
+void op_route(struct device *d, const struct route_args *a)
+{
+    if (a->n > 0 && !d->failed) d->ops->route(d, a);
+}
+
+void op_copy_rows(struct device *d, dev_float *y, int64_t ldy, const dev_float *x, int64_t ldx, int64_t n,
+                  int64_t n_cols)
+{
+    if (n > 0 && !d->failed) d->ops->copy_rows(d, y, ldy, x, ldx, n, n_cols);
+}
+
+void op_gather(struct device *d, dev_float *y, int64_t ldy, const dev_float *x, int64_t ldx,
+               const dev_int *row, int64_t n, int64_t n_cols)
+{
+    if (n > 0 && !d->failed) d->ops->gather(d, y, ldy, x, ldx, row, n, n_cols);
+}
+
+void op_fill(struct device *d, dev_float *y, float value, int64_t n)
+{
+    if (n > 0 && !d->failed) d->ops->fill(d, y, value, n);
+}
+
+void op_from_planes(struct device *d, const struct planes_args *a)
+{
+    if (a->h > 0 && a->w > 0 && !d->failed) d->ops->from_planes(d, a);
+}
+
+void op_to_planes(struct device *d, const struct planes_args *a)
+{
+    if (a->h > 0 && a->w > 0 && !d->failed) d->ops->to_planes(d, a);
+}
+
+void op_pack(struct device *d, dev_float *tokens, const dev_float *x, int c, int h, int w)
+{
+    if (h > 1 && w > 1 && !d->failed) d->ops->pack(d, tokens, x, c, h, w);
+}
+
+void op_unpack(struct device *d, dev_float *x, const dev_float *tokens, int c, int h, int w)
+{
+    if (h > 1 && w > 1 && !d->failed) d->ops->unpack(d, x, tokens, c, h, w);
+}
+
+void op_timestep(struct device *d, dev_float *y, double t, int dim, double max_period)
+{
+    if (dim > 0 && !d->failed) d->ops->timestep(d, y, t, dim, max_period);
+}
+
+void op_rope_grid(struct device *d, dev_float *cos, dev_float *sin, int64_t n, int64_t n_text, int grid_w,
+                  const int axes[3])
+{
+    if (n > 0 && !d->failed) d->ops->rope_grid(d, cos, sin, n, n_text, grid_w, axes);
+}
+
+void op_relative_bias(struct device *d, dev_float *bias, const dev_float *table, const dev_int *bucket,
+                      int n_head, int64_t n)
+{
+    if (n > 0 && !d->failed) d->ops->relative_bias(d, bias, table, bucket, n_head, n);
+}
+
+void op_epilogue(struct device *d, const struct epilogue_args *a)
+{
+    if (a->n > 0 && !d->failed) d->ops->epilogue(d, a);
+}
+
+void op_geglu(struct device *d, dev_float *y, const dev_float *x, int64_t n, int64_t n_ff)
+{
+    if (n > 0 && !d->failed) d->ops->geglu(d, y, x, n, n_ff);
+}
+
+void op_scale(struct device *d, dev_float *y, const dev_float *x, float a, int64_t n)
+{
+    if (n > 0 && !d->failed) d->ops->scale(d, y, x, a, n);
+}
+
+void op_lincomb(struct device *d, dev_float *y, const struct lincomb_term *term, int n_terms, int64_t n)
+{
+    if (n > 0 && !d->failed) d->ops->lincomb(d, y, term, n_terms, n);
+}
+
+void op_clamp(struct device *d, dev_float *y, const dev_float *x, float bound, float over, int64_t n)
+{
+    if (n > 0 && !d->failed) d->ops->clamp(d, y, x, bound, over, n);
+}
+
+void op_guide(struct device *d, dev_float *y, const dev_float *v, const dev_float *u, float by, int64_t n)
+{
+    if (n > 0 && !d->failed) d->ops->guide(d, y, v, u, by, n);
+}
+
+void op_mask(struct device *d, dev_float *y, const dev_float *x, const dev_float *mask, int channels,
+             int64_t plane)
+{
+    if (plane > 0 && !d->failed) d->ops->mask(d, y, x, mask, channels, plane);
+}
+
+void op_posterior(struct device *d, const struct posterior_args *a)
+{
+    if (a->plane > 0 && !d->failed) d->ops->posterior(d, a);
+}
+
+void op_tile(struct device *d, const struct tile_args *a)
+{
+    if (a->h > 0 && a->w > 0 && !d->failed) d->ops->tile(d, a);
+}
+
+void op_untile(struct device *d, dev_float *picture, const dev_float *weight, int64_t n, int c)
+{
+    if (n > 0 && !d->failed) d->ops->untile(d, picture, weight, n, c);
+}

@@ -348,4 +348,117 @@ void op_add(struct device *d, dev_float *y, const dev_float *a, const dev_float 
 void op_axpby(struct device *d, dev_float *y, const dev_float *x, float a, float b,
               int64_t n); /* y = a*x + b*y */
 
+/* ---- routing ------------------------------------------------------------------------------------------------- */
+
+enum route_kind { ROUTE_SOFTMAX }; /* softmax over all experts, the k largest kept */
+
+/* Which experts each row goes to: logits [n, n_expert] (overwritten) -> expert [n, k] ascending, as op_moe() adds them, and weight
+ * [n, k]. Ties go to the lower expert. renorm: a row's weights are divided by their sum. */
+struct route_args {
+    enum route_kind kind;
+    dev_float *logits;
+    int64_t n;
+    int n_expert, k;
+    bool renorm;
+    dev_int *expert;
+    dev_float *weight;
+};
+void op_route(struct device *d, const struct route_args *a);
+
+/* ---- rows, columns, layouts ------------------------------------------------------------------------------------ */
+
+/* y[r, :n_cols] = x[r, :n_cols]: joins columns, splits them, moves rows. y and x do not overlap. */
+void op_copy_rows(struct device *d, dev_float *y, int64_t ldy, const dev_float *x, int64_t ldx, int64_t n,
+                  int64_t n_cols);
+/* y[i, :n_cols] = x[row[i], :n_cols] */
+void op_gather(struct device *d, dev_float *y, int64_t ldy, const dev_float *x, int64_t ldx,
+               const dev_int *row, int64_t n, int64_t n_cols);
+void op_fill(struct device *d, dev_float *y, float value, int64_t n);
+
+/* Between planes [c, h, w] and pixels [h, w, c], with a factor and a summand for each channel on the way (each NULL: none):
+ * pixel = plane * mul[c] + add[c], rounded after each. */
+struct planes_args {
+    dev_float *y;
+    const dev_float *x;
+    int c, h, w;
+    int64_t plane, row; /* of the planes' side: floats from one plane, and one row, to the next */
+    const dev_float *mul, *add;
+};
+void op_from_planes(struct device *d, const struct planes_args *a); /* x: planes; y: pixels */
+void op_to_planes(struct device *d, const struct planes_args *a);   /* x: pixels; y: planes */
+
+/* Latent x [c, h, w] to tokens [h/2 * w/2, 4c] and back (FLUX): the channel is slowest inside a token, then dy, then dx. */
+void op_pack(struct device *d, dev_float *tokens, const dev_float *x, int c, int h, int w);
+void op_unpack(struct device *d, dev_float *x, const dev_float *tokens, int c, int h, int w);
+
+/* ---- positions ------------------------------------------------------------------------------------------------- */
+
+/* Sinusoids of a number: dim/2 cosines, then dim/2 sines, of t * max_period^(-i / (dim/2)). */
+void op_timestep(struct device *d, dev_float *y, double t, int dim, double max_period);
+/* Angles for op_rope_table(), cos and sin [n, half], half = (axes[0] + axes[1] + axes[2]) / 2: the first n_text tokens stand at (0,0,0),
+ * the others at (0, y, x) of a picture grid_w tokens wide; an axis of width a has frequencies 10000^(-2k/a). */
+void op_rope_grid(struct device *d, dev_float *cos, dev_float *sin, int64_t n, int64_t n_text, int grid_w,
+                  const int axes[3]);
+/* bias [n_head, n, n] of op_attention() from distances: bias[h, i, j] = table[bucket[j - i + n - 1], h]; table [.., n_head]. */
+void op_relative_bias(struct device *d, dev_float *bias, const dev_float *table, const dev_int *bucket,
+                      int n_head, int64_t n);
+
+/* ---- between products ------------------------------------------------------------------------------------------ */
+
+/* What a layer's epilogue does, for a product v [n, n_out] that had to wait: y = epi(v), and with EPI_ADD and EPI_GATE_ADD y += it.
+ * Not the paired ones. y may be v. */
+struct epilogue_args {
+    enum epilogue epi;
+    dev_float *y;
+    int64_t ldy;
+    const dev_float *v;
+    int64_t ldv;
+    int64_t n, n_out;
+    const dev_float *gate; /* [n_out] */
+};
+void op_epilogue(struct device *d, const struct epilogue_args *a);
+/* y [n, n_ff] = x[:, :n_ff] * gelu_erf(x[:, n_ff:]): value first, gate second. */
+void op_geglu(struct device *d, dev_float *y, const dev_float *x, int64_t n, int64_t n_ff);
+void op_scale(struct device *d, dev_float *y, const dev_float *x, float a,
+              int64_t n); /* y = a*x; y may be x */
+
+/* ---- steps of a schedule, and pictures -------------------------------------------------------------------------- */
+
+/* y = sum of by * x over the terms, in double, in their order, rounded once; y may be any x. 1 to 8 terms. */
+struct lincomb_term {
+    double by;
+    const dev_float *x;
+};
+enum { LINCOMB_MOST = 8 };
+void op_lincomb(struct device *d, dev_float *y, const struct lincomb_term *term, int n_terms, int64_t n);
+/* y = clamp(x, -bound, bound) / over; y may be x. */
+void op_clamp(struct device *d, dev_float *y, const dev_float *x, float bound, float over, int64_t n);
+/* Classifier-free guidance: y = u + by * (v - u); y may be v or u. */
+void op_guide(struct device *d, dev_float *y, const dev_float *v, const dev_float *u, float by, int64_t n);
+/* y = m*y + (1-m)*x for channels of `plane` elements each; mask m [plane]. */
+void op_mask(struct device *d, dev_float *y, const dev_float *x, const dev_float *mask, int channels,
+             int64_t plane);
+/* A sample of what an autoencoder's encoder says: moments [plane, 2c] (means, then logarithms of variances, held in -30..20), noise
+ * [c, plane] (NULL: the means) -> y [c, plane], y = (v - shift[c]) * scaling / std[c]; shift [c], std [c] (NULL: ones). */
+struct posterior_args {
+    dev_float *y;
+    const dev_float *moments, *noise, *shift, *std;
+    float scaling;
+    int c;
+    int64_t plane;
+};
+void op_posterior(struct device *d, const struct posterior_args *a);
+/* Adds a tile [h, w, c] at (y0, x0) to a picture of width `wide`, [.., wide, c], and its weight to weight [.., wide]: 1, but ramps from
+ * the edges that meet a neighbour over `lap` pixels. Bits of `outer` name edges that do not. */
+enum tile_edge { TILE_TOP = 1, TILE_LEFT = 2, TILE_BOTTOM = 4, TILE_RIGHT = 8 };
+struct tile_args {
+    dev_float *picture, *weight;
+    const dev_float *tile;
+    int h, w, c, y0, x0, wide, lap;
+    unsigned outer;
+};
+void op_tile(struct device *d, const struct tile_args *a);
+/* picture [n, c] is divided by weight [n]: after its last tile. */
+void op_untile(struct device *d, dev_float *picture, const dev_float *weight, int64_t n, int c);
+
 #endif

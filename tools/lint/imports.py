@@ -35,6 +35,8 @@ ONLY = {
                                "http/loading.c", "http/watch.c"},
 }
 # Nothing above lm and image touches a tensor: these headers stay behind the two doors.
+# Networks are written in device.h's operations: what a backend is made of is no business of theirs.
+BACKEND_HEADERS = re.compile(r'"device/(?!device\.h)')
 TENSOR_HEADERS = re.compile(r'"(device/cpu/|format/quant\.h|lm/(?!lm\.h)|image/(?!image\.h))')
 # What the machine has is asked in base/machine.c and base/isa.c: with control groups, HEARTH_ISA and tests.
 ASKS_MACHINE = re.compile(
@@ -70,6 +72,9 @@ def main() -> int:
             used = room(tuple(match.group(1).split("/")))
             if used != folder and used not in MAY_USE[folder]:
                 print(f"{path}:{number}: {folder}/ may not include {used}/")
+                wrong += 1
+            elif folder in ("lm", "image") and BACKEND_HEADERS.search(line):
+                print(f"{path}:{number}: {folder}/ sees devices through device/device.h only")
                 wrong += 1
             elif folder.split("/")[0] in ("service", "http") and TENSOR_HEADERS.search(line):
                 print(f"{path}:{number}: {folder}/ sees the engines through lm/lm.h and image/image.h only")

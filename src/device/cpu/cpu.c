@@ -62,6 +62,12 @@ static const struct device_ops table = {
     .rmsnorm = cpu_rmsnorm, .layernorm = cpu_layernorm, .attention = cpu_attention, .rope_table = cpu_rope_table,
     .conv2d = cpu_conv2d, .groupnorm_fold = cpu_groupnorm_fold, .scale_shift = cpu_scale_shift,
     .silu = cpu_silu, .add = cpu_add, .axpby = cpu_axpby,
+    .route = cpu_route, .copy_rows = cpu_copy_rows, .gather = cpu_gather, .fill = cpu_fill,
+    .from_planes = cpu_from_planes, .to_planes = cpu_to_planes, .pack = cpu_pack, .unpack = cpu_unpack,
+    .timestep = cpu_timestep, .rope_grid = cpu_rope_grid, .relative_bias = cpu_relative_bias,
+    .epilogue = cpu_epilogue, .geglu = cpu_geglu, .scale = cpu_scale,
+    .lincomb = cpu_lincomb, .clamp = cpu_clamp, .guide = cpu_guide, .mask = cpu_mask,
+    .posterior = cpu_posterior, .tile = cpu_tile, .untile = cpu_untile,
 };
 /* clang-format on */
 
