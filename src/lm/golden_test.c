@@ -229,6 +229,8 @@ static void test_variants(void **state)
         "llama_gelu",
         "llama_gelu_tanh",
         "mixtral_gelu_tanh",
+        "gemma3_published",
+        "gemma3_absent",
         "mistral_window",
         "mistral_layer_types",
         "mistral_absent",
@@ -300,6 +302,7 @@ static void test_inside_others(void **state)
         { "llama3", "text_config", "model.text_model.", "" },
         { "llama3", NULL, "", "" },
         { "llama_tied", "text_config", "model.language_model.", "" },
+        { "gemma3", "text_config", "language_model.model.", "language_model." },
         { "llama_fp8", "text_config", "model.language_model.", "" }, /* weight_block_size is down there too */
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -309,7 +312,12 @@ static void test_inside_others(void **state)
         open_golden(&g, kinds[i].name);
         snprintf(path, sizeof path, DIR "%s/config.json", kinds[i].name);
         json_t *config = json_load_file(path, 0, NULL), *outer = config;
-        if (kinds[i].inner) outer = json_pack("{s:s,s:o}", "model_type", "llava", kinds[i].inner, config);
+        if (kinds[i].inner) {
+            const bool gemma =
+                strcmp(kinds[i].name, "gemma3") == 0; /* whose text part need not name its type */
+            if (gemma) json_object_del(config, "model_type");
+            outer = json_pack("{s:s,s:o}", "model_type", gemma ? "gemma3" : "llava", kinds[i].inner, config);
+        }
         open_folder(&f, outer);
         write_renamed(f.weights, kinds[i].name, kinds[i].body, kinds[i].head);
         snprintf(path, sizeof path, "%s as %s", kinds[i].name, *kinds[i].body ? kinds[i].body : "(nothing)");
@@ -325,7 +333,8 @@ static void test_f32(void **state)
     (void)state;
     static const char *const names[] = { "llama3",     "llama_tied", "llama_linear_bias",
                                          "llama_yarn", "mixtral",    "mixtral_fused",
-                                         "qwen2",      "qwen3",      "qwen3_moe" };
+                                         "qwen2",      "qwen3",      "qwen3_moe",
+                                         "gemma3" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         compare(names[i], "model.safetensors", F32_BOUND);
         compare(names[i], "model.gguf", F32_BOUND);

@@ -97,8 +97,20 @@ static void check_absent(const char *kind, const json_t *want, bool windows)
 
     const bool switched = json_object_get(want, "use_sliding_window") != NULL, on = !switched || windows;
     const json_t *from = json_object_get(want, "max_window_layers");
+    const json_t *listed = json_object_get(want, "sliding"), *one;
+    bool slides[LM_MAX_LAYER] = { false };
+    size_t i;
+    json_array_foreach(listed, i, one) slides[json_integer_value(one)] = true;
+    if (listed) {
+        const json_t *scalar = json_object_get(want, "query_pre_attn_scalar");
+        same(kind, "query_pre_attn_scalar", s.layer[0].attn_scale,
+             (float)(1 / sqrt(json_number_value(scalar))));
+        same(kind, "rope_local_base_freq", s.rope[1].theta,
+             json_number_value(json_object_get(want, "rope_local_base_freq")));
+    }
     for (int il = 0; il < s.n_layer; il++) {
-        const bool has = on && (!from || il >= json_integer_value(from));
+        same(kind, "the rotary embedding of a layer", s.layer[il].rope, slides[il]);
+        const bool has = listed ? slides[il] : on && (!from || il >= json_integer_value(from));
         same(kind, "the window of a layer", s.layer[il].window,
              has ? (double)whole(want, "sliding_window") : 0);
         same(kind, "experts of a layer", s.layer[il].routed, experts > 0);
@@ -119,7 +131,7 @@ static void test_absent_keys(void **state)
     (void)state;
     json_t *all = json_load_file("tests/golden/lm/defaults.json", 0, NULL), *want;
     const char *kind;
-    assert_int_equal(json_object_size(all), 7);
+    assert_int_equal(json_object_size(all), 8);
     json_object_foreach(all, kind, want)
     {
         check_absent(kind, want, false);
@@ -172,6 +184,16 @@ static void test_refused(void **state)
     refused(json_pack("{s:s,s:{s:{s:f}}}", "model_type", "llama", "rope_parameters", "chunked_attention",
                       "rope_theta", 1e6),
             "rope_parameters.chunked_attention is not supported");
+    refused(json_pack("{s:s,s:f}", "model_type", "gemma3_text", "final_logit_softcapping", 30.0),
+            "final_logit_softcapping is not supported");
+    refused(json_pack("{s:s,s:b}", "model_type", "gemma3_text", "use_bidirectional_attention", 1),
+            "use_bidirectional_attention is not supported");
+    refused(json_pack("{s:s,s:{s:f}}", "model_type", "gemma3_text", "rope_parameters", "rope_theta", 1e6),
+            "not by kind of layer");
+    refused(json_pack("{s:s,s:i}", "model_type", "gemma3_text", "sliding_window_pattern", 0),
+            "sliding_window_pattern");
+    refused(json_pack("{s:s,s:i}", "model_type", "gemma3_text", "query_pre_attn_scalar", 0),
+            "attention is scaled by inf");
     /* a kind that is no attention, also where the reference would not look */
     refused(json_pack("{s:s,s:i,s:[s]}", "model_type", "llama", "num_hidden_layers", 1, "layer_types",
                       "linear_attention"),
@@ -194,6 +216,41 @@ static void test_rope_by_kind_of_layer(void **state)
     json_decref(config);
 }
 
+/* GGUF does not say by what q.k is scaled: llama.cpp knows the model of 27 billion by its layers. */
+static void test_scale_of_27b(void **state)
+{
+    (void)state;
+    static const char golden[] = "tests/golden/lm/gemma3/model.gguf", key[] = "gemma3.block_count";
+    static char all[400 << 10];
+    char path[] = "/tmp/hearth-hparams-XXXXXX.gguf";
+    struct err e = { 0 };
+    struct lm_shape s;
+    FILE *f = fopen(golden, "rb");
+    assert_non_null(f);
+    const size_t n = fread(all, 1, sizeof all, f);
+    fclose(f);
+    char *at = memmem(all, n, key, sizeof key - 1);
+    assert_non_null(at);
+    at += sizeof key - 1 + 4; /* the type */
+    for (uint32_t layers = 4; layers <= 62; layers += 58) {
+        memcpy(at, &layers, sizeof layers);
+        const int fd = mkstemps(path, 5);
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, all, n), n);
+        close(fd);
+        struct weights *w;
+        if (!weights_open(&w, path, &e)) fail_msg("%s", e.msg);
+        if (!hparams_read(&s, family_of(w), w, &e)) fail_msg("%s", e.msg);
+        assert_int_equal(s.n_layer, layers);
+        /* heads are 16 wide, and 32 / 4 otherwise */
+        assert_true(s.layer[0].attn_scale == (layers == 62 ? 1 / sqrtf(8) : 0.25f));
+        assert_true(s.layer[0].window == 16 && s.layer[1].window == 0 && s.layer[2].window == 16);
+        weights_close(w);
+        unlink(path);
+        memcpy(path + sizeof path - 12, "XXXXXX", 6);
+    }
+}
+
 static void test_types(void **state)
 {
     (void)state;
@@ -208,6 +265,7 @@ static void test_types(void **state)
         { "{\"model_type\": \"mistral3\", \"text_config\": {\"model_type\": \"mistral\", \"layer_types\": "
           "[]}}",
           "mistral" },
+        { "{\"model_type\": \"gemma3\", \"text_config\": {\"hidden_size\": 64}}", "gemma3_text" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct model m;
@@ -251,6 +309,10 @@ static void test_keys_are_named(void **state)
     unused(json_pack("{s:s,s:{s:f},s:{s:s,s:f,s:i}}", "model_type", "llama", "rope_parameters", "rope_theta",
                      1e6, "rope_scaling", "type", "linear", "factor", 2.0, "short_mscale", 1),
            "rope_parameters, rope_scaling.short_mscale");
+    unused(json_pack("{s:s,s:f,s:i,s:s,s:f,s:i}", "model_type", "gemma3_text", "rope_local_base_freq", 1e4,
+                     "sliding_window_pattern", 6, "hidden_activation", "gelu_pytorch_tanh",
+                     "query_pre_attn_scalar", 256.0, "cache_implementation_x", 1),
+           "cache_implementation_x");
     /* of a larger model its text part counts */
     unused(json_pack("{s:s,s:i,s:{s:s,s:i}}", "model_type", "llava", "image_token_index", 3, "text_config",
                      "model_type", "llama", "mystery", 1),
@@ -262,7 +324,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_absent_keys),           cmocka_unit_test(test_refused),
         cmocka_unit_test(test_rope_by_kind_of_layer), cmocka_unit_test(test_types),
-        cmocka_unit_test(test_keys_are_named),
+        cmocka_unit_test(test_keys_are_named),        cmocka_unit_test(test_scale_of_27b),
     };
     return cmocka_run_group_tests_name("hyper-parameters", tests, NULL, NULL);
 }

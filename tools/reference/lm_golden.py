@@ -49,7 +49,7 @@ def build(model_type, cfg, seed):
     with torch.no_grad():
         for name, p in model.named_parameters():
             if p.dim() == 1 and "norm" in name:
-                p.copy_(1 + 0.2 * torch.randn_like(p))
+                p.copy_((0 if model_type == "gemma3_text" else 1) + 0.2 * torch.randn_like(p))  # Gemma multiplies by 1 + w
             elif p.dim() == 1:
                 p.copy_(0.2 * torch.randn_like(p))
             elif "embed" in name:
@@ -119,6 +119,12 @@ GGUF_NAMES = {
 }
 
 
+GEMMA_NORMS = {
+    "post_attention_layernorm.weight": "post_attention_norm.weight", "pre_feedforward_layernorm.weight": "ffn_norm.weight",
+    "post_feedforward_layernorm.weight": "post_ffw_norm.weight",
+}
+
+
 def permute(w, n_head):
     return w.reshape(n_head, 2, w.shape[0] // n_head // 2, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)
 
@@ -161,6 +167,11 @@ def write_gguf(path, arch, model, state, quant):
     w.add_value_length(hd)
     w.add_layer_norm_rms_eps(c.rms_norm_eps)
     rope = c.rope_parameters
+    gemma = arch == "gemma3"
+    if gemma:
+        rope = rope["full_attention"]  # llama.cpp knows the other one's base by itself
+        w.add_sliding_window(c.sliding_window)
+        w.add_uint32("gemma3.attention.sliding_window_pattern", c.layer_types.index("full_attention") + 1)
     w.add_rope_freq_base(rope["rope_theta"])
     w.add_rope_dimension_count(hd)
     kind = rope.get("rope_type", "default")
@@ -189,14 +200,15 @@ def write_gguf(path, arch, model, state, quant):
                 if rest in ("GATE", "UP", "DOWN"):
                     to = f"ffn_{rest.lower()}_exps.weight"
                 else:
-                    to = next((rest.replace(k, v) for k, v in GGUF_NAMES.items() if k in rest), None)
+                    names = {**GGUF_NAMES, **(GEMMA_NORMS if gemma else {})}
+                    to = next((rest.replace(k, v) for k, v in names.items() if k in rest), None)
                 if to is None:
                     raise SystemExit(f"no GGUF name for {rest}")
-                add(w, f"blk.{il}.{to}", a, quant)
+                add(w, f"blk.{il}.{to}", a + 1 if gemma and "norm" in to else a, quant)
         else:
             to = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
                   "lm_head.weight": "output.weight"}[name]
-            add(w, to, t.float().numpy(), quant)
+            add(w, to, t.float().numpy() + (gemma and "norm" in to), quant)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
@@ -292,6 +304,11 @@ VARIANTS = {
     "rope_yarn_magnitudes": ("llama3", dict(rope_parameters=dict(rope_type="yarn", factor=4.0, rope_theta=1e4, truncate=False,
                                                                  mscale=0.8, mscale_all_dim=0.5, beta_fast=16, beta_slow=2,
                                                                  original_max_position_embeddings=64)), ()),
+    # as Gemma 3 is published: a pattern, and rotary parameters beside each other
+    "gemma3_published": ("gemma3", dict(rope_theta=1e6, rope_local_base_freq=1e4, rope_scaling=dict(rope_type="linear", factor=8.0),
+                                        sliding_window_pattern=2, query_pre_attn_scalar=24), ("rope_parameters", "layer_types")),
+    "gemma3_absent": ("gemma3", {}, ("rope_parameters", "layer_types", "query_pre_attn_scalar", "sliding_window", "hidden_activation",
+                                     "tie_word_embeddings", "rms_norm_eps")),
     # activations
     "llama_gelu": ("llama3", dict(hidden_act="gelu"), ()),
     "llama_gelu_tanh": ("llama3", dict(hidden_act="gelu_pytorch_tanh"), ()),
@@ -342,15 +359,20 @@ def both(root, cfg):
 
 def defaults(root):
     kinds = {}
-    for kind in ("llama", "mistral", "ministral", "mixtral", "qwen2", "qwen3", "qwen3_moe"):
+    for kind in ("llama", "mistral", "ministral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma3_text"):
         c = AutoConfig.for_model(kind)
-        c = {**c.to_dict(), "head_dim": getattr(c, "head_dim", None), "rope_theta": c.rope_parameters["rope_theta"]}
+        rope = c.rope_parameters.get("full_attention", c.rope_parameters)
+        c = {**c.to_dict(), "head_dim": getattr(c, "head_dim", None), "rope_theta": rope["rope_theta"]}
+        if "sliding_attention" in c["rope_parameters"]:
+            c["rope_local_base_freq"] = c["rope_parameters"]["sliding_attention"]["rope_theta"]
+            c["sliding"] = [i for i, t in enumerate(c["layer_types"]) if t == "sliding_attention"]
         # the window where it is switched on, which its class forgets where it is not
         c["sliding_window"] = getattr(AutoConfig.for_model(kind, use_sliding_window=True), "sliding_window", None)
         keys = ("num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads", "head_dim", "intermediate_size",
                 "max_position_embeddings", "rms_norm_eps", "rope_theta", "sliding_window", "max_window_layers",
                 "num_local_experts", "num_experts", "num_experts_per_tok", "moe_intermediate_size", "decoder_sparse_step",
-                "norm_topk_prob", "attention_bias", "mlp_bias", "tie_word_embeddings", "use_sliding_window")
+                "norm_topk_prob", "attention_bias", "mlp_bias", "tie_word_embeddings", "use_sliding_window", "rope_local_base_freq",
+                "sliding", "hidden_activation", "query_pre_attn_scalar")
         kinds[kind] = {k: c[k] for k in keys if k in c}
     (root / "defaults.json").write_text(json.dumps(kinds, indent=1) + "\n")
 
@@ -422,6 +444,12 @@ def main():
                                               "layer_types": ["sliding_attention", "full_attention"]}, 14, arch=None)
     case(root, "qwen2_no_window", "qwen2", {**windows, "use_sliding_window": False, "max_window_layers": 0}, 15, arch=None,
          old_rope=dict(rope_theta=1e6, sliding_window=16))
+    full, local = dict(rope_type="linear", factor=8.0, rope_theta=1e6), dict(rope_type="default", rope_theta=1e4)
+    case(root, "gemma3", "gemma3_text", {
+        **base, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_attention_heads": 4, "head_dim": 16, "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": True, "hidden_activation": "gelu_pytorch_tanh", "query_pre_attn_scalar": 16, "sliding_window": 16,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "rope_parameters": {"full_attention": full, "sliding_attention": local}}, 18, arch="gemma3")
     both(root, {**qwen, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 24, "moe_intermediate_size": 16, "num_experts": 4,
                 "num_experts_per_tok": 2, "norm_topk_prob": True})
     for name, (base_case, more, drop) in VARIANTS.items():
