@@ -14,7 +14,8 @@ double machine_seconds(struct pool *pool);
 double machine_read_bandwidth(struct pool *pool, size_t bytes, int tries);
 
 /* Operations a second (a multiplication and an addition are two) of the widest int8 dot product, of bf16 and of f32
- * that the machine has; 0 when it has none. amx: with tiles. */
+ * that the machine has and HEARTH_ISA lets be used; 0 when there is none. amx: with tiles. Without VNNI a product of bytes is three
+ * instructions here; kernels for narrow weights, which add several before they widen, can come out above that. */
 struct machine_peaks {
     double int8, bf16, f32, int8_amx, bf16_amx;
 };
