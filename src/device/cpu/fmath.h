@@ -16,11 +16,26 @@ static inline float fmath_bits(uint32_t u)
     return f;
 }
 
+static inline uint32_t fmath_word(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    return u;
+}
+
+/* yes ? a : b by mask. */
+static inline float fmath_pick(int yes, float a, float b)
+{
+    const uint32_t m = -(uint32_t)yes;
+    return fmath_bits((fmath_word(a) & m) | (fmath_word(b) & ~m));
+}
+
 /* e^x, within 2 ulp on [-87, 88]; 0 below (no denormals), e^88 above. NaN gives NaN. */
 static inline float fmath_exp(float x)
 {
-    float c = x < -87.0f ? -87.0f : x; /* written so that NaN passes through */
-    c = c > 88.0f ? 88.0f : c;
+    const int below = x < -87.0f;
+    float c = x > 88.0f ? 88.0f : x; /* written so that NaN passes through */
+    c = fmath_pick(below, -87.0f, c);
     /* e^x = 2^n e^r with |r| <= ln2/2; adding 1.5*2^23 rounds to the nearest integer in the low mantissa bits. */
     float t = fmaf(c, 1.44269504f, 12582912.0f);
     uint32_t ti;
@@ -36,8 +51,7 @@ static inline float fmath_exp(float x)
     p = fmaf(p, r, 5.00000000e-1f);
     p = fmaf(p, r * r, r) + 1.0f;
     float two_n = fmath_bits((ti + 127u) << 23); /* the magic number's own low bits are zero */
-    float y = p * two_n;
-    return x < -87.0f ? 0.0f : y;
+    return fmath_pick(below, 0.0f, p * two_n);
 }
 
 static inline float fmath_sigmoid(float x) { return 1.0f / (1.0f + fmath_exp(-x)); }
@@ -54,7 +68,7 @@ static inline float fmath_erf(float x)
     s = fmaf(s, q, -3.76125336e-1f);
     s = fmaf(s, q, 1.28379166e-1f);
     float near = fmaf(s, a, a);
-    float c = a > 4.0f ? 4.0f : a;
+    const float c = fmath_pick(a > 4.0f, 4.0f, a);
     float p = -1.72853470e-5f;
     p = fmaf(p, c, 3.83197126e-4f);
     p = fmaf(p, c, -3.88396438e-3f);
@@ -64,8 +78,7 @@ static inline float fmath_erf(float x)
     p = fmaf(p, c, -1.28717512e-1f);
     p = fmaf(p, c, -c);
     float far = 1.0f - fmath_exp(p);
-    float y = a < 0.9277f ? near : far;
-    return x < 0.0f ? -y : y;
+    return copysignf(fmath_pick(a < 0.9277f, near, far), x);
 }
 
 static inline float fmath_gelu_erf(float x) { return 0.5f * x * (1.0f + fmath_erf(x * 0.707106781f)); }

@@ -1,0 +1,99 @@
+/* paged.c - attention of language models over the paged cache, against the machine's f32 peak. Prints one JSON object a line.
+ *
+ *     paged [threads [tokens]]
+ *
+ * Rows that follow `tokens` (default 4096) tokens of the same sequence: 256 as a prompt's chunk has them, and one, for the heads of a
+ * 135M and of a 1B Llama and both types of cache. A product is counted for each pair of a query and a token that it sees. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/pool.h"
+#include "device/device.h"
+#include "machine.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static void *piece(size_t n, size_t size)
+{
+    void *p = mem_aligned(n, size, true);
+    if (!p) exit(1);
+    return p;
+}
+
+static double measure(struct device *d, struct attn_args *a, struct attn_seq *s, int n, int pos0)
+{
+    struct pool *pool = device_pool(d);
+    double best = 1e9;
+    *s = (struct attn_seq){ .n = n, .pos0 = pos0, .page = s->page };
+    for (int rep = 0; rep < (n > 1 ? 5 : 200); rep++) {
+        double t = machine_seconds(pool);
+        op_attention_paged(d, a);
+        t = machine_seconds(pool) - t;
+        if (t < best) best = t;
+    }
+    return best;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int heads, kv_heads, dim;
+    } shapes[] = { { "135m", 9, 3, 64 }, { "1b", 32, 8, 64 }, { "8b", 32, 8, 128 } };
+    enum { CHUNK = 256 };
+    const int tokens = argc > 2 ? atoi(argv[2]) : 4096;
+    const int n_pages = (tokens + CHUNK + KV_PAGE - 1) / KV_PAGE;
+    struct err e = { 0 };
+    struct pool *pool;
+    struct device *d;
+    if (!pool_new(&pool, argc > 1 ? atoi(argv[1]) : 0, &e) || !device_cpu_open(&d, pool, ~0u, &e)) {
+        fprintf(stderr, "%s\n", e.msg);
+        return 1;
+    }
+    const struct machine_peaks peaks = machine_peaks_measure(pool);
+    printf("{\"device\": \"%s\", \"f32_gflops\": %.0f}\n", device_name(d), peaks.f32 / 1e9);
+    int32_t *page = piece((size_t)n_pages, sizeof *page);
+    for (int i = 0; i < n_pages; i++) page[i] = i;
+    for (size_t i = 0; i < COUNT(shapes) * 2; i++) {
+        const int heads = shapes[i / 2].heads, kv_heads = shapes[i / 2].kv_heads, dim = shapes[i / 2].dim;
+        const enum kv_type type = i % 2 ? KV_Q8_0 : KV_F16;
+        struct kv_layer kv = { .type = type, .n_kv_head = kv_heads, .k_dim = dim, .v_dim = dim };
+        kv.page_stride = kv_page_bytes(type, kv_heads, dim, dim);
+        kv.pages = piece((size_t)n_pages, kv.page_stride);
+        struct attn_seq s = { .page = page };
+        struct attn_args a = { .kv = &kv, .seq = &s, .n_seq = 1, .n_head = heads, .scale = 0.125f };
+        a.ldq = a.ldo = (int64_t)heads * dim;
+        a.ldk = a.ldv = (int64_t)kv_heads * dim;
+        float *q = piece((size_t)(CHUNK * heads * dim), sizeof *q);
+        float *k = piece((size_t)(CHUNK * kv_heads * dim), sizeof *k);
+        float *out = piece((size_t)(CHUNK * heads * dim), sizeof *out);
+        for (int j = 0; j < CHUNK * heads * dim; j++) q[j] = (float)(j * 7 % 31 - 15) / 16;
+        for (int j = 0; j < CHUNK * kv_heads * dim; j++) k[j] = (float)(j * 5 % 29 - 14) / 16;
+        a.q = q;
+        a.k = a.v = k;
+        a.out = out;
+        for (int at = 0; at < tokens; at += CHUNK) {
+            s = (struct attn_seq){ .n = CHUNK, .pos0 = at, .page = page };
+            op_attention_paged(d, &a);
+        } /* fills the cache */
+        static const int rows[] = { 1, CHUNK };
+        for (size_t r = 0; r < COUNT(rows); r++) {
+            const double t = measure(d, &a, &s, rows[r], tokens);
+            const double ops = 4.0 * heads * dim * rows[r] * (tokens + (rows[r] + 1) / 2.0);
+            printf("{\"shape\": \"%s\", \"cache\": \"%s\", \"behind\": %d, \"rows\": %d, \"us\": %.1f, "
+                   "\"gflops\": %.1f, \"of_f32_peak\": %.2f}\n",
+                   shapes[i / 2].name, type == KV_F16 ? "f16" : "q8_0", tokens, rows[r], t * 1e6,
+                   ops / t / 1e9, ops / t / peaks.f32);
+            fflush(stdout);
+        }
+        mem_free(kv.pages);
+        mem_free(q);
+        mem_free(k);
+        mem_free(out);
+    }
+    mem_free(page);
+    device_close(d);
+    pool_free(pool);
+    return 0;
+}
