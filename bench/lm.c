@@ -1,9 +1,9 @@
 /* lm.c - speed of a language model through the engine's door, as JSON lines.
  *
- *     build/release/bench/lm MODEL [threads] [repetitions]
+ *     build/release/bench/lm MODEL [threads] [repetitions] [prompt]
  *
  * load       seconds to a loaded model, resident memory after it
- * prompt     tokens a second over 512 prompt tokens
+ * prompt     tokens a second over so many prompt tokens (512); nothing else is measured when another number is given
  * generate   tokens a second over 128 tokens after a short prompt, and the share of the memory bandwidth measured just
  *            before that reading all weights once a token means
  * streams    n sequences of 128 tokens after 100-token prompts at once: tokens a second in total */
@@ -32,10 +32,11 @@ int main(int argc, char **argv)
     struct device *dev;
     struct lm_bench b = { .repetitions = argc > 3 ? atoi(argv[3]) : 3 };
     if (argc < 2) {
-        fprintf(stderr, "usage: %s MODEL [threads] [repetitions]\n", argv[0]);
+        fprintf(stderr, "usage: %s MODEL [threads] [repetitions] [prompt]\n", argv[0]);
         return 2;
     }
-    const struct lm_options o = { .n_ctx = 1024, .max_batch = 16 };
+    const int n_prompt = argc > 4 ? atoi(argv[4]) : 512;
+    const struct lm_options o = { .n_ctx = n_prompt > 512 ? n_prompt + 512 : 1024, .max_batch = 16 };
     if (!pool_new(&pool, argc > 2 ? atoi(argv[2]) : 0, &e) || !device_cpu_open(&dev, pool, ~0u, &e))
         goto fail;
     const double t = clock_seconds();
@@ -48,9 +49,10 @@ int main(int argc, char **argv)
     fflush(stdout);
 
     double rate;
-    if (!lm_bench_prompt(&b, 512, &rate, &e)) goto fail;
-    printf("{\"test\":\"prompt\",\"tokens_per_s\":%.1f}\n", rate);
+    if (!lm_bench_prompt(&b, n_prompt, &rate, &e)) goto fail;
+    printf("{\"test\":\"prompt\",\"n\":%d,\"tokens_per_s\":%.1f}\n", n_prompt, rate);
     fflush(stdout);
+    if (argc > 4) goto done;
     pool_acquire(pool, POOL_PREFILL);
     const double bandwidth = machine_read_bandwidth(pool, (size_t)256 << 20, 3);
     pool_release(pool);
@@ -64,6 +66,7 @@ int main(int argc, char **argv)
         printf("{\"test\":\"streams\",\"n\":%d,\"tokens_per_s\":%.1f}\n", streams[s], rate);
         fflush(stdout);
     }
+done:
     lm_free(b.lm);
     device_close(dev);
     pool_free(pool);

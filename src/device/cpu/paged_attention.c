@@ -122,6 +122,9 @@ void cpu_attention_paged(struct device *base, const struct attn_args *a)
            rows * a->kv->n_kv_head * ((j.rep + j.per_tile - 1) / j.per_tile) < 2 * pool_threads(d->pool))
         j.per_tile = (j.per_tile + 1) / 2;
     j.rows = PAGED_QUERIES / j.per_tile;
+    const int lots = (j.rep + j.per_tile - 1) / j.per_tile;
+    while (j.rows > 1 && (rows + j.rows - 1) / j.rows * lots * a->kv->n_kv_head < 8 * pool_threads(d->pool))
+        j.rows = (j.rows + 1) / 2;
     if (rows <= FEW_ROWS)
         put_rows(&j, 0, 1);
     else

@@ -18,7 +18,7 @@
 
 #include "device/backend.h"
 
-#define PAGED_QUERIES 8 /* queries of a tile: two registers of scores each */
+#define PAGED_QUERIES 24 /* queries of a tile: several groups of those whose sums fit the registers */
 
 struct paged_layout {
     int k_dim, v_dim, v_pad, k_blocks, v_blocks;
@@ -38,7 +38,7 @@ struct paged_tile {
     float *out[PAGED_QUERIES];                         /* [v_dim] */
     int32_t first[PAGED_QUERIES], last[PAGED_QUERIES]; /* positions it sees: [first, last] */
     float scale;
-    float *acc; /* scratch, [PAGED_QUERIES, v_pad] */
+    float *acc; /* scratch, [PAGED_QUERIES, v_pad + k_dim] */
 };
 
 struct attn_kern {

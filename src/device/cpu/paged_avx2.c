@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #define V_LANES 8
+#define V_GROUP 6
 typedef __m256 vf;
 static inline vf vf_zero(void) { return _mm256_setzero_ps(); }
 static inline vf vf_set1(float f) { return _mm256_set1_ps(f); }

@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #define V_LANES 16
+#define V_GROUP 8
 typedef __m512 vf;
 static inline vf vf_zero(void) { return _mm512_setzero_ps(); }
 static inline vf vf_set1(float f) { return _mm512_set1_ps(f); }

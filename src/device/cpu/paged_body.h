@@ -1,7 +1,8 @@
 /* paged_body.h - the paged cache and attention over it for machines with vectors. An instruction set's file defines the
  * vector operations below for its width, includes this, and exports the table; the sums are those of paged_plain.c.
  *
- *     V_LANES (8 or 16), vf; vf_zero() vf_set1(f) vf_load(p) vf_store(p, v) vf_fma(a, b, c) vf_mul(a, b)
+ *     V_LANES (8 or 16), V_GROUP   lanes of a register; queries whose two registers of sums each fit the file (6 or 8)
+ *     vf; vf_zero() vf_set1(f) vf_load(p) vf_store(p, v) vf_fma(a, b, c) vf_mul(a, b)
  *     vf_add(a, b) vf_sub(a, b) vf_max(a, b)
  *     vf_top(v) vf_sum(v)          over the lanes; the sum folds the upper half onto the lower until one is left
  *     vf_half(p) vf_i8(p)          V_LANES halves or int8 as f32
@@ -71,163 +72,295 @@ static void put(enum kv_type type, const struct paged_layout *l, unsigned char *
     }
 }
 
-/* s[i][t] = q[i] . k[t] for the 32 tokens of a page and NQ queries. */
-INLINE void scores(const int NQ, const enum kv_type type, const struct paged_layout *l,
-                   const unsigned char *piece, const float *const *q, float (*s)[KV_PAGE])
+/* Queries go through a page in groups of at most V_GROUP, whose sums of two registers a query fit the register file. A lone group reads
+ * the page as it is stored; several read it widened to f32, block after block in the first cache, so that it is widened once. */
+enum form { AS_F16, AS_I8, AS_F32 };
+
+/* Columns [at, at + V_LANES) of row `row` of a page's piece with `ld` elements a row. */
+INLINE vf load_form(const enum form form, const unsigned char *p, size_t row, size_t ld, size_t at)
 {
-    const unsigned char *ahead = piece + l->v; /* the values come next: a line of them for each channel */
-    vf total[PAGED_QUERIES][VECTORS];
-    for (int i = 0; i < NQ; i++)
-        for (int j = 0; j < VECTORS; j++) total[i][j] = vf_zero();
-    if (type == KV_F16) {
-        for (int d = 0; d < l->k_dim; d++, piece += KV_PAGE * 2) {
-            vf k[VECTORS];
-            if (NQ <= 4) __builtin_prefetch(ahead + 64 * d);
-            for (int j = 0; j < VECTORS; j++) k[j] = vf_half(piece + 2 * V_LANES * j);
-            for (int i = 0; i < NQ; i++)
-                for (int j = 0; j < VECTORS; j++) total[i][j] = vf_fma(vf_set1(q[i][d]), k[j], total[i][j]);
-        }
-    } else {
-        const unsigned char *scale = piece + l->k_scales;
-        for (int b = 0; b < l->k_blocks; b++, scale += KV_PAGE * 2) {
-            vf part[PAGED_QUERIES][VECTORS];
-            for (int i = 0; i < NQ; i++)
-                for (int j = 0; j < VECTORS; j++) part[i][j] = vf_zero();
-            for (int d = 32 * b; d < 32 * b + 32 && d < l->k_dim; d++, piece += KV_PAGE) {
-                vf k[VECTORS];
-                for (int j = 0; j < VECTORS; j++) k[j] = vf_i8(piece + V_LANES * j);
-                for (int i = 0; i < NQ; i++)
-                    for (int j = 0; j < VECTORS; j++) part[i][j] = vf_fma(vf_set1(q[i][d]), k[j], part[i][j]);
-            }
-            for (int i = 0; i < NQ; i++)
-                for (int j = 0; j < VECTORS; j++)
-                    total[i][j] = vf_fma(part[i][j], vf_half(scale + 2 * V_LANES * j), total[i][j]);
-        }
-    }
-    for (int i = 0; i < NQ; i++)
-        for (int j = 0; j < VECTORS; j++) vf_store(s[i] + V_LANES * j, total[i][j]);
+    const size_t i = row * ld + at;
+    return form == AS_F16 ? vf_half(p + 2 * i) : form == AS_I8 ? vf_i8(p + i) : vf_load((const float *)p + i);
 }
 
-/* Scores to weights of this page, tokens outside [lo, hi] to 0; the factor for what was summed before. */
-INLINE float soften(float *restrict s, int lo, int hi, float scale, float *m, float *sum)
+/* Scores of G queries and W registers of tokens from `at` on, with channels [0, n) of keys at k: added to s, or begun there (first).
+ * q [n][step]: the queries beside each other. scale (q8_0, NULL: none): of the block that the channels are. */
+INLINE void score_block(const int G, const int W, const enum form form, float (*s)[KV_PAGE], int at,
+                        const unsigned char *k, int n, const float *q, int step, const unsigned char *scale,
+                        bool first, const unsigned char *ahead)
+{
+    vf sum[V_GROUP][VECTORS];
+    for (int i = 0; i < G; i++)
+        for (int j = 0; j < W; j++) sum[i][j] = first || scale ? vf_zero() : vf_load(s[i] + at + V_LANES * j);
+    for (int d = 0; d < n; d++, q += step) {
+        vf x[VECTORS];
+        if (ahead) __builtin_prefetch(ahead + 64 * d);
+        for (int j = 0; j < W; j++) x[j] = load_form(form, k, (size_t)d, KV_PAGE, (size_t)(at + V_LANES * j));
+        for (int i = 0; i < G; i++) {
+            const vf v = vf_set1(q[i]);
+            for (int j = 0; j < W; j++) sum[i][j] = vf_fma(v, x[j], sum[i][j]);
+        }
+    }
+    for (int i = 0; i < G; i++)
+        for (int j = 0; j < W; j++) {
+            float *to = s[i] + at + V_LANES * j;
+            if (scale)
+                sum[i][j] = vf_fma(sum[i][j], vf_half(scale + 2 * (at + V_LANES * j)),
+                                   first ? vf_zero() : vf_load(to));
+            vf_store(to, sum[i][j]);
+        }
+}
+
+/* Two registers of channels of G results: acc[i] = acc[i] * f[i] (f NULL: not), then + p[i][t] v[t] over tokens [lo, hi]. ld_v: elements
+ * of a token's values. ahead: what comes next in memory, `lines` of it for each token. */
+INLINE void value_block(const int G, const enum form form, float *acc, int ld, const unsigned char *v,
+                        int ld_v, int at, const float (*p)[KV_PAGE], const float *f, int lo, int hi,
+                        const unsigned char *ahead, int lines)
+{
+    vf sum[V_GROUP][2];
+    for (int i = 0; i < G; i++)
+        for (int j = 0; j < 2; j++)
+            sum[i][j] = vf_mul(vf_load(acc + (size_t)i * (size_t)ld + V_LANES * j), vf_set1(f[i]));
+    for (int t = lo; t <= hi; t++) {
+        if (ahead)
+            for (int i = 0; i < lines; i++) __builtin_prefetch(ahead + 64 * (t * lines + i));
+        const vf v0 = load_form(form, v, (size_t)t, (size_t)ld_v, (size_t)at),
+                 v1 = load_form(form, v, (size_t)t, (size_t)ld_v, (size_t)(at + V_LANES));
+        for (int i = 0; i < G; i++) {
+            const vf x = vf_set1(p[i][t]);
+            sum[i][0] = vf_fma(x, v0, sum[i][0]);
+            sum[i][1] = vf_fma(x, v1, sum[i][1]);
+        }
+    }
+    for (int i = 0; i < G; i++)
+        for (int j = 0; j < 2; j++) vf_store(acc + (size_t)i * (size_t)ld + V_LANES * j, sum[i][j]);
+}
+
+/* Scores of a group for a whole page; few queries take all of its tokens at a time. */
+INLINE void score_page(const int G, const enum form form, float (*s)[KV_PAGE], const unsigned char *k, int n,
+                       const float *q, int step, const unsigned char *scale, bool first,
+                       const unsigned char *ahead)
+{
+    if (G * VECTORS <= 2 * V_GROUP) {
+        score_block(G, VECTORS, form, s, 0, k, n, q, step, scale, first, ahead);
+        return;
+    }
+    for (int at = 0; at < KV_PAGE; at += 2 * V_LANES)
+        score_block(G, 2, form, s, at, k, n, q, step, scale, first, at ? NULL : ahead);
+}
+
+/* CALL(g) with g a constant. */
+#if V_GROUP == 6
+#define WITH_GROUP(g, CALL)                                                                                  \
+    switch (g) {                                                                                             \
+    case 1: CALL(1); break;                                                                                  \
+    case 2: CALL(2); break;                                                                                  \
+    case 3: CALL(3); break;                                                                                  \
+    case 4: CALL(4); break;                                                                                  \
+    case 5: CALL(5); break;                                                                                  \
+    default: CALL(6); break;                                                                                 \
+    }
+#elif V_GROUP == 8
+#define WITH_GROUP(g, CALL)                                                                                  \
+    switch (g) {                                                                                             \
+    case 1: CALL(1); break;                                                                                  \
+    case 2: CALL(2); break;                                                                                  \
+    case 3: CALL(3); break;                                                                                  \
+    case 4: CALL(4); break;                                                                                  \
+    case 5: CALL(5); break;                                                                                  \
+    case 6: CALL(6); break;                                                                                  \
+    case 7: CALL(7); break;                                                                                  \
+    default: CALL(8); break;                                                                                 \
+    }
+#else
+#error "V_GROUP is 6 or 8"
+#endif
+
+/* n queries in groups of nearly the same size: where group i begins. */
+INLINE int group_at(int n, int groups, int i) { return n * i / groups; }
+
+/* What a tile's walk keeps. */
+struct walk {
+    const struct paged_layout *l;
+    int n, groups;
+    const float *q;                               /* [group][k_dim][queries of the group] */
+    float *acc;                                   /* [n, v_pad] */
+    _Alignas(64) float s[PAGED_QUERIES][KV_PAGE]; /* scores, then weights */
+    float ps[PAGED_QUERIES][KV_PAGE];             /* q8_0: weights times the scales of a block of values */
+    float f[PAGED_QUERIES];
+    float wide[32 * 32]; /* a block of keys or values as f32 */
+};
+
+/* s[i][t] = q[i] . k[t] for the 32 tokens of a page. */
+INLINE void scores(const enum kv_type type, struct walk *w, const unsigned char *piece)
+{
+    const struct paged_layout *l = w->l;
+    const bool lone = w->groups == 1;
+    const enum form as = type == KV_F16 ? AS_F16 : AS_I8;
+    const size_t elem = type == KV_F16 ? 2 : 1;
+    for (int d = 0; d < l->k_dim; d += 32) {
+        const int n = l->k_dim - d < 32 ? l->k_dim - d : 32;
+        const unsigned char *k = piece + (size_t)d * KV_PAGE * elem;
+        const unsigned char *scale =
+            type == KV_F16 ? NULL : piece + l->k_scales + (size_t)d / 32 * KV_PAGE * 2;
+        /* The values come next: a line of them for each channel. */
+        const unsigned char *ahead = piece + l->v + 64 * (size_t)d;
+        if (lone) {
+            if (w->n > 4) ahead = NULL;
+#define CALL(G) score_page(G, as, w->s, k, n, w->q + d * (G), G, scale, d == 0, ahead)
+            WITH_GROUP(w->n, CALL)
+#undef CALL
+            continue;
+        }
+        for (int i = 0; i < n; i++) {
+            __builtin_prefetch(ahead + 64 * i);
+            for (int j = 0; j < VECTORS; j++)
+                vf_store(w->wide + i * KV_PAGE + V_LANES * j,
+                         load_form(as, k, (size_t)i, KV_PAGE, (size_t)(V_LANES * j)));
+        }
+        for (int i = 0; i < w->groups; i++) {
+            const int q0 = group_at(w->n, w->groups, i), g = group_at(w->n, w->groups, i + 1) - q0;
+            const float *q = w->q + (size_t)q0 * (size_t)l->k_dim;
+#define CALL(G)                                                                                              \
+    score_page(G, AS_F32, w->s + q0, (const unsigned char *)w->wide, n, q + d * (G), G, scale, d == 0, NULL)
+            WITH_GROUP(g, CALL)
+#undef CALL
+        }
+    }
+}
+
+/* acc[i] = acc[i] * f[i] + sum over t in [lo, hi] of p[i][t] v[t]. */
+INLINE void values(const enum kv_type type, struct walk *w, const unsigned char *piece,
+                   const unsigned char *next, int lo, int hi)
+{
+    const struct paged_layout *l = w->l;
+    const bool lone = w->groups == 1;
+    const enum form as = type == KV_F16 ? AS_F16 : AS_I8;
+    const unsigned char *v = piece + l->v;
+    /* Meanwhile the next page's keys: so many lines for each of the 32 tokens. */
+    const int lines = (l->k_dim * (type == KV_F16 ? 2 : 1) + 63) / 64;
+    const float(*p)[KV_PAGE] = (const float(*)[KV_PAGE])w->s;
+    for (int d = 0; d < l->v_pad; d += 2 * V_LANES) {
+        if (type == KV_Q8_0 && d % 32 == 0) {
+            float scale[KV_PAGE];
+            for (int t = lo; t <= hi; t++) {
+                uint16_t bits;
+                memcpy(&bits, piece + l->v_scales + ((size_t)t * (size_t)l->v_blocks + (size_t)(d / 32)) * 2,
+                       2);
+                scale[t] = half_value(bits);
+            }
+            for (int i = 0; i < w->n; i++)
+                for (int t = lo; t <= hi; t++) w->ps[i][t] = w->s[i][t] * scale[t];
+            p = (const float(*)[KV_PAGE])w->ps;
+        }
+        if (lone) {
+            const unsigned char *ahead = w->n <= 4 && d == 0 ? next : NULL;
+#define CALL(G) value_block(G, as, w->acc + d, l->v_pad, v, l->v_pad, d, p, w->f, lo, hi, ahead, lines)
+            WITH_GROUP(w->n, CALL)
+#undef CALL
+            continue;
+        }
+        for (int t = lo; t <= hi; t++) {
+            for (int i = 0; d == 0 && i < lines; i++) __builtin_prefetch(next + 64 * (t * lines + i));
+            for (int j = 0; j < 2; j++)
+                vf_store(w->wide + t * 2 * V_LANES + V_LANES * j,
+                         load_form(as, v, (size_t)t, (size_t)l->v_pad, (size_t)(d + V_LANES * j)));
+        }
+        for (int i = 0; i < w->groups; i++) {
+            const int q0 = group_at(w->n, w->groups, i), g = group_at(w->n, w->groups, i + 1) - q0;
+            float *acc = w->acc + (size_t)q0 * (size_t)l->v_pad + d;
+#define CALL(G)                                                                                              \
+    value_block(G, AS_F32, acc, l->v_pad, (const unsigned char *)w->wide, 2 * V_LANES, 0, p + q0, w->f + q0, \
+                lo, hi, NULL, 0)
+            WITH_GROUP(g, CALL)
+#undef CALL
+        }
+    }
+}
+
+/* Scores times the scale, tokens outside [lo, hi] to -infinity; the largest of these and of max. */
+INLINE float mask_scores(float *s, int lo, int hi, float scale, float max)
 {
     vf v[VECTORS];
     for (int j = 0; j < VECTORS; j++) v[j] = vf_mul(vf_load(s + V_LANES * j), vf_set1(scale));
+    for (int j = 0; j < VECTORS; j++) vf_store(s + V_LANES * j, v[j]);
     if (lo > 0 || hi < KV_PAGE - 1) {
-        for (int j = 0; j < VECTORS; j++) vf_store(s + V_LANES * j, v[j]);
         for (int k = 0; k < KV_PAGE; k++) s[k] = k < lo || k > hi ? -INFINITY : s[k];
         for (int j = 0; j < VECTORS; j++) v[j] = vf_load(s + V_LANES * j);
     }
     vf top = v[0];
     for (int j = 1; j < VECTORS; j++) top = vf_max(top, v[j]);
-    float t = vf_top(top), m_new = t > *m ? t : *m;
-    float f = fmath_exp(*m - m_new);
-    for (int j = 0; j < VECTORS; j++) vf_store(s + V_LANES * j, vf_sub(v[j], vf_set1(m_new)));
-    for (int k = 0; k < KV_PAGE; k++) s[k] = fmath_exp(s[k]);
-    /* lanes t and t + 16, then halves */
+    const float t = vf_top(top);
+    return t > max ? t : max;
+}
+
+/* Scores to weights; their sum, lanes t and t + 16, then halves. */
+INLINE float soften(float *restrict s, float max)
+{
+    vf v[VECTORS];
+    for (int k = 0; k < KV_PAGE; k++) s[k] = fmath_exp(s[k] - max);
     for (int j = 0; j < VECTORS; j++) v[j] = vf_load(s + V_LANES * j);
     for (int half = VECTORS / 2; half; half /= 2)
         for (int j = 0; j < half; j++) v[j] = vf_add(v[j], v[j + half]);
-    *sum = fmaf(*sum, f, vf_sum(v[0]));
-    *m = m_new;
-    return f;
+    return vf_sum(v[0]);
 }
 
-/* acc[i] = acc[i] * f[i] + sum over t in [lo, hi] of p[i][t] v[t], for 2 registers of channels at a time. */
-INLINE void values(const int NQ, const enum kv_type type, const struct paged_layout *l,
-                   const unsigned char *piece, const unsigned char *next, int lo, int hi,
-                   const float (*p)[KV_PAGE], const float *f, float *acc)
-{
-    /* Meanwhile the next page's keys: so many lines for each of the 32 tokens. */
-    int lines = (l->k_dim * (type == KV_F16 ? 2 : 1) + 63) / 64;
-    for (int d = 0; d < l->v_pad; d += 2 * V_LANES) {
-        vf a[PAGED_QUERIES][2];
-        for (int i = 0; i < NQ; i++)
-            for (int j = 0; j < 2; j++)
-                a[i][j] =
-                    vf_mul(vf_load(acc + (size_t)i * (size_t)l->v_pad + d + V_LANES * j), vf_set1(f[i]));
-        for (int t = lo; t <= hi; t++) {
-            size_t at = (size_t)t * (size_t)l->v_pad + (size_t)d;
-            if (NQ <= 4 && d == 0)
-                for (int i = 0; i < lines; i++) __builtin_prefetch(next + 64 * (t * lines + i));
-            if (type == KV_F16) {
-                vf v0 = vf_half(piece + l->v + 2 * at), v1 = vf_half(piece + l->v + 2 * at + 2 * V_LANES);
-                for (int i = 0; i < NQ; i++) {
-                    a[i][0] = vf_fma(vf_set1(p[i][t]), v0, a[i][0]);
-                    a[i][1] = vf_fma(vf_set1(p[i][t]), v1, a[i][1]);
-                }
-            } else {
-                uint16_t bits;
-                memcpy(&bits, piece + l->v_scales + ((size_t)t * (size_t)l->v_blocks + (size_t)(d / 32)) * 2,
-                       2);
-                float scale = half_value(bits);
-                vf v0 = vf_i8(piece + l->v + at), v1 = vf_i8(piece + l->v + at + V_LANES);
-                for (int i = 0; i < NQ; i++) {
-                    a[i][0] = vf_fma(vf_set1(p[i][t] * scale), v0, a[i][0]);
-                    a[i][1] = vf_fma(vf_set1(p[i][t] * scale), v1, a[i][1]);
-                }
-            }
-        }
-        for (int i = 0; i < NQ; i++)
-            for (int j = 0; j < 2; j++)
-                vf_store(acc + (size_t)i * (size_t)l->v_pad + d + V_LANES * j, a[i][j]);
-    }
-}
-
-INLINE void attend_fixed(const int NQ, const enum kv_type type, const struct paged_tile *t)
+INLINE void attend_type(const enum kv_type type, const struct paged_tile *t)
 {
     const struct paged_layout *l = t->layout;
-    float m[PAGED_QUERIES], sum[PAGED_QUERIES], f[PAGED_QUERIES];
-    _Alignas(64) float s[PAGED_QUERIES][KV_PAGE];
+    struct walk w = { .l = l, .n = t->n, .groups = (t->n + V_GROUP - 1) / V_GROUP, .acc = t->acc };
+    float max[PAGED_QUERIES], sum[PAGED_QUERIES] = { 0 };
     int32_t first = t->first[0], last = t->last[0];
-    for (int i = 0; i < NQ; i++) {
-        m[i] = -INFINITY;
-        sum[i] = 0.0f;
+    for (int i = 0; i < t->n; i++) {
+        max[i] = -INFINITY;
         first = t->first[i] < first ? t->first[i] : first;
         last = t->last[i] > last ? t->last[i] : last;
     }
-    memset(t->acc, 0, (size_t)NQ * (size_t)l->v_pad * sizeof *t->acc);
+    memset(t->acc, 0, (size_t)t->n * (size_t)l->v_pad * sizeof *t->acc);
+    float *q = t->acc + (size_t)t->n * (size_t)l->v_pad;
+    w.q = q;
+    for (int g = 0; g < w.groups; g++) {
+        const int q0 = group_at(t->n, w.groups, g), q1 = group_at(t->n, w.groups, g + 1);
+        for (int d = 0; d < l->k_dim; d++)
+            for (int i = q0; i < q1; i++) *q++ = t->q[i][d];
+    }
     for (int32_t page = first / KV_PAGE; page <= last / KV_PAGE; page++) {
         const unsigned char *piece = paged_piece(t->kv, l, t->page[page], t->kv_head);
         int page_lo = KV_PAGE, page_hi = -1; /* tokens that any query sees */
-        scores(NQ, type, l, piece, t->q, s);
-        for (int i = 0; i < NQ; i++) {
+        scores(type, &w, piece);
+        bool sees[PAGED_QUERIES];
+        for (int i = 0; i < PAGED_QUERIES; i++) w.f[i] = 0.0f;
+        for (int i = 0; i < t->n; i++) {
             int lo = t->first[i] - page * KV_PAGE, hi = t->last[i] - page * KV_PAGE;
             if (lo < 0) lo = 0;
             if (hi > KV_PAGE - 1) hi = KV_PAGE - 1;
-            f[i] = 1.0f;
-            if (lo > hi) { /* it sees nothing here: as if the page were not there */
-                memset(s[i], 0, sizeof s[i]);
+            sees[i] = lo <= hi;
+            if (!sees[i]) { /* nothing here: as if the page were not there */
+                memset(w.s[i], 0, sizeof w.s[i]);
                 continue;
             }
-            f[i] = soften(s[i], lo, hi, t->scale, &m[i], &sum[i]);
+            const float top = mask_scores(w.s[i], lo, hi, t->scale, max[i]);
+            w.f[i] = max[i] - top;
+            max[i] = top;
             if (lo < page_lo) page_lo = lo;
             if (hi > page_hi) page_hi = hi;
         }
+        for (int i = 0; i < PAGED_QUERIES; i++) w.f[i] = fmath_exp(w.f[i]);
+        for (int i = 0; i < t->n; i++)
+            if (sees[i]) sum[i] = fmaf(sum[i], w.f[i], soften(w.s[i], max[i]));
         const unsigned char *next =
             page < last / KV_PAGE ? paged_piece(t->kv, l, t->page[page + 1], t->kv_head) : piece;
-        values(NQ, type, l, piece, next, page_lo, page_hi, (const float(*)[KV_PAGE])s, f, t->acc);
+        values(type, &w, piece, next, page_lo, page_hi);
     }
-    for (int i = 0; i < NQ; i++) {
+    for (int i = 0; i < t->n; i++) {
         float inv = 1.0f / sum[i], *restrict out = t->out[i];
         const float *restrict acc = t->acc + (size_t)i * (size_t)l->v_pad;
         for (int d = 0; d < l->v_dim; d++) out[d] = acc[d] * inv;
     }
 }
 
-#define CASES(type)                                                                                          \
-    switch (t->n) {                                                                                          \
-    case 1: attend_fixed(1, type, t); return;                                                                \
-    case 2: attend_fixed(2, type, t); return;                                                                \
-    case 3: attend_fixed(3, type, t); return;                                                                \
-    case 4: attend_fixed(4, type, t); return;                                                                \
-    case 5: attend_fixed(5, type, t); return;                                                                \
-    case 6: attend_fixed(6, type, t); return;                                                                \
-    case 7: attend_fixed(7, type, t); return;                                                                \
-    case 8: attend_fixed(8, type, t); return;                                                                \
-    }
-static void attend_f16(const struct paged_tile *t) { CASES(KV_F16) }
-static void attend_q8(const struct paged_tile *t) { CASES(KV_Q8_0) }
+static void attend_f16(const struct paged_tile *t) { attend_type(KV_F16, t); }
+static void attend_q8(const struct paged_tile *t) { attend_type(KV_Q8_0, t); }
 
 static void attend(const struct paged_tile *t)
 {
