@@ -1,10 +1,20 @@
 /* quant_256.h - the quantised product with 256-bit vectors: 8 of a group's 16 rows in the lanes of each of two registers,
- * up to 3 activation rows at once. Included by quant_avx2.c and quant_avxvnni.c, which define
+ * up to 4 activation rows at once. Included by quant_avx2.c and quant_avxvnni.c, which define what one integer sum of 8
+ * weight rows with one activation row is kept in while a granule lasts (16 or 32 elements):
  *
- *     struct sums                        what one row's integer sum of a half of the group is kept in
- *     sums_add(s, bits, j, w, q)         adds word j (u8, stored form) times the four bytes at q; 8-bit words signed
- *     sums_total(s)                      the sum as i32 lanes
- *     EIGHT_IS_SIGNED                    true: 8-bit words are multiplied as (w - 128), so no offset is owed */
+ *     EIGHT_IS_SIGNED                    true: words of 8 bits are signed, so no offset is owed
+ *     sums_start(bits, offset, less)     the sum before the first word: -offset * (sum of the row's bytes); less: see below
+ *     sums_add(bits, s, w, q)            adds a word (stored form, u8; 8-bit words signed if so) times the four bytes in q
+ *     sums_total(bits, s)                the sum as i32 lanes
+ *     sums_lent(bits, offset)            sums_start() is called with this much more than the format's offset, and the sum
+ *                                        owes it in the end
+ *
+ * Panels  as quant.h says, but for the integers beside the bytes: three arrays of i32 `less`, each two i16 as they lie in the
+ *         lanes of a word: minus the sum of the bytes 4 * j and 4 * j + 1, minus that of 4 * j + 2 and 4 * j + 3; of the
+ *         whole block, of its first 16 bytes, of its last 16.
+ *
+ * Many rows  Groups are unpacked first (quant_multiply_unpacked): a block's eight words as bytes, f32 scales [16] of each granule
+ *            and f32 minima [16] of each granule if the format has them. */
 #ifndef HEARTH_DEVICE_CPU_QUANT_256_H
 #define HEARTH_DEVICE_CPU_QUANT_256_H
 
@@ -15,6 +25,17 @@
 #include "format/quant.h"
 
 #define AHEAD 4096 /* as in quant_avx512.c */
+
+/* Loops over constant bounds whose arrays must become registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* The value is worked out at this place: compilers otherwise add products in another grouping and fetch all operands of
+ * a block before the first product, and then keep both on the stack. */
+#define HERE(v) __asm__("" : "+x"(v))
 
 INLINE __m256i half_plane(const unsigned char *p) { return _mm256_load_si256((const __m256i *)p); }
 
@@ -104,70 +125,118 @@ INLINE void scales_at(const enum quant_scales scales, const unsigned char *s, co
     }
 }
 
-/* Rows c0 .. c0 + NC of a panel of `cols`. */
-INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const enum quant_scales scales,
-                      const int NC, const unsigned char *group, int64_t n_blocks, const unsigned char *panel,
-                      int cols, int c0, float (*out)[QUANT_GROUP])
+/* The formats as the kernels see them: all are constants where functions are inlined. */
+struct shape {
+    int bits, offset;
+    bool iq4, unpacked;
+    enum quant_scales scales;
+};
+INLINE bool by_16(const struct shape f) { return f.scales == QS_K16 || f.scales == QS_K16_MIN; }
+
+/* Half r of word j of a block. */
+INLINE __m256i word_at(const struct shape f, const unsigned char *planes, const int j, const int r)
 {
-    const size_t plane_bytes = (size_t)bits * 64;
-    const bool by_16 = scales == QS_K16 || scales == QS_K16_MIN;
-    const int per = quant_piece_blocks(scales);
-    const int shift = offset == 128 ? 0 : offset == 32 ? 2 : offset == 16 ? 3 : offset == 8 ? 4 : 5;
-    const bool owed = offset != 0 && !(EIGHT_IS_SIGNED && (bits == 8 || iq4));
-    const unsigned char *planes = group;
-    __m256 sum[3][2];
-    for (int c = 0; c < NC; c++) sum[c][0] = sum[c][1] = _mm256_setzero_ps();
+    if (f.unpacked) return half_plane(planes + 64 * j + 32 * r);
+    __m256i w = word(f.bits, f.iq4, planes + 32 * r, j);
+    return EIGHT_IS_SIGNED && (f.bits == 8 || f.iq4) ? _mm256_xor_si256(w, _mm256_set1_epi8(-128)) : w;
+}
+
+/* One granule of NC rows: words [j0, j1). */
+INLINE void integer_dots(const struct shape f, const int NC, const unsigned char *planes,
+                         const unsigned char *q, const unsigned char *less, const int j0, const int j1,
+                         __m256i acc[4][2])
+{
+    const int bits = f.iq4 ? 8 : f.bits;
+    UNROLL for (int c = 0; c < NC; c++) acc[c][0] = acc[c][1] =
+        sums_start(bits, f.offset + sums_lent(bits, f.offset), int_at(less + 4 * c));
+    UNROLL for (int j = j0; j < j1; j++)
+    {
+        const __m256i w0 = word_at(f, planes, j, 0), w1 = word_at(f, planes, j, 1);
+        UNROLL for (int c = 0; c < NC; c++)
+        {
+            const __m256i x = int_at(q + 32 * c + 4 * j);
+            acc[c][0] = sums_add(bits, acc[c][0], w0, x);
+            HERE(acc[c][0]);
+            acc[c][1] = sums_add(bits, acc[c][1], w1, x);
+            HERE(acc[c][1]);
+        }
+    }
+}
+
+/* Rows c0 .. c0 + NC of a panel of `cols`, blocks from the first of a piece on; adds to out[c0 ..] when unpacked. */
+INLINE void dot_fixed(const struct shape f, const int NC, const unsigned char *planes, int64_t n_blocks,
+                      const unsigned char *panel, int cols, int c0, float (*out)[QUANT_GROUP])
+{
+    const bool min = f.offset == 0;
+    const int halves = by_16(f) ? 2 : 1, per = f.unpacked ? 1 : quant_piece_blocks(f.scales);
+    const int bits = f.iq4 ? 8 : f.bits, lent = sums_lent(bits, f.offset);
+    __m256 sum[4][2];
+    UNROLL for (int c = 0; c < NC; c++) UNROLL for (int r = 0; r < 2; r++) sum[c][r] =
+        f.unpacked ? _mm256_load_ps(out[c0 + c] + 8 * r) : _mm256_setzero_ps();
     for (int64_t b = 0; b < n_blocks; b += per) {
         const unsigned char *s = planes;
-        planes += quant_piece_scales(scales);
+        if (!f.unpacked) planes += quant_piece_scales(f.scales);
         for (int i = 0; i < (per == 2 && n_blocks - b < 2 ? 1 : per); i++) {
             const unsigned char *q = panel + 32 * c0, *side = panel + 32 * cols + 4 * c0;
-            if (NC == 1)
-                for (int l = 0; l < bits; l++)
+            if (!f.unpacked && c0 == 0)
+                UNROLL for (int l = 0; l < f.bits; l++)
                     _mm_prefetch((const char *)planes + AHEAD + 64 * l, _MM_HINT_T0);
-            for (int h = 0; h < (by_16 ? 2 : 1); h++)
-                for (int r = 0; r < 2; r++) {
-                    struct sums acc[3];
-                    for (int c = 0; c < NC; c++) acc[c] = (struct sums){ 0 };
-                    for (int j = by_16 ? 4 * h : 0; j < (by_16 ? 4 * h + 4 : 8); j++) {
-                        __m256i w = word(bits, iq4, planes + 32 * r, j);
-                        for (int c = 0; c < NC; c++)
-                            sums_add(&acc[c], iq4 ? 8 : bits, j, w, int_at(q + 32 * c + 4 * j));
-                    }
-                    __m256 d, m;
-                    scales_at(scales, s, i, h, r, &d, &m);
-                    const unsigned char *neg = side + (by_16 ? 12 + 4 * h : 8) * cols;
-                    for (int c = 0; c < NC; c++) {
-                        __m256i idot = sums_total(&acc[c]);
-                        if (owed)
-                            idot = _mm256_add_epi32(idot, _mm256_srai_epi32(int_at(neg + 4 * c), shift));
-                        __m256 x_scale = float_at(side + 4 * c);
-                        sum[c][r] =
-                            _mm256_fmadd_ps(_mm256_cvtepi32_ps(idot), _mm256_mul_ps(d, x_scale), sum[c][r]);
-                        if (offset != 0) continue;
-                        __m256 x_sum = float_at(side + 4 * cols + 4 * c);
-                        if (by_16) /* x_scale * (float)sum of the half: neg is -128 of it */
-                            x_sum = _mm256_mul_ps(_mm256_mul_ps(x_scale, _mm256_set1_ps(-0.0078125f)),
-                                                  _mm256_cvtepi32_ps(int_at(neg + 4 * c)));
-                        sum[c][r] = _mm256_fmadd_ps(m, x_sum, sum[c][r]);
+            UNROLL for (int h = 0; h < halves; h++)
+            {
+                const unsigned char *less = side + (halves == 2 ? 12 + 4 * h : 8) * cols;
+                __m256i acc[4][2];
+                integer_dots(f, NC, planes, q, less, 8 / halves * h, 8 / halves * (h + 1), acc);
+                __m256 d[2], m[2];
+                UNROLL for (int r = 0; r < 2; r++)
+                {
+                    if (f.unpacked) {
+                        const float *u = (const float *)(planes + 512) + 16 * h + 8 * r;
+                        d[r] = _mm256_load_ps(u);
+                        m[r] = min ? _mm256_load_ps(u + 16 * halves) : _mm256_setzero_ps();
+                    } else {
+                        scales_at(f.scales, s, i, h, r, &d[r], &m[r]);
                     }
                 }
-            planes += plane_bytes;
+                UNROLL for (int c = 0; c < NC; c++)
+                {
+                    const __m256 x_scale = float_at(side + 4 * c);
+                    __m256 x_sum = _mm256_setzero_ps();
+                    __m256i owed = _mm256_setzero_si256();
+                    if (lent) owed = _mm256_madd_epi16(int_at(less + 4 * c), _mm256_set1_epi16((short)-lent));
+                    if (min && halves == 1) x_sum = float_at(side + 4 * cols + 4 * c);
+                    if (min && halves == 2) /* x_scale * (float)sum of the half */
+                        x_sum = _mm256_mul_ps(x_scale, _mm256_cvtepi32_ps(_mm256_madd_epi16(
+                                                           int_at(less + 4 * c), _mm256_set1_epi16(-1))));
+                    UNROLL for (int r = 0; r < 2; r++)
+                    {
+                        __m256i idot = sums_total(bits, acc[c][r]);
+                        if (lent) idot = _mm256_add_epi32(idot, owed);
+                        sum[c][r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(idot), _mm256_mul_ps(d[r], x_scale),
+                                                    sum[c][r]);
+                        if (min) sum[c][r] = _mm256_fmadd_ps(m[r], x_sum, sum[c][r]);
+                    }
+                }
+            }
+            planes += f.unpacked ? (int64_t)quant_unpacked_step(by_16(f), min) : (int64_t)f.bits * 64;
             panel += cols * QUANT_ROW_BLOCK_BYTES;
         }
     }
-    for (int c = 0; c < NC; c++)
-        for (int r = 0; r < 2; r++) _mm256_storeu_ps(out[c0 + c] + 8 * r, sum[c][r]);
+    UNROLL for (int c = 0; c < NC; c++) UNROLL for (int r = 0; r < 2; r++)
+        _mm256_store_ps(out[c0 + c] + 8 * r, sum[c][r]);
 }
 
-#define DOT(name, ...)                                                                                       \
+#define DOT_ROWS(f)                                                                                          \
+    int c = 0;                                                                                               \
+    for (; c + 4 <= cols; c += 4) dot_fixed(f, 4, group, n_blocks, panel, cols, c, out);                     \
+    if (cols - c == 3) dot_fixed(f, 3, group, n_blocks, panel, cols, c, out);                                \
+    if (cols - c == 2) dot_fixed(f, 2, group, n_blocks, panel, cols, c, out);                                \
+    if (cols - c == 1) dot_fixed(f, 1, group, n_blocks, panel, cols, c, out);
+#define DOT(name, bits, iq4, offset, scales)                                                                 \
     static void dot_##name(const unsigned char *group, int64_t n_blocks, const unsigned char *panel,         \
                            int cols, float(*out)[QUANT_GROUP])                                               \
     {                                                                                                        \
-        int c = 0;                                                                                           \
-        for (; c + 3 <= cols; c += 3) dot_fixed(__VA_ARGS__, 3, group, n_blocks, panel, cols, c, out);       \
-        if (cols - c == 2) dot_fixed(__VA_ARGS__, 2, group, n_blocks, panel, cols, c, out);                  \
-        if (cols - c == 1) dot_fixed(__VA_ARGS__, 1, group, n_blocks, panel, cols, c, out);                  \
+        const struct shape f = { bits, offset, iq4, false, scales };                                         \
+        DOT_ROWS(f)                                                                                          \
     }
 QUANT_FORMATS(DOT)
 
@@ -212,11 +281,21 @@ INLINE void round_block(const float *restrict x, unsigned char *restrict out, in
     __m256i bytes = _mm256_packus_epi16(_mm256_packus_epi32(q[0], q[1]), _mm256_packus_epi32(q[2], q[3]));
     bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
     _mm256_storeu_si256((__m256i *)(out + 32 * c), bytes);
-    __m256i fours = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes), _mm256_set1_epi16(1));
-    __m128i lo = _mm256_castsi256_si128(fours), hi = _mm256_extracti128_si256(fours, 1);
-    __m128i both = _mm_add_epi32(_mm_unpacklo_epi32(lo, hi), _mm_unpackhi_epi32(lo, hi));
-    both = _mm_add_epi32(both, _mm_unpackhi_epi64(both, both));
-    quant_round_side(out, cols, c, scale, _mm_cvtsi128_si32(both), _mm_extract_epi32(both, 1));
+    __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes); /* [word][pair] */
+    __m128i lo = _mm256_castsi256_si128(pairs), hi = _mm256_extracti128_si256(pairs, 1);
+    __m128i less = _mm_add_epi16(_mm_unpacklo_epi32(lo, hi), _mm_unpackhi_epi32(lo, hi));
+    less =
+        _mm_sub_epi16(_mm_setzero_si128(), _mm_add_epi16(less, _mm_unpackhi_epi64(less, less))); /* lo, hi */
+    less = _mm_unpacklo_epi64(_mm_add_epi16(less, _mm_shuffle_epi32(less, 1)), less); /* both, -, lo, hi */
+    const float sum = scale * (float)-_mm_cvtsi128_si32(_mm_madd_epi16(less, _mm_set1_epi16(1)));
+    unsigned char *side = out + 32 * cols + 4 * c;
+    const int32_t all = _mm_cvtsi128_si32(less), first = _mm_extract_epi32(less, 2),
+                  last = _mm_extract_epi32(less, 3);
+    memcpy(side, &scale, 4);
+    memcpy(side + 4 * cols, &sum, 4);
+    memcpy(side + 8 * cols, &all, 4);
+    memcpy(side + 12 * cols, &first, 4);
+    memcpy(side + 16 * cols, &last, 4);
 }
 
 static void round_rows(const struct quant_job *j, int64_t r0, int64_t r1, float *buf)
@@ -230,6 +309,6 @@ static void multiply(const struct quant_job *j, int64_t g0, int64_t g1, unsigned
     quant_multiply_direct(j, g0, g1, dot);
 }
 
-static int panel_rows(int64_t n) { return quant_panel_rows(n, 12); }
+static int panel_rows(int64_t n) { return n < 4 ? (int)n : (quant_panel_rows(n, QUANT_COLS) + 3) / 4 * 4; }
 
 #endif
