@@ -24,6 +24,10 @@
 #include "device/cpu/quant_round.h"
 #include "format/quant.h"
 
+/* From so many rows on, unpacking each group pays (bench/linear). */
+#ifndef MANY
+#define MANY 24
+#endif
 #define AHEAD 4096 /* as in quant_avx512.c */
 
 /* Loops over constant bounds whose arrays must become registers. */
@@ -254,6 +258,59 @@ static void dot(const struct quant_format *f, const unsigned char *const *group,
     for (int g = 0; g < n_groups; g++) dot_group(f, group[g], n_blocks, panel, cols, out[g]);
 }
 
+/* A group for many rows: its words as bytes, its scales and minima as floats. */
+INLINE void unpack_fixed(const struct shape f, const unsigned char *planes, int64_t n_blocks,
+                         unsigned char *out)
+{
+    const int halves = by_16(f) ? 2 : 1, per = quant_piece_blocks(f.scales);
+    for (int64_t b = 0; b < n_blocks; b += per) {
+        const unsigned char *s = planes;
+        planes += quant_piece_scales(f.scales);
+        for (int i = 0; i < (per == 2 && n_blocks - b < 2 ? 1 : per); i++) {
+            UNROLL for (int j = 0; j < 8; j++) UNROLL for (int r = 0; r < 2; r++)
+                _mm256_store_si256((__m256i *)(out + 64 * j + 32 * r), word_at(f, planes, j, r));
+            UNROLL for (int h = 0; h < halves; h++) UNROLL for (int r = 0; r < 2; r++)
+            {
+                __m256 d, m;
+                float *u = (float *)(out + 512) + 16 * h + 8 * r;
+                scales_at(f.scales, s, i, h, r, &d, &m);
+                _mm256_store_ps(u, d);
+                if (f.offset == 0) _mm256_store_ps(u + 16 * halves, m);
+            }
+            planes += f.bits * 64;
+            out += quant_unpacked_step(by_16(f), f.offset == 0);
+        }
+    }
+}
+
+#define MANY_ROWS(name, bits, iq4, offset, scales)                                                           \
+    static void unpack_##name(const unsigned char *group, int64_t n_blocks, unsigned char *out)              \
+    {                                                                                                        \
+        const struct shape f = { bits, offset, iq4, false, scales };                                         \
+        unpack_fixed(f, group, n_blocks, out);                                                               \
+    }                                                                                                        \
+    static void dot_bytes_##name(const unsigned char *group, int64_t n_blocks, const unsigned char *panel,   \
+                                 int cols, float(*out)[QUANT_GROUP])                                         \
+    {                                                                                                        \
+        const struct shape f = { bits, offset, iq4, true, scales };                                          \
+        DOT_ROWS(f)                                                                                          \
+    }
+QUANT_FORMATS(MANY_ROWS)
+
+static void unpack(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
+                   unsigned char *out)
+{
+    QUANT_CHOOSE(f, unpack, group, n_blocks, out);
+}
+
+static void dot_bytes(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
+                      const unsigned char *panel, int cols, float (*out)[QUANT_GROUP])
+{
+    QUANT_CHOOSE(f, dot_bytes, group, n_blocks, panel, cols, out);
+}
+
+static void no_setup(int cols, bool granules_of_16) { (void)cols, (void)granules_of_16; }
+
 /* quant_round_block() in vectors. */
 INLINE void round_block(const float *restrict x, unsigned char *restrict out, int cols, int c,
                         float *restrict left)
@@ -305,8 +362,10 @@ static void round_rows(const struct quant_job *j, int64_t r0, int64_t r1, float 
 
 static void multiply(const struct quant_job *j, int64_t g0, int64_t g1, unsigned char *unpacked)
 {
-    (void)unpacked;
-    quant_multiply_direct(j, g0, g1, dot);
+    if (j->panels.n < MANY)
+        quant_multiply_direct(j, g0, g1, dot);
+    else
+        quant_multiply_unpacked(j, g0, g1, unpacked, unpack, no_setup, dot_bytes);
 }
 
 static int panel_rows(int64_t n) { return n < 4 ? (int)n : (quant_panel_rows(n, QUANT_COLS) + 3) / 4 * 4; }
