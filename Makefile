@@ -2,16 +2,17 @@
 MODE ?= release
 B    := build/$(MODE)
 ifeq ($(origin CC),default)
-CC := gcc
+CC := $(if $(filter aarch64,$(MODE)),aarch64-linux-gnu-gcc,gcc)
 endif
+# MODE=aarch64 builds for 64-bit Arm on another machine, with the libraries that tools/setup/aarch64.sh unpacks.
+ARM_ROOT   := $(CURDIR)/build/aarch64-root
+PKG_CONFIG ?= $(if $(filter aarch64,$(MODE)),PKG_CONFIG_SYSROOT_DIR=$(ARM_ROOT) \
+    PKG_CONFIG_LIBDIR=$(ARM_ROOT)/usr/lib/aarch64-linux-gnu/pkgconfig:$(ARM_ROOT)/usr/share/pkgconfig) pkg-config
 
 # What hearth is made of, from the bottom up. A folder uses only the ones above it (tools/lint/imports enforces it).
 BASE    := $(wildcard src/base/*.c)                        # errors, memory, buffers, log, threads, random numbers
 FORMAT  := $(wildcard src/format/*.c)                      # GGUF, safetensors, image files: untrusted bytes
 DEVICE  := $(wildcard src/device/*.c src/device/*/*.c)     # the arithmetic; one file per kernel family and ISA
-ifeq ($(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)),)
-DEVICE  := $(filter-out $(foreach isa,avx2 avxvnni avx512 avx512bf16 amx,%_$(isa).c),$(DEVICE))
-endif
 TEXT    := $(wildcard src/text/*.c src/text/*/*.c)          # sampling; tokenizer/; jinja/ (chat templates)
 LM      := $(wildcard src/lm/*.c)                          # language models, KV cache, scheduler
 IMAGE   := $(wildcard src/image/*.c)                       # image networks, schedules, pipelines
@@ -19,7 +20,14 @@ SERVICE := $(wildcard src/service/*.c src/service/*/*.c)    # what a request mea
 HTTP    := $(wildcard src/http/*.c src/http/dialects/*.c)  # server, router, event streams, dialects
 CLI     := $(wildcard src/cli/*.c)                         # one file per command; main.c
 
+# Kernels are compiled for the architecture that they are for.
+ISAS_x86_64  := avx2 avxvnni avx512 avx512bf16 amx
+ISAS_aarch64 := neon dotprod i8mm armbf16
+TARGET  := $(shell $(CC) -dumpmachine 2>/dev/null)
+FOREIGN := $(foreach a,x86_64 aarch64,$(if $(findstring $(a),$(TARGET)),,$(ISAS_$(a))))
+
 ALL   := $(BASE) $(FORMAT) $(DEVICE) $(TEXT) $(LM) $(IMAGE) $(SERVICE) $(HTTP) $(CLI)
+ALL   := $(filter-out $(foreach isa,$(FOREIGN),%_$(isa).c),$(ALL))
 TESTS := $(filter %_test.c,$(ALL))
 LIB   := $(filter-out %_test.c src/cli/main.c,$(ALL))
 
@@ -29,7 +37,7 @@ PKGS     := libmicrohttpd jansson libpcre2-8 libcurl libsodium yaml-0.1 libedit 
 # ours by choice (OPTIMISE), so that they win over it, and before what the sources need (HEARTH_CFLAGS): their language, arithmetic
 # that is not contracted, the instructions of a kernel's file.
 # pkg-config is quiet: `make run` installs what is missing.
-HEARTH_CPPFLAGS := -Isrc -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+HEARTH_CPPFLAGS := -Isrc -D_GNU_SOURCE $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
 # WERROR=1 makes warnings errors: lint and CI do, a stranger's newer compiler need not.
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla $(if $(WERROR),-Werror)
 OPTIMISE_release := -O2 -g
@@ -38,14 +46,16 @@ CALM := -Wno-maybe-uninitialized -Wno-array-bounds -Wno-stringop-overflow -Wno-s
 OPTIMISE_asan    := $(CALM) -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 OPTIMISE_clang   := -O1 -g
 OPTIMISE_tsan    := $(CALM) -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+OPTIMISE_aarch64 := -O2 -g
 OPTIMISE_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 OPTIMISE := $(WARN) $(OPTIMISE_$(MODE))
-HEARTH_CFLAGS := -std=c17 -ffp-contract=off -fno-math-errno
+HEARTH_CFLAGS := -std=c17 -ffp-contract=off -fno-math-errno $(if $(filter aarch64,$(MODE)),--sysroot=$(ARM_ROOT))
+LDFLAGS_aarch64 := --sysroot=$(ARM_ROOT)
 LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
 LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
 HEARTH_LDFLAGS := $(LDFLAGS_$(MODE)) -pthread
-HEARTH_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lunistring -lstb -lm
+HEARTH_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) -lunistring -lstb -lm
 
 COMPILE = $(CC) $(HEARTH_CPPFLAGS) $(CPPFLAGS) $(OPTIMISE) $(CFLAGS) $(HEARTH_CFLAGS)
 LINK    = $(HEARTH_LDFLAGS) $(LDFLAGS)
@@ -59,6 +69,7 @@ all: $(B)/hearth  ## build build/release/hearth (MODE=asan or tsan for the check
 # Only these files may use these instructions; cpu.c decides at start whether to call them (base/isa.h).
 # In the checked builds with less effort: undefined-behaviour checks in unrolled vectors take minutes to compile.
 KERNEL_release := -O3
+KERNEL_aarch64 := -O3
 KERNEL_asan    := -O1 -fno-sanitize=undefined
 KERNEL_tsan    := -O2 -fno-sanitize=thread
 KERNEL_fuzz    := -O1 -fno-sanitize=undefined,fuzzer-no-link
@@ -70,6 +81,12 @@ $(B)/%_avxvnni.o: HEARTH_CFLAGS += $(AVX2) -mavxvnni $(KERNEL_$(MODE))
 $(B)/%_avx512.o: HEARTH_CFLAGS += $(AVX512) $(KERNEL_$(MODE))
 $(B)/%_avx512bf16.o: HEARTH_CFLAGS += $(AVX512) -mavx512bf16 $(KERNEL_$(MODE))
 $(B)/%_amx.o: HEARTH_CFLAGS += $(AVX512) -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16 $(KERNEL_$(MODE))
+# gcc would move loads ahead before it gives out registers, and keep sums on the stack for them.
+ARM := -fno-schedule-insns
+$(B)/%_neon.o: HEARTH_CFLAGS += $(ARM) $(KERNEL_$(MODE))
+$(B)/%_dotprod.o: HEARTH_CFLAGS += $(ARM) -march=armv8.2-a+dotprod $(KERNEL_$(MODE))
+$(B)/%_i8mm.o: HEARTH_CFLAGS += $(ARM) -march=armv8.2-a+dotprod+i8mm $(KERNEL_$(MODE))
+$(B)/%_armbf16.o: HEARTH_CFLAGS += $(ARM) -march=armv8.2-a+dotprod+i8mm+bf16 $(KERNEL_$(MODE))
 
 # The version is that of the commit; without a repository, that of the tarball (tools/setup/version, filled in by `git archive`).
 # It changes with every commit, and then the one file that knows it is compiled again.

@@ -53,24 +53,67 @@ unsigned isa_detect(void)
     return isa;
 }
 
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+#define CAP_ASIMD (1ul << 1) /* of AT_HWCAP, as in the kernel's asm/hwcap.h */
+#define CAP_DOTPROD (1ul << 20)
+#define CAP2_I8MM (1ul << 13) /* of AT_HWCAP2 */
+#define CAP2_BF16 (1ul << 14)
+
+unsigned isa_detect(void)
+{
+    const unsigned long cap = getauxval(AT_HWCAP), cap2 = getauxval(AT_HWCAP2);
+    return isa_closed((cap & CAP_ASIMD ? ISA_NEON : 0u) | (cap & CAP_DOTPROD ? ISA_DOTPROD : 0u) |
+                      (cap2 & CAP2_I8MM ? ISA_I8MM : 0u) | (cap2 & CAP2_BF16 ? ISA_ARMBF16 : 0u));
+}
+
 #else
 
 unsigned isa_detect(void) { return 0; }
 
 #endif
 
-const struct isa_level isa_level[ISA_LEVELS] = { { "plain", 0 },
-                                                 { "avx2", ISA_AVX2 },
-                                                 { "avxvnni", ISA_AVXVNNI },
-                                                 { "avx512", ISA_AVX512 },
-                                                 { "avx512bf16", ISA_AVX512BF16 },
-                                                 { "amx", ISA_AMX } };
+const struct isa_level isa_level[ISA_LEVELS] = {
+    { "plain", 0 },
+#if defined(__x86_64__)
+    { "avx2", ISA_AVX2 },     { "avxvnni", ISA_AVXVNNI },
+    { "avx512", ISA_AVX512 }, { "avx512bf16", ISA_AVX512BF16 },
+    { "amx", ISA_AMX },
+#elif defined(__aarch64__)
+    { "neon", ISA_NEON }, { "dotprod", ISA_DOTPROD }, { "i8mm", ISA_I8MM }, { "bf16", ISA_ARMBF16 },
+#endif
+};
 
 unsigned isa_mask(int level)
 {
     unsigned mask = 0;
     for (int i = 0; i <= level; i++) mask |= isa_level[i].bit;
     return mask;
+}
+
+unsigned isa_closed(unsigned isa)
+{
+    static const struct {
+        unsigned bit, base;
+    } on[] = { { ISA_AVXVNNI, ISA_AVX2 },   { ISA_AVX512, ISA_AVX2 },  { ISA_AVX512BF16, ISA_AVX512 },
+               { ISA_AMX, ISA_AVX512BF16 }, { ISA_DOTPROD, ISA_NEON }, { ISA_I8MM, ISA_DOTPROD },
+               { ISA_ARMBF16, ISA_I8MM } };
+    for (size_t i = 0; i < sizeof on / sizeof *on; i++) /* bases before what stands on them */
+        if (!(isa & on[i].base)) isa &= ~on[i].bit;
+    return isa;
+}
+
+/* "plain, avx2, ... or amx" */
+static void list_levels(char *buf, size_t n)
+{
+    size_t at = 0;
+    for (int i = 0; i < ISA_LEVELS && at < n; i++)
+        at += (size_t)snprintf(buf + at, n - at, "%s%s",
+                               i == 0                ? ""
+                               : i == ISA_LEVELS - 1 ? " or "
+                                                     : ", ",
+                               isa_level[i].name);
 }
 
 bool isa_choose(unsigned *isa, struct err *e)
@@ -91,8 +134,9 @@ bool isa_choose(unsigned *isa, struct err *e)
         *isa = has & isa_mask(i);
         return true;
     }
-    return err_set(e, ERR_REQUEST,
-                   "HEARTH_ISA is \"%s\": it must be plain, avx2, avxvnni, avx512, avx512bf16 or amx", name);
+    char all[96];
+    list_levels(all, sizeof all);
+    return err_set(e, ERR_REQUEST, "HEARTH_ISA is \"%s\": on this machine it must be %s", name, all);
 }
 
 void isa_describe(unsigned isa, char *buf, size_t n)
@@ -100,6 +144,10 @@ void isa_describe(unsigned isa, char *buf, size_t n)
     const char *vector = isa & ISA_AVX512    ? "avx512"
                          : isa & ISA_AVXVNNI ? "avx2 vnni"
                          : isa & ISA_AVX2    ? "avx2"
+                         : isa & ISA_I8MM    ? "neon dotprod i8mm"
+                         : isa & ISA_DOTPROD ? "neon dotprod"
+                         : isa & ISA_NEON    ? "neon"
                                              : "plain c";
-    snprintf(buf, n, "%s%s%s", vector, isa & ISA_AVX512BF16 ? " bf16" : "", isa & ISA_AMX ? " amx" : "");
+    snprintf(buf, n, "%s%s%s", vector, isa & (ISA_AVX512BF16 | ISA_ARMBF16) ? " bf16" : "",
+             isa & ISA_AMX ? " amx" : "");
 }

@@ -49,8 +49,22 @@ static void test_other_values(void **state)
     assert_int_equal(isa, isa_detect());
 }
 
+/* A set without its base is none; the sets of an architecture stand on one another. */
+static void test_closed(void **state)
+{
+    (void)state;
+    assert_int_equal(isa_closed(0), 0);
+    assert_int_equal(isa_closed(ISA_AVXVNNI | ISA_AVX512 | ISA_AVX512BF16 | ISA_AMX), 0);
+    assert_int_equal(isa_closed(ISA_AVX2 | ISA_AVX512 | ISA_AMX), ISA_AVX2 | ISA_AVX512);
+    assert_int_equal(isa_closed(ISA_NEON | ISA_I8MM | ISA_ARMBF16), ISA_NEON);
+    assert_int_equal(isa_closed(ISA_DOTPROD | ISA_I8MM), 0);
+    for (int i = 0; i < ISA_LEVELS; i++) assert_int_equal(isa_closed(isa_mask(i)), isa_mask(i));
+    assert_int_equal(isa_closed(isa_detect()), isa_detect());
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_levels), cmocka_unit_test(test_other_values) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_levels), cmocka_unit_test(test_other_values),
+                                        cmocka_unit_test(test_closed) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,7 +32,7 @@ const struct option_spec options_table[] = {
       "what is logged to standard error" },
     { "threads", OPT_INT, F(threads), "0", 0, 1024, RUNS | CMD_IMAGE, "N",
       "compute threads; 0: one for each core" },
-    { "isa", OPT_WORD, F(isa), "", 0, 0, RUNS | CMD_IMAGE, "plain|avx2|avxvnni|avx512|avx512bf16|amx",
+    { "isa", OPT_WORD, F(isa), "", 0, 0, RUNS | CMD_IMAGE, "plain|avx2|avxvnni|avx512|avx512bf16|amx|neon|dotprod|i8mm|bf16",
       "the largest instruction set to use; default: all that this machine has" },
 
     { "ctx", OPT_INT, F(registry.lm.n_ctx), "0", 0, 1 << 24, LOADS, "TOKENS",

@@ -12,6 +12,8 @@ const struct sampler_kern *sampler_kern_pick(unsigned isa)
 #if defined(__x86_64__)
     if (isa & ISA_AVX512) return &sampler_kern_avx512;
     if (isa & ISA_AVX2) return &sampler_kern_avx2;
+#elif defined(__aarch64__)
+    if (isa & ISA_NEON) return &sampler_kern_neon;
 #endif
     (void)isa;
     return &sampler_kern_plain;

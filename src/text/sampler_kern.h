@@ -38,6 +38,8 @@ extern const struct sampler_kern sampler_kern_plain;
 #if defined(__x86_64__)
 extern const struct sampler_kern sampler_kern_avx2;
 extern const struct sampler_kern sampler_kern_avx512;
+#elif defined(__aarch64__)
+extern const struct sampler_kern sampler_kern_neon;
 #endif
 
 /* The fastest for these instruction sets (bits of enum isa). */

@@ -597,5 +597,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(mirostat_holds_its_target),
         cmocka_unit_test(bad_parameters_are_refused),
     };
-    return each_isa("sampler", each, 1, ISA_AVX2 | ISA_AVX512, pick, once, sizeof once / sizeof *once);
+    return each_isa("sampler", each, 1, ISA_AVX2 | ISA_AVX512 | ISA_NEON, pick, once,
+                    sizeof once / sizeof *once);
 }

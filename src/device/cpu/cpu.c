@@ -16,6 +16,9 @@ const struct quant_kern *quant_kern_pick(unsigned isa)
     if (isa & ISA_AVX512) return &quant_kern_avx512;
     if (isa & ISA_AVXVNNI) return &quant_kern_avxvnni;
     if (isa & ISA_AVX2) return &quant_kern_avx2;
+#elif defined(__aarch64__)
+    if (isa & ISA_DOTPROD) return &quant_kern_dotprod;
+    if (isa & ISA_NEON) return &quant_kern_neon;
 #endif
     (void)isa;
     return &quant_kern_plain;
@@ -81,11 +84,7 @@ bool device_cpu_open(struct device **out, struct pool *pool, unsigned isa_mask, 
         free(d);
         return false;
     }
-    d->isa &= isa_mask;
-    /* Every set builds on those below it: without one, those above it are out too. */
-    if (!(d->isa & ISA_AVX2)) d->isa = 0;
-    if (!(d->isa & ISA_AVX512)) d->isa &= ~(unsigned)(ISA_AVX512BF16 | ISA_AMX);
-    if (!(d->isa & ISA_AVX512BF16)) d->isa &= ~(unsigned)ISA_AMX;
+    d->isa = isa_closed(d->isa & isa_mask);
     d->base.isa = d->isa;
     d->quant = quant_kern_pick(d->isa);
     d->attn = attn_kern_pick(d->isa);

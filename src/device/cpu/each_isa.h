@@ -50,8 +50,8 @@ static inline void each_isa_run(void **state)
     c->run(isa_mask(c->level));
 }
 
-/* What main() returns. `sets`: the bits that `pick` has kernels for beside plain C; it must have others for each, or a test
- * would run under a name that is not its own. */
+/* What main() returns. `sets`: the bits that `pick` has kernels for beside plain C, those of all architectures together; it must
+ * have others for each, or a test would run under a name that is not its own. */
 static inline int each_isa(const char *group, const struct each_isa_test *test, size_t n, unsigned sets,
                            const void *(*pick)(unsigned isa), const struct CMUnitTest *once, size_t n_once)
 {
@@ -59,9 +59,6 @@ static inline int each_isa(const char *group, const struct each_isa_test *test, 
     struct CMUnitTest all[EACH_ISA_MAX];
     size_t k = 0;
     const void *below = NULL;
-#if !defined(__x86_64__)
-    sets = 0; /* plain C is all there is */
-#endif
     for (int l = 0; l < ISA_LEVELS; l++) {
         if ((isa_level[l].bit & sets) != isa_level[l].bit) continue;
         if (pick(isa_mask(l)) == below) {

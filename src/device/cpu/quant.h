@@ -159,7 +159,7 @@ struct quant_kern {
     void (*multiply)(const struct quant_job *j, int64_t g0, int64_t g1, unsigned char *unpacked);
 };
 extern const struct quant_kern quant_kern_plain, quant_kern_avx2, quant_kern_avxvnni, quant_kern_avx512,
-    quant_kern_amx;
+    quant_kern_amx, quant_kern_neon, quant_kern_dotprod, quant_kern_i8mm;
 
 /* Groups whose integers are unpacked to bytes when many rows share the work (quant_512.h): scratch for one, how many are
  * worth having at once, and for those with their sums (at least two: gate and up). */
