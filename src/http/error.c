@@ -41,6 +41,14 @@ static const struct {
                         "Invalid input" },
 };
 
+const char *dialect_name(enum api_dialect d)
+{
+    static const char *const name[] = {
+        [DIALECT_OPENAI] = "openai", [DIALECT_FIREWORKS] = "fireworks", [DIALECT_FIREMOON] = "firemoon"
+    };
+    return name[d];
+}
+
 enum fault_kind fault_of(enum err_code code)
 {
     switch (code) {

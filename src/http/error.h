@@ -7,6 +7,8 @@
 
 enum api_dialect { DIALECT_OPENAI, DIALECT_FIREWORKS, DIALECT_FIREMOON }; /* /v1, /inference/v1, /api */
 
+const char *dialect_name(enum api_dialect d); /* "openai", "fireworks", "firemoon" */
+
 enum fault_kind {
     FAULT_NONE,
     FAULT_INVALID,      /* 400 */

@@ -14,6 +14,8 @@ const char *exchange_path(const struct exchange *x) { return x->path; }
 const char *exchange_tail(const struct exchange *x) { return x->tail; }
 enum api_dialect exchange_dialect(const struct exchange *x) { return x->dialect; }
 const char *exchange_id(const struct exchange *x) { return x->id; }
+const struct principal *exchange_who(const struct exchange *x) { return &x->who; }
+struct ending *exchange_ending(const struct exchange *x) { return x->ending; }
 double exchange_started(const struct exchange *x) { return x->started; }
 const char *exchange_header_in(const struct exchange *x, const char *name) { return x->via->header(x, name); }
 const char *exchange_query(const struct exchange *x, const char *name) { return x->via->query(x, name); }
@@ -94,6 +96,7 @@ void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param,
         exchange_header(x, "Retry-After", "%d", kind == FAULT_BUSY ? 1 : 5);
     if (kind == FAULT_KEY) exchange_header(x, "WWW-Authenticate", "Bearer");
     exchange_note(x, "%.150s", message);
+    x->blame = kind;
     exchange_reply(x, fault_status(kind), "application/json", &b);
 }
 
@@ -161,11 +164,11 @@ const char *exchange_early_end(struct exchange *x, const struct err *failed, enu
 {
     if (exchange_timed_out(x)) {
         bool stopping = atomic_load(&x->server->draining);
-        *kind = stopping ? FAULT_UNAVAILABLE : FAULT_TIMEOUT;
+        x->blame = *kind = stopping ? FAULT_UNAVAILABLE : FAULT_TIMEOUT;
         return stopping ? "the server is stopping; the request was cancelled"
                         : "the request took longer than this server allows";
     }
     if (!failed) return NULL;
-    *kind = fault_of(failed->code);
+    x->blame = *kind = fault_of(failed->code);
     return failed->msg;
 }

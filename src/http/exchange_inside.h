@@ -43,6 +43,7 @@ struct exchange {
     char *path;       /* decoded, one slash between parts, none at the end */
     const char *tail; /* what stands for a route's '*', inside path */
     enum api_dialect dialect;
+    struct principal who;
     char id[72];           /* X-Request-Id */
     char origin[200];      /* the page's origin when it is allowed, else "" */
     double started, whole; /* clock_seconds(): its headers were here; the body was too */
@@ -54,8 +55,10 @@ struct exchange {
     int status;
     const char *content_type;
     struct buf reply;
-    struct buf headers; /* of the reply: a name and its value, each ended by 0, and so on */
-    char note[160];     /* for the log line */
+    struct buf headers;    /* of the reply: a name and its value, each ended by 0, and so on */
+    char note[160];        /* for the log line */
+    enum fault_kind blame; /* the error that the client was told, in a stream too; FAULT_NONE: none */
+    struct ending *ending; /* from admission to the end; NULL: nothing is counted */
 
     enum lane lane;      /* that it is prepared on */
     loading_next *later; /* what waits for the model */

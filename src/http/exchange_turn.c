@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "http/endings.h"
 #include "http/exchange_inside.h"
 #include "http/preflight.h"
 #include "http/routes.h"
@@ -136,6 +136,11 @@ static void dispatch(struct exchange *x, enum lane lane)
         exchange_fault(x, FAULT_UNAVAILABLE, NULL, "the server is stopping; try again later");
         return;
     }
+    if (!endings_open(x)) {
+        atomic_fetch_sub(&x->server->active, 1);
+        exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
+        return;
+    }
     atomic_fetch_add(&x->refs, 1);
     exchange_set_state(x, EXCHANGE_PREPARING);
     watch_add(x->server->watch, x, x->link ? x->link->fd : -1);
@@ -250,12 +255,8 @@ void exchange_over(struct exchange *x, bool sent, const char *closed)
         x->status = 499;
         if (closed) snprintf(x->note, sizeof x->note, "closed: %s", closed);
     }
-    double seconds = clock_seconds() - x->started;
     metrics_request(&s->metrics, routes_row(x->route), x->status);
-    if (x->path)
-        log_write(x->route && x->route->access == ACCESS_PUBLIC ? LOG_DEBUG : LOG_INFO,
-                  "%s %s %d %.1f ms%s%s", x->id, x->path, x->status, seconds * 1e3, *x->note ? " " : "",
-                  x->note);
+    endings_close(x, sent);
     if (counted) atomic_fetch_sub(&s->active, 1);
     exchange_unref(x);
 }

@@ -25,9 +25,43 @@ static void record(struct histogram *h, const double *bound, double seconds)
     atomic_fetch_add_explicit(&h->sum_us, (unsigned long long)(seconds * 1e6), memory_order_relaxed);
 }
 
-void metrics_ttft(struct metrics *m, double seconds) { record(&m->ttft, coarse, seconds); }
 void metrics_inter_token(struct metrics *m, double seconds) { record(&m->inter_token, fine, seconds); }
-void metrics_duration(struct metrics *m, double seconds) { record(&m->duration, coarse, seconds); }
+
+void metrics_admitted(struct metrics *m, int route)
+{
+    atomic_fetch_add_explicit(&m->admitted[route], 1, memory_order_relaxed);
+}
+
+/* What is kept of every end, whatever it was. */
+static const struct {
+    const char *name, *help;
+} ended[METRICS_USAGE] = {
+    { "hearth_ended_total", "Admitted requests that have ended, by route and how." },
+    { "hearth_used_prompt_tokens_total", "Prompt tokens of ended requests, cached ones included." },
+    { "hearth_used_cached_tokens_total", "Those of them that were found in the cache." },
+    { "hearth_used_completion_tokens_total", "Tokens generated for ended requests." },
+    { "hearth_used_pictures_total", "Pictures made for ended requests." },
+    { "hearth_used_steps_total", "Steps of image networks for ended requests." },
+    { "hearth_used_pixels_total", "Pixels of the pictures made." },
+};
+
+void metrics_ended(struct metrics *m, const struct ending *e)
+{
+    const struct usage *u = &e->usage;
+    const unsigned long long v[METRICS_USAGE] = {
+        1,
+        (unsigned long long)u->prompt_tokens,
+        (unsigned long long)u->cached_tokens,
+        (unsigned long long)u->completion_tokens,
+        (unsigned long long)u->pictures,
+        (unsigned long long)u->steps,
+        (unsigned long long)u->pixels,
+    };
+    for (int i = 0; i < METRICS_USAGE; i++)
+        atomic_fetch_add_explicit(&m->ended[i][e->of.route][e->how], v[i], memory_order_relaxed);
+    if (u->ttft_s > 0) record(&m->ttft, coarse, u->ttft_s);
+    if (e->how == END_DONE) record(&m->duration, coarse, e->seconds);
+}
 
 static void print_histogram(struct buf *b, const char *name, const char *help, const struct histogram *h,
                             const double *bound)
@@ -53,6 +87,23 @@ void metrics_print(struct buf *b, const struct metrics *m, const char *(*route_n
             if (n)
                 buf_printf(b, "hearth_requests_total{route=\"%s\",status=\"%d\"} %llu\n", route_name(r),
                            atomic_load_explicit(&m->status[s], memory_order_relaxed), n);
+        }
+    }
+    buf_puts(b, "# HELP hearth_admitted_total Requests for text or pictures that were admitted, by route.\n"
+                "# TYPE hearth_admitted_total counter\n");
+    for (int r = 0; r < METRICS_ROUTES; r++) {
+        unsigned long long n = atomic_load_explicit(&m->admitted[r], memory_order_relaxed);
+        if (n) buf_printf(b, "hearth_admitted_total{route=\"%s\"} %llu\n", route_name(r), n);
+    }
+    for (int i = 0; i < METRICS_USAGE; i++) {
+        buf_printf(b, "# HELP %s %s\n# TYPE %s counter\n", ended[i].name, ended[i].help, ended[i].name);
+        for (int r = 0; r < METRICS_ROUTES; r++) {
+            for (int how = 0; how < N_END_HOW; how++) {
+                unsigned long long n = atomic_load_explicit(&m->ended[i][r][how], memory_order_relaxed);
+                if (n)
+                    buf_printf(b, "%s{route=\"%s\",end=\"%s\"} %llu\n", ended[i].name, route_name(r),
+                               end_how_name(how), n);
+            }
         }
     }
     print_histogram(b, "hearth_time_to_first_token_seconds",

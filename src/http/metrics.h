@@ -8,8 +8,9 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "service/ending.h"
 
-enum { METRICS_ROUTES = 48, METRICS_STATUSES = 32, HISTOGRAM_BUCKETS = 16 };
+enum { METRICS_ROUTES = 48, METRICS_STATUSES = 32, METRICS_USAGE = 7, HISTOGRAM_BUCKETS = 16 };
 
 struct histogram {
     atomic_ullong bucket[HISTOGRAM_BUCKETS + 1]; /* the last: above every bound */
@@ -20,14 +21,17 @@ struct metrics {
     atomic_int
         status[METRICS_STATUSES]; /* whose column it is, in the order they were first sent; 0: nobody's yet */
     atomic_ullong requests[METRICS_ROUTES][METRICS_STATUSES];
+    atomic_ullong admitted[METRICS_ROUTES];
+    atomic_ullong ended[METRICS_USAGE][METRICS_ROUTES][N_END_HOW]; /* requests, and what they used */
     struct histogram ttft, inter_token, duration;
 };
 
 /* route: its row in the table; METRICS_ROUTES-1 for none. */
 void metrics_request(struct metrics *m, int route, int status);
-void metrics_ttft(struct metrics *m, double seconds);
 void metrics_inter_token(struct metrics *m, double seconds);
-void metrics_duration(struct metrics *m, double seconds); /* of text requests, whole */
+/* A request begins to be counted, and what it has come to. */
+void metrics_admitted(struct metrics *m, int route);
+void metrics_ended(struct metrics *m, const struct ending *e);
 
 /* route_name gives the label of a row, NULL after the last. */
 void metrics_print(struct buf *b, const struct metrics *m, const char *(*route_name)(int row));

@@ -12,6 +12,7 @@
 #include "http/handlers.h"
 #include "http/json_out.h"
 #include "http/routes.h"
+#include "service/ending.h"
 #include "service/files.h"
 #include "service/models/lora_folder.h"
 
@@ -89,7 +90,6 @@ static void take_event(struct exchange *x, struct picture_work *t, struct pictur
     case PICTURE_DONE:
         t->over = true;
         t->seconds = ev->seconds;
-        metrics_duration(&exchange_server(x)->metrics, clock_seconds() - exchange_started(x));
         exchange_note(x, "%.70s %d picture%s %dx%d, %d steps, %.2f s",
                       strrchr(t->facts.model, '/') ? strrchr(t->facts.model, '/') + 1 : t->facts.model,
                       t->n_done, t->n_done == 1 ? "" : "s", t->done[0].width, t->done[0].height,
@@ -480,6 +480,8 @@ static void picture_post(struct exchange *x, enum picture_style style, const cha
         refuse(x, t, &f);
         return;
     }
+    t->wire.q.ending = exchange_ending(x);
+    ending_model(t->wire.q.ending, model_id(t->model));
     if (!picture_wire_resolve(&t->wire, t->model, &f)) {
         refuse(x, t, &f);
         return;

@@ -120,8 +120,7 @@ static void check(struct exchange *x, const char *method)
         answer_options(x, allowed);
         return;
     }
-    struct principal who;
-    const bool may = auth_principal(&s->auth, header(x, "Authorization"), &who);
+    const bool may = auth_principal(&s->auth, header(x, "Authorization"), &x->who);
     if (!may && (!x->route || x->route->access == ACCESS_KEY)) {
         exchange_fault(
             x, FAULT_KEY, NULL,

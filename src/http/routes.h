@@ -29,6 +29,9 @@ struct route {
     enum body_limit limit;
     enum lane lane;
     enum access access;
+    const char *
+        endpoint; /* what is asked for here, as the account names it: such requests are admitted and end (endings.h); NULL: nothing
+                             that is counted */
 };
 
 enum http_method routes_method(const char *name);

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "http/endings.h"
 #include "http/exchange_inside.h"
 #include "http/preflight.h"
 #include "http/routes.h"
@@ -300,6 +301,7 @@ static bool size_bodies(struct server *s, struct err *e)
 
 void server_parts_close(struct server *s)
 {
+    endings_wait(s);
     lanes_free(s->lanes);
     loading_free(s->loading);
     watch_free(s->watch);
@@ -319,6 +321,7 @@ bool server_parts_open(struct server **out, const struct server_options *o, stru
     s->json = (struct json_limits){ o->max_json_depth, o->max_json_values };
     s->started = clock_seconds();
     atomic_init(&s->ready, false);
+    endings_init(s);
     if (!size_bodies(s, e) || !auth_init(&s->auth, (const char *const *)o->keys.v, o->keys.n, e) ||
         !lanes_new(&s->lanes, o->prepare_threads, e) || !loading_new(&s->loading, r, s->lanes, e) ||
         !watch_new(&s->watch, &o->times, e)) {

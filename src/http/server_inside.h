@@ -12,6 +12,7 @@
 #include "http/metrics.h"
 #include "http/server.h"
 #include "http/watch.h"
+#include "service/ending.h"
 
 struct MHD_Daemon;
 
@@ -25,6 +26,7 @@ struct server {
     struct loading *loading;
     struct watch *watch;
     struct metrics metrics;
+    struct ending_sinks endings;
     struct bodies bodies;
     struct json_limits json;
     char url[128];

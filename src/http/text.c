@@ -10,6 +10,7 @@
 #include "http/handlers.h"
 #include "http/json_out.h"
 #include "http/routes.h"
+#include "service/ending.h"
 #include "service/generate.h"
 
 struct growing {             /* one choice */
@@ -94,17 +95,6 @@ static void take_event(struct exchange *x, struct text_work *t, const struct rep
     if (!ok) fail(t, &(struct err){ ERR_NOMEM, "out of memory" });
 }
 
-static void book(struct exchange *x, struct text_work *t)
-{
-    metrics_ttft(&exchange_server(x)->metrics, t->usage.ttft_s);
-    metrics_duration(&exchange_server(x)->metrics, clock_seconds() - exchange_started(x));
-    exchange_note(x, "%.70s prompt %d (cached %d) + %d tokens, first after %.0f ms",
-                  strrchr(t->reply.model, '/') ? strrchr(t->reply.model, '/') + 1 : t->reply.model,
-                  t->usage.prompt_tokens, t->usage.cached_tokens, t->usage.completion_tokens,
-                  t->usage.ttft_s * 1e3);
-}
-
-/* Why the reply ends early; NULL when it does not. */
 static const char *early_end(struct exchange *x, const struct text_work *t, enum fault_kind *kind)
 {
     return exchange_early_end(x, t->failed ? &t->error : NULL, kind);
@@ -181,7 +171,6 @@ static void reply_full(struct exchange *x, struct text_work *t)
     if (ok) {
         wire_print_full(&b, &t->reply, c, t->n_choices, &t->usage);
         perf_headers(x, t);
-        book(x, t);
         exchange_reply(x, 200, "application/json", &b);
     } else {
         exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
@@ -270,7 +259,6 @@ static bool stream_step(struct exchange *x, struct text_work *t, struct buf *out
         t->phase = PHASE_OVER; /* nothing follows an error, no [DONE] either */
         return true;
     case PHASE_USAGE:
-        book(x, t);
         wire_event_usage(out, &t->reply, &t->usage);
         t->phase = PHASE_DONE;
         return true;
@@ -371,7 +359,8 @@ static void text_post(struct exchange *x, bool chat)
     exchange_free_body(x);
     const char *isolation = exchange_header_in(x, "x-prompt-cache-isolation-key");
     if (isolation) gen_request_isolate(&t->request.gen, isolation, strlen(isolation));
-    auth_principal(&exchange_server(x)->auth, exchange_header_in(x, "Authorization"), &t->request.gen.who);
+    t->request.gen.who = *exchange_who(x);
+    t->request.gen.ending = exchange_ending(x);
     t->request.gen.apart = !exchange_server(x)->o.share_prefixes;
     if (!registry_find(exchange_server(x)->registry, t->request.gen.model, &t->model, &f.err)) {
         f.param = "model";
@@ -379,6 +368,7 @@ static void text_post(struct exchange *x, bool chat)
         exchange_fault_from(x, &f);
         return;
     }
+    ending_model(t->request.gen.ending, model_id(t->model));
     loading_then(x, t->model, start_held, t);
 }
 

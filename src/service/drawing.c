@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "service/ending.h"
 
 struct queued {
     struct picture_event ev;
@@ -25,6 +26,9 @@ struct drawing {
     enum image_format format;
     int quality;
     bool apply_safety;
+    struct ending *ending; /* held until settle() */
+    struct usage used;     /* the thread's */
+    int steps;             /* of the picture that is being drawn */
     void (*notify)(void *arg);
     void *arg;
     pthread_mutex_t lock; /* guards what follows */
@@ -211,6 +215,29 @@ static void destroy(struct drawing *p)
     free(p);
 }
 
+/* Nothing is drawn any more: what was used is told, once. */
+static void settle(struct drawing *p)
+{
+    p->used.steps += p->steps;
+    p->steps = 0;
+    ending_use(p->ending, &p->used);
+    ending_let_go(p->ending);
+    p->ending = NULL;
+}
+
+static void count_picture(struct drawing *p, const struct picture_event *ev)
+{
+    p->used.pictures++;
+    p->used.pixels += (int64_t)ev->width * ev->height;
+}
+
+/* Steps of a picture come in ascending order, and pictures one after the other. */
+static void count_step(struct drawing *p, const struct image_event *in)
+{
+    if (in->step <= p->steps) p->used.steps += p->steps;
+    p->steps = in->step;
+}
+
 /* Waits for the engine and does what is slow: classifying and encoding. */
 static void *thread_main(void *arg)
 {
@@ -225,6 +252,7 @@ static void *thread_main(void *arg)
         };
         switch (in.type) {
         case IMAGE_EV_PROGRESS:
+            count_step(p, &in);
             if (in.image.pixels && !encode(&in.image, IMAGE_JPEG, 75, NULL, 0, &ev, NULL)) ev.len = 0;
             break;
         case IMAGE_EV_IMAGE:
@@ -234,9 +262,11 @@ static void *thread_main(void *arg)
                 ev = (struct picture_event){ .type = PICTURE_ERROR, .error = e };
                 image_cancel(p->job);
             }
+            if (ev.type == PICTURE_READY && !failed) count_picture(p, &ev);
             break;
         case IMAGE_EV_DONE:
             ended = true;
+            settle(p);
             ev.type = PICTURE_DONE;
             ev.seconds = in.seconds;
             if (ready < p->facts.n) { /* the engine had no memory to hand one over */
@@ -245,6 +275,7 @@ static void *thread_main(void *arg)
             }
             break;
         case IMAGE_EV_ERROR:
+            settle(p);
             ev.type = PICTURE_ERROR;
             ev.error = in.error;
             break;
@@ -260,6 +291,7 @@ static void *thread_main(void *arg)
             image_cancel(p->job);
         }
     }
+    if (p->ending) settle(p);
     if (!failed && !ended) { /* nor its end */
         struct picture_event ev = { .type = PICTURE_ERROR };
         err_set(&ev.error, ERR_NOMEM, "out of memory");
@@ -382,7 +414,12 @@ bool drawing_start(struct registry *r, struct model *m, struct safety *s, const 
     /* The engine's notify is not used: the thread waits. */
     bool ok = copy_facts(p, q, &ir) || err_set(&f->err, ERR_NOMEM, "out of memory");
     ok = ok && image_submit(p->image, &ir, NULL, NULL, &p->job, &f->param, &f->err);
+    if (ok) {
+        ending_hold(q->ending);
+        p->ending = q->ending;
+    }
     if (ok && begin_thread(p, out)) return true;
+    ending_let_go(p->ending);
     if (ok) err_set(&f->err, ERR_NOMEM, "cannot start a thread");
     destroy(p);
     return false;

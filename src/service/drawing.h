@@ -33,6 +33,8 @@ struct picture_request {
     int quality; /* of JPEG and WebP, 1..100 */
     bool safety; /* false: pictures are still classified, but the policy does nothing */
     bool previews;
+    struct ending
+        *ending; /* borrowed: the drawing holds it until nothing is drawn any more; NULL: nobody counts */
 };
 void picture_request_init(struct picture_request *q);
 void picture_request_free(struct picture_request *q);

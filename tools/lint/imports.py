@@ -32,7 +32,7 @@ MAY_USE = {
 ONLY = {
     "microhttpd.h": {"http/server.c"},
     "http/exchange_inside.h": {"http/server.c", "http/exchange.c", "http/exchange_turn.c", "http/exchange_memory.c", "http/preflight.c",
-                               "http/loading.c", "http/watch.c"},
+                               "http/loading.c", "http/watch.c", "http/endings.c"},
 }
 # Nothing above lm and image touches a tensor: these headers stay behind the two doors.
 # Networks are written in device.h's operations: what a backend is made of is no business of theirs.

@@ -1,0 +1,104 @@
+/* endings.c - see endings.h. */
+#include "http/endings.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "http/exchange_inside.h"
+#include "http/routes.h"
+
+static const char *last_part(const char *model)
+{
+    const char *slash = strrchr(model, '/');
+    return slash ? slash + 1 : model;
+}
+
+/* What was made, as far as the note does not say it. */
+static void describe(char *out, size_t cap, const struct ending *e)
+{
+    const struct usage *u = &e->usage;
+    char first[40] = "";
+    *out = 0;
+    if (u->ttft_s > 0) snprintf(first, sizeof first, ", first after %.0f ms", u->ttft_s * 1e3);
+    if (u->prompt_tokens)
+        snprintf(out, cap, "%.70s prompt %d (cached %d) + %d tokens%s", last_part(e->model), u->prompt_tokens,
+                 u->cached_tokens, u->completion_tokens, first);
+    else if (u->steps && e->how != END_DONE)
+        snprintf(out, cap, "%.70s %d picture%s, %d step%s", last_part(e->model), u->pictures,
+                 u->pictures == 1 ? "" : "s", u->steps, u->steps == 1 ? "" : "s");
+}
+
+static void log_ending(void *arg, const struct ending *e)
+{
+    (void)arg;
+    char made[200];
+    describe(made, sizeof made, e);
+    log_info("%s %s %d %.1f ms%s%s%s%s", e->of.id, e->path, e->status, e->seconds * 1e3, *made ? " " : "",
+             made,
+             !*e->note ? ""
+             : *made   ? "; "
+                       : " ",
+             e->note);
+    log_debug("%s ended: %s, %s of %s, %s, asked by %s", e->of.id, end_how_name(e->how), e->of.endpoint,
+              e->of.dialect, *e->model ? e->model : "no model", e->of.who.id);
+}
+
+static void count_ending(void *arg, const struct ending *e) { metrics_ended(arg, e); }
+
+void endings_init(struct server *s)
+{
+    s->endings.v[0] = (struct ending_sink){ count_ending, &s->metrics };
+    s->endings.v[1] = (struct ending_sink){ log_ending, NULL };
+    s->endings.n = 2;
+}
+
+void endings_wait(struct server *s)
+{
+    while (atomic_load(&s->endings.open)) nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+}
+
+bool endings_open(struct exchange *x)
+{
+    if (!x->route->endpoint) return true;
+    struct identity of = { .dialect = dialect_name(x->dialect),
+                           .endpoint = x->route->endpoint,
+                           .route = routes_row(x->route),
+                           .who = x->who,
+                           .started = x->started };
+    memcpy(of.id, x->id, sizeof of.id);
+    x->ending = ending_open(&x->server->endings, &of, x->path);
+    if (!x->ending) return false;
+    metrics_admitted(&x->server->metrics, of.route);
+    return true;
+}
+
+static enum end_how how_it_went(struct exchange *x, bool sent)
+{
+    const bool stopping = atomic_load(&x->server->draining);
+    pthread_mutex_lock(&x->lock);
+    const bool gone = x->gone, late = x->timed_out;
+    pthread_mutex_unlock(&x->lock);
+    if (x->blame == FAULT_TIMEOUT) return END_TIMEOUT;
+    if (x->blame == FAULT_UNAVAILABLE && !gone) return stopping ? END_CANCELLED : END_REFUSED;
+    if (x->blame != FAULT_NONE && x->blame != FAULT_UNAVAILABLE)
+        return fault_status(x->blame) >= 500 ? END_ERROR : END_REFUSED;
+    if (!sent && late) return stopping ? END_CANCELLED : END_TIMEOUT; /* nobody could be told */
+    if (!sent || gone) return END_LEFT;
+    return x->status >= 400 ? END_REFUSED : END_DONE;
+}
+
+void endings_close(struct exchange *x, bool sent)
+{
+    if (x->ending) {
+        ending_went(x->ending, how_it_went(x, sent), x->status, x->note);
+        ending_let_go(x->ending);
+        x->ending = NULL;
+    } else if (x->path) {
+        log_write(x->route && x->route->access == ACCESS_PUBLIC ? LOG_DEBUG : LOG_INFO,
+                  "%s %s %d %.1f ms%s%s", x->id, x->path, x->status, (clock_seconds() - x->started) * 1e3,
+                  *x->note ? " " : "", x->note);
+    }
+}

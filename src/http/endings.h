@@ -1,0 +1,22 @@
+/* endings.h - where a request becomes an admitted one, and what this server does when it has ended: its line in the log, its counters. */
+#ifndef HEARTH_HTTP_ENDINGS_H
+#define HEARTH_HTTP_ENDINGS_H
+
+#include <stdbool.h>
+
+#include "service/ending.h"
+
+struct exchange;
+struct server;
+
+/* The sinks of a new server. */
+void endings_init(struct server *s);
+/* Waits until every admitted request has ended. What still runs must have been cancelled: then it is over within a step. */
+void endings_wait(struct server *s);
+
+/* x is admitted: x->ending is set where its route has an endpoint. False: no memory. */
+bool endings_open(struct exchange *x);
+/* x is over, sent or not: says how it went and lets go. An exchange without an ending is written to the log here. */
+void endings_close(struct exchange *x, bool sent);
+
+#endif
