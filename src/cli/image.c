@@ -17,7 +17,7 @@
 #include "cli/show.h"
 #include "device/device.h"
 #include "format/json_memory.h"
-#include "http/dialects/picture_wire.h"
+#include "http/dialects/picture_dialect.h"
 
 enum { MAX_FILE = 64 << 20, PREVIEW_ROWS = 16, PICTURE_ROWS = 60 };
 
@@ -211,7 +211,7 @@ static void wake(void *arg)
     pthread_mutex_unlock(&s->lock);
 }
 
-static void next_event(struct studio *s, struct picture_event *ev)
+static void next_event(struct studio *s, struct reply_event *ev)
 {
     while (!drawing_next(s->pictures, ev)) {
         pthread_mutex_lock(&s->lock);
@@ -221,7 +221,7 @@ static void next_event(struct studio *s, struct picture_event *ev)
     }
 }
 
-static void print_progress(struct studio *s, const struct picture_event *ev)
+static void print_progress(struct studio *s, int index, const struct reply_picture *ev)
 {
     enum { WIDTH = 30 };
     if (!options_colours(STDERR_FILENO) || ev->steps < 1) return;
@@ -229,13 +229,13 @@ static void print_progress(struct studio *s, const struct picture_event *ev)
         clear_bar(s);
         show_picture(stderr, ev->bytes, ev->len, PREVIEW_ROWS, &s->rows, NULL);
     }
-    int all = (int)s->o->pictures * ev->steps, done = ev->index * ev->steps + ev->step;
+    int all = (int)s->o->pictures * ev->steps, done = index * ev->steps + ev->step;
     double spent = clock_seconds() - s->start, left = done ? spent / done * (all - done) : 0;
     int full = all ? WIDTH * done / all : 0;
     fprintf(stderr, "\r\033[K  [%.*s%.*s] step %d of %d", full,
             "==============================", WIDTH - full, "                              ", ev->step,
             ev->steps);
-    if (s->o->pictures > 1) fprintf(stderr, ", picture %d of %d", ev->index + 1, (int)s->o->pictures);
+    if (s->o->pictures > 1) fprintf(stderr, ", picture %d of %d", index + 1, (int)s->o->pictures);
     if (left >= 60)
         fprintf(stderr, ", %d min %02d s left", (int)left / 60, (int)left % 60);
     else
@@ -255,22 +255,23 @@ static bool draw_local(struct studio *s, struct err *e)
     ok = ok && drawing_start(s->registry, s->model, s->safety, &s->wire.q, wake, s, &s->pictures, &f);
     if (!ok) *e = f.err;
     for (bool over = false; ok && !over;) {
-        struct picture_event ev;
+        struct reply_event ev;
         next_event(s, &ev);
         switch (ev.type) {
-        case PICTURE_PROGRESS: print_progress(s, &ev); break;
-        case PICTURE_READY:
-            ok = save(s, ev.bytes, ev.len, ev.index, ev.seed, e);
+        case REPLY_PROGRESS: print_progress(s, ev.index, &ev.picture); break;
+        case REPLY_PICTURE:
+            ok = save(s, ev.picture.bytes, ev.picture.len, ev.index, ev.picture.seed, e);
             s->rows = 0;
-            if (ev.filtered) fprintf(stderr, "hearth image: the safety policy changed this picture\n");
+            if (ev.picture.filtered)
+                fprintf(stderr, "hearth image: the safety policy changed this picture\n");
             break;
-        case PICTURE_DONE: over = true; break;
-        case PICTURE_ERROR:
+        case REPLY_ERROR:
             ok = false;
             *e = ev.error;
             break;
+        default: over = ev.type == REPLY_DONE; break;
         }
-        picture_event_free(&ev);
+        reply_event_free(&ev);
     }
     clear_bar(s);
     return ok;
@@ -364,7 +365,7 @@ int cmd_image(int argc, char **argv)
     struct studio s = { .o = &o, .d = { .init = BUF_INIT(MAX_FILE), .mask = BUF_INIT(MAX_FILE) } };
     pthread_mutex_init(&s.lock, NULL);
     pthread_cond_init(&s.news, NULL);
-    picture_wire_init(&s.wire, PICTURES_OPENAI, false);
+    picture_wire_init(&s.wire, &openai_pictures, false);
     bool ok = check_output(&s, &e) && fill_fields(&s, o.args.v[0], &e) &&
               (*o.url ? image_url_draw(&o, &s.d, save, &s, &e) : draw_local(&s, &e));
     if (!ok) fprintf(stderr, "hearth image: %s\n", e.msg);

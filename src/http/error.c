@@ -24,6 +24,7 @@ static const struct {
                       "Model not found" },
     [FAULT_METHOD] = { 405, "invalid_request_error", "method_not_allowed", "invalid_request_error",
                        "Method not allowed" },
+    [FAULT_ACCEPT] = { 406, "invalid_request_error", NULL, "invalid_request_error", "Invalid input" },
     [FAULT_TIMEOUT] = { 408, "timeout_error", "timeout", "timeout_error", "Timeout" },
     [FAULT_TOO_LARGE] = { 413, "invalid_request_error", "request_too_large", "invalid_request_error",
                           "Request too large" },

@@ -19,6 +19,7 @@ enum fault_kind {
     FAULT_URL,          /* 404 */
     FAULT_MODEL,        /* 404 */
     FAULT_METHOD,       /* 405 */
+    FAULT_ACCEPT,       /* 406 */
     FAULT_TIMEOUT,      /* 408 */
     FAULT_TOO_LARGE,    /* 413 */
     FAULT_URI_TOO_LONG, /* 414 */

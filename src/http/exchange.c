@@ -82,6 +82,14 @@ void exchange_tell(struct exchange *x, const char *msg, char *out, size_t cap)
     if (x->server->o.loras) paths_hide(out, x->server->o.loras);
 }
 
+void exchange_told(struct exchange *x, const char *msg, char *out, size_t cap)
+{
+    if (x->at_work)
+        exchange_tell(x, msg, out, cap);
+    else
+        snprintf(out, cap, "%s", msg);
+}
+
 void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param, const char *fmt, ...)
 {
     struct buf b = BUF_INIT(0);
@@ -90,8 +98,8 @@ void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param,
     va_start(ap, fmt);
     vsnprintf(message, sizeof message, fmt, ap);
     va_end(ap);
-    if (x->at_work) exchange_tell(x, message, told, sizeof told);
-    fault_print(&b, x->dialect, kind, param, x->at_work ? told : message);
+    exchange_told(x, message, told, sizeof told);
+    fault_print(&b, x->dialect, kind, param, told);
     if (kind == FAULT_BUSY || kind == FAULT_UNAVAILABLE)
         exchange_header(x, "Retry-After", "%d", kind == FAULT_BUSY ? 1 : 5);
     if (kind == FAULT_KEY) exchange_header(x, "WWW-Authenticate", "Bearer");

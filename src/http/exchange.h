@@ -63,6 +63,8 @@ void exchange_fault_from(struct exchange *x, const struct fault *f);
  * request said, which comes back as it was, so that nobody learns a folder's name by guessing it. */
 void exchange_at_work(struct exchange *x);
 void exchange_tell(struct exchange *x, const char *msg, char *out, size_t cap);
+/* What a fault does: exchange_tell() once the handler is at work, and the message as it is before. */
+void exchange_told(struct exchange *x, const char *msg, char *out, size_t cap);
 /* Takes over work. Streaming when `stream`; then the status is 200 and what goes wrong later is an event. */
 void exchange_run(struct exchange *x, const struct work_ops *ops, void *work, bool stream);
 

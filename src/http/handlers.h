@@ -19,8 +19,8 @@ void images_edits(struct exchange *x);
 void images_variations(struct exchange *x);
 void workflows_post(struct exchange *x);
 void image_generation_post(struct exchange *x);
-void files_get(struct exchange *x);
 void firemoon_post(struct exchange *x);
 void firemoon_get(struct exchange *x);
+void files_get(struct exchange *x); /* picture_files.c */
 
 #endif

@@ -7,11 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/rng.h"
 #include "service/ending.h"
 
 struct queued {
-    struct picture_event ev;
+    struct reply_event ev;
     struct queued *next;
 };
 
@@ -26,12 +27,13 @@ struct drawing {
     enum image_format format;
     int quality;
     bool apply_safety;
-    struct ending *ending; /* held until settle() */
-    struct usage used;     /* the thread's */
-    int steps;             /* of the picture that is being drawn */
     void (*notify)(void *arg);
     void *arg;
-    pthread_mutex_t lock; /* guards what follows */
+    struct ending *ending; /* held until settle() */
+    double started;        /* clock_seconds() */
+    struct usage usage;    /* the thread's */
+    int steps;             /* of the picture that is being drawn */
+    pthread_mutex_t lock;  /* guards what follows */
     struct queued *first, **last;
     struct queued reserve; /* for the event that ends it, when there is no memory for another */
     bool released;         /* the owner let go: the thread cleans up when the engine is done with the job */
@@ -61,12 +63,6 @@ void picture_request_free(struct picture_request *q)
     picture_request_init(q);
 }
 
-void picture_event_free(struct picture_event *ev)
-{
-    free(ev->bytes);
-    ev->bytes = NULL;
-}
-
 /* ---- sizes ------------------------------------------------------------------------------------------------- */
 
 /* The catalog's table decides; a model that only this machine knows takes whatever its network takes. */
@@ -88,15 +84,15 @@ static bool check_size(const struct model *m, const struct picture_request *q, s
                    (long long)q->width, (long long)q->height);
 }
 
+const char *const picture_ratios[] = { "1:1", "21:9", "16:9", "3:2", "5:4", "4:5",
+                                       "2:3", "9:16", "9:21", "4:3", "3:4", NULL };
+
 bool picture_size_for_ratio(const struct model *m, const char *ratio, int64_t *width, int64_t *height)
 {
-    static const char *const known[] = { "1:1", "21:9", "16:9", "3:2", "5:4", "4:5",
-                                         "2:3", "9:16", "9:21", "4:3", "3:4" };
     const struct catalog_model *c = model_catalog(m);
-    size_t k = 0, n = sizeof known / sizeof *known;
-    int a, b;
-    while (k < n && strcmp(known[k], ratio) != 0) k++;
-    if (k == n || sscanf(ratio, "%d:%d", &a, &b) != 2) return false;
+    int k = 0, a, b;
+    while (picture_ratios[k] && strcmp(picture_ratios[k], ratio) != 0) k++;
+    if (!picture_ratios[k] || sscanf(ratio, "%d:%d", &a, &b) != 2) return false;
     double want = log((double)a / b), best = INFINITY;
     for (int i = 0; c && i < c->sizes.n; i++) {
         int64_t w, h;
@@ -121,18 +117,18 @@ bool picture_size_for_ratio(const struct model *m, const char *ratio, int64_t *w
 
 /* Without memory for an event a progress is passed over, a picture becomes the error that ends it all, and an end still comes. False
  * when the picture was lost. */
-static bool push(struct drawing *p, struct picture_event ev)
+static bool push(struct drawing *p, struct reply_event ev)
 {
     struct queued *q = calloc(1, sizeof *q);
-    bool lost = !q && ev.type == PICTURE_READY;
+    bool lost = !q && ev.type == REPLY_PICTURE;
     pthread_mutex_lock(&p->lock);
     if (!q) {
-        picture_event_free(&ev);
+        reply_event_free(&ev);
         if (lost) {
-            ev = (struct picture_event){ .type = PICTURE_ERROR };
+            ev = (struct reply_event){ .type = REPLY_ERROR, .usage = p->usage };
             err_set(&ev.error, ERR_NOMEM, "out of memory");
         }
-        if (ev.type != PICTURE_PROGRESS) q = &p->reserve;
+        if (ev.type != REPLY_PROGRESS) q = &p->reserve;
     }
     if (q) {
         q->ev = ev;
@@ -145,7 +141,7 @@ static bool push(struct drawing *p, struct picture_event ev)
     return !lost;
 }
 
-bool drawing_next(struct drawing *p, struct picture_event *ev)
+bool drawing_next(struct drawing *p, struct reply_event *ev)
 {
     pthread_mutex_lock(&p->lock);
     struct queued *q = p->first;
@@ -160,7 +156,7 @@ bool drawing_next(struct drawing *p, struct picture_event *ev)
 }
 
 static bool encode(const struct image_rgb *rgb, enum image_format format, int quality,
-                   const struct image_text *text, int n_text, struct picture_event *ev, struct err *e)
+                   const struct image_text *text, int n_text, struct reply_picture *to, struct err *e)
 {
     struct image_pixels px = {
         .width = rgb->width, .height = rgb->height, .channels = 3, .data = rgb->pixels
@@ -173,14 +169,14 @@ static bool encode(const struct image_rgb *rgb, enum image_format format, int qu
         buf_free(&out);
         return false;
     }
-    ev->len = out.len;
-    ev->bytes = (unsigned char *)buf_take(&out);
-    ev->width = rgb->width;
-    ev->height = rgb->height;
-    return ev->bytes || err_set(e, ERR_NOMEM, "out of memory");
+    to->len = out.len;
+    to->bytes = (unsigned char *)buf_take(&out);
+    to->width = rgb->width;
+    to->height = rgb->height;
+    return to->bytes || err_set(e, ERR_NOMEM, "out of memory");
 }
 
-static bool finish_picture(struct drawing *p, struct image_event *in, struct picture_event *ev, struct err *e)
+static bool finish_picture(struct drawing *p, struct image_event *in, struct reply_picture *to, struct err *e)
 {
     char seed[24], guidance[40] = "", parameters[160];
     size_t n;
@@ -199,43 +195,77 @@ static bool finish_picture(struct drawing *p, struct image_event *in, struct pic
         { "prompt", p->prompt },      { "seed", seed },         { "model", p->facts.model },
         { "parameters", parameters }, { "Software", "hearth" },
     };
-    ev->seed = in->seed;
-    return safety_check(p->safety, &in->image, p->apply_safety, &ev->nsfw, &ev->filtered, e) &&
-           encode(&in->image, p->format, p->quality, text, 5, ev, e);
+    to->seed = in->seed;
+    return safety_check(p->safety, &in->image, p->apply_safety, &to->nsfw, &to->filtered, e) &&
+           encode(&in->image, p->format, p->quality, text, 5, to, e);
 }
 
 static void destroy(struct drawing *p)
 {
-    struct picture_event ev;
+    struct reply_event ev;
     image_job_free(p->job);
-    while (drawing_next(p, &ev)) picture_event_free(&ev);
+    while (drawing_next(p, &ev)) reply_event_free(&ev);
     registry_release(p->registry, p->model);
     pthread_mutex_destroy(&p->lock);
     free(p->prompt);
     free(p);
 }
 
-/* Nothing is drawn any more: what was used is told, once. */
+/* The one end of every drawing, whoever still reads its events: nothing is drawn any more, and what was used is told. Before the reply's
+ * last event where there is one, so that the connection is the last to let go. */
 static void settle(struct drawing *p)
 {
-    p->used.steps += p->steps;
+    p->usage.steps += p->steps;
+    p->usage.total_s = clock_seconds() - p->started;
     p->steps = 0;
-    ending_use(p->ending, &p->used);
+    ending_use(p->ending, &p->usage);
     ending_let_go(p->ending);
     p->ending = NULL;
 }
 
-static void count_picture(struct drawing *p, const struct picture_event *ev)
+/* Steps of a picture come in ascending order, and pictures one after the other. */
+static void count_step(struct drawing *p, int step)
 {
-    p->used.pictures++;
-    p->used.pixels += (int64_t)ev->width * ev->height;
+    if (step <= p->steps) p->usage.steps += p->steps;
+    p->steps = step;
 }
 
-/* Steps of a picture come in ascending order, and pictures one after the other. */
-static void count_step(struct drawing *p, const struct image_event *in)
+/* What an event of the engine is to whoever reads the reply; false: an error, which *ev says. `made` of the pictures are there. */
+static bool read_event(struct drawing *p, struct image_event *in, int *made, struct reply_event *ev)
 {
-    if (in->step <= p->steps) p->used.steps += p->steps;
-    p->steps = in->step;
+    *ev = (struct reply_event){ .type = REPLY_PROGRESS,
+                                .index = in->index,
+                                .picture = { .step = in->step, .steps = in->steps } };
+    switch (in->type) {
+    case IMAGE_EV_PROGRESS:
+        count_step(p, in->step);
+        if (in->image.pixels && !encode(&in->image, IMAGE_JPEG, 75, NULL, 0, &ev->picture, NULL))
+            ev->picture.len = 0;
+        return true;
+    case IMAGE_EV_IMAGE:
+        ev->type = REPLY_PICTURE;
+        ++*made;
+        if (!finish_picture(p, in, &ev->picture, &ev->error)) return false;
+        p->usage.pictures++;
+        p->usage.pixels += (int64_t)ev->picture.width * ev->picture.height;
+        return true;
+    case IMAGE_EV_DONE:
+        ev->type = REPLY_DONE;
+        p->usage.queue_s = clock_seconds() - p->started - in->seconds;
+        settle(p);
+        /* The engine may have had no memory to hand one over. */
+        return *made == p->facts.n || err_set(&ev->error, ERR_NOMEM, "out of memory");
+    case IMAGE_EV_ERROR:
+        settle(p);
+        ev->error = in->error;
+        break;
+    }
+    return false;
+}
+
+static void push_error(struct drawing *p, const struct err *e)
+{
+    push(p, (struct reply_event){ .type = REPLY_ERROR, .usage = p->usage, .error = *e });
 }
 
 /* Waits for the engine and does what is slow: classifying and encoding. */
@@ -243,60 +273,30 @@ static void *thread_main(void *arg)
 {
     struct drawing *p = arg;
     struct image_event in;
-    struct err e = { 0 };
-    bool failed = false, ended = false;
-    int ready = 0;
+    struct reply_event ev;
+    bool over = false; /* the reply has its last event; the engine's are still taken, and counted */
+    int made = 0;
     while (image_wait(p->job, &in)) {
-        struct picture_event ev = {
-            .type = PICTURE_PROGRESS, .index = in.index, .step = in.step, .steps = in.steps
-        };
-        switch (in.type) {
-        case IMAGE_EV_PROGRESS:
-            count_step(p, &in);
-            if (in.image.pixels && !encode(&in.image, IMAGE_JPEG, 75, NULL, 0, &ev, NULL)) ev.len = 0;
-            break;
-        case IMAGE_EV_IMAGE:
-            ready++;
-            ev.type = PICTURE_READY;
-            if (!failed && !finish_picture(p, &in, &ev, &e)) {
-                ev = (struct picture_event){ .type = PICTURE_ERROR, .error = e };
+        bool ok = read_event(p, &in, &made, &ev);
+        image_event_free(&in);
+        if (over) {
+            reply_event_free(&ev);
+        } else if (!ok) {
+            over = true;
+            reply_event_free(&ev);
+            push_error(p, &ev.error);
+            image_cancel(p->job);
+        } else {
+            over = ev.type == REPLY_DONE;
+            if (over) ev.usage = p->usage;
+            if (!push(p, ev)) {
+                over = true;
                 image_cancel(p->job);
             }
-            if (ev.type == PICTURE_READY && !failed) count_picture(p, &ev);
-            break;
-        case IMAGE_EV_DONE:
-            ended = true;
-            settle(p);
-            ev.type = PICTURE_DONE;
-            ev.seconds = in.seconds;
-            if (ready < p->facts.n) { /* the engine had no memory to hand one over */
-                ev.type = PICTURE_ERROR;
-                err_set(&ev.error, ERR_NOMEM, "out of memory");
-            }
-            break;
-        case IMAGE_EV_ERROR:
-            settle(p);
-            ev.type = PICTURE_ERROR;
-            ev.error = in.error;
-            break;
-        }
-        image_event_free(&in);
-        if (failed) {
-            picture_event_free(&ev);
-            continue;
-        }
-        failed = ev.type == PICTURE_ERROR;
-        if (!push(p, ev)) {
-            failed = true;
-            image_cancel(p->job);
         }
     }
-    if (p->ending) settle(p);
-    if (!failed && !ended) { /* nor its end */
-        struct picture_event ev = { .type = PICTURE_ERROR };
-        err_set(&ev.error, ERR_NOMEM, "out of memory");
-        push(p, ev);
-    }
+    if (p->ending) settle(p); /* there was no memory for the engine's last event */
+    if (!over) push_error(p, &(struct err){ ERR_NOMEM, "out of memory" });
     pthread_mutex_lock(&p->lock);
     p->has_thread = false;
     bool released = p->released;
@@ -356,6 +356,7 @@ static bool copy_facts(struct drawing *p, const struct picture_request *q, struc
 static bool begin_thread(struct drawing *p, struct drawing **out)
 {
     pthread_t thread;
+    ending_hold(p->ending);
     pthread_mutex_lock(&p->lock);
     p->has_thread = pthread_create(&thread, NULL, thread_main, p) == 0;
     bool ok = p->has_thread;
@@ -364,6 +365,7 @@ static bool begin_thread(struct drawing *p, struct drawing **out)
         pthread_detach(thread);
     }
     pthread_mutex_unlock(&p->lock);
+    if (!ok) ending_let_go(p->ending);
     return ok;
 }
 
@@ -386,6 +388,8 @@ bool drawing_start(struct registry *r, struct model *m, struct safety *s, const 
     p->notify = notify;
     p->arg = arg;
     p->last = &p->first;
+    p->ending = q->ending;
+    p->started = clock_seconds();
     pthread_mutex_init(&p->lock, NULL);
     bool whole = q->mask || q->expand_left || q->expand_right || q->expand_top || q->expand_bottom;
     struct image_request ir = {
@@ -414,12 +418,7 @@ bool drawing_start(struct registry *r, struct model *m, struct safety *s, const 
     /* The engine's notify is not used: the thread waits. */
     bool ok = copy_facts(p, q, &ir) || err_set(&f->err, ERR_NOMEM, "out of memory");
     ok = ok && image_submit(p->image, &ir, NULL, NULL, &p->job, &f->param, &f->err);
-    if (ok) {
-        ending_hold(q->ending);
-        p->ending = q->ending;
-    }
     if (ok && begin_thread(p, out)) return true;
-    ending_let_go(p->ending);
     if (ok) err_set(&f->err, ERR_NOMEM, "cannot start a thread");
     destroy(p);
     return false;

@@ -1,7 +1,8 @@
 /* drawing.h - an image request under way: from a canonical request to encoded pictures, through the model and the safety policy.
  *
  * Each request has a thread of its own that waits for the engine, classifies, encodes and queues events, so that no event loop does;
- * their number is bounded by the engine's queue.
+ * their number is bounded by the engine's queue. That thread is also where every drawing ends, with what it used: pictures made, steps
+ * done, pixels of the pictures; also when its client had left and its owner let go.
  * Ownership  everything a picture_request points to belongs to it and goes with picture_request_free(). */
 #ifndef HEARTH_SERVICE_DRAWING_H
 #define HEARTH_SERVICE_DRAWING_H
@@ -9,6 +10,7 @@
 #include "format/image_file.h"
 #include "image/image.h"
 #include "service/models/registry.h"
+#include "service/reply.h"
 #include "service/request.h"
 #include "service/safety.h"
 
@@ -33,32 +35,19 @@ struct picture_request {
     int quality; /* of JPEG and WebP, 1..100 */
     bool safety; /* false: pictures are still classified, but the policy does nothing */
     bool previews;
-    struct ending
-        *ending; /* borrowed: the drawing holds it until nothing is drawn any more; NULL: nobody counts */
+    struct ending *ending; /* borrowed: the drawing holds it to its end; NULL: nobody counts */
 };
 void picture_request_init(struct picture_request *q);
 void picture_request_free(struct picture_request *q);
-
-enum picture_event_type { PICTURE_PROGRESS, PICTURE_READY, PICTURE_DONE, PICTURE_ERROR };
-struct picture_event {
-    enum picture_event_type type;
-    int index, step, steps;
-    unsigned char *bytes; /* READY: the file; PROGRESS: a small JPEG or NULL. free() */
-    size_t len;
-    int width, height;
-    uint64_t seed;
-    bool nsfw, filtered; /* what the classifier says; whether the policy changed the picture */
-    double seconds;      /* DONE: of inference */
-    struct err error;
-};
-void picture_event_free(struct picture_event *ev);
 
 struct drawing;
 /* m comes from registry_find_image(). q is only read, and may be freed afterwards. notify may be called before this returns, from another
  * thread, and must not block. */
 bool drawing_start(struct registry *r, struct model *m, struct safety *s, const struct picture_request *q,
                    void (*notify)(void *arg), void *arg, struct drawing **out, struct fault *f);
-bool drawing_next(struct drawing *p, struct picture_event *ev);
+/* Takes the next event, of pictures: REPLY_PROGRESS, REPLY_PICTURE, and REPLY_DONE or REPLY_ERROR once, last, with the usage. False when
+ * there is none now. */
+bool drawing_next(struct drawing *p, struct reply_event *ev);
 void drawing_cancel(struct drawing *p); /* any thread */
 /* After this returns, notify is not called any more. Cancels what still runs, without waiting for it. */
 void drawing_free(struct drawing *p);
@@ -73,6 +62,8 @@ struct picture_facts {
 };
 const struct picture_facts *drawing_facts(const struct drawing *p);
 
+/* The ratios that may be named, ended by NULL. */
+extern const char *const picture_ratios[];
 /* "16:9" among the sizes of a model, or by its pixel count when it has no table. false: no such ratio. */
 bool picture_size_for_ratio(const struct model *m, const char *ratio, int64_t *width, int64_t *height);
 

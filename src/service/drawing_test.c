@@ -2,6 +2,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -13,6 +14,7 @@
 
 #include "base/pool.h"
 #include "service/drawing.h"
+#include "service/ending.h"
 
 /* ---- a system without threads ------------------------------------------------------------------------------ */
 
@@ -83,7 +85,7 @@ static void ring(void *arg)
     pthread_mutex_unlock(&b->lock);
 }
 
-static void next_event(struct drawing *d, struct bell *b, struct picture_event *ev)
+static void next_event(struct drawing *d, struct bell *b, struct reply_event *ev)
 {
     pthread_mutex_lock(&b->lock);
     while (!drawing_next(d, ev)) pthread_cond_wait(&b->rang, &b->lock);
@@ -108,26 +110,30 @@ static void test_events(void **state)
     struct place *p = *state;
     struct bell b = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 };
     struct picture_request q = two_small_ones();
-    struct picture_event ev = { 0 };
+    struct reply_event ev = { 0 };
     struct fault f = { 0 };
     struct drawing *d;
     if (!drawing_start(p->registry, p->model, p->safety, &q, ring, &b, &d, &f)) fail_msg("%s", f.err.msg);
     picture_request_free(&q);
     int steps = 0, pictures = 0;
-    while (ev.type != PICTURE_DONE) {
+    while (ev.type != REPLY_DONE) {
         next_event(d, &b, &ev);
-        if (ev.type == PICTURE_ERROR) fail_msg("%s", ev.error.msg);
-        if (ev.type == PICTURE_PROGRESS) assert_int_equal(ev.steps, 2), steps++;
-        if (ev.type == PICTURE_READY) {
+        if (ev.type == REPLY_ERROR) fail_msg("%s", ev.error.msg);
+        if (ev.type == REPLY_PROGRESS) assert_int_equal(ev.picture.steps, 2), steps++;
+        if (ev.type == REPLY_PICTURE) {
             assert_int_equal(ev.index, pictures);
-            assert_int_equal(ev.seed, 7 + pictures++);
-            assert_int_equal(ev.width, 32);
-            assert_memory_equal(ev.bytes, "\x89PNG", 4);
+            assert_int_equal(ev.picture.seed, 7 + pictures++);
+            assert_int_equal(ev.picture.width, 32);
+            assert_memory_equal(ev.picture.bytes, "\x89PNG", 4);
         }
-        picture_event_free(&ev);
+        reply_event_free(&ev);
     }
     assert_int_equal(steps, 4);
     assert_int_equal(pictures, 2);
+    assert_int_equal(ev.usage.steps, 4);
+    assert_int_equal(ev.usage.pictures, 2);
+    assert_int_equal(ev.usage.pixels, 2 * 32 * 32);
+    assert_true(ev.usage.total_s >= ev.usage.queue_s && ev.usage.queue_s >= 0);
     drawing_free(d);
 }
 
@@ -168,12 +174,71 @@ static void test_no_thread(void **state)
     test_events(state);
 }
 
+/* ---- the end ----------------------------------------------------------------------------------------------- */
+
+struct told { /* by the sink */
+    pthread_mutex_t lock;
+    pthread_cond_t rang;
+    int n;
+    struct usage usage;
+};
+
+static void note_ending(void *arg, const struct ending *e)
+{
+    struct told *t = arg;
+    pthread_mutex_lock(&t->lock);
+    t->n++;
+    t->usage = e->usage;
+    pthread_cond_broadcast(&t->rang);
+    pthread_mutex_unlock(&t->lock);
+}
+
+/* Of a client that leaves after the first of a thousand steps, and of one that leaves when all is done: the ending comes once, with what
+ * was used until the cancel took effect. */
+static void test_left(void **state)
+{
+    struct place *p = *state;
+    struct told told = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, { 0 } };
+    struct ending_sinks sinks = { .v = { { note_ending, &told } }, .n = 1 };
+    const struct identity of = { .id = "one" };
+    for (int early = 0; early < 2; early++) {
+        struct bell b = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 };
+        struct picture_request q = two_small_ones();
+        struct ending *e = q.ending = ending_open(&sinks, &of, "/");
+        struct reply_event ev = { 0 };
+        struct fault f = { 0 };
+        struct drawing *d;
+        if (early) q.steps = 1000;
+        if (!drawing_start(p->registry, p->model, p->safety, &q, ring, &b, &d, &f)) fail_msg("%s", f.err.msg);
+        picture_request_free(&q);
+        do {
+            reply_event_free(&ev);
+            next_event(d, &b, &ev);
+        } while (ev.type != (early ? REPLY_PROGRESS : REPLY_DONE));
+        reply_event_free(&ev);
+        drawing_free(d);
+        ending_let_go(e);
+        pthread_mutex_lock(&told.lock);
+        while (told.n == early) pthread_cond_wait(&told.rang, &told.lock);
+        pthread_mutex_unlock(&told.lock);
+        assert_int_equal(told.n, early + 1);
+        assert_int_equal(told.usage.pictures, early ? 0 : 2);
+        assert_int_equal(told.usage.pixels, early ? 0 : 2 * 32 * 32);
+        if (early)
+            assert_in_range(told.usage.steps, 1, 1999);
+        else
+            assert_int_equal(told.usage.steps, 4);
+    }
+    while (atomic_load(&sinks.open)) sched_yield();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_events),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_no_thread),
+        cmocka_unit_test(test_left),
     };
     return cmocka_run_group_tests(tests, open_place, close_place);
 }
