@@ -398,6 +398,27 @@ def tokenizer_files(out):
     return tok.get_vocab_size()
 
 
+def gemma_tokenizer_files(out):
+    """A SentencePiece tokenizer as Gemma's tokenizer.json has it (spaces as U+2581, bytes for what has no token), and its turns."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
+    pieces = special + [f"<0x{b:02X}>" for b in range(256)] + list("\n\u2581abcdefghijklmnopqrstuvwxyz.,!?") + ["he", "ll", "hell", "hello", "th", "the"]
+    vocab = {p: i for i, p in enumerate(pieces)}
+    merges = [("h", "e"), ("l", "l"), ("he", "ll"), ("hell", "o"), ("t", "h"), ("th", "e")]
+    tok = Tokenizer(models.BPE(vocab=vocab, merges=merges, byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+    tok.normalizer = normalizers.Replace(" ", "\u2581")
+    tok.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    tok.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tok.add_special_tokens(special)
+    tok.save(str(out / "tokenizer.json"))
+    template = ("{{ bos_token }}{% for m in messages %}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"
+                "{{ m.content | trim }}<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}")
+    (out / "tokenizer_config.json").write_text(json.dumps({
+        "tokenizer_class": "GemmaTokenizer", "bos_token": "<bos>", "eos_token": "<end_of_turn>", "add_bos_token": True,
+        "chat_template": template}, indent=1) + "\n")
+    return tok.get_vocab_size()
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
     base = dict(vocab_size=64, hidden_size=48, intermediate_size=64, num_hidden_layers=2, num_attention_heads=6,
@@ -450,6 +471,15 @@ def main():
         "tie_word_embeddings": True, "hidden_activation": "gelu_pytorch_tanh", "query_pre_attn_scalar": 16, "sliding_window": 16,
         "layer_types": ["sliding_attention", "full_attention"] * 2,
         "rope_parameters": {"full_attention": full, "sliding_attention": local}}, 18, arch="gemma3")
+    # one that can chat, for the engine's own tests: six layers by the default pattern, five of which see 40 tokens
+    gemma = root / "gemma3_chat"
+    if not sys.argv[2:] or gemma.name in sys.argv[2:]:
+        gemma.mkdir(parents=True, exist_ok=True)
+        case(root, gemma.name, "gemma3_text", {
+            **base, "vocab_size": gemma_tokenizer_files(gemma), "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 6,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 512, "tie_word_embeddings": True,
+            "sliding_window": 40, "query_pre_attn_scalar": 16}, 19, arch=None)
+        (gemma / "golden.safetensors").unlink()
     both(root, {**qwen, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 24, "moe_intermediate_size": 16, "num_experts": 4,
                 "num_experts_per_tok": 2, "norm_topk_prob": True})
     for name, (base_case, more, drop) in VARIANTS.items():
