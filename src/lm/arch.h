@@ -30,6 +30,8 @@ enum lm_act { ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF };
 /* The hyper-parameters; filled from the model's metadata by hparams.c and the family's hook, one vocabulary for every family. */
 struct lm_shape {
     int n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab, n_ctx_train;
+    int k_dim,
+        v_dim; /* channels of a key and of a value in the cache; head_dim unless the family's hook says otherwise */
     int n_expert, n_expert_used, n_ff_expert; /* n_expert 0: dense */
     int n_ff_shared; /* width of the experts that every row goes through together; 0: none */
     float eps;
@@ -49,9 +51,10 @@ struct lm_batch {
     const int32_t *ids; /* [n_rows] token ids, each inside the vocabulary, or LM_ROW_GIVEN */
     const float *
         embd; /* [n_rows, n_embd] what stands for the embedding, as scaled, where the id is LM_ROW_GIVEN; NULL: nowhere */
-    const int32_t *pos; /* [n_rows] absolute positions */
-    const struct attn_seq *seq;
+    const int32_t *pos;         /* [n_rows] absolute positions */
+    const struct attn_seq *seq; /* [n_group][n_seq]: the same rows, with each group's own pages */
     int n_seq;
+    const short *group;  /* [n_layer] which group a layer's pages are of (kvplan.h); NULL: all of the first */
     enum pool_lane lane; /* whom the step may let in between layers */
 };
 

@@ -449,10 +449,10 @@ static void rotate(struct lm_net *n, const struct layer *l, int which, const str
 
 /* att [rows, n_head * head_dim] from qkv; k and v of the rows go to their pages. */
 static void attend(struct lm_net *n, const struct layer *l, const struct lm_layer_shape *ls,
-                   const struct lm_batch *b, const struct kv_layer *kv)
+                   const struct attn_seq *seq, int n_seq, const struct kv_layer *kv)
 {
     const struct lm_shape *s = &n->s;
-    struct attn_args a = { .kv = kv, .seq = b->seq, .n_seq = b->n_seq, .n_head = s->n_head, .out = n->att };
+    struct attn_args a = { .kv = kv, .seq = seq, .n_seq = n_seq, .n_head = s->n_head, .out = n->att };
     a.q = n->qkv;
     a.k = a.q + (int64_t)s->n_head * s->head_dim;
     a.v = a.k + (int64_t)s->n_kv_head * s->head_dim;
@@ -503,7 +503,7 @@ static void step(struct lm_net *n, const struct lm_batch *b, const struct kv_lay
         const struct lm_layer_shape *ls = &n->s.layer[il];
         product(n, l->qkv, l->attn_norm, n->x, n->qkv, rows, EPI_STORE);
         rotate(n, l, ls->rope, b);
-        attend(n, l, ls, b, &kv[il]);
+        attend(n, l, ls, b->seq + (b->group ? b->group[il] * b->n_seq : 0), b->n_seq, &kv[il]);
         add_product(n, l->out, l->attn_post_norm, n->att, rows);
         if (ls->routed) {
             add_experts(n, l, rows);

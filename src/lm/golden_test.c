@@ -83,21 +83,32 @@ static float *run(const char *path, const struct golden *g, int chunk, bool give
     if (!arch) fail_msg("%s: no family recognises it", path);
     if (!arch->engine->load(arch, &net, &s, w, dev, g->n, &e)) fail_msg("%s: %s", path, e.msg);
     assert_int_equal(s.n_vocab, g->n_vocab);
-    const int n_pages = kvcache_pages_for(g->n);
-    if (!kvcache_new(&cache, KV_F16, s.n_layer, s.n_kv_head, s.head_dim, s.head_dim, n_pages, &e))
-        fail_msg("%s", e.msg);
-    int32_t page[16], pos[256], row[256], ids[256];
+    struct kv_plan plan;
+    kv_plan(&plan, &s);
+    const int n_pages = kv_pages_for(g->n);
+    if (!kvcache_new(&cache, KV_F16, &plan, &s, n_pages * plan.n_group, &e)) fail_msg("%s", e.msg);
+    int32_t page[KV_GROUPS][16], pos[256], row[256], ids[256];
     memcpy(ids, g->ids, (size_t)g->n * sizeof *ids);
     float *embd = give ? give_rows(w, &s, g, ids) : NULL;
-    for (int i = 0; i < n_pages; i++) page[n_pages - 1 - i] = kvcache_alloc(cache); /* not in order */
+    for (int i = 0; i < n_pages; i++)
+        for (int k = 0; k < plan.n_group; k++)
+            page[k][n_pages - 1 - i] = kvcache_alloc(cache); /* not in order */
     float *logits = malloc((size_t)g->n * (size_t)g->n_vocab * sizeof *logits);
     for (int at = 0; at < g->n; at += chunk) {
         const int n = g->n - at < chunk ? g->n - at : chunk;
         for (int i = 0; i < n; i++) pos[i] = at + i, row[i] = i;
-        struct attn_seq seq = { .row = 0, .n = n, .pos0 = at, .page = page };
-        struct lm_batch b = {
-            .n_rows = n, .ids = ids + at, .pos = pos, .seq = &seq, .n_seq = 1, .lane = POOL_PREFILL
-        };
+        struct attn_seq seq[KV_GROUPS];
+        for (int k = 0; k < plan.n_group; k++) {
+            for (int i = 0; i < kv_first_page(&plan, k, at); i++) page[k][i] = -1; /* nobody looks there */
+            seq[k] = (struct attn_seq){ .row = 0, .n = n, .pos0 = at, .page = page[k] };
+        }
+        struct lm_batch b = { .n_rows = n,
+                              .ids = ids + at,
+                              .pos = pos,
+                              .seq = seq,
+                              .n_seq = 1,
+                              .group = plan.group_of,
+                              .lane = POOL_PREFILL };
         if (embd) b.embd = embd + (int64_t)at * s.n_embd;
         arch->engine->step(net, &b, kvcache_layers(cache));
         arch->engine->head(net, row, n, logits + (size_t)at * (size_t)g->n_vocab);

@@ -458,6 +458,7 @@ bool hparams_read(struct lm_shape *s, const struct hparam_family *f, const struc
         t.n_ff_expert = t.n_ff;
         if (src.gguf && f->absent.n_ff_expert && t.n_expert_used) t.n_ff_expert /= t.n_expert_used;
     }
+    t.k_dim = t.v_dim = t.head_dim;
     fill_layers(&t, f, &src);
     if (f->layers) f->layers(&t, &src);
     check(&t, f, src.gguf != NULL, &bad);

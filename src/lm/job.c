@@ -72,18 +72,21 @@ void terms_unref(struct terms *t)
     free(t);
 }
 
-bool job_begin(struct seq *s, const struct tokenizer *tok, int n_vocab, unsigned isa, struct err *e)
+bool job_begin(struct seq *s, const struct tokenizer *tok, int n_vocab, int n_group, unsigned isa,
+               struct err *e)
 {
     const struct lm_job *j = s->job;
     if (s->token) return true;
     s->n_token = j->n_prompt;
     s->n_limit = j->n_prompt + j->max_tokens;
-    s->cap_page = s->n_limit / KV_PAGE + 1;
+    const size_t cap = (size_t)s->n_limit / KV_PAGE + 1;
     struct sampler_params p = j->terms->sampling;
     p.stream = (uint64_t)s->choice;
     int32_t *token = malloc((size_t)s->n_limit * sizeof *token);
-    s->page = malloc((size_t)s->cap_page * sizeof *s->page);
-    bool ok = token && s->page;
+    int32_t *pages = malloc((size_t)n_group * cap * sizeof *pages); /* one piece: the first group's */
+    for (int g = 0; g < n_group && pages; g++)
+        s->page[g] = (struct seq_pages){ .at = pages + (size_t)g * cap };
+    bool ok = token && pages;
     if (!ok) err_set(e, ERR_NOMEM, "no memory for %d tokens", s->n_limit);
     ok = ok && sampler_new(&s->sampler, &p, n_vocab, isa, e) &&
          (p.repetition_penalty == 1 || sampler_prompt(s->sampler, j->prompt, (size_t)j->n_prompt, e)) &&
@@ -101,11 +104,11 @@ bool job_begin(struct seq *s, const struct tokenizer *tok, int n_vocab, unsigned
 void job_drop(struct seq *s)
 {
     free(s->token);
-    free(s->page);
+    free(s->page[0].at);
     free(s->held);
     sampler_free(s->sampler);
     detok_free(s->detok);
-    s->token = s->page = NULL;
+    s->token = s->page[0].at = NULL;
     s->held = NULL;
     s->n_held = s->cap_held = 0;
     s->sampler = NULL;

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "lm/kvplan.h"
 #include "lm/lm.h"
 
 struct scheduler;
@@ -34,6 +35,12 @@ struct terms {
     unsigned char space[LM_SPACE]; /* whose prefixes */
 };
 
+struct seq_pages { /* of one group of layers */
+    int32_t
+        *at; /* [cap]; first .. n-1 are pages, before them -1: given back, because no later token sees them */
+    int n, first;
+};
+
 struct seq {
     struct lm_job *job;
     struct seq *next; /* in a list of the scheduler's */
@@ -43,8 +50,7 @@ struct seq {
     int n_token, n_limit;
     int n_past;  /* tokens whose keys and values are in pages */
     int n_known; /* tokens the prefix tree has been told of */
-    int32_t *page;
-    int n_page, cap_page;
+    struct seq_pages page[KV_GROUPS];
     bool admitted, finished;
     struct sampler *sampler;
     struct detok *detok;
@@ -110,8 +116,9 @@ bool job_new(struct lm_job **out, const struct lm_request *r, const struct lm_pr
              int n_ctx, int n_vocab, void (*notify)(void *), void *arg, struct err *e);
 void job_unref(struct lm_job *j);
 
-/* Memory for a sequence that is to run: tokens, pages, sampler (for instruction sets `isa`), text stream. */
-bool job_begin(struct seq *s, const struct tokenizer *tok, int n_vocab, unsigned isa, struct err *e);
+/* Memory for a sequence that is to run: tokens, pages of n_group groups, sampler (for instruction sets `isa`), text stream. */
+bool job_begin(struct seq *s, const struct tokenizer *tok, int n_vocab, int n_group, unsigned isa,
+               struct err *e);
 /* ... is not needed any more; what was handed out stays. */
 void job_drop(struct seq *s);
 

@@ -18,26 +18,33 @@ struct kvcache {
     int32_t *free_page; /* a stack; the lowest numbers on top at the start */
     struct page *page;
     struct kv_layer *layer;
+    struct kv_plan plan;
 };
 
-size_t kvcache_page_bytes(enum kv_type type, int n_layer, int n_kv_head, int k_dim, int v_dim)
+/* Each layer's part starts on a cache line. */
+static size_t layer_bytes(enum kv_type type, const struct lm_shape *s)
 {
-    /* Each layer's part starts on a cache line. */
-    return ((kv_page_bytes(type, n_kv_head, k_dim, v_dim) + 63) / 64 * 64) * (size_t)n_layer;
+    return (kv_page_bytes(type, s->n_kv_head, s->k_dim, s->v_dim) + 63) / 64 * 64;
 }
 
-bool kvcache_new(struct kvcache **out, enum kv_type type, int n_layer, int n_kv_head, int k_dim, int v_dim,
+size_t kvcache_page_bytes(enum kv_type type, const struct kv_plan *p, const struct lm_shape *s)
+{
+    return layer_bytes(type, s) * (size_t)p->layers_each;
+}
+
+bool kvcache_new(struct kvcache **out, enum kv_type type, const struct kv_plan *p, const struct lm_shape *s,
                  int n_pages, struct err *e)
 {
     struct kvcache *c = calloc(1, sizeof *c);
     if (!c) return err_set(e, ERR_NOMEM, "no memory for the key/value cache");
-    c->page_bytes = kvcache_page_bytes(type, n_layer, n_kv_head, k_dim, v_dim);
+    c->plan = *p;
+    c->page_bytes = kvcache_page_bytes(type, p, s);
     c->n_pages = c->n_free = n_pages;
     c->base = MAP_FAILED;
     if (!mem_mul(c->page_bytes, (size_t)n_pages, &c->bytes)) c->bytes = SIZE_MAX;
     c->free_page = calloc((size_t)n_pages, sizeof *c->free_page);
     c->page = calloc((size_t)n_pages, sizeof *c->page);
-    c->layer = calloc((size_t)n_layer, sizeof *c->layer);
+    c->layer = calloc((size_t)s->n_layer, sizeof *c->layer);
     if (c->bytes < SIZE_MAX)
         c->base =
             mmap(NULL, c->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -49,12 +56,12 @@ bool kvcache_new(struct kvcache **out, enum kv_type type, int n_layer, int n_kv_
                        bytes);
     }
     for (int i = 0; i < n_pages; i++) c->free_page[i] = n_pages - 1 - i;
-    for (int il = 0; il < n_layer; il++)
+    for (int il = 0; il < s->n_layer; il++)
         c->layer[il] = (struct kv_layer){ .type = type,
-                                          .n_kv_head = n_kv_head,
-                                          .k_dim = k_dim,
-                                          .v_dim = v_dim,
-                                          .pages = c->base + c->page_bytes / (size_t)n_layer * (size_t)il,
+                                          .n_kv_head = s->n_kv_head,
+                                          .k_dim = s->k_dim,
+                                          .v_dim = s->v_dim,
+                                          .pages = c->base + layer_bytes(type, s) * (size_t)p->slot_of[il],
                                           .page_stride = c->page_bytes };
     *out = c;
     return true;
@@ -70,6 +77,7 @@ void kvcache_free(struct kvcache *c)
     free(c);
 }
 
+const struct kv_plan *kvcache_plan(const struct kvcache *c) { return &c->plan; }
 const struct kv_layer *kvcache_layers(const struct kvcache *c) { return c->layer; }
 
 int32_t kvcache_alloc(struct kvcache *c)

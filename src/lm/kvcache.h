@@ -1,6 +1,7 @@
 /* kvcache.h - keys and values of past tokens, in pages of KV_PAGE tokens that sequences and the prefix tree share.
  *
- * A page holds its tokens' keys and values of every layer. Who uses a page holds a reference; at none it is free again.
+ * A page holds its tokens' keys and values of the layers of one group (kvplan.h). Who uses a page holds a reference; at none it is free
+ * again, for whichever group needs one.
  * Memory   address space for all pages is reserved at the start and becomes memory when a page is first written: low
  *          numbers are handed out first, so what an idle server never needed it never holds.
  * Threads  one owner: the scheduler's thread. */
@@ -8,17 +9,19 @@
 #define HEARTH_LM_KVCACHE_H
 
 #include "base/err.h"
-#include "device/device.h"
+#include "lm/kvplan.h"
 
 struct kvcache;
 
-/* Bytes of one page over all layers. */
-size_t kvcache_page_bytes(enum kv_type type, int n_layer, int n_kv_head, int k_dim, int v_dim);
+/* Bytes of one page. */
+size_t kvcache_page_bytes(enum kv_type type, const struct kv_plan *p, const struct lm_shape *s);
 
-bool kvcache_new(struct kvcache **out, enum kv_type type, int n_layer, int n_kv_head, int k_dim, int v_dim,
+/* Copies the plan, which is the shape's. */
+bool kvcache_new(struct kvcache **out, enum kv_type type, const struct kv_plan *p, const struct lm_shape *s,
                  int n_pages, struct err *e);
 void kvcache_free(struct kvcache *c);
 
+const struct kv_plan *kvcache_plan(const struct kvcache *c);
 const struct kv_layer *kvcache_layers(const struct kvcache *c); /* [n_layer], for the device */
 
 /* A free page with one reference, or -1. */
@@ -36,7 +39,5 @@ void kvcache_copy(struct kvcache *c, int32_t dst, int32_t src);
 int kvcache_total(const struct kvcache *c);
 int kvcache_n_free(const struct kvcache *c);
 int kvcache_n_idle(const struct kvcache *c);
-
-static inline int kvcache_pages_for(int n_tokens) { return (n_tokens + KV_PAGE - 1) / KV_PAGE; }
 
 #endif

@@ -79,9 +79,10 @@ static char *model_name(const struct weights *w, const char *path)
 }
 
 /* Context and pages: what was asked for, or what the machine affords. */
-static bool size_cache(const struct lm_shape *s, struct lm_options *o, int *n_pages, struct err *e)
+static bool size_cache(const struct lm_shape *s, const struct kv_plan *p, struct lm_options *o, int *n_pages,
+                       struct err *e)
 {
-    const size_t page = kvcache_page_bytes(o->kv_type, s->n_layer, s->n_kv_head, s->head_dim, s->head_dim);
+    const size_t page = kvcache_page_bytes(o->kv_type, p, s);
     const bool ctx_given = o->n_ctx > 0;
     if (!ctx_given) o->n_ctx = s->n_ctx_train < LM_DEFAULT_CTX ? s->n_ctx_train : LM_DEFAULT_CTX;
     const bool bytes_given = o->kv_bytes > 0;
@@ -89,23 +90,26 @@ static bool size_cache(const struct lm_shape *s, struct lm_options *o, int *n_pa
         return err_set(e, ERR_LIMIT,
                        "a key/value cache of %zu MB is more than this machine's memory (%zu MB)",
                        o->kv_bytes >> 20, machine_memory() >> 20);
+    /* One sequence must fit, with a page more of each group for the copy of shared last pages. */
+    size_t one = (size_t)(kv_sequence_pages(p, o->n_ctx, o->prefill_chunk) + p->n_group);
     if (!bytes_given) {
         o->kv_bytes = machine_memory() / 4;
         const size_t contexts = (size_t)(o->max_batch < DEFAULT_CONTEXTS ? o->max_batch : DEFAULT_CONTEXTS);
-        size_t all = page * ((size_t)kvcache_pages_for(o->n_ctx) + 1) * contexts;
+        size_t all = page * one * contexts;
         if (all < o->kv_bytes) o->kv_bytes = all;
     }
     size_t n = o->kv_bytes / page;
     if (n > INT32_MAX / 2) n = INT32_MAX / 2;
-    /* One sequence must fit, with one page more for the copy of a shared last page. */
-    const size_t one = (size_t)kvcache_pages_for(o->n_ctx) + 1;
     if (n < one && (ctx_given || bytes_given))
         return err_set(e, ERR_LIMIT,
                        "a context of %d tokens takes %zu MB of key/value cache, but only %zu MB are allowed",
                        o->n_ctx, one * page >> 20, o->kv_bytes >> 20);
     if (n < one) {
-        if (n < 3) return err_set(e, ERR_NOMEM, "not enough memory for a key/value cache");
-        o->n_ctx = (int)(n - 1) * KV_PAGE;
+        int ctx = (o->n_ctx - 1) / KV_PAGE * KV_PAGE;
+        while (ctx >= KV_PAGE * 2 && (size_t)(kv_sequence_pages(p, ctx, o->prefill_chunk) + p->n_group) > n)
+            ctx -= KV_PAGE;
+        if (ctx < KV_PAGE * 2) return err_set(e, ERR_NOMEM, "not enough memory for a key/value cache");
+        o->n_ctx = ctx;
         log_warn("context limited to %d tokens by this machine's memory", o->n_ctx);
     }
     *n_pages = (int)n;
@@ -198,9 +202,11 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
                                     scheduler_max_rows(o.max_batch, o.prefill_chunk), e);
     device_release(dev);
     int n_pages = 0;
-    if (!ok || !size_cache(&m->shape, &o, &n_pages, e)) goto fail;
-    const struct lm_shape *s = &m->shape;
-    if (!kvcache_new(&m->cache, o.kv_type, s->n_layer, s->n_kv_head, s->head_dim, s->head_dim, n_pages, e))
+    if (!ok) goto fail;
+    struct kv_plan plan;
+    kv_plan(&plan, &m->shape);
+    if (!size_cache(&m->shape, &plan, &o, &n_pages, e) ||
+        !kvcache_new(&m->cache, o.kv_type, &plan, &m->shape, n_pages, e))
         goto fail;
     struct scheduler_config c = { .name = m->name,
                                   .arch = m->arch,
@@ -215,9 +221,7 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
                                   .queue_limit = o.queue_limit,
                                   .prefill_chunk = o.prefill_chunk };
     if (!weights_intact(m->w, e) || !scheduler_new(&m->sched, &c, e)) goto fail;
-    fill_info(m, &o,
-              (size_t)n_pages *
-                  kvcache_page_bytes(o.kv_type, s->n_layer, s->n_kv_head, s->head_dim, s->head_dim));
+    fill_info(m, &o, (size_t)n_pages * kvcache_page_bytes(o.kv_type, &plan, &m->shape));
     *out = m;
     return true;
 fail:

@@ -6,8 +6,8 @@
 struct node {
     struct node *parent, *child, *sibling; /* child: the first one */
     struct node *newer, *older;            /* use order; a node is never older than its children */
-    int32_t page;
-    int n; /* tokens, 1..KV_PAGE */
+    int32_t page[KV_GROUPS];               /* -1: none */
+    int n;                                 /* tokens, 1..KV_PAGE */
     int32_t token[KV_PAGE];
 };
 
@@ -21,6 +21,7 @@ enum { BUCKETS = 1024 };
 
 struct radix {
     struct kvcache *cache;
+    const struct kv_plan *plan;
     struct root *root[BUCKETS]; /* by the space's first bytes */
     struct node *newest, *oldest;
     int n_nodes;
@@ -31,6 +32,7 @@ bool radix_new(struct radix **out, struct kvcache *c, struct err *e)
     struct radix *r = calloc(1, sizeof *r);
     if (!r) return err_set(e, ERR_NOMEM, "no memory for the prefix tree");
     r->cache = c;
+    r->plan = kvcache_plan(c);
     *out = r;
     return true;
 }
@@ -73,18 +75,40 @@ static void forget_root(struct radix *r, struct root *t)
     free(t);
 }
 
-static void drop(struct radix *r, struct node *n)
+/* Of one group; the tree has none of it afterwards. true: the page is free now. */
+static bool give_back(struct radix *r, struct node *n, int g)
 {
+    const int32_t page = n->page[g];
+    if (page < 0) return false;
+    const bool last = kvcache_refs(r->cache, page) == 1;
+    n->page[g] = -1;
+    kvcache_mark(r->cache, page, false);
+    kvcache_unref(r->cache, page);
+    return last;
+}
+
+static void take(struct radix *r, struct node *n, int g, int32_t page)
+{
+    n->page[g] = page;
+    if (page < 0) return;
+    kvcache_ref(r->cache, page);
+    kvcache_mark(r->cache, page, true);
+}
+
+/* Returns how many pages are free by it. */
+static int drop(struct radix *r, struct node *n)
+{
+    int n_free = 0;
     struct node *parent = n->parent, **p = &parent->child;
     while (*p != n) p = &(*p)->sibling;
     *p = n->sibling;
     list_remove(r, n);
-    kvcache_mark(r->cache, n->page, false);
-    kvcache_unref(r->cache, n->page);
+    for (int g = 0; g < r->plan->n_group; g++) n_free += give_back(r, n, g);
     r->n_nodes--;
     free(n);
     if (!parent->parent && !parent->child)
         forget_root(r, (struct root *)parent); /* top is its first member */
+    return n_free;
 }
 
 void radix_free(struct radix *r)
@@ -130,49 +154,94 @@ static struct node *best_child(const struct node *n, const int32_t *tokens, int 
     return best;
 }
 
-struct radix_match radix_match(struct radix *r, const unsigned char *space, const int32_t *tokens, int n,
-                               int32_t *page)
+/* Whether pages since[g] .. of each group are all that tokens from position pos on need. */
+static bool enough(const struct kv_plan *p, const int *since, int pos)
 {
-    struct radix_match m = { .partial = -1 };
+    for (int g = 0; g < p->n_group; g++)
+        if (kv_first_page(p, g, pos) < since[g]) return false;
+    return true;
+}
+
+struct radix_match radix_match(struct radix *r, const unsigned char *space, const int32_t *tokens, int n,
+                               int32_t *const *page)
+{
+    const struct kv_plan *p = r->plan;
+    struct radix_match m = { .n_pages = 0 };
     struct root *root = find_root(r, space, false);
     if (!root) return m;
-    struct node *at = &root->top;
+    int since[KV_GROUPS] = {
+        0
+    }; /* from here on every node down to the present one has a page of the group */
+    struct node *at = &root->top, *whole = at, *end = at;
     for (int i = 0; i < n;) {
         int shared;
         struct node *c = best_child(at, tokens + i, n - i, &shared);
         if (!c) break;
         at = c;
         if (shared < KV_PAGE) {
-            m.partial = c->page;
+            bool there = enough(p, since, i + shared);
+            for (int g = 0; g < p->n_group; g++) there &= c->page[g] >= 0;
+            if (!there) break;
+            whole = c->parent;
+            end = c;
+            m.n_pages = i / KV_PAGE;
             m.n_partial = shared;
             break;
         }
-        kvcache_ref(r->cache, c->page);
-        page[m.n_pages++] = c->page;
         i += KV_PAGE;
+        for (int g = 0; g < p->n_group; g++)
+            if (c->page[g] < 0) since[g] = i / KV_PAGE;
+        if (!enough(p, since, i)) continue;
+        whole = end = c;
+        m.n_pages = i / KV_PAGE;
     }
-    touch(r, at);
+    const int pos = m.n_pages * KV_PAGE + m.n_partial;
+    for (int g = 0; g < p->n_group; g++) {
+        m.first[g] = kv_first_page(p, g, pos);
+        if (m.n_partial) m.partial[g] = end->page[g];
+        int i = m.n_pages;
+        for (const struct node *c = whole; i > m.first[g]; c = c->parent) {
+            page[g][--i] = c->page[g];
+            kvcache_ref(r->cache, c->page[g]);
+        }
+    }
+    touch(r, end);
     return m;
 }
 
-static struct node *add(struct radix *r, struct node *parent, const int32_t *tokens, int n, int32_t page)
+static struct node *add(struct radix *r, struct node *parent, const int32_t *tokens, int n)
 {
     struct node *c = calloc(1, sizeof *c);
     if (!c) return NULL;
     c->parent = parent;
     c->sibling = parent->child;
     parent->child = c;
-    c->page = page;
     c->n = n;
     memcpy(c->token, tokens, (size_t)n * sizeof *tokens);
+    for (int g = 0; g < KV_GROUPS; g++) c->page[g] = -1;
     list_push(r, c);
-    kvcache_ref(r->cache, page);
-    kvcache_mark(r->cache, page, true);
     r->n_nodes++;
     return c;
 }
 
-void radix_insert(struct radix *r, const unsigned char *space, const int32_t *tokens, int n, int32_t *page)
+/* The same tokens, known to the tree and to a sequence: one page of each group is enough. */
+static void share(struct radix *r, struct node *c, int32_t *const *page, int p)
+{
+    for (int g = 0; g < r->plan->n_group; g++) {
+        int32_t *mine = &page[g][p];
+        if (*mine < 0 || *mine == c->page[g]) continue;
+        if (c->page[g] < 0) {
+            take(r, c, g, *mine);
+            continue;
+        }
+        kvcache_ref(r->cache, c->page[g]);
+        kvcache_unref(r->cache, *mine);
+        *mine = c->page[g];
+    }
+}
+
+void radix_insert(struct radix *r, const unsigned char *space, const int32_t *tokens, int n,
+                  int32_t *const *page)
 {
     struct root *root = find_root(r, space, true);
     if (!root) return;
@@ -184,41 +253,54 @@ void radix_insert(struct radix *r, const unsigned char *space, const int32_t *to
         if (c && shared == len) { /* known: as long or longer */
             at = c;
             if (len < KV_PAGE) break;
-            if (c->page != page[p]) {
-                kvcache_ref(r->cache, c->page);
-                kvcache_unref(r->cache, page[p]);
-                page[p] = c->page;
-            }
+            share(r, c, page, p);
             continue;
         }
         if (c && shared == c->n) { /* a shorter leaf that this one continues: replace its content */
             memcpy(c->token, tokens + i, (size_t)len * sizeof *tokens);
             c->n = len;
-            if (c->page != page[p]) {
-                kvcache_mark(r->cache, c->page, false);
-                kvcache_unref(r->cache, c->page);
-                c->page = page[p];
-                kvcache_ref(r->cache, c->page);
-                kvcache_mark(r->cache, c->page, true);
-            }
-            at = c;
-            continue;
+        } else {
+            c = add(r, at, tokens + i, len);
+            if (!c) break;
         }
-        c = add(r, at, tokens + i, len, page[p]);
-        if (!c) break;
+        for (int g = 0; g < r->plan->n_group; g++) {
+            if (c->page[g] == page[g][p]) continue;
+            give_back(r, c, g);
+            take(r, c, g, page[g][p]);
+        }
         at = c;
     }
     touch(r, at);
     if (!root->top.child) forget_root(r, root);
 }
 
+static bool in_use(const struct radix *r, const struct node *n)
+{
+    for (int g = 0; g < r->plan->n_group; g++)
+        if (n->page[g] >= 0 && kvcache_refs(r->cache, n->page[g]) > 1) return true;
+    return false;
+}
+
+/* What sequences, or nodes below, have left behind their windows. */
+static bool release_unseen(struct radix *r, struct node *n)
+{
+    bool any = false;
+    for (int g = 0; g < r->plan->n_group; g++)
+        if (n->page[g] >= 0 && kvcache_refs(r->cache, n->page[g]) == 1 &&
+            (r->plan->group[g].window || r->plan->group[g].chunk))
+            any |= give_back(r, n, g);
+    return any;
+}
+
 bool radix_evict(struct radix *r)
 {
-    for (struct node *n = r->oldest; n; n = n->newer) {
-        if (n->child || kvcache_refs(r->cache, n->page) > 1) continue;
-        drop(r, n);
-        return true;
+    for (struct node *n = r->oldest, *newer; n; n = newer) {
+        newer = n->newer;
+        if (in_use(r, n) ? release_unseen(r, n) : !n->child && drop(r, n)) return true;
     }
+    /* In a model where no layer sees everything, a sequence may use a node below without using this one. */
+    for (struct node *n = r->oldest; n; n = n->newer)
+        if (release_unseen(r, n)) return true;
     return false;
 }
 

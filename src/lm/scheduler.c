@@ -28,6 +28,7 @@ struct draw { /* one row of logits and who wants a token from it */
 struct scheduler {
     struct scheduler_config c;
     struct radix *radix;
+    const struct kv_plan *kv; /* the cache's */
     pthread_t thread;
     bool started;
 
@@ -54,7 +55,7 @@ struct scheduler {
 
     int max_rows, max_draws;
     int32_t *ids, *pos, *out_row;
-    struct attn_seq *attn;
+    struct attn_seq *attn; /* [n_group][n_piece] */
     struct piece *piece;
     int n_piece, *plan;
     struct draw *draw;
@@ -65,17 +66,42 @@ struct scheduler {
 
 /* ---- pages ---------------------------------------------------------------------------------------------------------- */
 
+/* The sequence's tables as the tree takes them. */
+static void tables(const struct scheduler *s, struct seq *q, int32_t *page[KV_GROUPS])
+{
+    for (int g = 0; g < s->kv->n_group; g++) page[g] = q->page[g].at;
+}
+
+/* Pages of group g before page `end`. */
+static void give_back(struct scheduler *s, struct seq *q, int g, int end)
+{
+    struct seq_pages *p = &q->page[g];
+    for (; p->first < end && p->first < p->n; p->first++) {
+        kvcache_unref(s->c.cache, p->at[p->first]);
+        p->at[p->first] = -1;
+    }
+}
+
 static void give_up_pages(struct scheduler *s, struct seq *q)
 {
-    for (int i = 0; i < q->n_page; i++) kvcache_unref(s->c.cache, q->page[i]);
-    q->n_page = q->n_past = q->n_known = 0;
+    for (int g = 0; g < s->kv->n_group; g++) {
+        give_back(s, q, g, q->page[g].n);
+        q->page[g].n = q->page[g].first = 0;
+    }
+    q->n_past = q->n_known = 0;
+}
+
+static void tell_tree(struct scheduler *s, struct seq *q, int n)
+{
+    int32_t *page[KV_GROUPS];
+    tables(s, q, page);
+    radix_insert(s->radix, q->job->terms->space, q->token, n, page);
+    q->n_known = n;
 }
 
 static void remember(struct scheduler *s, struct seq *q)
 {
-    if (q->n_past <= q->n_known) return;
-    radix_insert(s->radix, q->job->terms->space, q->token, q->n_past, q->page);
-    q->n_known = q->n_past;
+    if (q->n_past > q->n_known) tell_tree(s, q, q->n_past);
 }
 
 static int32_t new_page(struct scheduler *s)
@@ -115,11 +141,16 @@ static void preempt(struct scheduler *s, int i)
 static bool make_room(struct scheduler *s, int i, int n_rows)
 {
     struct seq *q = s->running[i];
-    const int need = kvcache_pages_for(q->n_past + n_rows);
-    while (q->n_page < need) {
+    const int need = kv_pages_for(q->n_past + n_rows);
+    for (int g = 0; g < s->kv->n_group;) {
+        struct seq_pages *p = &q->page[g];
+        if (p->n >= need) {
+            g++;
+            continue;
+        }
         int32_t page = new_page(s);
         if (page >= 0) {
-            q->page[q->n_page++] = page;
+            p->at[p->n++] = page;
             continue;
         }
         const int youngest = s->n_running - 1;
@@ -305,15 +336,42 @@ static void end_gone(struct scheduler *s, struct lm_job *gone)
 
 /* ---- admission ------------------------------------------------------------------------------------------------------ */
 
+/* Pages that a sequence will hold at most while what it has of tokens is processed, and does not hold yet; one for its next token is among
+ * them. */
+static int pages_to_come(const struct scheduler *s, const struct seq *q)
+{
+    int n = 0, rows = q->n_token + 1 - q->n_past; /* of a step, at most */
+    if (rows > s->c.prefill_chunk) rows = s->c.prefill_chunk;
+    for (int g = 0; g < s->kv->n_group; g++) {
+        const int need = kv_group_pages(s->kv, g, q->n_token + 1, rows);
+        const int held = q->page[g].n - q->page[g].first;
+        n += need > held ? need - held : 0;
+    }
+    return n;
+}
+
 /* Pages that running prompts have been promised and do not hold yet, and one for each sequence that decodes. */
 static int promised(const struct scheduler *s)
 {
     int n = 0;
-    for (int i = 0; i < s->n_running; i++) {
-        int need = kvcache_pages_for(s->running[i]->n_token + 1) - s->running[i]->n_page;
-        n += need > 0 ? need : 0;
-    }
+    for (int i = 0; i < s->n_running; i++) n += pages_to_come(s, s->running[i]);
     return n;
+}
+
+/* The pages that begin with the next tokens, of every group, are copied: whoever filled them writes on. false: no room. */
+static bool copy_partial(struct scheduler *s, struct seq *q, const struct radix_match *m)
+{
+    int n = 0;
+    for (int g = 0; g < s->kv->n_group; g++) /* not to be evicted while pages are found for the copies */
+        kvcache_ref(s->c.cache, m->partial[g]);
+    for (; n < s->kv->n_group; n++) {
+        const int32_t page = new_page(s);
+        if (page < 0) break;
+        kvcache_copy(s->c.cache, page, m->partial[n]);
+        q->page[n].at[q->page[n].n++] = page;
+    }
+    for (int g = 0; g < s->kv->n_group; g++) kvcache_unref(s->c.cache, m->partial[g]);
+    return n == s->kv->n_group;
 }
 
 /* The prefix that other requests left behind. Its last token is processed anew, because its logits are wanted, unless the request's first
@@ -326,24 +384,22 @@ static void start_from_prefix(struct scheduler *s, struct seq *q)
         limit = q->n_token; /* nothing is left to compute */
     if (q->choice == 0 && !j->prompt_ready && limit > j->score_from - 1) limit = j->score_from - 1;
     if (q->choice == 0 && j->raw_logits) limit = 0;
-    struct radix_match m = radix_match(s->radix, j->terms->space, q->token, limit, q->page);
-    q->n_page = m.n_pages;
-    q->n_past = m.n_pages * KV_PAGE;
-    if (m.partial < 0) return;
-    kvcache_ref(s->c.cache, m.partial); /* not to be evicted while a page is found for the copy */
-    int32_t page = new_page(s);
-    if (page >= 0) {
-        kvcache_copy(s->c.cache, page, m.partial);
-        q->page[q->n_page++] = page;
-        q->n_past += m.n_partial;
+    int32_t *page[KV_GROUPS];
+    tables(s, q, page);
+    const struct radix_match m = radix_match(s->radix, j->terms->space, q->token, limit, page);
+    for (int g = 0; g < s->kv->n_group; g++) {
+        q->page[g].n = m.n_pages;
+        q->page[g].first = m.first[g];
+        for (int i = 0; i < m.first[g]; i++) page[g][i] = -1;
     }
-    kvcache_unref(s->c.cache, m.partial);
+    q->n_past = m.n_pages * KV_PAGE + m.n_partial;
+    if (m.n_partial && !copy_partial(s, q, &m)) give_up_pages(s, q);
 }
 
 static bool admit_one(struct scheduler *s, struct seq *q)
 {
     start_from_prefix(s, q);
-    const int need = kvcache_pages_for(q->n_token + 1) - q->n_page;
+    const int need = pages_to_come(s, q);
     const int have = kvcache_n_free(s->c.cache) + kvcache_n_idle(s->c.cache);
     if (s->n_running > 0 && have < need + promised(s)) {
         give_up_pages(s, q);
@@ -370,7 +426,7 @@ static bool begin(struct scheduler *s, struct lm_job *j)
     struct seq *q = &j->seq[j->n_begun];
     struct err e;
     q->ticket = j->ticket + (uint64_t)j->n_begun;
-    if (!job_begin(q, s->c.tok, s->c.shape->n_vocab, device_isa(s->c.dev), &e)) {
+    if (!job_begin(q, s->c.tok, s->c.shape->n_vocab, s->kv->n_group, device_isa(s->c.dev), &e)) {
         job_end(j, &e);
         drop_rest(s, j);
         return true;
@@ -474,7 +530,6 @@ static int compose(struct scheduler *s, struct lm_batch *b)
         const int n = s->plan[i];
         if (n == 0) continue;
         if (!make_room(s, i, n)) break; /* it was the youngest */
-        s->attn[s->n_piece] = (struct attn_seq){ .row = row, .n = n, .pos0 = q->n_past, .page = q->page };
         s->piece[s->n_piece++] = (struct piece){ q, row, n };
         for (int k = 0; k < n; k++) {
             s->ids[row + k] = q->token[q->n_past + k];
@@ -483,11 +538,19 @@ static int compose(struct scheduler *s, struct lm_batch *b)
         row += n;
         decodes |= n == 1;
     }
+    for (int g = 0, at = 0; g < s->kv->n_group; g++)
+        for (int i = 0; i < s->n_piece; i++) {
+            const struct piece *p = &s->piece[i];
+            s->attn[at++] = (struct attn_seq){
+                .row = p->row, .n = p->n_rows, .pos0 = p->seq->n_past, .page = p->seq->page[g].at
+            };
+        }
     *b = (struct lm_batch){ .n_rows = row,
                             .ids = s->ids,
                             .pos = s->pos,
                             .seq = s->attn,
                             .n_seq = s->n_piece,
+                            .group = s->kv->group_of,
                             .lane = decodes || row == 0 ? POOL_DECODE : POOL_PREFILL };
     return row;
 }
@@ -688,10 +751,10 @@ static void step(struct scheduler *s)
         if (q->choice == 0)
             atomic_store(&q->job->prompt_done, q->n_past < q->job->n_prompt ? q->n_past : q->job->n_prompt);
         if (q->n_past / KV_PAGE > q->n_known / KV_PAGE) {
-            int whole = q->n_past / KV_PAGE * KV_PAGE; /* whole pages as they fill, the rest at the end */
-            radix_insert(s->radix, q->job->terms->space, q->token, whole, q->page);
-            q->n_known = whole;
+            tell_tree(s, q,
+                      q->n_past / KV_PAGE * KV_PAGE); /* whole pages as they fill, the rest at the end */
         }
+        for (int g = 0; g < s->kv->n_group; g++) give_back(s, q, g, kv_first_page(s->kv, g, q->n_past));
         if (was_prompt && q->n_past >= q->job->n_prompt && q->n_token == q->job->n_prompt)
             prompt_complete(s, q);
     }
@@ -802,6 +865,7 @@ bool scheduler_new(struct scheduler **out, const struct scheduler_config *c, str
     struct scheduler *s = calloc(1, sizeof *s);
     if (!s) return err_set(e, ERR_NOMEM, "no memory for the scheduler");
     s->c = *c;
+    s->kv = kvcache_plan(c->cache);
     s->max_rows = scheduler_max_rows(c->max_batch, c->prefill_chunk);
     s->max_draws = c->max_batch;
     pthread_mutex_init(&s->mu, NULL);
@@ -810,7 +874,7 @@ bool scheduler_new(struct scheduler **out, const struct scheduler_config *c, str
     s->running = calloc(batch, sizeof *s->running);
     s->plan = calloc(batch, sizeof *s->plan);
     s->piece = calloc(batch, sizeof *s->piece);
-    s->attn = calloc(batch, sizeof *s->attn);
+    s->attn = calloc(batch * (size_t)s->kv->n_group, sizeof *s->attn);
     s->draw = calloc(batch, sizeof *s->draw);
     s->ids = calloc(rows, sizeof *s->ids);
     s->pos = calloc(rows, sizeof *s->pos);

@@ -6,6 +6,8 @@
  * Queue      a list of jobs in order of arrival. A step looks at its head; a job that is cancelled leaves it at once, whatever the
  *            thread is at. Choices wait as a number, not as entries: a thousand of them cost a step nothing.
  * Admission  in order of arrival, when the pages the whole prompt needs are free or idle beyond what is promised already.
+ * Windows    after each step a sequence gives back the pages of windowed layers that it will not see again (kvplan.h); the tree may keep them
+ *            as long as there is room.
  * Preemption when pages run out the youngest sequence gives its pages up and waits again; its tokens so far are
  *            processed again later. Nothing of that shows in its output.
  * Sharing    prompts start from the longest prefix in the tree (radix.h). Choices of one request wait for the first one's
