@@ -6,8 +6,6 @@
 #ifndef HEARTH_CLI_CLI_H
 #define HEARTH_CLI_CLI_H
 
-#include <stdbool.h>
-
 enum command_index {
 #define COMMAND(name, NAME, ...) CMD_INDEX_##NAME,
 #include "cli/commands.def"
@@ -38,8 +36,5 @@ extern const struct command commands[N_COMMANDS];
 
 /* The command that this word means; NULL when it means none. */
 const struct command *cli_find(const char *typed);
-
-/* Whether s is one of the words of "a|b|c"; *index (may be NULL) counts them from 0. */
-bool cli_word_of(const char *words, const char *s, int *index);
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/machine.h"
+#include "base/words.h"
 #include "cli/options_file.h"
 #include "cli/options_table.h"
 
@@ -82,7 +83,7 @@ static bool set_value(struct options *o, const struct option_spec *s, const char
     switch (s->type) {
     case OPT_STR: return store_text(f, value, e);
     case OPT_WORD:
-        if (!cli_word_of(s->value, value, &word) && (*value || s->store != STORE_STR))
+        if (!words_have(s->value, value, &word) && (*value || s->store != STORE_STR))
             return err_set(e, ERR_REQUEST, "%s must be one of %s, got \"%s\"", where, s->value, value);
         if (s->store == STORE_STR) return store_text(f, value, e);
         store_integer(f, s->store, word);
@@ -219,13 +220,12 @@ static struct options *target_of(const struct target *t, const struct option_spe
 }
 
 /* The file's callback: one key with one of its values (`index` counts those of a list). Keys of any command are known. */
-static bool from_file(void *arg, const char *file, const char *key, const char *value, int index,
-                      struct err *e)
+static bool from_file(void *arg, const char *key, const char *value, int index, struct err *e)
 {
     const struct target *t = arg;
-    char where[300];
+    char where[100];
     const struct option_spec *s = find_option(key, strlen(key), CMD_ALL);
-    snprintf(where, sizeof where, "%s: \"%s\"", file, key);
+    snprintf(where, sizeof where, "\"%s\"", key);
     if (!s || !strcmp(s->name, "config")) return unknown_option(where, key, CMD_ALL, e);
     if (index > 0 && s->store != STORE_LIST)
         return err_set(e, ERR_REQUEST, "%s takes one value, not a list", where);

@@ -6,10 +6,10 @@
 
 #include "base/err.h"
 
-/* Calls `set` for each value in the file's order; index counts the values of one key from 0. Stops at its first false. */
-bool options_file_read(const char *path,
-                       bool (*set)(void *arg, const char *file, const char *key, const char *value, int index,
-                                   struct err *e),
-                       void *arg, struct err *e);
+/* Takes one value; index counts those of one key from 0. */
+typedef bool options_file_set(void *arg, const char *key, const char *value, int index, struct err *e);
+
+/* Calls `set` for each value in the file's order, until its first false, whose message gets the place in the file put in front. */
+bool options_file_read(const char *path, options_file_set *set, void *arg, struct err *e);
 
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/words.h"
 #include "cli/options.h"
 
 static int parse(struct options *o, enum command_bit command, const char *flag)
@@ -111,7 +112,7 @@ static void test_commands(void **state)
         assert_int_equal(commands[i].bit, 1 << i);
         assert_ptr_equal(cli_find(commands[i].name), &commands[i]);
         for (int k = 0; k < N_COMMANDS; k++)
-            assert_false(cli_word_of(commands[k].also, commands[i].name, NULL));
+            assert_false(words_have(commands[k].also, commands[i].name, NULL));
     }
     assert_string_equal(cli_find("ls")->name, "models");
     assert_string_equal(cli_find("-V")->name, "version");

@@ -3,13 +3,14 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include <yaml.h>
 
+#include "format/yaml_read.h"
 #include "service/safety_data.h"
 
 enum { N_CLASSES = 5 };
@@ -26,84 +27,58 @@ struct safety {
 
 /* ---- the policy -------------------------------------------------------------------------------------------- */
 
-static const yaml_node_t *member(yaml_document_t *d, const yaml_node_t *map, const char *key)
-{
-    if (!map || map->type != YAML_MAPPING_NODE) return NULL;
-    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
-        const yaml_node_t *k = yaml_document_get_node(d, p->key);
-        if (k->type == YAML_SCALAR_NODE && !strcmp((const char *)k->data.scalar.value, key)) {
-            return yaml_document_get_node(d, p->value);
-        }
-    }
-    return NULL;
-}
+struct policy {
+    struct str_list unsafe;
+    double threshold;
+    enum safety_action action;
+};
 
-static const char *scalar(const yaml_node_t *n)
-{
-    return n && n->type == YAML_SCALAR_NODE ? (const char *)n->data.scalar.value : "";
-}
+static const struct yaml_row image_rows[] = {
+    { .key = "unsafe", .type = YAML_STRS, .offset = offsetof(struct policy, unsafe), .needed = true },
+    { .key = "threshold",
+      .type = YAML_NUMBER,
+      .offset = offsetof(struct policy, threshold),
+      .min = 1e-6,
+      .max = 1,
+      .needed = true },
+    { .key = "action",
+      .type = YAML_WORD,
+      .offset = offsetof(struct policy, action),
+      .words = "pass|blur|reject", /* as enum safety_action */
+      .needed = true },
+    { .key = NULL },
+};
+static const struct yaml_row policy_rows[] = {
+    { .key = "images", .type = YAML_WITHIN, .within = image_rows, .needed = true },
+    { .key = NULL },
+};
 
-static bool read_policy(struct safety *s, yaml_document_t *d, struct err *e)
+static bool take_policy(struct safety *s, const struct yaml_doc *d, const struct policy *p, struct err *e)
 {
-    const yaml_node_t *images = member(d, yaml_document_get_root_node(d), "images");
-    const yaml_node_t *list = member(d, images, "unsafe");
-    const char *threshold = scalar(member(d, images, "threshold")),
-               *action = scalar(member(d, images, "action"));
-    static const char *const actions[] = { "pass", "blur", "reject" };
-    if (!list || list->type != YAML_SEQUENCE_NODE)
-        return err_set(e, ERR_FORMAT, "safety policy: images.unsafe must be a list of classes");
-    for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top; i++) {
-        const char *name = scalar(yaml_document_get_node(d, *i));
+    const struct yaml_tree *list = yaml_member(yaml_member(&d->root, "images"), "unsafe");
+    for (int i = 0; i < p->unsafe.n; i++) {
         int k = 0;
-        while (k < N_CLASSES && strcmp(classes[k], name) != 0) k++;
-        if (k == N_CLASSES) return err_set(e, ERR_FORMAT, "safety policy: there is no class \"%.60s\"", name);
+        while (k < N_CLASSES && strcmp(classes[k], p->unsafe.v[i]) != 0) k++;
+        if (k == N_CLASSES)
+            return yaml_bad(d, &list->item[i], e, "there is no class \"%.60s\"", p->unsafe.v[i]);
         s->unsafe[k] = true;
     }
-    char *end;
-    s->threshold = strtod(threshold, &end);
-    if (end == threshold || *end || !(s->threshold > 0 && s->threshold <= 1)) {
-        return err_set(e, ERR_FORMAT,
-                       "safety policy: images.threshold must be above 0 and at most 1, got \"%.60s\"",
-                       threshold);
-    }
-    for (int k = 0; k < 3; k++) {
-        if (!strcmp(actions[k], action)) {
-            s->action = (enum safety_action)k;
-            return true;
-        }
-    }
-    return err_set(e, ERR_FORMAT, "safety policy: images.action must be pass, blur or reject, got \"%.60s\"",
-                   action);
+    s->threshold = p->threshold;
+    s->action = p->action;
+    return true;
 }
 
 static bool load_policy(struct safety *s, const char *path, struct err *e)
 {
-    FILE *f = NULL;
-    yaml_parser_t p;
-    yaml_document_t d;
-    if (path && *path && !(f = fopen(path, "rb")))
-        return err_set(e, ERR_IO, "safety policy %s: %s", path, strerror(errno));
-    bool ok = yaml_parser_initialize(&p);
-    if (!ok) {
-        err_set(e, ERR_NOMEM, "no memory for the safety policy");
-    } else {
-        if (f)
-            yaml_parser_set_input_file(&p, f);
-        else
-            yaml_parser_set_input_string(&p, (const unsigned char *)safety_policy,
-                                         (size_t)(safety_policy_end - safety_policy));
-        ok = yaml_parser_load(&p, &d);
-        if (!ok) {
-            err_set(e, ERR_FORMAT, "safety policy, line %zu: %s", p.problem_mark.line + 1,
-                    p.problem ? p.problem : "not YAML");
-        } else {
-            ok = read_policy(s, &d, e);
-            yaml_document_delete(&d);
-        }
-        yaml_parser_delete(&p);
-    }
-    if (f) fclose(f);
-    return ok;
+    struct yaml_doc d = { 0 };
+    struct policy p = { 0 };
+    bool ok = path && *path ? yaml_read_file(&d, path, e)
+                            : yaml_read_text(&d, "the built-in policy", safety_policy,
+                                             (size_t)(safety_policy_end - safety_policy), e);
+    ok = ok && yaml_fill(&d, &d.root, policy_rows, &p, e) && take_policy(s, &d, &p, e);
+    yaml_fill_free(policy_rows, &p);
+    yaml_doc_free(&d);
+    return ok || err_wrap(e, "safety policy");
 }
 
 /* ---- the classifier ---------------------------------------------------------------------------------------- */

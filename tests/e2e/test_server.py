@@ -133,21 +133,41 @@ def test_options():
 
 
 @pytest.mark.parametrize("text, why", [
-    ("threads: 1\nlog-level: info\nthreads: 2\n", ':3: "threads" stands there twice'),
+    ("threads: 1\nlog-level: info\nthreads: 2\n", ':3:1: "threads" stands there twice'),
     ("max-body: 1M\nmax_body: 2M\n", '"max_body" stands there twice'),
-    ("threads: 1\n---\nthreads: 2\n", ":2: a second document"),
-    ("- threads\n", "a list is only possible"),
+    ("threads: 1\n---\nthreads: 2\n", ":2:1: a second document"),
+    ("- threads\n", ":1:1: expected `name: value` lines"),
+    ("keys: [a, [b]]\n", "a list of values is expected"),
+    ("threads: &a 1\n", ":1:10: anchors are not supported"),
+    ("threads: !!int 1\n", "tags are not supported"),
+    ("log-level: info\n\nthreads: many\n", ':3:1: "threads" must be a whole number, got "many"'),
+    ("keys: [a-key-of-ours, b]\nlissten: 5\n", ':2:1: "lissten" does not exist; did you mean "listen"?'),
     ("threads: {a: 1}\n", "not a mapping"),
     ("threads: [1, 2]\n", "takes one value, not a list"),
     ("keys: [a, b\n", "did not find expected"),
     ("just words\n", "expected `name: value` lines"),
-    (None, "a folder, not a configuration file"),
+    (None, "a folder, not a YAML file"),
 ])
 def test_configuration_faults(tmp_path, text, why):
     config = tmp_path / "config.yaml"
     config.mkdir() if text is None else config.write_text(text)
     r = subprocess.run([BIN, "version", "--config", str(config)], capture_output=True, text=True, timeout=PATIENCE)
     assert r.returncode == 2 and why in r.stderr
+
+
+@pytest.mark.parametrize("text, why", [
+    ("images:\n  unsafe: [porn, cats]\n  threshold: 0.5\n  action: blur\n", ':2:18: there is no class "cats"'),
+    ("images:\n  unsafe: [porn]\n  threshold: 0\n  action: blur\n", ":3:3: threshold must be from 1e-06 to 1, got 0"),
+    ("images:\n  unsafe: [porn]\n  threshold: 0.5\n  action: hide\n", ':4:3: action must be one of pass|blur|reject, got "hide"'),
+    ("images:\n  unsafe: [porn]\n  threshold: 0.5\n", ':1:1: "action" is missing'),
+    ("images:\n  unsafe: [porn]\n  threshold: 0.5\n  action: blur\n  text: no\n", ':5:3: there is no such key as "text" here'),
+    ("image: 5\n", ':1:1: there is no such key as "image" here'),
+])
+def test_safety_policy_faults(tmp_path, text, why):
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(text)
+    r = subprocess.run([BIN, "serve", "--listen", "127.0.0.1:0", "--models", str(tmp_path), "--safety", str(policy)], capture_output=True, text=True, timeout=PATIENCE)
+    assert r.returncode == 1 and f"safety policy: {policy}{why}" in r.stderr, r.stderr
 
 
 def test_output_that_cannot_be_written():

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/words.h"
 #include "http/dialects/wire.h"
 #include "http/json_in.h"
 #include "http/json_out.h"
@@ -36,14 +37,6 @@ struct field {
 };
 
 /* ---- fields with a form of their own ------------------------------------------------------------------------------ */
-
-static bool is_word_of(const char *words, const char *s)
-{
-    size_t n = strlen(s);
-    for (const char *w = words; w && n; w = strchr(w, '|') ? strchr(w, '|') + 1 : NULL)
-        if (!strncmp(w, s, n) && (w[n] == '|' || !w[n])) return true;
-    return false;
-}
 
 static char *copy_string(const json_t *v, struct fault *f)
 {
@@ -301,7 +294,7 @@ static bool parse_effort(struct wire_request *w, const json_t *v, const char *na
         return want_thinking(w, json_is_true(v) ? THINKING_ON : THINKING_OFF, json_is_true(v) ? "medium" : "",
                              name, f);
     if (s && !strcmp(s, "none")) return want_thinking(w, THINKING_OFF, "", name, f);
-    if (s && is_word_of(levels, s)) return want_thinking(w, THINKING_ON, s, name, f);
+    if (s && words_have(levels, s, NULL)) return want_thinking(w, THINKING_ON, s, name, f);
     f->param = name;
     if (json_is_integer(v))
         return err_set(&f->err, ERR_UNSUPPORTED,
@@ -365,7 +358,7 @@ static bool is_reserved(const char *name)
         "messages|tools|documents|add_generation_prompt|continue_final_message|bos_token|eos_token|"
         "chat_template|tokenize|conversation|range|dict|namespace|cycler|joiner|lipsum|raise_exception|"
         "strftime_now|loop|self|caller|varargs|kwargs";
-    return is_word_of(names, name);
+    return words_have(names, name, NULL);
 }
 
 static bool parse_template_vars(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
@@ -516,16 +509,16 @@ static const struct field fields[] = {
 static bool asks_for_nothing(const json_t *v, const char *harmless)
 {
     char number[32];
-    if (json_is_boolean(v)) return json_is_true(v) == is_word_of(harmless, "true");
+    if (json_is_boolean(v)) return json_is_true(v) == words_have(harmless, "true", NULL);
     if (json_is_number(v)) {
         snprintf(number, sizeof number, "%g", json_number_value(v));
-        return is_word_of(harmless, number);
+        return words_have(harmless, number, NULL);
     }
-    if (json_is_string(v)) return !json_string_length(v) || is_word_of(harmless, json_string_value(v));
+    if (json_is_string(v)) return !json_string_length(v) || words_have(harmless, json_string_value(v), NULL);
     if (!json_is_array(v)) return false;
     for (size_t i = 0; i < json_array_size(v); i++)
         if (!json_is_string(json_array_get(v, i)) ||
-            !is_word_of(harmless, json_string_value(json_array_get(v, i))))
+            !words_have(harmless, json_string_value(json_array_get(v, i)), NULL))
             return false;
     return true;
 }
@@ -560,7 +553,7 @@ static bool take_field(void *reader, const void *row, const json_t *v, struct fa
     case K_CUSTOM: return d->parse(w, v, name, f);
     case K_TAG:
         if (!json_in_str(v, name, &s, f)) return false;
-        return !d->harmless || is_word_of(d->harmless, s) || json_in_bad(v, name, d->harmless, f);
+        return !d->harmless || words_have(d->harmless, s, NULL) || json_in_bad(v, name, d->harmless, f);
     case K_FLAG: return json_in_bool(v, name, &b, f);
     case K_COUNT: return json_in_int(v, name, (int64_t)d->min, INT64_MAX, &i, f);
     case K_REFUSE:

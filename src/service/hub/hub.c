@@ -36,7 +36,7 @@ struct job {
     const struct hub_watch *w;
     struct download_access access;
     char *dir;
-    struct strings made; /* files that this pull has put there */
+    struct str_list made; /* files that this pull has put there */
 };
 
 static bool ends_with(const char *s, const char *tail)

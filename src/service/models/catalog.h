@@ -9,28 +9,26 @@
 #include <stdint.h>
 
 #include "base/err.h"
-
-struct strings {
-    char **v;
-    int n;
-};
+#include "base/str_list.h"
 
 enum model_kind { MODEL_TEXT, MODEL_IMAGE };
+enum thoughts { THOUGHTS_NONE, THOUGHTS_INLINE /* in the text, as <think>...</think> */ };
 enum price_unit { PRICE_NONE, PRICE_PER_1M_TOKENS, PRICE_PER_STEP };
 
 struct catalog_model {
     char *id;                   /* canonical, "accounts/fireworks/models/NAME" */
     char *name, *family, *arch; /* for people; "" when the file does not say */
     char *owner;
-    char *source;                  /* what `hearth pull` takes, "hf:owner/repo", or "" */
-    struct strings aliases, files; /* files: shell patterns of names in the model folder */
-    struct strings sizes;          /* images: "1024x1024", ... */
+    char *source;                   /* what `hearth pull` takes, "hf:owner/repo", or "" */
+    struct str_list aliases, files; /* files: shell patterns of names in the model folder */
+    struct str_list sizes;          /* images: "1024x1024", ... */
     char *native; /* images: what is drawn, whatever of sizes is asked for; "": that size itself */
     enum model_kind kind;
     int64_t created; /* Unix seconds */
     int64_t params_total, params_active;
     int64_t context; /* tokens; 0: not a text model */
-    bool tools, image_input, reasoning_inline;
+    bool tools, image_input;
+    enum thoughts reasoning;
     enum price_unit price_unit;
     double price_input, price_output, price_step; /* US dollars */
     int steps;                                    /* images: defaults */

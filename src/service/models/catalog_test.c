@@ -23,7 +23,7 @@ static void test_builtin(void **state)
     const struct catalog_model *m = catalog_find(c, F "deepseek-r1-basic");
     assert_non_null(m);
     assert_true(m->price_input == 0.55 && m->price_output == 2.19 && m->context == 163840 &&
-                m->reasoning_inline && !m->tools);
+                m->reasoning == THOUGHTS_INLINE && !m->tools);
     m = catalog_find(c, "flux-1-dev-fp8");
     assert_true(m && m->kind == MODEL_IMAGE && m->price_step == 0.0005 && m->steps == 28 &&
                 m->guidance == 3.5 && m->sizes.n >= 9);
@@ -105,9 +105,18 @@ static void test_wrong_files(void **state)
         const char *text, *why;
     } cases[] = {
         { "models: 5\n", "expected a list" },
-        { "models:\n  - name: x\n", ":2: a model needs an id" },
-        { "models:\n  - id: a\n    contxt: 5\n", "no such key" },
-        { "models:\n  - id: a\n    context: many\n", "expected a number" },
+        { "models:\n  - name: x\n", ":2:5: \"id\" is missing" },
+        { "models:\n  - id: \"\"\n", ":2:5: a model needs an id" },
+        { "models:\n  - id: a\n    contxt: 5\n", ":3:5: there is no such key as \"contxt\"" },
+        { "models:\n  - id: a\n    price: { unit: per_step, per_stp: 1 }\n",
+          ":3:30: there is no such key as \"per_stp\"" },
+        { "models:\n  - id: a\n    context: 5\n    context: 6\n", ":4:5: \"context\" stands there twice" },
+        { "models:\n  - id: a\n    context: 5.5\n", "whole number" },
+        { "models:\n  - id: a\n    reasoning: outline\n", "reasoning must be one of none|inline" },
+        { "version: 2\nmodels: []\n", "version must be" },
+        { "version: 1\n", "\"models\" is missing" },
+        { "models: []\nmodel: []\n", "\"model\"" },
+        { "models:\n  - id: a\n    context: many\n", "expected a whole number" },
         { "models:\n  - id: a\n    kind: text\n  - id: a\n    kind: text\n", "twice" },
         { "models:\n  - id: a\n    kind: sound\n", "kind must be" },
         { "models:\n  - id: a\n    kind: image\n    sizes: [128x128, big]\n", "WIDTHxHEIGHT" },
