@@ -9,6 +9,8 @@
 
 #include <immintrin.h>
 
+#include "device/cpu/pack_256.h"
+
 #define INLINE static inline __attribute__((always_inline))
 
 #define GROUP 6            /* rows of a register tile */
@@ -228,7 +230,14 @@ static void product_f16(float *c, int64_t ldc, const struct tiles *a, const unsi
 }
 
 const struct float_kern float_kern_avx2 = { FLOAT_BODY_TABLE,
-                                            FLOAT_BODY_PACKING,
+                                            .store_far = body_store_far,
+                                            .pack_row_bf16 = body_pack_row_bf16,
+                                            .softmax_bf16 = body_softmax_bf16,
+                                            .pack_panel_bf16 = pack_panel_bf16,
+                                            .pack_panel_f32 = pack_panel_f32,
+                                            .pack_panel_f16 = pack_panel_f16,
+                                            .pack_b_bf16 = body_pack_b_bf16,
+                                            .pack_row_f16 = body_pack_row_f32,
                                             .name = "avx2",
                                             .kb_chunk = 16,
                                             .product_bf16 = product_bf16,

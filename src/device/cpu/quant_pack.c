@@ -22,33 +22,61 @@ const struct quant_format *quant_format_of(enum dtype t)
     return NULL;
 }
 
+/* Integers are moved eight at a time, as the bytes of a word of 64 bits, whose lowest is the first. */
+#define BYTES(v) ((uint64_t)(v)*0x0101010101010101u)
+
+static inline uint64_t load64(const void *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    return v;
+}
+
+static inline void store32(unsigned char *p, uint64_t v)
+{
+    uint32_t low = (uint32_t)v;
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    low = __builtin_bswap32(low);
+#endif
+    memcpy(p, &low, sizeof low);
+}
+
+/* Bit i of b as byte i, 0 or 1. */
+static inline uint64_t spread_bits(uint8_t b)
+{
+    const uint64_t one_each = BYTES(b) & 0x8040201008040201u;
+    return (one_each + BYTES(0x7f)) >> 7 & BYTES(1);
+}
+
 /* ---- one block of 32 (sub-block j of 256) of a row as stored integers ---- */
 
-static void nibbles(const uint8_t *qs, uint8_t q[32])
+static inline void nibbles(const uint8_t *qs, uint64_t q[4])
 {
-    for (int i = 0; i < 16; i++) {
-        q[i] = qs[i] & 15;
-        q[i + 16] = qs[i] >> 4;
-    }
+    const uint64_t a = load64(qs), b = load64(qs + 8);
+    q[0] = a & BYTES(15);
+    q[1] = b & BYTES(15);
+    q[2] = a >> 4 & BYTES(15);
+    q[3] = b >> 4 & BYTES(15);
 }
 
-static void fifth_bits(const uint8_t qh[4], uint8_t q[32])
+static inline void fifth_bits(const uint8_t qh[4], uint64_t q[4])
 {
-    for (int i = 0; i < 32; i++) q[i] |= (uint8_t)((qh[i >> 3] >> (i & 7) & 1) << 4);
+    for (int i = 0; i < 4; i++) q[i] |= spread_bits(qh[i]) << 4;
 }
 
-static void two_bits(const uint8_t *qs, int j, uint8_t q[32])
+/* Fields of `mask` at bit `at` of 32 bytes, to bit `to` of q. */
+static inline void fields(const uint8_t *p, int at, uint8_t mask, int to, uint64_t q[4])
 {
-    for (int i = 0; i < 32; i++) q[i] = qs[32 * (j >> 2) + i] >> 2 * (j & 3) & 3;
+    for (int i = 0; i < 4; i++) q[i] |= (load64(p + 8 * i) >> at & BYTES(mask)) << to;
 }
 
-static void half_of_bytes(const uint8_t *qs, int j, uint8_t q[32])
+static inline __attribute__((always_inline)) void unpack_codes(enum dtype t, const unsigned char *block,
+                                                               int j, uint64_t q[4])
 {
-    for (int i = 0; i < 32; i++) q[i] = qs[32 * (j >> 1) + i] >> 4 * (j & 1) & 15;
-}
-
-static void unpack_codes(enum dtype t, const unsigned char *block, int j, uint8_t q[32])
-{
+    for (int i = 0; i < 4; i++) q[i] = 0;
     switch (t) {
     case DT_Q4_0: nibbles(((const struct q4_0 *)block)->qs, q); break;
     case DT_Q4_1: nibbles(((const struct q4_1 *)block)->qs, q); break;
@@ -62,29 +90,24 @@ static void unpack_codes(enum dtype t, const unsigned char *block, int j, uint8_
         nibbles(((const struct q5_1 *)block)->qs, q);
         fifth_bits(((const struct q5_1 *)block)->qh, q);
         break;
-    case DT_Q8_0:
-        for (int i = 0; i < 32; i++) q[i] = (uint8_t)(((const struct q8_0 *)block)->qs[i] + 128);
+    case DT_Q8_0: /* + 128 */
+        for (int i = 0; i < 4; i++) q[i] = load64(((const struct q8_0 *)block)->qs + 8 * i) ^ BYTES(0x80);
         break;
-    case DT_Q2_K: two_bits(((const struct q2_k *)block)->qs, j, q); break;
-    case DT_Q3_K: {
-        const struct q3_k *b = (const struct q3_k *)block;
-        two_bits(b->qs, j, q);
-        for (int i = 0; i < 32; i++) q[i] |= (uint8_t)((b->hmask[i] >> j & 1) << 2);
+    case DT_Q2_K: fields(((const struct q2_k *)block)->qs + 32 * (j >> 2), 2 * (j & 3), 3, 0, q); break;
+    case DT_Q3_K:
+        fields(((const struct q3_k *)block)->qs + 32 * (j >> 2), 2 * (j & 3), 3, 0, q);
+        fields(((const struct q3_k *)block)->hmask, j, 1, 2, q);
         break;
-    }
-    case DT_Q4_K: half_of_bytes(((const struct q4_k *)block)->qs, j, q); break;
-    case DT_Q5_K: {
-        const struct q5_k *b = (const struct q5_k *)block;
-        half_of_bytes(b->qs, j, q);
-        for (int i = 0; i < 32; i++) q[i] |= (uint8_t)((b->qh[i] >> j & 1) << 4);
+    case DT_Q4_K: fields(((const struct q4_k *)block)->qs + 32 * (j >> 1), 4 * (j & 1), 15, 0, q); break;
+    case DT_Q5_K:
+        fields(((const struct q5_k *)block)->qs + 32 * (j >> 1), 4 * (j & 1), 15, 0, q);
+        fields(((const struct q5_k *)block)->qh, j, 1, 4, q);
         break;
-    }
     case DT_Q6_K: {
         const struct q6_k *b = (const struct q6_k *)block;
-        int h = j >> 2, s = j & 3;
-        const uint8_t *ql = b->ql + 64 * h + 32 * (s & 1), *qh = b->qh + 32 * h;
-        for (int i = 0; i < 32; i++)
-            q[i] = (uint8_t)((ql[i] >> 4 * (s >> 1) & 15) | (qh[i] >> 2 * s & 3) << 4);
+        const int h = j >> 2, s = j & 3;
+        fields(b->ql + 64 * h + 32 * (s & 1), 4 * (s >> 1), 15, 0, q);
+        fields(b->qh + 32 * h, 2 * s, 3, 4, q);
         break;
     }
     default: break;
@@ -93,36 +116,43 @@ static void unpack_codes(enum dtype t, const unsigned char *block, int j, uint8_
 
 /* ---- bit planes ---- */
 
-static void pack_planes(int bits, const uint8_t w[8][64], uint8_t *out)
+/* A row's part of a block's planes; out stands at the row's four bytes of the first vector. */
+static inline __attribute__((always_inline)) void put_planes(int bits, const uint64_t q[4],
+                                                             unsigned char *out)
 {
     if (bits == 8) {
-        memcpy(out, w, 512);
+        for (int i = 0; i < 4; i++) {
+            store32(out + 128 * i, q[i]);
+            store32(out + 128 * i + 64, q[i] >> 32);
+        }
         return;
     }
     int done = 0;
     if (bits >= 4) {
-        for (int t = 0; t < 4; t++)
-            for (int i = 0; i < 64; i++)
-                out[64 * t + i] = (uint8_t)((w[t][i] & 15) | (w[t + 4][i] & 15) << 4);
+        for (int i = 0; i < 2; i++) {
+            const uint64_t v = (q[i] & BYTES(15)) | (q[i + 2] & BYTES(15)) << 4;
+            store32(out + 128 * i, v);
+            store32(out + 128 * i + 64, v >> 32);
+        }
         out += 256;
         done = 4;
     }
     if (bits - done >= 2) {
-        for (int t = 0; t < 2; t++)
-            for (int i = 0; i < 64; i++) {
-                int v = 0;
-                for (int s = 0; s < 4; s++) v |= (w[4 * t + s][i] >> done & 3) << 2 * s;
-                out[64 * t + i] = (uint8_t)v;
-            }
+        for (int i = 0; i < 2; i++) {
+            const uint64_t a = q[2 * i] >> done & BYTES(3), b = q[2 * i + 1] >> done & BYTES(3);
+            store32(out + 64 * i, a | a >> 30 | b << 4 | b >> 26);
+        }
         out += 128;
         done += 2;
     }
-    if (bits - done == 1)
-        for (int i = 0; i < 64; i++) {
-            int v = 0;
-            for (int s = 0; s < 8; s++) v |= (w[s][i] >> done & 1) << s;
-            out[i] = (uint8_t)v;
+    if (bits - done == 1) {
+        uint64_t v = 0;
+        for (int i = 0; i < 4; i++) {
+            const uint64_t a = q[i] >> done & BYTES(1);
+            v |= a << 2 * i | a >> 32 << (2 * i + 1);
         }
+        store32(out, v);
+    }
 }
 
 static void put16(unsigned char *p, int r, uint16_t v) { memcpy(p + 2 * r, &v, 2); }
@@ -187,30 +217,56 @@ static void pack_scales(enum dtype t, const unsigned char *block, unsigned char 
     }
 }
 
-void quant_pack(const struct quant_part *p, const struct matrix *m, int64_t g0, int64_t g1)
+/* Eight blocks of the group's rows at a time: what a row has of them is one piece of the file, and what all rows have of them is one
+ * piece of the group. type is a constant where this is inlined. */
+static inline __attribute__((always_inline)) void
+pack_groups(const enum dtype type, const struct quant_part *p, const struct matrix *m, int64_t g0, int64_t g1)
 {
-    const struct quant_format *f = p->format;
-    int64_t n_blocks = m->n_in / QUANT_BLOCK;
-    const struct dtype_info *info = dtype_info(m->type);
-    int per = info->block_elems / QUANT_BLOCK; /* 1 or 8 */
-    size_t row_bytes = dtype_row_bytes(m->type, m->n_in);
+    const struct quant_format f = *p->format;
+    const int64_t n_blocks = m->n_in / QUANT_BLOCK;
+    const struct dtype_info *info = dtype_info(type);
+    const size_t block_bytes = (size_t)info->block_bytes, row_bytes = dtype_row_bytes(type, m->n_in);
+    const int per = info->block_elems / QUANT_BLOCK; /* 1 or 8 */
     for (int64_t g = g0; g < g1; g++) {
         unsigned char *group = p->data + (size_t)g * p->group_bytes;
-        int rows = (int)(m->n_out - g * QUANT_GROUP < QUANT_GROUP ? m->n_out - g * QUANT_GROUP : QUANT_GROUP);
+        const int64_t left = m->n_out - g * QUANT_GROUP;
+        const int rows = left < QUANT_GROUP ? (int)left : QUANT_GROUP;
         const unsigned char *src = (const unsigned char *)m->data + (size_t)g * QUANT_GROUP * row_bytes;
-        for (int64_t b = 0; b < n_blocks; b++) {
-            uint8_t w[8][64] = { { 0 } };
-            unsigned char *scales = group + quant_scales_at(f, b);
-            if (b % quant_piece_blocks(f->scales) == 0) memset(scales, 0, quant_piece_scales(f->scales));
+        if (rows < QUANT_GROUP) memset(group, 0, p->group_bytes);
+        for (int64_t b0 = 0; b0 < n_blocks; b0 += 8) {
+            const int64_t b1 = b0 + 8 < n_blocks ? b0 + 8 : n_blocks;
+            for (int64_t b = b0; b < b1; b++)
+                if (b % quant_piece_blocks(f.scales) == 0)
+                    memset(group + quant_scales_at(&f, b), 0, quant_piece_scales(f.scales));
             for (int r = 0; r < rows; r++) {
-                const unsigned char *block =
-                    src + (size_t)r * row_bytes + (size_t)(b / per) * (size_t)info->block_bytes;
-                uint8_t q[32];
-                unpack_codes(f->type, block, (int)(b % per), q);
-                for (int j = 0; j < 8; j++) memcpy(w[j] + 4 * r, q + 4 * j, 4);
-                if (b % per == 0) pack_scales(f->type, block, scales, b, r);
+                const unsigned char *row = src + (size_t)r * row_bytes;
+                for (int64_t b = b0; b < b1; b++) {
+                    const unsigned char *block = row + (size_t)(b / per) * block_bytes;
+                    uint64_t q[4];
+                    unpack_codes(type, block, (int)(b % per), q);
+                    put_planes(f.bits, q, group + quant_planes_at(&f, b) + 4 * r);
+                    if (b % per == 0) pack_scales(type, block, group + quant_scales_at(&f, b), b, r);
+                }
             }
-            pack_planes(f->bits, (const uint8_t(*)[64])w, group + quant_planes_at(f, b));
         }
+    }
+}
+
+void quant_pack(const struct quant_part *p, const struct matrix *m, int64_t g0, int64_t g1)
+{
+    switch (p->format->type) {
+    case DT_Q4_0: pack_groups(DT_Q4_0, p, m, g0, g1); return;
+    case DT_Q4_1: pack_groups(DT_Q4_1, p, m, g0, g1); return;
+    case DT_Q5_0: pack_groups(DT_Q5_0, p, m, g0, g1); return;
+    case DT_Q5_1: pack_groups(DT_Q5_1, p, m, g0, g1); return;
+    case DT_Q8_0: pack_groups(DT_Q8_0, p, m, g0, g1); return;
+    case DT_IQ4_NL: pack_groups(DT_IQ4_NL, p, m, g0, g1); return;
+    case DT_Q2_K: pack_groups(DT_Q2_K, p, m, g0, g1); return;
+    case DT_Q3_K: pack_groups(DT_Q3_K, p, m, g0, g1); return;
+    case DT_Q4_K: pack_groups(DT_Q4_K, p, m, g0, g1); return;
+    case DT_Q5_K: pack_groups(DT_Q5_K, p, m, g0, g1); return;
+    case DT_Q6_K: pack_groups(DT_Q6_K, p, m, g0, g1); return;
+    case DT_IQ4_XS: pack_groups(DT_IQ4_XS, p, m, g0, g1); return;
+    default: return;
     }
 }
