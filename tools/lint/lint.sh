@@ -1,5 +1,5 @@
 #!/bin/sh
-# make lint: import direction, file sizes, format, warnings under clang, clang-tidy; the build for aarch64 and its kernels' tests.
+# make lint: import direction, file sizes, format, warnings under clang, vectors on the stack, clang-tidy; the build for aarch64 and its kernels' tests.
 set -u
 cd "$(dirname "$0")/../.."
 fail=0
@@ -18,6 +18,10 @@ git ls-files 'src/*.c' 'src/*.h' 'tests/*.c' 'bench/*.c' | xargs clang-format --
 
 step "clang warnings"
 make --no-print-directory -s -j"$(nproc)" WERROR=1 MODE=clang CC=clang build/clang/hearth || bad "clang has warnings"
+
+step "vectors on the stack"
+make --no-print-directory -s -j"$(nproc)" build/release/hearth && python3 tools/lint/spills.py build/release ||
+    bad "a kernel's hot loop keeps vectors on the stack"
 
 step "clang-tidy"
 flags="-std=c17 -Isrc -D_GNU_SOURCE -DHEARTH_VERSION='\"lint\"' $(pkg-config --cflags $(make -s print-PKGS))"

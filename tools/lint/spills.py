@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""Vector registers that the compiler keeps on the stack in the kernels' hot loops: fails where there are more than the limit.
+
+    spills.py [BUILD] [-v]      BUILD: a release build, build/release; -v: every hot loop that has any, and the worst of each function
+
+A hot loop is one that multiplies vectors and holds no other loop that does. Counted are its moves from vector registers to the
+stack, in hundredths of its multiplications. Some are meant: sums that are touched once a block. Many are not: an operand that
+does not fit the registers costs a store and a read for each product. (Reads alone are constants, which cost nothing there.)
+After a change of a kernel look at its loops with -v, and lower a limit that has room.
+
+The limits are those of gcc 12; for objects of another compiler nothing is checked, and that is said. Needs binutils.
+"""
+import pathlib
+import re
+import subprocess
+import sys
+
+COMPILER = "GCC: 12"
+# "file" or "file function": stores in hundredths of the multiplications of its worst loop. What has no line may have none.
+LIMITS = {
+    "quant_avx2": 16,  # eight sums of 64 products, once a block; twice where scales are per 16
+    "quant_avxvnni": 18,
+    "quant_avx512": 11,
+    "quant_amx": 11,
+    "quant_avx2 quant_store": 25,  # GELU's polynomial beside its operands
+    "quant_avxvnni quant_store": 25,
+    "paged_avx2": 8,
+    "paged_avx512 put": 100,  # the few products that round a vector of a cache
+    "gemm_avx2 body_finish": 4,
+    "gemm_avx2 body_pack_row_bf16": 44,
+    "gemm_avx2 body_depthwise": 100,
+    "gemm_avx512 body_depthwise": 100,
+    "gemm_avx512bf16 body_depthwise": 100,
+    "gemm_amx body_depthwise": 100,
+}
+MULTIPLY = re.compile(r"v(pmaddubs|pmaddwd|pdp|fn?m(add|sub)\d|dpbf16|mulps|pmulld|pmullw)")
+VECTOR = re.compile(r"%[xyz]mm\d+")
+INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(?:\{vex\}\s+)?(\S+)\s*(.*)")
+
+
+def output(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def functions(path):
+    """(name, [(address, mnemonic, operands)]) of each function."""
+    name, body = None, []
+    for line in output("objdump", "-d", "--no-show-raw-insn", path).splitlines():
+        head = re.match(r"^[0-9a-f]+ <(.*)>:", line)
+        if head:
+            if body:
+                yield name, body
+            name, body = head[1], []
+            continue
+        m = INSTRUCTION.match(line)
+        if m:
+            body.append((int(m[1], 16), m[2], m[3]))
+    if body:
+        yield name, body
+
+
+def hot_loops(body):
+    """Backward jumps whose range multiplies vectors, without those that hold another such range."""
+    ranges = []
+    for address, mnemonic, operands in body:
+        target = re.match(r"([0-9a-f]+) <", operands) if mnemonic.startswith("j") else None
+        if target and body[0][0] <= int(target[1], 16) <= address:
+            first, last = int(target[1], 16), address
+            inside = [x for x in body if first <= x[0] <= last]
+            if any(MULTIPLY.match(x[1]) for x in inside) and not any(x[1].startswith("ret") for x in inside):
+                ranges.append((first, last, inside))
+    for first, last, inside in ranges:
+        if not any(first <= f and l <= last and (f, l) != (first, last) for f, l, _ in ranges):
+            yield first, inside
+
+
+def counts(inside, frame):
+    """Stores, reads, multiplications."""
+    stack = re.compile(r"\(%(rsp|rbp)\)" if frame else r"\(%rsp\)")
+    stores = reads = multiplications = 0
+    for _, mnemonic, operands in inside:
+        multiplications += bool(MULTIPLY.match(mnemonic))
+        if not stack.search(operands) or not VECTOR.search(operands):
+            continue
+        stored = mnemonic.startswith("vmov") and stack.search(operands.rsplit(",", 1)[-1])
+        stores, reads = stores + bool(stored), reads + (not stored)
+    return stores, reads, multiplications
+
+
+def compiler_of(path):
+    found = re.search(r"GCC: [^\n\]]*\) (\d+)|clang version [^\n\]]*", output("readelf", "-p", ".comment", path))
+    return "GCC: " + found[1] if found and found[1] else found[0] if found else "an unknown compiler"
+
+
+def check(path, verbose):
+    """False if a loop has more than its limit."""
+    good, worst = True, {}
+    for name, body in functions(path):
+        name = name.split(".")[0]
+        frame = any(m == "mov" and o == "%rsp,%rbp" for _, m, o in body)
+        for first, inside in hot_loops(body):
+            stores, reads, products = counts(inside, frame)
+            share, limit = 100 * stores // products, LIMITS.get(f"{path.stem} {name}", LIMITS.get(path.stem, 0))
+            worst[name] = max(worst.get(name, 0), share)
+            if verbose and stores:
+                print(f"{path.name} {name} at {first:x}: {stores} stores, {reads} reads, {products} multiplications")
+            if share > limit:
+                good = False
+                print(f"{path}: {name}, the loop at {first:x}: {stores} vector stores to the stack for {products} multiplications; "
+                      f"at most {limit} in a hundred are allowed (tools/lint/spills.py)")
+    if verbose:
+        print("".join(f'    "{path.stem} {name}": {share},\n' for name, share in worst.items() if share), end="")
+    return good
+
+
+def main():
+    arguments = [a for a in sys.argv[1:] if a != "-v"]
+    build = pathlib.Path(arguments[0] if arguments else "build/release")
+    paths = [p for isa in ("avx2", "avxvnni", "avx512", "avx512bf16", "amx") for p in sorted(build.rglob(f"*_{isa}.o"))]
+    if not paths:
+        print(f"spills: skipped: {build} has no kernels for x86-64")
+        return 0
+    good, checked = True, 0
+    for path in paths:
+        if compiler_of(path) != COMPILER:
+            print(f"spills: skipped: {path.name} is by {compiler_of(path)}, the limits are those of {COMPILER}")
+            continue
+        checked += 1
+        good &= check(path, "-v" in sys.argv)
+    if good and checked:
+        print(f"spills: {checked} files within their limits")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
