@@ -246,7 +246,7 @@ static void print_progress(struct studio *s, int index, const struct reply_pictu
 
 static bool draw_local(struct studio *s, struct err *e)
 {
-    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct fault f = { 0 };
     bool ok = s->d.init.len ? read_form(s, &f) : picture_wire_json(&s->wire, s->d.fields, true, &f);
     if (ok && !open_local(s, e)) return false;
     ok = ok && picture_wire_resolve(&s->wire, s->model, &f) && add_loras(&s->wire.q, &s->o->lora, &f.err);

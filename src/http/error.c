@@ -9,6 +9,7 @@ static const struct {
     const char *openai_type, *openai_code;
     const char *fireworks_type;
     const char *title; /* Firemoon's short name */
+    int retry_after_s;
 } faults[] = {
     [FAULT_NONE] = { 200, "", NULL, "", "" },
     [FAULT_INVALID] = { 400, "invalid_request_error", NULL, "invalid_request_error", "Invalid input" },
@@ -32,12 +33,13 @@ static const struct {
                              "Request too large" },
     [FAULT_MEDIA] = { 415, "invalid_request_error", "unsupported_media_type", "invalid_request_error",
                       "Unsupported media type" },
-    [FAULT_BUSY] = { 429, "requests", "rate_limit_exceeded", "invalid_request_error", "Rate limit exceeded" },
+    [FAULT_BUSY] = { 429, "requests", "rate_limit_exceeded", "invalid_request_error", "Rate limit exceeded",
+                     1 },
     [FAULT_HEADERS] = { 431, "invalid_request_error", "headers_too_large", "invalid_request_error",
                         "Request too large" },
     [FAULT_SERVER] = { 500, "server_error", NULL, "server_error", "Generation failed" },
-    [FAULT_UNAVAILABLE] = { 503, "server_error", "service_unavailable", "server_error",
-                            "Service unavailable" },
+    [FAULT_UNAVAILABLE] = { 503, "server_error", "service_unavailable", "server_error", "Service unavailable",
+                            5 },
     [FAULT_VERSION] = { 505, "invalid_request_error", "http_version", "invalid_request_error",
                         "Invalid input" },
 };
@@ -66,6 +68,7 @@ enum fault_kind fault_of(enum err_code code)
 }
 
 int fault_status(enum fault_kind kind) { return faults[kind].status; }
+int fault_retry_after(enum fault_kind kind) { return faults[kind].retry_after_s; }
 
 void fault_print(struct buf *b, enum api_dialect d, enum fault_kind kind, const char *param,
                  const char *message)

@@ -33,6 +33,8 @@ enum fault_kind {
 
 enum fault_kind fault_of(enum err_code code);
 int fault_status(enum fault_kind kind);
+/* Seconds after which to come again when nobody knows better; 0: not at all. */
+int fault_retry_after(enum fault_kind kind);
 /* The body: {"error": {...}} for OpenAI and Fireworks, a flat object for Firemoon. param may be NULL. */
 void fault_print(struct buf *b, enum api_dialect d, enum fault_kind kind, const char *param,
                  const char *message);

@@ -90,22 +90,28 @@ void exchange_told(struct exchange *x, const char *msg, char *out, size_t cap)
         snprintf(out, cap, "%s", msg);
 }
 
-void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param, const char *fmt, ...)
+static void tell_fault(struct exchange *x, enum fault_kind kind, const char *param, int retry_after_s,
+                       const char *message)
 {
     struct buf b = BUF_INIT(0);
-    char message[600], told[sizeof message];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(message, sizeof message, fmt, ap);
-    va_end(ap);
+    char told[600];
     exchange_told(x, message, told, sizeof told);
     fault_print(&b, x->dialect, kind, param, told);
-    if (kind == FAULT_BUSY || kind == FAULT_UNAVAILABLE)
-        exchange_header(x, "Retry-After", "%d", kind == FAULT_BUSY ? 1 : 5);
+    if (retry_after_s) exchange_header(x, "Retry-After", "%d", retry_after_s);
     if (kind == FAULT_KEY) exchange_header(x, "WWW-Authenticate", "Bearer");
     exchange_note(x, "%.150s", message);
     x->blame = kind;
     exchange_reply(x, fault_status(kind), "application/json", &b);
+}
+
+void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param, const char *fmt, ...)
+{
+    char message[600];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(message, sizeof message, fmt, ap);
+    va_end(ap);
+    tell_fault(x, kind, param, fault_retry_after(kind), message);
 }
 
 void exchange_fault_from(struct exchange *x, const struct fault *f)
@@ -120,7 +126,8 @@ void exchange_fault_from(struct exchange *x, const struct fault *f)
         return;
     }
     enum fault_kind kind = fault_of(f->err.code);
-    exchange_fault(x, kind, kind == FAULT_MODEL ? "model" : f->param, "%s", f->err.msg);
+    tell_fault(x, kind, kind == FAULT_MODEL ? "model" : f->param,
+               f->retry_after_s ? f->retry_after_s : fault_retry_after(kind), f->err.msg);
 }
 
 void exchange_run(struct exchange *x, const struct work_ops *ops, void *work, bool stream)

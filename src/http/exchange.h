@@ -57,6 +57,7 @@ void exchange_header(struct exchange *x, const char *name, const char *fmt, ...)
 void exchange_reply(struct exchange *x, int status, const char *content_type, struct buf *body);
 void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* The kind follows from f's code. Both say when to come again where that makes sense: as f knows, or as is usual for the kind. */
 void exchange_fault_from(struct exchange *x, const struct fault *f);
 /* A message as a client may read it: without the server's folders. The log keeps the whole. Faults go through this once a handler has
  * begun with the server's own files (exchange_at_work()), and so does every error event; before that a message holds nothing but what the

@@ -17,7 +17,7 @@ static const struct json_limits limits = { 8, 100 };
 static bool parses(const char *s, size_t len, struct fault *f)
 {
     json_t *v = NULL;
-    *f = (struct fault){ { ERR_NONE, "" }, NULL };
+    *f = (struct fault){ 0 };
     bool ok = json_in_parse(s, len, &limits, &v, f);
     json_decref(v);
     return ok;
@@ -91,7 +91,7 @@ static void expect(bool ok, const struct fault *f, const char *message)
 static void test_values(void **state)
 {
     (void)state;
-    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct fault f = { 0 };
     json_t *half = json_real(3.5), *five = json_integer(5), *whole = json_real(5),
            *text = json_string("warm"), *list = json_pack("[i,i]", 1, 2);
     double d;
@@ -163,14 +163,14 @@ static void test_members(void **state)
         { "[1]", true }, /* no members at all: what it must be is its reader's business */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct fault f = { { ERR_NONE, "" }, NULL };
+        struct fault f = { 0 };
         json_t *v = json_loads(cases[i].object, 0, NULL);
         if (json_in_members(v, "role content", "messages[2].", true, "messages", &f) != cases[i].known)
             fail_msg("%s: %s", cases[i].object, f.err.msg);
         assert_true(json_in_members(v, "role content", "messages[2].", false, "messages", &f));
         json_decref(v);
     }
-    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct fault f = { 0 };
     json_t *v = json_loads("{\"id\": [1]}", 0, NULL);
     assert_false(json_in_members(v, "role", "messages[2].", true, "messages", &f));
     assert_string_equal(f.err.msg, "Extra inputs are not permitted, field: 'messages[2].id', value: [1]");
@@ -217,7 +217,7 @@ static void test_object(void **state)
         { "[1]", NULL, FORM_A, true, 0 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct fault f = { { ERR_NONE, "" }, NULL };
+        struct fault f = { 0 };
         const struct json_place place = { "at.", "at", cases[i].form, cases[i].strict };
         json_t *v = json_loads(cases[i].object, 0, NULL);
         int n = 0;
@@ -233,7 +233,7 @@ static void test_object(void **state)
 static void test_extra_body(void **state)
 {
     (void)state;
-    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct fault f = { 0 };
     json_t *v = json_loads("{\"a\": 1, \"extra_body\": {\"a\": 2, \"b\": 3}}", 0, NULL);
     json_t *want = json_loads("{\"a\": 1, \"b\": 3}", 0, NULL);
     assert_true(json_in_extra_body(v, &f));

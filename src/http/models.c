@@ -45,7 +45,7 @@ static void print_those(struct buf *b, const struct model_row *rows, int n, bool
 
 void models_list(struct exchange *x)
 {
-    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct fault f = { 0 };
     struct model_row *rows;
     int n;
     if (!registry_list(exchange_server(x)->registry, &rows, &n, &f.err)) {
@@ -72,7 +72,7 @@ static bool find_model(struct exchange *x, const char *name, struct model **m, s
 /* The id may come with its slashes raw or as %2F: the path has been decoded. */
 void models_get(struct exchange *x)
 {
-    struct fault f = { { ERR_NONE, "" }, "model" };
+    struct fault f = { .param = "model" };
     struct model *m;
     struct model_row *rows;
     int n;
@@ -142,7 +142,7 @@ static void account_page(struct exchange *x, const char *account, size_t len, co
 
 void account_models_get(struct exchange *x)
 {
-    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct fault f = { 0 };
     const char *tail = exchange_tail(x), *rest = strchr(tail, '/'),
                *name = rest && !strncmp(rest, "/models/", 8) ? rest + 8 : NULL;
     struct model_row *rows;

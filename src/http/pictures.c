@@ -207,7 +207,7 @@ static void refuse(struct exchange *x, struct picture_work *t, const struct faul
 static void start(struct exchange *x, struct picture_work *t, const struct err *loaded)
 {
     const struct server *s = exchange_server(x);
-    struct fault f = { *loaded, NULL };
+    struct fault f = { .err = *loaded };
     exchange_at_work(x);
     if (f.err.code != ERR_NONE ||
         !drawing_start(s->registry, t->model, s->o.safety, &t->wire.q, on_event, x, &t->drawing, &f)) {
@@ -279,7 +279,7 @@ static bool find_loras(struct exchange *x, struct picture_request *q, struct fau
 /* False: answered, and t is gone. */
 static bool negotiate(struct exchange *x, struct picture_work *t)
 {
-    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct fault f = { 0 };
     const struct picture_headers h = { .accept = exchange_header_in(x, "Accept"),
                                        .inside_json = exchange_header_in(x, "Json-Return-Image-Accept"),
                                        .jpeg_quality = exchange_header_in(x, "Jpeg-Quality") };
@@ -294,7 +294,7 @@ static bool negotiate(struct exchange *x, struct picture_work *t)
 static void picture_post(struct exchange *x, const struct picture_dialect *d, const char *model,
                          enum picture_task task)
 {
-    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct fault f = { 0 };
     struct picture_work *t = calloc(1, sizeof *t);
     if (!t) {
         exchange_fault(x, FAULT_SERVER, NULL, "out of memory");

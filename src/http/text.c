@@ -289,7 +289,7 @@ static const struct work_ops text_ops = { collect, produce, work_cancel, work_fr
 static void start(struct exchange *x, struct text_work *t, const struct err *loaded)
 {
     struct model *m = t->model;
-    struct fault f = { *loaded, NULL };
+    struct fault f = { .err = *loaded };
     exchange_at_work(x);
     if (f.err.code != ERR_NONE) {
         work_free(t);
@@ -345,7 +345,7 @@ static bool parse_body(struct exchange *x, bool chat, struct wire_request *w, st
 
 static void text_post(struct exchange *x, bool chat)
 {
-    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct fault f = { 0 };
     struct text_work *t = calloc(1, sizeof *t);
     if (!t) {
         exchange_fault(x, FAULT_SERVER, NULL, "out of memory");

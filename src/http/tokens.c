@@ -57,7 +57,7 @@ static void run(struct exchange *x, void *arg, const struct err *loaded)
 {
     struct token_request *r = arg;
     struct registry *models = exchange_server(x)->registry;
-    struct fault f = { *loaded, NULL };
+    struct fault f = { .err = *loaded };
     if (f.err.code == ERR_NONE && registry_acquire(models, r->m, &r->lm, &f.err)) {
         r->answer(x, r);
         registry_release(models, r->m);
@@ -77,7 +77,7 @@ static void open_request(struct exchange *x, enum form form,
     const struct json_place place = { .path = "",
                                       .form = form,
                                       .strict = exchange_server(x)->o.strict_fields };
-    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct fault f = { 0 };
     struct token_request *r = calloc(1, sizeof *r);
     size_t len;
     const char *bytes = exchange_body(x, &len);
@@ -130,7 +130,7 @@ static bool tokenize(struct exchange *x, const struct token_request *r, struct t
 
 static void answer_tokens(struct exchange *x, const struct token_request *r)
 {
-    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct fault f = { 0 };
     struct token_list ids = { .cancel = exchange_stop_flag(x, false) };
     if (tokenize(x, r, &ids, &f)) {
         struct buf b = BUF_INIT(0);
@@ -146,7 +146,7 @@ static void answer_tokens(struct exchange *x, const struct token_request *r)
 
 static void answer_text(struct exchange *x, const struct token_request *r)
 {
-    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct fault f = { 0 };
     struct buf text = BUF_INIT(0), b = BUF_INIT(0);
     const struct tokenizer *t = lm_tokenizer(r->lm);
     bool ok = json_is_array(r->tokens) ||

@@ -2,6 +2,7 @@
 #include "service/generate.h"
 
 #include <float.h>
+#include <math.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,6 +170,15 @@ static void job_ended(void *arg, const struct lm_usage *u)
     ending_let_go(arg);
 }
 
+int generation_retry_s(const struct lm_stats *s)
+{
+    if (!s->requests || !s->steps || !s->running) return 1;
+    const double tokens = (double)s->completion_tokens / (double)s->requests,
+                 step_s = s->step_seconds / (double)s->steps;
+    const double wait = ceil(tokens * step_s / s->running);
+    return wait < 1 ? 1 : wait > 60 ? 60 : (int)wait;
+}
+
 /* All prompts at once: they are queued together or not at all. */
 static bool submit(struct generation *g, const struct gen_request *q, void (*notify)(void *), void *arg,
                    struct fault *f)
@@ -210,6 +220,9 @@ static bool submit(struct generation *g, const struct gen_request *q, void (*not
     for (int i = 0; ok && i < g->n_parts; i++) ending_hold(q->ending);
     if (ok && !lm_submit_all(g->lm, &r, prompt, g->n_parts, notify, arg, job, &f->err)) {
         for (int i = 0; i < g->n_parts; i++) ending_let_go(q->ending);
+        struct lm_stats s;
+        lm_stats(g->lm, &s);
+        if (f->err.code == ERR_BUSY) f->retry_after_s = generation_retry_s(&s);
         ok = false;
     }
     for (int i = 0; ok && i < g->n_parts; i++) g->part[i].job = job[i];

@@ -15,7 +15,8 @@ struct generation;
 
 /* Templates, tokenises, fits the context and submits. `m` must have been found for q->model; it is acquired here (loading it if need
  * be) and released by generation_free(). `notify` may be called before this returns, from another thread, and must not block.
- * q is only read. cancel: once set, by any thread, the preparation ends soon with ERR_CANCELLED; NULL: never. */
+ * q is only read. cancel: once set, by any thread, the preparation ends soon with ERR_CANCELLED; NULL: never. Where the queue is full
+ * f->retry_after_s is set. */
 bool generation_start(struct registry *r, struct model *m, const struct gen_request *q,
                       const atomic_bool *cancel, void (*notify)(void *arg), void *arg,
                       struct generation **out, struct fault *f);
@@ -26,6 +27,9 @@ void generation_cancel(struct generation *g); /* any thread */
 /* Takes the next event; false when there is none now. REPLY_DONE comes once, with the sums. After it or REPLY_ERROR nothing more
  * comes. Free events with reply_event_free(). */
 bool generation_next(struct generation *g, struct reply_event *ev);
+
+/* Seconds after which a place in a full queue is likely, from 1 to 60: what a request took in the mean, shared by those that run. */
+int generation_retry_s(const struct lm_stats *s);
 
 const struct tokenizer *generation_tokenizer(const struct generation *g);
 int generation_n_choices(const struct generation *g);

@@ -20,10 +20,11 @@ struct ending;
 #define REQUEST_MAX_PROMPTS 2048
 #define REQUEST_HASH 32 /* bytes */
 
-/* An error and the request's field it is about (a string constant, or NULL). */
+/* An error, the request's field it is about (a string constant, or NULL), and when to come again, where that is known. */
 struct fault {
     struct err err;
     const char *param;
+    int retry_after_s; /* seconds; 0: as usual for such an error, which may be never */
 };
 
 /* What happens when prompt and output do not fit the context. */

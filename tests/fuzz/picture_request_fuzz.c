@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void one(struct picture_wire *w, const char *body, size_t len, bool form)
 {
     static const struct json_limits limits = { 128, 100000 };
-    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct fault f = { 0 };
     bool ok;
     if (form) {
         struct multipart *m = malloc(sizeof *m);

@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void one(const char *body, size_t len, bool chat, const struct wire_style *style)
 {
     static const struct json_limits limits = { 128, 100000 };
-    struct fault f = { { ERR_NONE, "" }, NULL };
+    struct fault f = { 0 };
     struct wire_request w;
     json_t *v;
     bool ok = json_in_parse(body, len, &limits, &v, &f);

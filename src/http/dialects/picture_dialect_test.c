@@ -20,7 +20,7 @@ static bool parse(struct picture_wire *w, const struct picture_dialect *d, const
 {
     json_t *o = json_loads(body, 0, NULL);
     assert_non_null(o);
-    *f = (struct fault){ { ERR_NONE, "" }, NULL };
+    *f = (struct fault){ 0 };
     picture_wire_init(w, d, false);
     bool ok = picture_wire_json(w, o, true, f);
     json_decref(o);
@@ -117,7 +117,7 @@ static void test_accept(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct picture_wire w;
-        struct fault f = { { ERR_NONE, "" }, NULL };
+        struct fault f = { 0 };
         picture_wire_init(&w, &sdxl_pictures, true);
         assert_int_equal(sdxl_pictures.negotiate(&w, &cases[i].h, &f), cases[i].kind);
         if (cases[i].kind == FAULT_NONE) {

@@ -109,7 +109,7 @@ static bool settle_strength(struct picture_wire *w, struct fault *f)
 
 bool picture_wire_whole(struct picture_wire *w, bool ok, struct fault *f)
 {
-    struct fault whole = { { ERR_NONE, "" }, NULL };
+    struct fault whole = { 0 };
     if (!ok) f = &whole; /* what was wrong first stays; this is for the list */
     if (!settle_strength(w, f)) return false;
     if (w->task != PICTURE_GENERATE && !w->q.init.pixels)
