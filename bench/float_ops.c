@@ -11,7 +11,7 @@
 
 #include "base/mem.h"
 #include "base/isa.h"
-#include "device/device.h"
+#include "device/backend.h"
 #include "machine.h"
 
 struct bench {

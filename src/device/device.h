@@ -34,7 +34,7 @@ struct device;
 
 /* ---- elements of the device's memory ------------------------------------------------------------------------- */
 
-#if defined(DEVICE_HOST_ELEMENTS) || !defined(DEVICE_OPAQUE)
+#ifdef DEVICE_HOST_ELEMENTS /* backends whose memory is the host's: device/backend.h */
 typedef float dev_float;
 typedef int32_t dev_int;
 typedef unsigned char dev_byte;

@@ -8,16 +8,16 @@
 #include "image/config_keys.h"
 
 struct clip_layer {
-    float *norm1_w, *norm1_b, *norm2_w, *norm2_b;
+    dev_float *norm1_w, *norm1_b, *norm2_w, *norm2_b;
     struct nn_linear *qkv, *out, *fc1, *fc2;
 };
 
 struct clip {
     struct clip_config c;
     struct nn_owner own;
-    float *position; /* [n_pos, n_embd] */
+    dev_float *position; /* [n_pos, n_embd] */
     struct table *token;
-    float *final_w, *final_b;
+    dev_float *final_w, *final_b;
     struct nn_linear *projection;
     struct clip_layer *layer;
     bool precise;
@@ -223,19 +223,19 @@ size_t clip_scratch(const struct clip *m, int n)
            wide = (size_t)m->c.n_ff > 3 * d ? (size_t)m->c.n_ff : 3 * d;
     /* x, u, attention, qkv, fc1; one more wide row set and 512 ranks for side branches */
     return arena_cost(rows * d, 4) * 4 + arena_cost(rows * wide, 4) * 3 + arena_cost(rows * 512, 4) +
-           arena_cost(d, 4) * 4;
+           arena_cost(d, 4) * 4 + arena_cost(rows, 4);
 }
 
-void clip_encode(const struct clip *m, struct nn_ctx *c, const int32_t *ids, int n, int skip, float *hidden,
-                 float *pooled)
+void clip_encode(const struct clip *m, struct nn_ctx *c, const int32_t *ids, int n, int skip,
+                 dev_float *hidden, dev_float *pooled)
 {
     const struct clip_config *k = &m->c;
     int64_t d = k->n_embd, head_dim = d / k->n_head;
-    size_t mark = c->scratch->used;
-    float *x = nn_alloc(c, n * d), *u = nn_alloc(c, n * d), *attn = nn_alloc(c, n * d);
-    float *qkv = nn_alloc(c, n * 3 * d), *ff = nn_alloc(c, (int64_t)n * k->n_ff);
+    const size_t mark = nn_mark(c);
+    dev_float *x = nn_alloc(c, n * d), *u = nn_alloc(c, n * d), *attn = nn_alloc(c, n * d);
+    dev_float *qkv = nn_alloc(c, n * 3 * d), *ff = nn_alloc(c, (int64_t)n * k->n_ff);
 
-    op_embed(c->dev, x, d, m->token, ids, n);
+    op_embed(c->dev, x, d, m->token, nn_ids(c, ids, n), n);
     op_add(c->dev, x, x, m->position, n * d);
     int run = pooled || skip <= 0 ? k->n_layer : k->n_layer - skip;
     for (int il = 0; il < run; il++) {
@@ -272,7 +272,8 @@ void clip_encode(const struct clip *m, struct nn_ctx *c, const int32_t *ids, int
         nn_linear_run(
             c, &m->own, l->fc2,
             (struct linear_args){ .x = ff, .ldx = k->n_ff, .y = x, .ldy = d, .n = n, .epi = EPI_ADD });
-        if (hidden && skip > 0 && il == k->n_layer - skip - 1) memcpy(hidden, x, (size_t)(n * d) * sizeof *x);
+        if (hidden && skip > 0 && il == k->n_layer - skip - 1)
+            device_copy(c->dev, hidden, x, (size_t)(n * d));
     }
     if (hidden && skip <= 0) {
         op_layernorm(c->dev, hidden, d, x, d, n, d, m->final_w, m->final_b, k->eps, NULL, NULL);
@@ -282,12 +283,12 @@ void clip_encode(const struct clip *m, struct nn_ctx *c, const int32_t *ids, int
         for (int i = 1; i < n; i++) {
             if (k->eos_id == 2 ? ids[i] > ids[end] : ids[i] == k->eos_id && ids[end] != k->eos_id) end = i;
         }
-        float *row = m->projection ? u : pooled;
+        dev_float *row = m->projection ? u : pooled;
         op_layernorm(c->dev, row, d, x + end * d, d, 1, d, m->final_w, m->final_b, k->eps, NULL, NULL);
         if (m->projection) {
             nn_linear_run(c, &m->own, m->projection,
                           (struct linear_args){ .x = u, .ldx = d, .y = pooled, .ldy = k->n_proj, .n = 1 });
         }
     }
-    c->scratch->used = mark;
+    nn_reset(c, mark);
 }

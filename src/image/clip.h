@@ -31,8 +31,8 @@ const struct nn_owner *clip_owner(const struct clip *m);
 /* ids [n], n <= n_pos. hidden [n, n_embd]: output of layer n_layer - skip without the final norm (skip 1: the penultimate), NULL:
  * not wanted; skip 0 gives the last layer with the final norm. pooled [n_proj or n_embd]: final norm (and projection) of the row of the
  * end token, NULL: not wanted. */
-void clip_encode(const struct clip *m, struct nn_ctx *c, const int32_t *ids, int n, int skip, float *hidden,
-                 float *pooled);
+void clip_encode(const struct clip *m, struct nn_ctx *c, const int32_t *ids, int n, int skip,
+                 dev_float *hidden, dev_float *pooled);
 size_t clip_scratch(const struct clip *m, int n); /* bytes */
 
 #endif

@@ -11,7 +11,7 @@ enum { N_FREQ = 256 }; /* width of the sinusoidal embeddings of time and guidanc
 
 struct flux_stream { /* one of the two streams of a double block */
     struct nn_linear *mod, *qkv, *proj, *ff_in, *ff_out;
-    float *q_norm, *k_norm;
+    dev_float *q_norm, *k_norm;
 };
 
 struct flux_double {
@@ -20,7 +20,7 @@ struct flux_double {
 
 struct flux_single {
     struct nn_linear *mod, *qkv, *ff_in, *out;
-    float *q_norm, *k_norm;
+    dev_float *q_norm, *k_norm;
 };
 
 struct flux {
@@ -348,9 +348,9 @@ struct state { /* one evaluation's buffers; n = n_text + n_image rows, text firs
     int64_t d, ff, n, n_text;
     int n_head, head_dim;
     bool precise;
-    float *x, *u, *qkv, *wide;         /* [n, d], [n, d], [n, 3d], [n, d + ff] */
-    float *act, *mod_image, *mod_text; /* silu(conditioning) [d]; modulations [6d] */
-    float *cos, *sin;                  /* [n, head_dim/2] */
+    dev_float *x, *u, *qkv, *wide;         /* [n, d], [n, d], [n, 3d], [n, d + ff] */
+    dev_float *act, *mod_image, *mod_text; /* silu(conditioning) [d]; modulations [6d] */
+    dev_float *cos, *sin;                  /* [n, head_dim/2] */
 };
 
 static void run(struct state *st, const struct nn_linear *l, struct linear_args a)
@@ -359,7 +359,8 @@ static void run(struct state *st, const struct nn_linear *l, struct linear_args 
 }
 
 /* y[d] += mlp(sinusoid or vector) */
-static void condition(struct state *st, struct nn_linear *const mlp[2], const float *in, int n_in, float *y)
+static void condition(struct state *st, struct nn_linear *const mlp[2], const dev_float *in, int n_in,
+                      dev_float *y)
 {
     run(st, mlp[0],
         (struct linear_args){ .x = in, .ldx = n_in, .y = st->u, .ldy = st->d, .n = 1, .epi = EPI_SILU });
@@ -367,34 +368,16 @@ static void condition(struct state *st, struct nn_linear *const mlp[2], const fl
         (struct linear_args){ .x = st->u, .ldx = st->d, .y = y, .ldy = st->d, .n = 1, .epi = EPI_ADD });
 }
 
-/* Angles of all tokens: text stands at (0,0,0), image token (y,x) at (0,y,x); channels are split over the axes. */
-static void rope_angles(struct state *st, const int axes[3], int grid_w)
-{
-    int64_t half = st->head_dim / 2;
-    for (int64_t r = 0; r < st->n; r++) {
-        int64_t i = r - st->n_text;
-        double pos[3] = { 0, i < 0 ? 0 : (double)(i / grid_w), i < 0 ? 0 : (double)(i % grid_w) };
-        float *cs = st->cos + r * half, *sn = st->sin + r * half;
-        for (int a = 0; a < 3; a++) {
-            for (int k = 0; k < axes[a] / 2; k++) {
-                double angle = pos[a] * pow(10000.0, -2.0 * k / axes[a]);
-                *cs++ = (float)cos(angle);
-                *sn++ = (float)sin(angle);
-            }
-        }
-    }
-}
-
 /* Norm and rotate q and k of rows [row, row+n), whose weights belong to one stream. */
-static void rotate(struct state *st, int64_t row, int64_t n, const float *q_norm, const float *k_norm)
+static void rotate(struct state *st, int64_t row, int64_t n, const dev_float *q_norm, const dev_float *k_norm)
 {
-    float *q = st->qkv + row * 3 * st->d;
-    const float *cs = st->cos + row * (st->head_dim / 2), *sn = st->sin + row * (st->head_dim / 2);
+    dev_float *q = st->qkv + row * 3 * st->d;
+    const dev_float *cs = st->cos + row * (st->head_dim / 2), *sn = st->sin + row * (st->head_dim / 2);
     op_rope_table(st->c->dev, q, 3 * st->d, n, st->n_head, st->head_dim, cs, sn, q_norm, 1e-6f);
     op_rope_table(st->c->dev, q + st->d, 3 * st->d, n, st->n_head, st->head_dim, cs, sn, k_norm, 1e-6f);
 }
 
-static void attend(struct state *st, float *out, int64_t ldo)
+static void attend(struct state *st, dev_float *out, int64_t ldo)
 {
     op_attention(st->c->dev, &(struct attention_args){ .q = st->qkv,
                                                        .ldq = 3 * st->d,
@@ -413,12 +396,12 @@ static void attend(struct state *st, float *out, int64_t ldo)
                                                        .precise = st->precise });
 }
 
-static void modulate(struct state *st, const struct nn_linear *l, int64_t n_out, float *mod)
+static void modulate(struct state *st, const struct nn_linear *l, int64_t n_out, dev_float *mod)
 {
     run(st, l, (struct linear_args){ .x = st->act, .ldx = st->d, .y = mod, .ldy = n_out, .n = 1 });
 }
 
-static void stream_qkv(struct state *st, const struct flux_stream *s, const float *mod, int64_t row,
+static void stream_qkv(struct state *st, const struct flux_stream *s, const dev_float *mod, int64_t row,
                        int64_t n)
 {
     int64_t d = st->d;
@@ -429,11 +412,11 @@ static void stream_qkv(struct state *st, const struct flux_stream *s, const floa
     rotate(st, row, n, s->q_norm, s->k_norm);
 }
 
-static void stream_rest(struct state *st, const struct flux_stream *s, const float *mod, int64_t row,
+static void stream_rest(struct state *st, const struct flux_stream *s, const dev_float *mod, int64_t row,
                         int64_t n)
 {
     int64_t d = st->d;
-    float *x = st->x + row * d, *u = st->u + row * d;
+    dev_float *x = st->x + row * d, *u = st->u + row * d;
     run(st, s->proj,
         (struct linear_args){
             .x = u, .ldx = d, .y = x, .ldy = d, .n = n, .epi = EPI_GATE_ADD, .gate = mod + 2 * d });
@@ -465,7 +448,7 @@ static void double_block(struct state *st, const struct flux_double *b)
 static void single_block(struct state *st, const struct flux_single *b)
 {
     int64_t d = st->d, wide = d + st->ff;
-    float *mod = st->mod_image;
+    dev_float *mod = st->mod_image;
     modulate(st, b->mod, 3 * d, mod);
     op_layernorm(st->c->dev, st->u, d, st->x, d, st->n, d, NULL, NULL, 1e-6f, mod + d, mod);
     run(st, b->qkv, (struct linear_args){ .x = st->u, .ldx = d, .y = st->qkv, .ldy = 3 * d, .n = st->n });
@@ -495,13 +478,13 @@ size_t flux_scratch(const struct flux *m, int n_image, int n_text)
     return own + side;
 }
 
-bool flux_forward(const struct flux *m, struct nn_ctx *c, const float *x, int grid_h, int grid_w,
-                  const float *context, int n_text, const float *pooled, float sigma, float guidance,
-                  float *velocity, const atomic_bool *cancel)
+bool flux_forward(const struct flux *m, struct nn_ctx *c, const dev_float *x, int grid_h, int grid_w,
+                  const dev_float *context, int n_text, const dev_float *pooled, float sigma, float guidance,
+                  dev_float *velocity, const atomic_bool *cancel)
 {
     const struct flux_config *k = &m->c;
     int64_t d = (int64_t)k->n_head * k->head_dim, n_image = (int64_t)grid_h * grid_w, n = n_image + n_text;
-    size_t mark = c->scratch->used;
+    const size_t mark = nn_mark(c);
     struct state st = { .c = c,
                         .own = &m->own,
                         .d = d,
@@ -520,15 +503,15 @@ bool flux_forward(const struct flux *m, struct nn_ctx *c, const float *x, int gr
     st.act = nn_alloc(c, d);
     st.cos = nn_alloc(c, n * (k->head_dim / 2));
     st.sin = nn_alloc(c, n * (k->head_dim / 2));
-    float *freq = nn_alloc(c, N_FREQ);
-    rope_angles(&st, k->axes, grid_w);
+    dev_float *freq = nn_alloc(c, N_FREQ);
+    op_rope_grid(c->dev, st.cos, st.sin, n, n_text, grid_w, k->axes);
 
     /* vec = time + guidance + pooled text; only silu(vec) is used below. Time and guidance count in thousandths. */
-    memset(st.act, 0, (size_t)d * sizeof *st.act);
-    nn_timestep(freq, 1000.0f * sigma, N_FREQ, 10000.0);
+    op_fill(c->dev, st.act, 0, d);
+    op_timestep(c->dev, freq, 1000.0f * sigma, N_FREQ, 10000.0);
     condition(&st, m->time, freq, N_FREQ, st.act);
     if (k->guidance) {
-        nn_timestep(freq, 1000.0f * guidance, N_FREQ, 10000.0);
+        op_timestep(c->dev, freq, 1000.0f * guidance, N_FREQ, 10000.0);
         condition(&st, m->guidance, freq, N_FREQ, st.act);
     }
     condition(&st, m->pooled, pooled, k->n_pooled, st.act);
@@ -549,12 +532,12 @@ bool flux_forward(const struct flux *m, struct nn_ctx *c, const float *x, int gr
         go = !(cancel && *cancel);
     }
     if (go) {
-        float *mod = st.mod_image; /* scale, shift */
+        dev_float *mod = st.mod_image; /* scale, shift */
         modulate(&st, m->norm_out, 2 * d, mod);
         op_layernorm(c->dev, st.u, d, st.x + n_text * d, d, n_image, d, NULL, NULL, 1e-6f, mod, mod + d);
         run(&st, m->out,
             (struct linear_args){ .x = st.u, .ldx = d, .y = velocity, .ldy = k->out_channels, .n = n_image });
     }
-    c->scratch->used = mark;
+    nn_reset(c, mark);
     return go;
 }

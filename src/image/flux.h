@@ -33,9 +33,9 @@ const struct nn_owner *flux_owner(const struct flux *m);
 /* One evaluation. x, velocity [grid_h * grid_w, in/out_channels] packed tokens, row major; context [n_text, n_context];
  * pooled [n_pooled]; sigma in 0..1; guidance is ignored by models without its embedding. Returns false when *cancel became
  * true between two blocks (velocity is then unspecified). */
-bool flux_forward(const struct flux *m, struct nn_ctx *c, const float *x, int grid_h, int grid_w,
-                  const float *context, int n_text, const float *pooled, float sigma, float guidance,
-                  float *velocity, const atomic_bool *cancel);
+bool flux_forward(const struct flux *m, struct nn_ctx *c, const dev_float *x, int grid_h, int grid_w,
+                  const dev_float *context, int n_text, const dev_float *pooled, float sigma, float guidance,
+                  dev_float *velocity, const atomic_bool *cancel);
 size_t flux_scratch(const struct flux *m, int n_image, int n_text); /* bytes */
 
 #endif

@@ -1,7 +1,9 @@
-/* golden.h - for tests of image networks: reference tensors, a device, and the relative error between two results.
+/* golden.h - for tests of image networks: reference tensors, a device whose memory networks cannot touch (device/guard), and the relative error between two results.
  * Included by *_test.c only. */
 #ifndef HEARTH_IMAGE_GOLDEN_H
 #define HEARTH_IMAGE_GOLDEN_H
+
+#include "device/backend.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -13,6 +15,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "device/guard/guard.h"
 #include "format/weights.h"
 #include "image/nn.h"
 
@@ -20,24 +23,25 @@
 
 struct golden {
     struct pool *pool;
-    struct device *dev;
-    struct arena scratch;
+    struct device *dev, *inner;
+    struct device_arena scratch;
 };
 
 static inline void golden_open(struct golden *g)
 {
     struct err e = { 0 };
     *g = (struct golden){ 0 };
-    if (!pool_new(&g->pool, 2, &e) || !device_cpu_open(&g->dev, g->pool, ~0u, &e) ||
-        !arena_init(&g->scratch, 64 << 20, &e)) {
+    if (!pool_new(&g->pool, 2, &e) || !device_cpu_open(&g->inner, g->pool, ~0u, &e) ||
+        !device_guard_open(&g->dev, g->inner, &e) || !device_arena_init(&g->scratch, g->dev, 64 << 20, &e)) {
         fail_msg("%s", e.msg);
     }
 }
 
 static inline void golden_close(struct golden *g)
 {
-    arena_free(&g->scratch);
+    device_arena_free(&g->scratch);
     device_close(g->dev);
+    device_close(g->inner);
     pool_free(g->pool);
 }
 

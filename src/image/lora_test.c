@@ -1,6 +1,7 @@
 /* Adapters as side branches against the same adapters merged into the weights by the reference (image_golden.py, lora()). */
-#include "image/flux.h"
 #include "image/golden.h"
+
+#include "image/flux.h"
 #include "image/lora.h"
 #include "image/unet.h"
 

@@ -55,7 +55,7 @@ static void clip_case(const char *dir, const char *file, bool openclip)
     golden_near("clip_skip 1", hidden, ref, "skip2", n * k.n_embd, F32);
     clip_encode(m, &c, ids, n, 0, hidden, NULL);
     golden_near("last, normed", hidden, ref, "last", n * k.n_embd, F32);
-    assert_int_equal(c.scratch->used, 0);
+    assert_int_equal(nn_mark(&c), 0);
     free(hidden);
     free(pooled);
     free(ids);
@@ -156,7 +156,7 @@ static void flux_velocity(const char *dir, const char *file, bool bfl, float *ve
     assert_true(flux_forward(m, &c, x, GRID_H, GRID_W, text, N_TEXT, pooled, 0.73f, 3.5f, velocity, &stop));
     stop = true;
     assert_false(flux_forward(m, &c, x, GRID_H, GRID_W, text, N_TEXT, pooled, 0.73f, 3.5f, text, &stop));
-    assert_int_equal(c.scratch->used, 0);
+    assert_int_equal(nn_mark(&c), 0);
     free(x);
     free(text);
     free(pooled);
@@ -295,16 +295,16 @@ static void unet_case(const char *dir, const char *file, bool ldm, double bound,
     check(unet_load(&m, &k, &s, &e), &e);
     float *x = golden_floats(ref, "x", UH * UW * 4), *context = golden_floats(ref, "context", 5 * 12);
     float *pooled = golden_floats(ref, "pooled", 10), *ids = golden_floats(ref, "time_ids", 6);
-    struct arena scratch;
-    check(arena_init(&scratch, unet_scratch(m, UH, UW, 5), &e), &e);
+    struct device_arena scratch;
+    check(device_arena_init(&scratch, g.dev, unet_scratch(m, UH, UW, 5), &e), &e);
     struct nn_ctx c = { .dev = g.dev, .scratch = &scratch };
     atomic_bool stop = false;
     assert_true(unet_forward(m, &c, x, UH, UW, 613.0, context, 5, pooled, ids, out, &stop));
-    assert_int_equal(scratch.used, 0);
+    assert_int_equal(scratch.at.used, 0);
     golden_near(file, out, ref, "out", UH * UW * 4, bound);
     stop = true;
     assert_false(unet_forward(m, &c, x, UH, UW, 613.0, context, 5, pooled, ids, x, &stop));
-    arena_free(&scratch);
+    device_arena_free(&scratch);
     free(x);
     free(context);
     free(pooled);

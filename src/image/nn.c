@@ -8,7 +8,7 @@
 
 #include "image/lora.h"
 
-enum item_kind { ITEM_MEMORY, ITEM_LINEAR, ITEM_CONV, ITEM_TABLE };
+enum item_kind { ITEM_MEMORY, ITEM_LINEAR, ITEM_CONV, ITEM_TABLE, ITEM_DEVICE };
 
 /* ---- finding tensors --------------------------------------------------------------------------------------- */
 
@@ -107,6 +107,8 @@ void nn_owner_free(struct nn_owner *o)
             conv_free(o->item[i]);
         } else if (o->kind[i] == ITEM_TABLE) {
             table_free(o->item[i]);
+        } else if (o->kind[i] == ITEM_DEVICE) {
+            device_free(o->dev, o->item[i]);
         } else {
             free(o->item[i]);
         }
@@ -216,7 +218,9 @@ static bool find_scale(struct nn_owner *o, struct nn_source *s, const struct ten
     return true;
 }
 
-float *nn_table(struct nn_owner *o, struct nn_source *s, const char *name, int64_t rows, int64_t cols)
+/* A matrix as an f32 copy of the host's; free() it. NULL after noting why. */
+static float *host_table(struct nn_owner *o, struct nn_source *s, const char *name, int64_t rows,
+                         int64_t cols)
 {
     const struct tensor *t;
     struct nn_place p;
@@ -236,8 +240,13 @@ float *nn_table(struct nn_owner *o, struct nn_source *s, const char *name, int64
     }
     const float *scale;
     bool scaled_rows;
-    float *v = own_memory(o, s, (size_t)(rows * cols), sizeof *v);
-    if (!v || !find_scale(o, s, t, &p, p.n_rows, &scale, &scaled_rows)) return NULL;
+    if (!find_scale(o, s, t, &p, p.n_rows, &scale, &scaled_rows)) return NULL;
+    size_t bytes;
+    float *v = mem_mul((size_t)(rows * cols), sizeof *v, &bytes) ? malloc(bytes) : NULL;
+    if (!v) {
+        problem(s, "%s: no memory for %lld values", name, (long long)(rows * cols));
+        return NULL;
+    }
     for (int64_t r = 0; r < p.n_rows; r++) {
         int64_t from = r;
         if (p.swap_halves) from = (r + p.n_rows / 2) % p.n_rows;
@@ -247,7 +256,29 @@ float *nn_table(struct nn_owner *o, struct nn_source *s, const char *name, int64
     return v;
 }
 
-float *nn_vector(struct nn_owner *o, struct nn_source *s, const char *name, int64_t n)
+dev_float *nn_numbers(struct nn_owner *o, struct nn_source *s, const float *v, int64_t n)
+{
+    struct err e = { 0 };
+    o->dev = s->dev;
+    dev_float *p = device_floats(s->dev, (size_t)n, &e);
+    if (p && own(o, p, ITEM_DEVICE)) {
+        device_upload(s->dev, p, v, (size_t)n);
+        return p;
+    }
+    device_free(s->dev, p);
+    problem(s, "%s", p ? "no memory" : e.msg);
+    return NULL;
+}
+
+dev_float *nn_table(struct nn_owner *o, struct nn_source *s, const char *name, int64_t rows, int64_t cols)
+{
+    float *v = host_table(o, s, name, rows, cols);
+    dev_float *p = v ? nn_numbers(o, s, v, rows * cols) : NULL;
+    free(v);
+    return p;
+}
+
+dev_float *nn_vector(struct nn_owner *o, struct nn_source *s, const char *name, int64_t n)
 {
     return nn_table(o, s, name, n, 1);
 }
@@ -378,9 +409,10 @@ struct nn_linear *nn_linear_load(struct nn_owner *o, struct nn_source *s, int n_
         b = malloc((size_t)n_out * sizeof *b);
         int64_t at = 0;
         for (int i = 0; i < n_parts && b; i++) {
-            const float *v = nn_vector(o, s, NN("%s.bias", part[i]), rows[i]);
+            float *v = host_table(o, s, NN("%s.bias", part[i]), rows[i], 1);
             if (v) memcpy(b + at, v, (size_t)rows[i] * sizeof *b);
             ok &= v != NULL;
+            free(v);
             at += rows[i];
         }
         ok &= b != NULL;
@@ -481,11 +513,6 @@ struct conv *nn_conv(struct nn_owner *o, struct nn_source *s, const char *module
                 n_out, n_in, k, k, t->n_dims, (long long)t->dim[0], dtype_info(t->type)->name);
         return NULL;
     }
-    float *b = NULL;
-    if (bias == NN_BIAS || (bias == NN_MAYBE_BIAS && nn_has(s, NN("%s.bias", module)))) {
-        b = nn_vector(o, s, NN("%s.bias", module), n_out);
-        if (!b) return NULL;
-    }
     if (t->type == DT_F32 || (t->type == DT_F16 && s->exact)) s->f32 = true;
     const float *scale;
     bool scaled_rows;
@@ -493,11 +520,20 @@ struct conv *nn_conv(struct nn_owner *o, struct nn_source *s, const char *module
     /* Convolutions multiply narrow weights as bf16, so that scaling first costs them one rounding of the same size. */
     uint16_t *copy = NULL;
     if ((scale || !is_float(t->type)) && !(copy = unpacked(s, t, &p, scale, scaled_rows))) return NULL;
+    float *b = NULL;
+    if (bias == NN_BIAS || (bias == NN_MAYBE_BIAS && nn_has(s, NN("%s.bias", module)))) {
+        b = host_table(o, s, NN("%s.bias", module), n_out, 1);
+        if (!b) {
+            free(copy);
+            return NULL;
+        }
+    }
     struct conv *c = NULL;
     struct err e = { 0 };
     bool ok = conv_new(s->dev, &c, copy ? DT_BF16 : t->type, copy ? (const void *)copy : t->data, n_out, n_in,
                        k, k, 1, use | (s->exact ? CONV_EXACT : 0u), b, &e);
     free(copy);
+    free(b);
     if (!ok) {
         problem(s, "%s: %s", module, e.msg);
         return NULL;
@@ -513,51 +549,19 @@ struct conv *nn_conv(struct nn_owner *o, struct nn_source *s, const char *module
 
 /* ---- running ----------------------------------------------------------------------------------------------- */
 
-float *nn_alloc(struct nn_ctx *c, int64_t n)
+dev_float *nn_alloc(struct nn_ctx *c, int64_t n)
 {
-    float *p = arena_alloc(c->scratch, (size_t)n, sizeof *p);
+    dev_float *p = device_arena_floats(c->scratch, (size_t)n);
     if (!p) abort(); /* the network's own scratch formula was wrong: our mistake, not the input's */
     return p;
 }
 
-struct rowwise {
-    float *y;
-    const float *v, *gate;
-    int64_t ldy, ldv, n, n_out;
-    enum epilogue epi;
-};
-
-static float gelu_erf(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678f)); }
-
-static float activate(enum epilogue epi, float x)
+dev_int *nn_ids(struct nn_ctx *c, const int32_t *ids, int64_t n)
 {
-    switch (epi) {
-    case EPI_GELU_TANH: return 0.5f * x * (1.0f + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
-    case EPI_GELU_ERF: return gelu_erf(x);
-    case EPI_QUICK_GELU: return x / (1.0f + expf(-1.702f * x));
-    case EPI_SILU: return x / (1.0f + expf(-x));
-    case EPI_RELU: return x > 0 ? x : 0;
-    default: return x;
-    }
-}
-
-/* The epilogue of a layer whose product had to wait for its side branches. */
-static void epilogue_job(void *arg, int ith, int nth)
-{
-    const struct rowwise *w = arg;
-    for (int64_t r = w->n * ith / nth; r < w->n * (ith + 1) / nth; r++) {
-        float *y = w->y + r * w->ldy;
-        const float *v = w->v + r * w->ldv;
-        for (int64_t i = 0; i < w->n_out; i++) {
-            if (w->epi == EPI_ADD) {
-                y[i] += v[i];
-            } else if (w->epi == EPI_GATE_ADD) {
-                y[i] += w->gate[i] * v[i];
-            } else {
-                y[i] = activate(w->epi, v[i]);
-            }
-        }
-    }
+    dev_int *p = device_arena_ints(c->scratch, (size_t)n);
+    if (!p) abort();
+    device_upload_ints(c->dev, p, ids, (size_t)n);
+    return p;
 }
 
 void nn_linear_run(struct nn_ctx *c, const struct nn_owner *o, const struct nn_linear *l,
@@ -573,7 +577,7 @@ void nn_linear_run(struct nn_ctx *c, const struct nn_owner *o, const struct nn_l
         return;
     }
 
-    size_t mark = c->scratch->used;
+    const size_t mark = nn_mark(c);
     struct linear_args plain = a;
     plain.epi = EPI_STORE;
     plain.y = a.epi == EPI_STORE ? a.y : nn_alloc(c, a.n * l->n_out);
@@ -583,8 +587,8 @@ void nn_linear_run(struct nn_ctx *c, const struct nn_owner *o, const struct nn_l
         if (c->lora[i].weight == 0) continue;
         const struct nn_lora_branch *b = nn_lora_branches(c->lora[i].lora, o, l->id);
         for (; b; b = b->next) {
-            size_t inner = c->scratch->used;
-            float *low = nn_alloc(c, a.n * b->rank);
+            const size_t inner = nn_mark(c);
+            dev_float *low = nn_alloc(c, a.n * b->rank);
             op_linear(c->dev, &(struct linear_args){ .w = b->a,
                                                      .x = a.x,
                                                      .ldx = a.ldx,
@@ -593,8 +597,7 @@ void nn_linear_run(struct nn_ctx *c, const struct nn_owner *o, const struct nn_l
                                                      .n = a.n,
                                                      .norm = a.norm,
                                                      .eps = a.eps });
-            float s = c->lora[i].weight * b->scale;
-            for (int64_t k = 0; k < a.n * b->rank; k++) low[k] *= s;
+            op_scale(c->dev, low, low, c->lora[i].weight * b->scale, a.n * b->rank);
             op_linear(c->dev, &(struct linear_args){ .w = b->b,
                                                      .x = low,
                                                      .ldx = b->rank,
@@ -602,40 +605,18 @@ void nn_linear_run(struct nn_ctx *c, const struct nn_owner *o, const struct nn_l
                                                      .ldy = plain.ldy,
                                                      .n = a.n,
                                                      .epi = EPI_ADD });
-            c->scratch->used = inner;
+            nn_reset(c, inner);
         }
     }
     if (a.epi != EPI_STORE) {
-        pool_run(device_pool(c->dev), epilogue_job,
-                 &(struct rowwise){ a.y, plain.y, a.gate, a.ldy, plain.ldy, a.n, l->n_out, a.epi });
+        op_epilogue(c->dev, &(struct epilogue_args){ .epi = a.epi,
+                                                     .y = a.y,
+                                                     .ldy = a.ldy,
+                                                     .v = plain.y,
+                                                     .ldv = plain.ldy,
+                                                     .n = a.n,
+                                                     .n_out = l->n_out,
+                                                     .gate = a.gate });
     }
-    c->scratch->used = mark;
-}
-
-static void geglu_job(void *arg, int ith, int nth)
-{
-    const struct rowwise *w = arg;
-    for (int64_t r = w->n * ith / nth; r < w->n * (ith + 1) / nth; r++) {
-        const float *v = w->v + r * w->ldv;
-        float *y = w->y + r * w->ldy;
-        for (int64_t i = 0; i < w->n_out; i++) y[i] = v[i] * gelu_erf(v[i + w->n_out]);
-    }
-}
-
-void nn_geglu(struct nn_ctx *c, float *y, const float *x, int64_t n, int64_t n_ff)
-{
-    pool_run(device_pool(c->dev), geglu_job,
-             &(struct rowwise){ .y = y, .v = x, .ldy = n_ff, .ldv = 2 * n_ff, .n = n, .n_out = n_ff });
-}
-
-void nn_timestep(float *y, double t, int dim, double max_period)
-{
-    int half = dim / 2;
-    for (int i = 0; i < half; i++) {
-        /* The references compute the frequency and the angle in float32. */
-        float freq = expf((float)(-log(max_period)) * (float)i / (float)half);
-        float angle = (float)t * freq;
-        y[i] = cosf(angle);
-        y[half + i] = sinf(angle);
-    }
+    nn_reset(c, mark);
 }

@@ -75,6 +75,7 @@ struct nn_linear {
 };
 
 struct nn_owner {
+    struct device *dev; /* of what is in its memory */
     void **item;
     unsigned char *kind;
     size_t n, cap;
@@ -94,10 +95,12 @@ struct nn_linear *nn_linear_load(struct nn_owner *o, struct nn_source *s, int n_
                                  enum linear_join join, enum nn_bias bias);
 struct nn_linear *nn_linear1(struct nn_owner *o, struct nn_source *s, const char *module, int64_t n_out,
                              int64_t n_in, enum nn_bias bias);
-float *nn_vector(struct nn_owner *o, struct nn_source *s, const char *name,
-                 int64_t n); /* f32 copy of any dtype */
-/* A matrix as an f32 copy [rows, cols], for small tables (position embeddings, T5's bias). */
-float *nn_table(struct nn_owner *o, struct nn_source *s, const char *name, int64_t rows, int64_t cols);
+/* An f32 copy in the device's memory, of any dtype. */
+dev_float *nn_vector(struct nn_owner *o, struct nn_source *s, const char *name, int64_t n);
+/* Likewise a matrix [rows, cols], for small tables (position embeddings, T5's bias). */
+dev_float *nn_table(struct nn_owner *o, struct nn_source *s, const char *name, int64_t rows, int64_t cols);
+/* n numbers of the network's own, in the device's memory. */
+dev_float *nn_numbers(struct nn_owner *o, struct nn_source *s, const float *v, int64_t n);
 /* A table whose rows are looked up (op_embed), [rows, cols], in the file's type and with its scales; data may stay in the file. */
 struct table *nn_embedding(struct nn_owner *o, struct nn_source *s, const char *name, int64_t rows,
                            int64_t cols);
@@ -121,8 +124,8 @@ struct nn_lora_use {
 
 struct nn_ctx {
     struct device *dev;
-    struct arena
-        *scratch; /* a network marks and resets it; sized beforehand by the network's own *_scratch() */
+    struct device_arena
+        *scratch; /* nn_mark() and nn_reset(); sized beforehand by the network's own *_scratch() */
     const struct nn_lora_use *lora;
     int n_lora;
     bool precise; /* f32 products in attention too: set when the network's weights are F32 */
@@ -131,11 +134,11 @@ struct nn_ctx {
 /* a.w is taken from l; everything else as for op_linear. PAIRED layers take no LoRA. o: the owner of l. */
 void nn_linear_run(struct nn_ctx *c, const struct nn_owner *o, const struct nn_linear *l,
                    struct linear_args a);
-/* y[n, n_ff] = x[:, :n_ff] * gelu_erf(x[:, n_ff:]): the UNet's feed-forward, value first, gate second. */
-void nn_geglu(struct nn_ctx *c, float *y, const float *x, int64_t n, int64_t n_ff);
-/* f32 from the scratch arena, which was sized for it: never NULL in a right program. */
-float *nn_alloc(struct nn_ctx *c, int64_t n);
-/* sin-cos embedding of a number: dim/2 cosines, then dim/2 sines, frequency max_period^(-i/(dim/2)). */
-void nn_timestep(float *y, double t, int dim, double max_period);
+/* From the scratch arena, which was sized for it: never NULL in a right program. Host values ids [n] go up at once. */
+dev_float *nn_alloc(struct nn_ctx *c, int64_t n);
+dev_int *nn_ids(struct nn_ctx *c, const int32_t *ids, int64_t n);
+/* What is taken after the mark is given back by the reset. */
+static inline size_t nn_mark(const struct nn_ctx *c) { return c->scratch->at.used; }
+static inline void nn_reset(struct nn_ctx *c, size_t mark) { c->scratch->at.used = mark; }
 
 #endif

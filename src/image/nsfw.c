@@ -147,8 +147,8 @@ void image_classifier_free(struct image_classifier *m)
     free(m);
 }
 
-static void relu6_conv(struct image_classifier *m, const struct conv *w, const float *x, float *y, int side,
-                       int stride, bool same)
+static void relu6_conv(struct image_classifier *m, const struct conv *w, const dev_float *x, dev_float *y,
+                       int side, int stride, bool same)
 {
     /* Keras: stride 2 is padded below and right only ("valid" behind a ZeroPadding2D), stride 1 all round. */
     int before = same && stride == 1, after = same;
@@ -166,12 +166,14 @@ static void relu6_conv(struct image_classifier *m, const struct conv *w, const f
                                            .clamp_max = 6 });
 }
 
-static void classify(struct image_classifier *m, float *x, float *a, float *b, float probability[N_CLASS])
+/* a: the picture [SIDE, SIDE, 3] at first. What is left of it at the end, [N_TOP] a cell, is few numbers: the host does the rest. */
+static bool classify(struct image_classifier *m, dev_float *x, dev_float *a, dev_float *b,
+                     float probability[N_CLASS], struct err *e)
 {
     relu6_conv(m, m->first, a, x, SIDE, 2, true);
     int side = SIDE / 2, width = 32;
     for (int i = 0; i < N_BLOCK; i++) {
-        const float *wide = x;
+        const dev_float *wide = x;
         if (m->expand[i]) {
             relu6_conv(m, m->expand[i], x, a, side, 1, false);
             wide = a;
@@ -188,10 +190,12 @@ static void classify(struct image_classifier *m, float *x, float *a, float *b, f
         width = out_channels[i];
     }
     relu6_conv(m, m->top, x, a, side, 1, false);
+    if (!device_finish(m->dev, e)) return false;
+    const float *top = device_read(m->dev, a, (size_t)(side * side) * N_TOP);
     float act[2][N_TOP];
     for (int c = 0; c < N_TOP; c++) {
         float sum = 0;
-        for (int i = 0; i < side * side; i++) sum += a[i * N_TOP + c];
+        for (int i = 0; i < side * side; i++) sum += top[i * N_TOP + c];
         act[0][c] = sum / (float)(side * side);
     }
     for (int l = 0; l < 3; l++) {
@@ -207,25 +211,31 @@ static void classify(struct image_classifier *m, float *x, float *a, float *b, f
     for (int j = 1; j < N_CLASS; j++) most = fmaxf(most, act[1][j]);
     for (int j = 0; j < N_CLASS; j++) sum += probability[j] = expf(act[1][j] - most);
     for (int j = 0; j < N_CLASS; j++) probability[j] /= sum;
+    return true;
 }
 
 bool image_classify(struct image_classifier *m, const struct image_rgb *picture, float probability[5],
                     struct err *e)
 {
     enum { WIDEST = 112 * 112 * 96 };
-    float *x = malloc(WIDEST * sizeof *x), *a = malloc(WIDEST * sizeof *a), *b = malloc(WIDEST * sizeof *b);
-    unsigned char *small = malloc((size_t)SIDE * SIDE * 3);
-    bool ok = (x && a && b && small) || err_set(e, ERR_NOMEM, "no memory to classify a picture");
+    enum { PIXELS = SIDE * SIDE * 3 };
+    dev_float *x = device_floats(m->dev, WIDEST, e), *a = device_floats(m->dev, WIDEST, e),
+              *b = device_floats(m->dev, WIDEST, e);
+    unsigned char *small = malloc(PIXELS);
+    float *pixels = malloc(PIXELS * sizeof *pixels);
+    bool ok = (x && a && b && small && pixels) || err_set(e, ERR_NOMEM, "no memory to classify a picture");
     ok = ok && picture_scale(small, SIDE, SIDE, picture->pixels, picture->width, picture->height, 3, e);
     if (ok) {
-        for (int i = 0; i < SIDE * SIDE * 3; i++) a[i] = (float)small[i] / 255.0f;
+        for (int i = 0; i < PIXELS; i++) pixels[i] = (float)small[i] / 255.0f;
         device_acquire(m->dev, POOL_IMAGE);
-        classify(m, x, a, b, probability);
+        device_upload(m->dev, a, pixels, PIXELS);
+        ok = classify(m, x, a, b, probability, e);
         device_release(m->dev);
     }
-    free(x);
-    free(a);
-    free(b);
+    device_free(m->dev, x);
+    device_free(m->dev, a);
+    device_free(m->dev, b);
+    free(pixels);
     free(small);
     return ok;
 }

@@ -185,16 +185,22 @@ static float *fit_preview(const struct pipeline *p)
     enum { SIDE = 12 };
     int channels = vae_config(p->vae)->n_latent, n = channels + 1, factor = vae_factor(p->vae);
     size_t pixels = (size_t)SIDE * SIDE * (size_t)(factor * factor);
-    float *latent = malloc((size_t)channels * SIDE * SIDE * sizeof *latent),
-          *rgb = malloc(pixels * 3 * sizeof *rgb);
+    const size_t values = (size_t)channels * SIDE * SIDE;
+    float *latent = malloc(values * sizeof *latent);
+    const float *rgb = NULL;
+    dev_float *noisy = device_floats(p->dev, values, NULL),
+              *picture = device_floats(p->dev, pixels * 3, NULL);
     double *a = calloc((size_t)n * (size_t)n, sizeof *a), *b = calloc((size_t)n * 3, sizeof *b);
     float *map = malloc((size_t)n * 3 * sizeof *map);
     struct noise *g = malloc(sizeof *g);
-    bool ok = latent && rgb && a && b && map && g;
+    bool ok = latent && noisy && picture && a && b && map && g;
     if (ok) {
         noise_seed(g, 1);
-        noise_fill(g, latent, (size_t)channels * SIDE * SIDE);
-        ok = vae_decode(p->vae, p->dev, latent, SIDE, SIDE, 0, rgb, NULL, NULL);
+        noise_fill(g, latent, values);
+        device_upload(p->dev, noisy, latent, values);
+        ok = vae_decode(p->vae, p->dev, noisy, SIDE, SIDE, 0, picture, NULL, NULL) &&
+             device_finish(p->dev, NULL);
+        if (ok) rgb = device_read(p->dev, picture, pixels * 3);
     }
     for (int cell = 0; ok && cell < SIDE * SIDE; cell++) {
         double in[33], colour[3] = { 0 };
@@ -219,7 +225,8 @@ static float *fit_preview(const struct pipeline *p)
         for (int i = 0; i < n * 3; i++) map[i] = (float)b[i];
     }
     free(latent);
-    free(rgb);
+    device_free(p->dev, noisy);
+    device_free(p->dev, picture);
     free(a);
     free(b);
     free(g);
@@ -229,12 +236,13 @@ static float *fit_preview(const struct pipeline *p)
 }
 
 /* What the latent at step i would be without its noise, as far as the network's last output tells, seen through the linear map. */
-static struct image_rgb preview(const struct pipeline *p, const float *x, int h, int w, double keep)
+static struct image_rgb preview(const struct pipeline *p, const dev_float *latent, int h, int w, double keep)
 {
     struct image_rgb out = { .width = w, .height = h, .pixels = malloc((size_t)h * (size_t)w * 3) };
     int channels = vae_config(p->vae)->n_latent;
     int64_t plane = (int64_t)h * w;
     if (!out.pixels) return (struct image_rgb){ 0 };
+    const float *x = device_read(p->dev, latent, (size_t)(channels * plane));
     for (int64_t i = 0; i < plane; i++) {
         for (int c = 0; c < 3; c++) {
             float v = p->preview[channels * 3 + c];
@@ -250,16 +258,26 @@ static struct image_rgb preview(const struct pipeline *p, const float *x, int h,
 struct canvas {               /* what image to image starts from, shared by the n pictures */
     struct image_rgb picture; /* width x height */
     unsigned char *mask;      /* [height, width] 255: repaint; NULL: everything */
-    float *mask_latent;       /* [h, w] 0 or 1 */
-    float *rgb;               /* [height, width, 3] in -1..1 */
+    struct device *dev;
+    dev_float *mask_latent; /* [h, w] 0 or 1; NULL: no mask */
+    dev_float *rgb;         /* [height, width, 3] in -1..1 */
 };
 
 static void canvas_free(struct canvas *k)
 {
     free(k->picture.pixels);
     free(k->mask);
-    free(k->mask_latent);
-    free(k->rgb);
+    device_free(k->dev, k->mask_latent);
+    device_free(k->dev, k->rgb);
+}
+
+/* Host values that are gone when it returns; NULL and *e when there is no memory. */
+static dev_float *to_device(struct device *dev, float *v, size_t n, struct err *e)
+{
+    dev_float *p = device_floats(dev, n, e);
+    if (p) device_upload(dev, p, v, n);
+    free(v);
+    return p;
 }
 
 static bool canvas_make(struct canvas *k, const struct draw *d, int factor, struct err *e)
@@ -271,13 +289,21 @@ static bool canvas_make(struct canvas *k, const struct draw *d, int factor, stru
     }
     size_t pixels = (size_t)r->draw_width * (size_t)r->draw_height;
     int h = r->draw_height / factor, w = r->draw_width / factor;
-    k->rgb = malloc(pixels * 3 * sizeof *k->rgb);
-    if (k->mask) k->mask_latent = malloc((size_t)h * (size_t)w * sizeof *k->mask_latent);
-    if (!k->rgb || (k->mask && !k->mask_latent))
+    k->dev = d->p->dev;
+    float *rgb = malloc(pixels * 3 * sizeof *rgb),
+          *mask = k->mask ? malloc((size_t)h * (size_t)w * sizeof *mask) : NULL;
+    if (!rgb || (k->mask && !mask)) {
+        free(rgb);
+        free(mask);
         return err_set(e, ERR_NOMEM, "no memory for a %dx%d canvas", r->draw_width, r->draw_height);
-    for (size_t i = 0; i < pixels * 3; i++) k->rgb[i] = (float)k->picture.pixels[i] / 127.5f - 1.0f;
-    if (k->mask) picture_mask_latent(k->mask_latent, w, h, k->mask, factor);
-    return true;
+    }
+    for (size_t i = 0; i < pixels * 3; i++) rgb[i] = (float)k->picture.pixels[i] / 127.5f - 1.0f;
+    k->rgb = to_device(k->dev, rgb, pixels * 3, e);
+    if (mask) {
+        picture_mask_latent(mask, w, h, k->mask, factor);
+        k->mask_latent = to_device(k->dev, mask, (size_t)h * (size_t)w, e);
+    }
+    return k->rgb && (!k->mask || k->mask_latent);
 }
 
 static bool no_memory(const struct image_request *r, struct err *e)
@@ -301,8 +327,17 @@ static bool scale_to(struct image_rgb *picture, int width, int height)
 }
 
 struct buffers {
-    float *x, *out, *noise, *clean, *extra, *rgb;
+    dev_float *x, *out, *noise, *clean, *extra, *rgb;
+    float *drawn; /* noise on its way to the device */
+    size_t values;
 };
+
+/* Fresh unit noise, drawn on the host: the same numbers on every device. */
+static void draw_noise(struct device *dev, struct noise *g, struct buffers *b, dev_float *to)
+{
+    noise_fill(g, b->drawn, b->values);
+    device_upload(dev, to, b->drawn, b->values);
+}
 
 static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const struct conditioning *positive,
                      const struct conditioning *negative, const struct canvas *k, struct buffers *b,
@@ -316,32 +351,32 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
     uint64_t seed = r->seed + (uint64_t)index;
     struct schedule *s = NULL;
     enum sampler sampler = r->sampler ? (enum sampler)sampler_by_name(r->sampler) : p->schedule.sampler;
-    if (!schedule_new(&s, &p->schedule, sampler, r->steps, (int)(plane / 4), values, e)) return false;
+    if (!schedule_new(&s, p->dev, &p->schedule, sampler, r->steps, (int)(plane / 4), values, e)) return false;
 
     bool ok = true;
     int first = 0, steps = schedule_steps(s);
     noise_seed(g, seed);
     if (r->init) {
         /* The references draw the posterior's noise before the latent's. */
-        noise_fill(g, b->extra, values);
+        draw_noise(p->dev, g, b, b->extra);
         ok = vae_encode(p->vae, p->dev, k->rgb, r->draw_height, r->draw_width, b->extra, b->clean, d->cancel,
                         e);
         first = schedule_begin(s, r->strength);
     }
     if (r->noise)
-        memcpy(b->noise, r->noise + (size_t)index * values, values * sizeof *b->noise);
+        device_upload(p->dev, b->noise, r->noise + (size_t)index * values, values);
     else
-        noise_fill(g, b->noise, values);
+        draw_noise(p->dev, g, b, b->noise);
     /* The references encode what the mask leaves as well, for UNets of another kind: that much of the noise is gone. */
-    if (k->mask && schedule_wants_noise(s)) noise_fill(g, b->extra, values);
+    if (k->mask && schedule_wants_noise(s)) draw_noise(p->dev, g, b, b->extra);
     /* What is painted anew altogether starts from noise alone, as in the references' inpainting. */
     bool whole = !r->init || (k->mask_latent && r->strength >= 1);
     if (!whole && first < steps) {
         schedule_add_noise(s, first, b->x, b->clean, b->noise);
     } else if (!whole) {
-        memcpy(b->x, b->clean, values * sizeof *b->x);
+        device_copy(p->dev, b->x, b->clean, values);
     } else {
-        for (size_t i = 0; i < values; i++) b->x[i] = b->noise[i] * (float)schedule_start(s);
+        op_scale(p->dev, b->x, b->noise, (float)schedule_start(s), (int64_t)values);
     }
 
     for (int i = first; ok && i < steps; i++) {
@@ -354,15 +389,16 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
             ok = false;
             break;
         }
-        if (schedule_wants_noise(s)) noise_fill(g, b->extra, values);
+        if (schedule_wants_noise(s)) draw_noise(p->dev, g, b, b->extra);
         schedule_step(s, i, b->x, b->out, schedule_wants_noise(s) ? b->extra : NULL);
         if (k->mask_latent) {
             /* Outside the mask the picture keeps its place on the way from noise to itself. */
             schedule_add_noise(s, i + 1, b->extra, b->clean, b->noise);
-            for (size_t v = 0; v < values; v++) {
-                float m = k->mask_latent[v % (size_t)plane];
-                b->x[v] = m * b->x[v] + (1 - m) * b->extra[v];
-            }
+            op_mask(p->dev, b->x, b->extra, k->mask_latent, vae_config(p->vae)->n_latent, plane);
+        }
+        if (!device_finish(p->dev, e)) {
+            ok = false;
+            break;
         }
         struct image_rgb small = { 0 };
         double sigma = schedule_sigma(s, i + 1);
@@ -372,20 +408,22 @@ static bool draw_one(const struct draw *d, struct nn_ctx *c, int index, const st
     schedule_free(s);
     if (ok && *d->cancel) ok = err_set(e, ERR_CANCELLED, "cancelled");
     if (!ok) return false;
-    if (d->latent) d->latent(d->arg, index, b->x, h, w);
+    if (d->latent) d->latent(d->arg, index, device_read(p->dev, b->x, values), h, w);
 
     /* Above about a megapixel the decoder works in tiles: its widest activations would otherwise pass two gigabytes. */
     int tile = plane > 160 * 160 ? 128 : 0;
-    if (!vae_decode(p->vae, p->dev, b->x, h, w, tile, b->rgb, d->cancel, e) || !pipeline_intact(p, e))
+    if (!vae_decode(p->vae, p->dev, b->x, h, w, tile, b->rgb, d->cancel, e) || !device_finish(p->dev, e) ||
+        !pipeline_intact(p, e))
         return false;
     if (*d->cancel) return err_set(e, ERR_CANCELLED, "cancelled"); /* perhaps inside its last operation */
     struct image_rgb picture = { .width = r->draw_width, .height = r->draw_height };
     size_t pixels = (size_t)picture.width * (size_t)picture.height;
     picture.pixels = malloc(pixels * 3);
     if (!picture.pixels) return no_memory(r, e);
+    const float *rgb = device_read(p->dev, b->rgb, pixels * 3);
     for (size_t i = 0; i < pixels; i++) {
         for (size_t ch = 0; ch < 3; ch++) {
-            unsigned char v = picture_byte(b->rgb[i * 3 + ch]);
+            unsigned char v = picture_byte(rgb[i * 3 + ch]);
             picture.pixels[i * 3 + ch] =
                 k->mask ? picture_lay(v, k->picture.pixels[i * 3 + ch], k->mask[i]) : v;
         }
@@ -405,14 +443,17 @@ bool pipeline_draw(const struct draw *d, struct err *e)
     int factor = vae_factor(p->vae), h = r->draw_height / factor, w = r->draw_width / factor;
     size_t values = (size_t)h * (size_t)w * (size_t)vae_config(p->vae)->n_latent;
     size_t pixels = (size_t)r->draw_width * (size_t)r->draw_height;
-    struct arena scratch;
-    if (!arena_init(&scratch, p->kind->scratch(p, h, w, r->guidance > 1), e)) return false;
+    struct device *dev = p->dev;
+    struct device_arena scratch;
+    if (!device_arena_init(&scratch, dev, p->kind->scratch(p, h, w, r->guidance > 1), e)) return false;
     struct nn_ctx c = { .dev = p->dev, .scratch = &scratch, .lora = d->lora, .n_lora = d->n_lora };
     struct canvas k = { 0 };
-    struct buffers b = { malloc(values * 4), malloc(values * 4), malloc(values * 4),
-                         malloc(values * 4), malloc(values * 4), malloc(pixels * 3 * sizeof(float)) };
+    struct buffers b = { device_floats(dev, values, e),  device_floats(dev, values, e),
+                         device_floats(dev, values, e),  device_floats(dev, values, e),
+                         device_floats(dev, values, e),  device_floats(dev, pixels * 3, e),
+                         malloc(values * sizeof(float)), values };
     struct noise *g = malloc(sizeof *g);
-    bool ok = b.x && b.out && b.noise && b.clean && b.extra && b.rgb && g;
+    bool ok = b.x && b.out && b.noise && b.clean && b.extra && b.rgb && b.drawn && g;
     if (!ok) no_memory(r, e);
     if (ok && r->init) ok = canvas_make(&k, d, factor, e);
     if (ok && r->previews && !p->preview) {
@@ -425,15 +466,14 @@ bool pipeline_draw(const struct draw *d, struct err *e)
     struct conditioning positive, negative;
     if (ok) ok = p->kind->encode(p, &c, r, &positive, &negative, e);
     if (ok && *d->cancel) ok = err_set(e, ERR_CANCELLED, "cancelled");
+    if (ok) ok = device_finish(dev, e);
     for (int i = 0; ok && i < r->n; i++) ok = draw_one(d, &c, i, &positive, &negative, &k, &b, g, e);
     canvas_free(&k);
-    free(b.x);
-    free(b.out);
-    free(b.noise);
-    free(b.clean);
-    free(b.extra);
-    free(b.rgb);
+    dev_float *const piece[] = { b.x, b.out, b.noise, b.clean, b.extra, b.rgb };
+    for (size_t i = 0; i < sizeof piece / sizeof *piece; i++) device_free(dev, piece[i]);
+    free(b.drawn);
     free(g);
-    arena_free(&scratch);
+    device_arena_free(&scratch);
+    (void)device_finish(dev, NULL); /* what was given up leaves no failure to the next request */
     return ok;
 }

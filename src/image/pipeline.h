@@ -24,8 +24,8 @@ struct pipeline;
 
 /* What the text encoders say about one prompt. */
 struct conditioning {
-    float *context; /* [n_text, width] */
-    float *pooled;
+    dev_float *context; /* [n_text, width] */
+    dev_float *pooled;
     int n_text;
 };
 
@@ -54,8 +54,8 @@ struct pipeline_kind {
                    struct conditioning *positive, struct conditioning *negative, struct err *e);
     /* The network's output for latent x [channels, h, w] at step i, guidance applied; false: cancelled. */
     bool (*predict)(const struct pipeline *p, struct nn_ctx *c, const struct schedule *s, int i,
-                    const float *x, int h, int w, const struct conditioning *positive,
-                    const struct conditioning *negative, float guidance, float *out,
+                    const dev_float *x, int h, int w, const struct conditioning *positive,
+                    const struct conditioning *negative, float guidance, dev_float *out,
                     const atomic_bool *cancel);
     size_t (*scratch)(const struct pipeline *p, int h, int w, bool negative);  /* bytes, prompts and steps */
     int (*lora_targets)(const struct pipeline *p, struct nn_lora_target *out); /* at most 4 */

@@ -2,45 +2,13 @@
 #include "image/pipeline_files.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* Latent [c, h, w] to tokens [h/2 * w/2, 4c] and back: the channel is slowest inside a token, then dy, then dx. */
-static void pack(float *tokens, const float *x, int c, int h, int w)
-{
-    for (int ch = 0; ch < c; ch++) {
-        for (int y = 0; y < h; y++) {
-            for (int xx = 0; xx < w; xx++) {
-                int64_t token = (int64_t)(y / 2) * (w / 2) + xx / 2;
-                tokens[token * 4 * c + ch * 4 + y % 2 * 2 + xx % 2] = x[((int64_t)ch * h + y) * w + xx];
-            }
-        }
-    }
-}
-
-static void unpack(float *x, const float *tokens, int c, int h, int w)
-{
-    for (int ch = 0; ch < c; ch++) {
-        for (int y = 0; y < h; y++) {
-            for (int xx = 0; xx < w; xx++) {
-                int64_t token = (int64_t)(y / 2) * (w / 2) + xx / 2;
-                x[((int64_t)ch * h + y) * w + xx] = tokens[token * 4 * c + ch * 4 + y % 2 * 2 + xx % 2];
-            }
-        }
-    }
-}
-
-static bool encode(const struct pipeline *p, struct nn_ctx *c, const struct image_request *r,
-                   struct conditioning *positive, struct conditioning *negative, struct err *e)
+static bool encode_ids(const struct pipeline *p, struct nn_ctx *c, const struct image_request *r,
+                       int32_t *ids, int n_clip, struct conditioning *positive, struct err *e)
 {
     const struct clip_config *k = clip_config(p->clip[0]);
-    int n_clip = clip_tokenizer_max(p->clip_tokenizer[0]);
-    if (n_clip > k->n_pos) n_clip = k->n_pos;
-    *negative = (struct conditioning){ 0 };
-    *positive = (struct conditioning){ .n_text = p->n_t5 };
-    positive->context = nn_alloc(c, (int64_t)p->n_t5 * t5_config(p->t5)->n_embd);
-    positive->pooled = nn_alloc(c, k->n_embd);
-    int32_t *ids = arena_new(c->scratch, int32_t, (size_t)(n_clip > p->n_t5 ? n_clip : p->n_t5));
-    if (!ids) return err_set(e, ERR_NOMEM, "no memory for the prompt's tokens");
     size_t len = strlen(r->prompt);
     if (!clip_tokenizer_encode(p->clip_tokenizer[0], r->prompt, len, ids, n_clip, NULL, e) ||
         !pipeline_ids_fit(ids, n_clip, k->n_vocab, e))
@@ -54,21 +22,38 @@ static bool encode(const struct pipeline *p, struct nn_ctx *c, const struct imag
     return true;
 }
 
+static bool encode(const struct pipeline *p, struct nn_ctx *c, const struct image_request *r,
+                   struct conditioning *positive, struct conditioning *negative, struct err *e)
+{
+    const struct clip_config *k = clip_config(p->clip[0]);
+    int n_clip = clip_tokenizer_max(p->clip_tokenizer[0]);
+    if (n_clip > k->n_pos) n_clip = k->n_pos;
+    *negative = (struct conditioning){ 0 };
+    *positive = (struct conditioning){ .n_text = p->n_t5 };
+    positive->context = nn_alloc(c, (int64_t)p->n_t5 * t5_config(p->t5)->n_embd);
+    positive->pooled = nn_alloc(c, k->n_embd);
+    int32_t *ids = calloc((size_t)(n_clip > p->n_t5 ? n_clip : p->n_t5), sizeof *ids);
+    if (!ids) return err_set(e, ERR_NOMEM, "no memory for the prompt's tokens");
+    bool ok = encode_ids(p, c, r, ids, n_clip, positive, e);
+    free(ids);
+    return ok;
+}
+
 static bool predict(const struct pipeline *p, struct nn_ctx *c, const struct schedule *s, int i,
-                    const float *x, int h, int w, const struct conditioning *positive,
-                    const struct conditioning *negative, float guidance, float *out,
+                    const dev_float *x, int h, int w, const struct conditioning *positive,
+                    const struct conditioning *negative, float guidance, dev_float *out,
                     const atomic_bool *cancel)
 {
     (void)negative;
-    size_t mark = c->scratch->used;
+    const size_t mark = nn_mark(c);
     int channels = vae_config(p->vae)->n_latent;
     int64_t n = (int64_t)channels * h * w;
-    float *in = nn_alloc(c, n), *velocity = nn_alloc(c, n);
-    pack(in, x, channels, h, w);
+    dev_float *in = nn_alloc(c, n), *velocity = nn_alloc(c, n);
+    op_pack(c->dev, in, x, channels, h, w);
     bool go = flux_forward(p->flux, c, in, h / 2, w / 2, positive->context, positive->n_text,
                            positive->pooled, (float)schedule_time(s, i), guidance, velocity, cancel);
-    if (go) unpack(out, velocity, channels, h, w);
-    c->scratch->used = mark;
+    if (go) op_unpack(c->dev, out, velocity, channels, h, w);
+    nn_reset(c, mark);
     return go;
 }
 
@@ -82,8 +67,7 @@ static size_t scratch(const struct pipeline *p, int h, int w, bool negative)
     if (t5 > run) run = t5;
     if (clip > run) run = clip;
     return run + arena_cost(n_t5 * (size_t)t5_config(p->t5)->n_embd, 4) +
-           arena_cost((size_t)clip_config(p->clip[0])->n_embd, 4) + arena_cost(n_clip + n_t5, 4) +
-           2 * arena_cost(values, 4);
+           arena_cost((size_t)clip_config(p->clip[0])->n_embd, 4) + 2 * arena_cost(values, 4);
 }
 
 static int lora_targets(const struct pipeline *p, struct nn_lora_target *out)

@@ -4,6 +4,7 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int n_encoders(const struct pipeline *p) { return p->one_encoder ? 1 : 2; }
@@ -42,24 +43,22 @@ static bool encode_prompt(const struct pipeline *p, struct nn_ctx *c, const char
                           struct conditioning *out, struct err *e)
 {
     int n = n_tokens(p), wide = unet_config(p->unet)->n_context, at = 0;
-    size_t mark = c->scratch->used;
-    int32_t *ids = arena_new(c->scratch, int32_t, (size_t)n);
-    if (!ids) return err_set(e, ERR_NOMEM, "no memory for the prompt's tokens");
-    memset(out->context, 0, (size_t)n * (size_t)wide * sizeof *out->context);
-    memset(out->pooled, 0, (size_t)n_pooled(p) * sizeof *out->pooled);
-    for (int i = 0; i < n_encoders(p); i++) {
+    const size_t mark = nn_mark(c);
+    int32_t *ids = calloc((size_t)n, sizeof *ids);
+    bool ok = ids || err_set(e, ERR_NOMEM, "no memory for the prompt's tokens");
+    op_fill(c->dev, out->context, 0, (int64_t)n * wide);
+    op_fill(c->dev, out->pooled, 0, n_pooled(p));
+    for (int i = 0; ok && i < n_encoders(p); i++) {
         int d = clip_config(p->clip[i])->n_embd;
-        float *hidden = nn_alloc(c, (int64_t)n * d);
-        if (!tokens(p, i, prompt, ids, n, e)) return false;
+        dev_float *hidden = nn_alloc(c, (int64_t)n * d);
+        if (!(ok = tokens(p, i, prompt, ids, n, e))) break;
         clip_encode(p->clip[i], c, ids, n, clip_skip + 1, hidden, i == 1 ? out->pooled : NULL);
-        for (int r = 0; r < n; r++) {
-            memcpy(out->context + (int64_t)r * wide + at, hidden + (int64_t)r * d,
-                   (size_t)d * sizeof *hidden);
-        }
+        op_copy_rows(c->dev, out->context + at, wide, hidden, d, n, d);
         at += d;
     }
-    c->scratch->used = mark;
-    return true;
+    free(ids);
+    nn_reset(c, mark);
+    return ok;
 }
 
 static bool encode(const struct pipeline *p, struct nn_ctx *c, const struct image_request *r,
@@ -75,8 +74,8 @@ static bool encode(const struct pipeline *p, struct nn_ctx *c, const struct imag
     if (!encode_prompt(p, c, r->prompt, r->clip_skip, positive, e)) return false;
     if (r->guidance <= 1) return true; /* no second pass */
     if (!r->negative_prompt && p->zero_empty_negative) {
-        memset(negative->context, 0, (size_t)n * (size_t)wide * sizeof *negative->context);
-        memset(negative->pooled, 0, (size_t)n_pooled(p) * sizeof *negative->pooled);
+        op_fill(c->dev, negative->context, 0, (int64_t)n * wide);
+        op_fill(c->dev, negative->pooled, 0, n_pooled(p));
         return true;
     }
     /* The reference skips layers for what is wanted only. */
@@ -84,18 +83,17 @@ static bool encode(const struct pipeline *p, struct nn_ctx *c, const struct imag
 }
 
 static bool predict(const struct pipeline *p, struct nn_ctx *c, const struct schedule *s, int i,
-                    const float *x, int h, int w, const struct conditioning *positive,
-                    const struct conditioning *negative, float guidance, float *out,
+                    const dev_float *x, int h, int w, const struct conditioning *positive,
+                    const struct conditioning *negative, float guidance, dev_float *out,
                     const atomic_bool *cancel)
 {
-    size_t mark = c->scratch->used;
+    const size_t mark = nn_mark(c);
     int channels = vae_config(p->vae)->n_latent, factor = vae_factor(p->vae);
     int64_t plane = (int64_t)h * w, n = channels * plane;
-    float *in = nn_alloc(c, n), *got[2] = { nn_alloc(c, n), nn_alloc(c, n) };
-    float scale = (float)schedule_input_scale(s, i);
-    for (int64_t at = 0; at < plane; at++) {
-        for (int k = 0; k < channels; k++) in[at * channels + k] = x[k * plane + at] * scale;
-    }
+    dev_float *in = nn_alloc(c, n), *got[2] = { nn_alloc(c, n), nn_alloc(c, n) };
+    struct planes_args pixels = { .y = in, .x = x, .c = channels, .h = h, .w = w, .plane = plane, .row = w };
+    op_from_planes(c->dev, &pixels);
+    op_scale(c->dev, in, in, (float)schedule_input_scale(s, i), n);
     float height = (float)(h * factor), width = (float)(w * factor);
     const float ids[6] = { height, width, 0, 0, height, width };
     bool guided = guidance > 1, go = true;
@@ -104,17 +102,13 @@ static bool predict(const struct pipeline *p, struct nn_ctx *c, const struct sch
         go = unet_forward(p->unet, c, in, h, w, schedule_time(s, i), k->context, k->n_text, k->pooled, ids,
                           got[pass], cancel);
     }
-    for (int64_t at = 0; at < plane && go; at++) {
-        for (int k = 0; k < channels; k++) {
-            float v = got[0][at * channels + k];
-            if (guided) {
-                float u = got[1][at * channels + k];
-                v = u + guidance * (v - u);
-            }
-            out[k * plane + at] = v;
-        }
+    if (go) {
+        if (guided) op_guide(c->dev, got[0], got[0], got[1], guidance, n);
+        pixels.x = got[0];
+        pixels.y = out;
+        op_to_planes(c->dev, &pixels);
     }
-    c->scratch->used = mark;
+    nn_reset(c, mark);
     return go;
 }
 
@@ -128,7 +122,7 @@ static size_t scratch(const struct pipeline *p, int h, int w, bool negative)
         size_t clip = clip_scratch(p->clip[i], (int)n);
         if (clip > text) text = clip;
     }
-    text += arena_cost(n * wide, 4) * 2 + arena_cost(n, 4);
+    text += arena_cost(n * wide, 4) * 2;
     if (text > run) run = text;
     return run + 2 * (arena_cost(n * wide, 4) + arena_cost((size_t)n_pooled(p), 4)) +
            3 * arena_cost(values, 4);

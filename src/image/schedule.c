@@ -65,8 +65,8 @@ static int history(const struct schedule_config *c)
     }
 }
 
-bool schedule_new(struct schedule **out, const struct schedule_config *c, enum sampler sampler, int n_steps,
-                  int n_tokens, size_t values, struct err *e)
+bool schedule_new(struct schedule **out, struct device *d, const struct schedule_config *c,
+                  enum sampler sampler, int n_steps, int n_tokens, size_t values, struct err *e)
 {
     const struct schedule_config own = schedule_config_under(c, sampler);
     int most = schedule_most_steps(&own);
@@ -75,16 +75,18 @@ bool schedule_new(struct schedule **out, const struct schedule_config *c, enum s
     struct schedule *s = calloc(1, sizeof *s);
     bool ok = s != NULL;
     if (ok) {
-        *s = (struct schedule){ .c = own, .asked = n_steps, .n_steps = n_steps, .values = values };
+        *s = (struct schedule){ .dev = d, .c = own, .asked = n_steps, .n_steps = n_steps, .values = values };
         size_t n = values ? values : 1;
         s->sigma = calloc(2 * (size_t)n_steps + 3, sizeof *s->sigma);
         s->time = calloc(2 * (size_t)n_steps + 2, sizeof *s->time);
         s->abar = calloc((size_t)c->n_train, sizeof *s->abar);
         ok = s->sigma && s->time && s->abar;
         for (int i = 0; ok && i < history(&s->c); i++) {
-            s->before[i] = calloc(n, sizeof *s->before[i]);
+            s->before[i] = device_floats(d, n, e);
             ok = s->before[i] != NULL;
+            if (ok) op_fill(d, s->before[i], 0, (int64_t)n);
         }
+        if (ok) ok = (s->spare = device_floats(d, n, e)) != NULL;
         if (ok && s->c.threshold) ok = (s->sorted = calloc(n, sizeof *s->sorted)) != NULL;
     }
     if (!ok) {
@@ -102,7 +104,8 @@ void schedule_free(struct schedule *s)
     free(s->sigma);
     free(s->time);
     free(s->abar);
-    for (int i = 0; i < SCHEDULE_HISTORY; i++) free(s->before[i]);
+    for (int i = 0; i < SCHEDULE_HISTORY; i++) device_free(s->dev, s->before[i]);
+    device_free(s->dev, s->spare);
     free(s->sorted);
     free(s);
 }
@@ -204,12 +207,13 @@ static int by_size(const void *a, const void *b)
 }
 
 /* Clipping or dynamic thresholding ("Photorealistic Text-to-Image Diffusion Models", 2.3) of the clean latents x0 [values]. */
-void schedule_limit(struct schedule *s, float *x0)
+void schedule_limit(struct schedule *s, dev_float *x0)
 {
     const struct schedule_config *c = &s->c;
     float bound = (float)c->clip_range, over = 1;
     if (c->threshold && s->values) {
-        for (size_t k = 0; k < s->values; k++) s->sorted[k] = fabsf(x0[k]);
+        const float *v = device_read(s->dev, x0, s->values);
+        for (size_t k = 0; k < s->values; k++) s->sorted[k] = fabsf(v[k]);
         qsort(s->sorted, s->values, sizeof *s->sorted, by_size);
         double at = c->threshold_ratio * (double)(s->values - 1);
         size_t lo = (size_t)at, hi = lo + 1 < s->values ? lo + 1 : lo;
@@ -218,10 +222,11 @@ void schedule_limit(struct schedule *s, float *x0)
     } else if (!c->clip) {
         return;
     }
-    for (size_t k = 0; k < s->values; k++) x0[k] = fminf(fmaxf(x0[k], -bound), bound) / over;
+    op_clamp(s->dev, x0, x0, bound, over, (int64_t)s->values);
 }
 
-static void euler(struct schedule *s, int i, float *x, const float *output, const float *noise)
+/* d = (x - x0) / from is the direction, x0 = p x + q output. */
+static void euler(struct schedule *s, int i, dev_float *x, const dev_float *output, const dev_float *noise)
 {
     double from = s->sigma[i], to = s->sigma[i + 1], p, q, up = 0;
     schedule_clean(s, i, &p, &q);
@@ -229,43 +234,41 @@ static void euler(struct schedule *s, int i, float *x, const float *output, cons
         up = sqrt(fmax(to * to * (from * from - to * to) / (from * from), 0));
         to = sqrt(fmax(to * to - up * up, 0));
     }
-    for (size_t k = 0; k < s->values; k++) {
-        double x0 = p * x[k] + q * output[k], d = (x[k] - x0) / from;
-        double y = x[k] + d * (to - from);
-        if (noise) y += up * noise[k];
-        x[k] = (float)y;
-    }
+    const double move = (to - from) / from;
+    const struct lincomb_term term[] = { { 1 + (1 - p) * move, x }, { -q * move, output }, { up, noise } };
+    schedule_mix(s, x, term, noise ? 3 : 2);
 }
 
-static void flow_euler(struct schedule *s, int i, float *x, const float *output, const float *noise)
+static void flow_euler(struct schedule *s, int i, dev_float *x, const dev_float *output,
+                       const dev_float *noise)
 {
     double from = s->sigma[i], to = s->sigma[i + 1];
-    for (size_t k = 0; k < s->values; k++) {
-        x[k] = noise ? (float)((1 - to) * (x[k] - from * output[k]) + to * noise[k])
-                     : (float)(x[k] + (to - from) * output[k]);
-    }
+    if (noise)
+        SCHEDULE_MIX(s, x, { 1 - to, x }, { -(1 - to) * from, output }, { to, noise });
+    else
+        SCHEDULE_MIX(s, x, { 1, x }, { to - from, output });
 }
 
 /* The step's direction is the noise of the estimate as it came, before it is limited. */
-static void ddim(struct schedule *s, int i, float *x, float *output)
+static void ddim(struct schedule *s, int i, dev_float *x, dev_float *output)
 {
     int t = (int)s->time[i], prev = t - s->c.n_train / s->asked;
     double abar = s->abar[t], next = prev >= 0 ? s->abar[prev] : s->c.alpha_to_one ? 1 : s->abar[0];
     double alpha = sqrt(abar), sd = sqrt(1 - abar), keep = sqrt(next), move = sqrt(1 - next);
-    enum prediction kind = s->c.prediction;
-    for (size_t k = 0; k < s->values; k++) {
-        double o = output[k], x0 = o, eps = o;
-        if (kind == PREDICTS_EPSILON) x0 = (x[k] - sd * o) / alpha;
-        if (kind == PREDICTS_SAMPLE) eps = (x[k] - alpha * o) / sd;
-        if (kind == PREDICTS_V) {
-            x0 = alpha * x[k] - sd * o;
-            eps = alpha * o + sd * x[k];
-        }
-        output[k] = (float)x0;
-        x[k] = (float)eps;
+    const dev_float *eps = s->spare, *x0 = output;
+    switch (s->c.prediction) {
+    case PREDICTS_SAMPLE: SCHEDULE_MIX(s, s->spare, { 1 / sd, x }, { -alpha / sd, output }); break;
+    case PREDICTS_V:
+        SCHEDULE_MIX(s, s->spare, { alpha, output }, { sd, x });
+        SCHEDULE_MIX(s, output, { alpha, x }, { -sd, output });
+        break;
+    default:
+        SCHEDULE_MIX(s, s->spare, { 1, output });
+        if (s->c.prediction == PREDICTS_EPSILON)
+            SCHEDULE_MIX(s, output, { 1 / alpha, x }, { -sd / alpha, output });
     }
     schedule_limit(s, output);
-    for (size_t k = 0; k < s->values; k++) x[k] = (float)(keep * output[k] + move * x[k]);
+    SCHEDULE_MIX(s, x, { keep, x0 }, { move, eps });
 }
 
 /* What one step adds of the newest estimate m0, of its first difference D1 and of its second D2, to `keep` x, and of fresh noise. */
@@ -318,28 +321,28 @@ double schedule_lambda(const struct schedule *s, int i)
     return log(a) - log(sd);
 }
 
-float *schedule_turn(struct schedule *s, int n)
+dev_float *schedule_turn(struct schedule *s, int n)
 {
-    float *oldest = s->before[n - 1];
+    dev_float *oldest = s->before[n - 1];
     for (int k = n - 1; k > 0; k--) s->before[k] = s->before[k - 1];
     return s->before[0] = oldest;
 }
 
 /* The newest estimate becomes before[0]. */
-static void remember(struct schedule *s, int i, const float *x, const float *output)
+static void remember(struct schedule *s, int i, const dev_float *x, const dev_float *output)
 {
-    float *oldest = schedule_turn(s, s->c.order);
+    dev_float *oldest = schedule_turn(s, s->c.order);
     double p, q, a, sd;
     schedule_clean(s, i, &p, &q);
-    for (size_t k = 0; k < s->values; k++) oldest[k] = (float)(p * x[k] + q * output[k]);
+    SCHEDULE_MIX(s, oldest, { p, x }, { q, output });
     schedule_limit(s, oldest);
     if (s->c.algorithm == DPM_SOLVER || s->c.algorithm == SDE_DPM_SOLVER) {
         schedule_mixture(s, s->sigma[i], &a, &sd);
-        for (size_t k = 0; k < s->values; k++) oldest[k] = (float)((x[k] - a * oldest[k]) / sd);
+        SCHEDULE_MIX(s, oldest, { 1 / sd, x }, { -a / sd, oldest });
     }
 }
 
-static void dpm(struct schedule *s, int i, float *x, const float *output, const float *noise)
+static void dpm(struct schedule *s, int i, dev_float *x, const dev_float *output, const dev_float *noise)
 {
     const struct schedule_config *c = &s->c;
     int n = s->n_steps, order = c->order < s->n_before + 1 ? c->order : s->n_before + 1;
@@ -351,25 +354,22 @@ static void dpm(struct schedule *s, int i, float *x, const float *output, const 
     double h0 = order > 1 ? here - schedule_lambda(s, i - 1) : 1,
            h1 = order > 2 ? schedule_lambda(s, i - 1) - schedule_lambda(s, i - 2) : 1;
     struct dpm_step r = dpm_coefficients(s, i, order, h);
-    const float *m0 = s->before[0], *m1 = s->before[order > 1 ? 1 : 0], *m2 = s->before[order > 2 ? 2 : 0];
-    for (size_t k = 0; k < s->values; k++) {
-        double y = r.keep * x[k] + r.m0 * m0[k];
-        if (order > 1) {
-            double d = h / h0 * (m0[k] - m1[k]);
-            if (order > 2) {
-                double curve = d - h / h1 * (m1[k] - m2[k]);
-                d += h0 / (h0 + h1) * curve;
-                y += r.d2 * h / (h0 + h1) * curve;
-            }
-            y += r.d1 * d;
-        }
-        if (noise) y += r.noise * noise[k];
-        x[k] = (float)y;
+    struct lincomb_term term[5] = { { r.keep, x }, { r.m0, s->before[0] } };
+    int n_terms = 2;
+    if (order > 1) {
+        /* d = h / h0 (m0 - m1); of order 3 curve = d - h / h1 (m1 - m2), and d grows by h0 / (h0 + h1) of it. */
+        const double curve = order > 2 ? (r.d1 * h0 + r.d2 * h) / (h0 + h1) : 0, d = h / h0 * (r.d1 + curve),
+                     d12 = -h / h1 * curve;
+        term[1].by += d;
+        term[n_terms++] = (struct lincomb_term){ d12 - d, s->before[1] };
+        if (order > 2) term[n_terms++] = (struct lincomb_term){ -d12, s->before[2] };
     }
+    if (noise) term[n_terms++] = (struct lincomb_term){ r.noise, noise };
+    schedule_mix(s, x, term, n_terms);
     if (s->n_before < c->order) s->n_before++;
 }
 
-void schedule_step(struct schedule *s, int i, float *x, float *output, const float *noise)
+void schedule_step(struct schedule *s, int i, dev_float *x, dev_float *output, const dev_float *noise)
 {
     switch (s->c.sampler) {
     case SAMPLER_FLOW_EULER: flow_euler(s, i, x, output, noise); return;
@@ -391,7 +391,8 @@ void schedule_step(struct schedule *s, int i, float *x, float *output, const flo
     }
 }
 
-void schedule_add_noise(const struct schedule *s, int i, float *out, const float *clean, const float *noise)
+void schedule_add_noise(const struct schedule *s, int i, dev_float *out, const dev_float *clean,
+                        const dev_float *noise)
 {
     double keep = 1, add = s->sigma[i];
     if (i >= s->n_steps) {
@@ -403,5 +404,5 @@ void schedule_add_noise(const struct schedule *s, int i, float *out, const float
     } else if (!in_ve_space(s)) {
         schedule_mixture(s, s->sigma[i], &keep, &add);
     }
-    for (size_t k = 0; k < s->values; k++) out[k] = (float)(keep * clean[k] + add * noise[k]);
+    SCHEDULE_MIX(s, out, { keep, clean }, { add, noise });
 }

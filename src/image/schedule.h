@@ -3,7 +3,8 @@
  * Formulas  the diffusers schedulers of the same names (FlowMatchEulerDiscrete, EulerDiscrete, EulerAncestralDiscrete,
  *           DPMSolverMultistep, DDIM, EDMDPMSolverMultistep, EDMEuler, HeunDiscrete, UniPCMultistep, DEISMultistep, LMSDiscrete,
  *           DDPM, LCM, TCD, PNDM), whose numbers these equal to rounding.
- * Threads   one owner; a schedule belongs to one picture. */
+ * Memory    latents, outputs and noise are the device's; a step is linear combinations of them (op_lincomb).
+ * Threads   one owner, who holds the device; a schedule belongs to one picture. */
 #ifndef HEARTH_IMAGE_SCHEDULE_H
 #define HEARTH_IMAGE_SCHEDULE_H
 
@@ -12,6 +13,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "device/device.h"
 
 enum sampler {
     SAMPLER_FLOW_EULER,
@@ -99,8 +101,8 @@ const char *sampler_name(enum sampler s);
 struct schedule;
 /* n_steps of the config's process under `sampler`; n_tokens: image tokens, for the dynamic shift. Values: latent elements that a
  * step will move (a multistep sampler remembers that many). */
-bool schedule_new(struct schedule **out, const struct schedule_config *c, enum sampler sampler, int n_steps,
-                  int n_tokens, size_t values, struct err *e);
+bool schedule_new(struct schedule **out, struct device *d, const struct schedule_config *c,
+                  enum sampler sampler, int n_steps, int n_tokens, size_t values, struct err *e);
 void schedule_free(struct schedule *s);
 
 /* Steps to run: evaluations of the network. */
@@ -114,9 +116,10 @@ double schedule_input_scale(const struct schedule *s, int i);
 bool schedule_wants_noise(const struct schedule *s); /* step() takes fresh unit noise */
 /* x [values] is moved from step i to i+1 by the network's output, which is overwritten. Steps run in order; the first may be any
  * (image to image). */
-void schedule_step(struct schedule *s, int i, float *x, float *output, const float *noise);
+void schedule_step(struct schedule *s, int i, dev_float *x, dev_float *output, const dev_float *noise);
 /* out = clean brought to the noise level of step i (i = schedule_steps(): clean itself). */
-void schedule_add_noise(const struct schedule *s, int i, float *out, const float *clean, const float *noise);
+void schedule_add_noise(const struct schedule *s, int i, dev_float *out, const dev_float *clean,
+                        const dev_float *noise);
 /* First step to run so that only the share `strength` of the steps is run. */
 int schedule_begin(const struct schedule *s, double strength);
 

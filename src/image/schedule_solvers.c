@@ -5,30 +5,40 @@
 #include "image/schedule_internal.h"
 
 /* The clean estimate of this step as direction of the probability flow: (x - x0) / sigma. */
-static void derivative(const struct schedule *s, int i, const float *x, const float *output, float *d)
+static void derivative(const struct schedule *s, int i, const dev_float *x, const dev_float *output,
+                       dev_float *d)
 {
     double p, q;
     schedule_clean(s, i, &p, &q);
-    for (size_t k = 0; k < s->values; k++) d[k] = (float)((x[k] - (p * x[k] + q * output[k])) / s->sigma[i]);
+    SCHEDULE_MIX(s, d, { (1 - p) / s->sigma[i], x }, { -q / s->sigma[i], output });
 }
 
 /* Heun's method: an Euler step, then the step again with the mean of the directions at its two ends. Odd evaluations are the
  * second ones. before[0]: the first direction, before[1]: the latent it began from. */
-void schedule_heun(struct schedule *s, int i, float *x, const float *output)
+void schedule_heun(struct schedule *s, int i, dev_float *x, const dev_float *output)
 {
-    float *first = s->before[0], *from = s->before[1];
+    dev_float *first = s->before[0], *from = s->before[1];
     double p, q;
     schedule_clean(s, i, &p, &q);
-    bool second = i % 2;
-    double sigma = s->sigma[i], dt = second ? s->sigma[i] - s->sigma[i - 1] : s->sigma[i + 1] - sigma;
-    if (!second) memcpy(from, x, s->values * sizeof *x);
-    for (size_t k = 0; k < s->values; k++) {
-        double x0 = p * x[k] + q * output[k];
-        if (s->c.clip) x0 = fmin(fmax(x0, -s->c.clip_range), s->c.clip_range);
-        double d = (x[k] - x0) / sigma;
-        if (!second) first[k] = (float)d;
-        x[k] = (float)(from[k] + (second ? (first[k] + d) / 2 : d) * dt);
+    const bool second = i % 2;
+    const double sigma = s->sigma[i], dt = second ? sigma - s->sigma[i - 1] : s->sigma[i + 1] - sigma;
+    double on_x = (1 - p) / sigma, on_other = -q / sigma; /* of the direction (x - x0) / sigma */
+    const dev_float *other = output;
+    if (s->c.clip) {
+        SCHEDULE_MIX(s, s->spare, { p, x }, { q, output });
+        op_clamp(s->dev, s->spare, s->spare, (float)s->c.clip_range, 1, (int64_t)s->values);
+        on_x = 1 / sigma;
+        on_other = -1 / sigma;
+        other = s->spare;
     }
+    if (second) {
+        SCHEDULE_MIX(s, x, { 1, from }, { dt / 2, first }, { on_x * dt / 2, x },
+                     { on_other * dt / 2, other });
+        return;
+    }
+    device_copy(s->dev, from, x, s->values);
+    SCHEDULE_MIX(s, first, { on_x, x }, { on_other, other });
+    SCHEDULE_MIX(s, x, { 1 + on_x * dt, x }, { on_other * dt, other });
 }
 
 /* a [n, n] z = b in place, n <= 3: Gauss with pivots. */
@@ -61,8 +71,8 @@ static void solve(double a[3][3], double b[3], int n)
 /* UniPC ("UniPC: A Unified Predictor-Corrector Framework", B(h) as published), over the data estimate. What predicts step `to` from
  * `from` and what corrects it differ in the weights only. m: the estimates, newest first; fresh: the estimate at `to`, NULL for the
  * predictor. */
-static void unipc_update(const struct schedule *s, int from, int to, int order, const float *x,
-                         float *const *m, const float *fresh, float *out)
+static void unipc_update(const struct schedule *s, int from, int to, int order, const dev_float *x,
+                         dev_float *const *m, const dev_float *fresh, dev_float *out)
 {
     double a0, sd0, a, sd, here = schedule_lambda(s, from), h = schedule_lambda(s, to) - here;
     schedule_mixture(s, s->sigma[from], &a0, &sd0);
@@ -87,23 +97,25 @@ static void unipc_update(const struct schedule *s, int from, int to, int order, 
         memcpy(rho, b, sizeof rho);
         solve(matrix, rho, n);
     }
-    for (size_t k = 0; k < s->values; k++) {
-        double sum = 0;
-        for (int i = 1; i < order; i++) sum += rho[i - 1] * (m[i][k] - m[0][k]) / r[i - 1];
-        if (fresh) sum += rho[order - 1] * (fresh[k] - m[0][k]);
-        double y = sd / sd0 * x[k] - a * phi1 * m[0][k];
-        out[k] = (float)(sum != 0 ? y - a * big * sum : y);
+    /* sd / sd0 x - a phi1 m0 - a big (sum over i of rho_i / r_i (m_i - m0), and of rho (fresh - m0)) */
+    struct lincomb_term term[6] = { { sd / sd0, x }, { -a * phi1, m[0] } };
+    int n_terms = 2;
+    for (int i = 1; i < order + (fresh != NULL); i++) {
+        const double by = a * big * rho[i - 1] / (i < order ? r[i - 1] : 1);
+        term[1].by += by;
+        term[n_terms++] = (struct lincomb_term){ -by, i < order ? m[i] : fresh };
     }
+    schedule_mix(s, out, term, n_terms);
 }
 
 /* before[0 .. order]: estimates, of which the oldest is being replaced; before[order + 1]: the latent before the last step. */
-void schedule_unipc(struct schedule *s, int i, float *x, const float *output)
+void schedule_unipc(struct schedule *s, int i, dev_float *x, const dev_float *output)
 {
     const struct schedule_config *c = &s->c;
-    float *last = s->before[c->order + 1], *const *old = s->before, *fresh = s->before[c->order];
+    dev_float *last = s->before[c->order + 1], *const *old = s->before, *fresh = s->before[c->order];
     double p, q;
     schedule_clean(s, i, &p, &q);
-    for (size_t k = 0; k < s->values; k++) fresh[k] = (float)(p * x[k] + q * output[k]);
+    SCHEDULE_MIX(s, fresh, { p, x }, { q, output });
     schedule_limit(s, fresh);
     if (s->n_before > 0 && !(i <= 64 && c->uncorrected >> (i - 1) & 1))
         unipc_update(s, i - 1, i, s->order, last, old, fresh, x);
@@ -112,11 +124,11 @@ void schedule_unipc(struct schedule *s, int i, float *x, const float *output)
     if (c->lower_order_final && s->n_steps - i < order) order = s->n_steps - i;
     if (order > s->n_before + 1) order = s->n_before + 1;
     if (s->sigma[i + 1] == 0) order = 1;
-    memcpy(last, x, s->values * sizeof *x);
+    device_copy(s->dev, last, x, s->values);
     if (s->sigma[i + 1] > 0) {
         unipc_update(s, i, i + 1, order, last, s->before, NULL, x);
     } else { /* h is infinite, the step ends at the estimate */
-        memcpy(x, s->before[0], s->values * sizeof *x);
+        device_copy(s->dev, x, s->before[0], s->values);
     }
     s->order = order;
     if (s->n_before < c->order) s->n_before++;
@@ -133,7 +145,7 @@ static double deis3(double t, double b, double c, double d)
     return up / ((log(b) - log(c)) * (log(b) - log(d)));
 }
 
-void schedule_deis(struct schedule *s, int i, float *x, const float *output)
+void schedule_deis(struct schedule *s, int i, dev_float *x, const dev_float *output)
 {
     const struct schedule_config *c = &s->c;
     int n = s->n_steps, order = c->order < s->n_before + 1 ? c->order : s->n_before + 1;
@@ -143,11 +155,11 @@ void schedule_deis(struct schedule *s, int i, float *x, const float *output)
     double p, q, a0, sd0, a, sd;
     schedule_mixture(s, s->sigma[i], &a0, &sd0);
     schedule_mixture(s, s->sigma[i + 1], &a, &sd);
-    float *eps = schedule_turn(s, c->order);
+    dev_float *eps = schedule_turn(s, c->order);
     schedule_clean(s, i, &p, &q);
-    for (size_t k = 0; k < s->values; k++) eps[k] = (float)(p * x[k] + q * output[k]);
+    SCHEDULE_MIX(s, eps, { p, x }, { q, output });
     schedule_limit(s, eps);
-    for (size_t k = 0; k < s->values; k++) eps[k] = (float)((x[k] - a0 * eps[k]) / sd0);
+    SCHEDULE_MIX(s, eps, { 1 / sd0, x }, { -a0 / sd0, eps });
 
     double w[3] = { 0 }, t = s->sigma[i + 1], r0 = s->sigma[i];
     if (order == 1) {
@@ -162,11 +174,9 @@ void schedule_deis(struct schedule *s, int i, float *x, const float *output)
         w[1] = deis3(t, r1, r2, r0) - deis3(r0, r1, r2, r0);
         w[2] = deis3(t, r2, r0, r1) - deis3(r0, r2, r0, r1);
     }
-    for (size_t k = 0; k < s->values; k++) {
-        double y = x[k] / a0;
-        for (int j = 0; j < order; j++) y += w[j] * s->before[j][k];
-        x[k] = (float)(a * y);
-    }
+    struct lincomb_term term[4] = { { a / a0, x } };
+    for (int j = 0; j < order; j++) term[j + 1] = (struct lincomb_term){ a * w[j], s->before[j] };
+    schedule_mix(s, x, term, order + 1);
     if (s->n_before < c->order) s->n_before++;
 }
 
@@ -185,34 +195,29 @@ static double lms_weight(const struct schedule *s, int i, int order, int j)
     return sum * (hi - lo) / 2;
 }
 
-void schedule_lms(struct schedule *s, int i, float *x, const float *output)
+void schedule_lms(struct schedule *s, int i, dev_float *x, const dev_float *output)
 {
     derivative(s, i, x, output, schedule_turn(s, 4));
     if (s->n_before < 4) s->n_before++;
     int order = i + 1 < 4 ? i + 1 : 4;
-    double w[4] = { 0 };
-    for (int j = 0; j < order && j < s->n_before; j++) w[j] = lms_weight(s, i, order, j);
-    for (size_t k = 0; k < s->values; k++) {
-        double y = x[k];
-        for (int j = 0; j < order && j < s->n_before; j++) y += w[j] * s->before[j][k];
-        x[k] = (float)y;
-    }
+    struct lincomb_term term[5] = { { 1, x } };
+    int n = 1;
+    for (int j = 0; j < order && j < s->n_before; j++)
+        term[n++] = (struct lincomb_term){ lms_weight(s, i, order, j), s->before[j] };
+    schedule_mix(s, x, term, n);
 }
 
 /* output = the clean estimate at table entry t. */
-static void estimate(const struct schedule *s, int t, const float *x, float *output)
+static void estimate(const struct schedule *s, int t, const dev_float *x, dev_float *output)
 {
     double abar = s->abar[t], alpha = sqrt(abar), sd = sqrt(1 - abar);
-    for (size_t k = 0; k < s->values; k++) {
-        double o = output[k];
-        if (s->c.prediction == PREDICTS_EPSILON) o = (x[k] - sd * o) / alpha;
-        if (s->c.prediction == PREDICTS_V) o = alpha * x[k] - sd * o;
-        output[k] = (float)o;
-    }
+    if (s->c.prediction == PREDICTS_EPSILON)
+        SCHEDULE_MIX(s, output, { 1 / alpha, x }, { -sd / alpha, output });
+    if (s->c.prediction == PREDICTS_V) SCHEDULE_MIX(s, output, { alpha, x }, { -sd, output });
 }
 
 /* "Denoising Diffusion Probabilistic Models", formula 7, with the step's noise. */
-void schedule_ddpm(struct schedule *s, int i, float *x, float *output, const float *noise)
+void schedule_ddpm(struct schedule *s, int i, dev_float *x, dev_float *output, const dev_float *noise)
 {
     int t = (int)s->time[i];
     double abar = s->abar[t], next = i + 1 < s->n_steps ? s->abar[(int)s->time[i + 1]] : 1,
@@ -222,12 +227,11 @@ void schedule_ddpm(struct schedule *s, int i, float *x, float *output, const flo
            on_noise = t > 0 ? sqrt(variance) : 0;
     estimate(s, t, x, output);
     schedule_limit(s, output);
-    for (size_t k = 0; k < s->values; k++)
-        x[k] = (float)(on_x0 * output[k] + on_x * x[k] + on_noise * noise[k]);
+    SCHEDULE_MIX(s, x, { on_x0, output }, { on_x, x }, { on_noise, noise });
 }
 
 /* Multistep sampling of a consistency model ("Latent Consistency Models"): to the estimate and back to the next level. */
-void schedule_lcm(struct schedule *s, int i, float *x, float *output, const float *noise)
+void schedule_lcm(struct schedule *s, int i, dev_float *x, dev_float *output, const dev_float *noise)
 {
     int t = (int)s->time[i];
     bool last = i + 1 == s->n_steps;
@@ -236,46 +240,46 @@ void schedule_lcm(struct schedule *s, int i, float *x, float *output, const floa
     double next = last ? 1 : s->abar[(int)s->time[i + 1]], keep = sqrt(next), add = sqrt(1 - next);
     estimate(s, t, x, output);
     schedule_limit(s, output);
-    for (size_t k = 0; k < s->values; k++)
-        x[k] = (float)(keep * (out * output[k] + skip * x[k]) + add * noise[k]);
+    SCHEDULE_MIX(s, x, { keep * out, output }, { keep * skip, x }, { add, noise });
 }
 
 /* Trajectory consistency without fresh noise, as the pipelines call it ("Trajectory Consistency Distillation"). */
-void schedule_tcd(struct schedule *s, int i, float *x, const float *output)
+void schedule_tcd(struct schedule *s, int i, dev_float *x, const dev_float *output)
 {
     int t = (int)s->time[i], to = i + 1 < s->n_steps ? (int)s->time[i + 1] : 0;
     double alpha = sqrt(s->abar[t]), sd = sqrt(1 - s->abar[t]), keep = sqrt(s->abar[to]),
            add = sqrt(1 - s->abar[to]);
-    for (size_t k = 0; k < s->values; k++) {
-        double o = output[k], x0 = o, eps = o;
-        if (s->c.prediction == PREDICTS_EPSILON) x0 = (x[k] - sd * o) / alpha;
-        if (s->c.prediction == PREDICTS_SAMPLE) eps = (x[k] - alpha * o) / sd;
-        if (s->c.prediction == PREDICTS_V) {
-            x0 = alpha * x[k] - sd * o;
-            eps = alpha * o + sd * x[k];
-        }
-        x[k] = (float)(keep * x0 + add * eps);
+    /* x0 and the noise as the output gives them, then x = keep x0 + add noise. */
+    switch (s->c.prediction) {
+    case PREDICTS_EPSILON:
+        SCHEDULE_MIX(s, x, { keep / alpha, x }, { add - keep * sd / alpha, output });
+        break;
+    case PREDICTS_SAMPLE: SCHEDULE_MIX(s, x, { add / sd, x }, { keep - add * alpha / sd, output }); break;
+    case PREDICTS_V:
+        SCHEDULE_MIX(s, x, { keep * alpha + add * sd, x }, { add * alpha - keep * sd, output });
+        break;
+    default: SCHEDULE_MIX(s, x, { keep + add, output });
     }
 }
 
 /* "Pseudo Numerical Methods for Diffusion Models on Manifolds", the linear multistep form: before[0..3] outputs, newest first;
  * before[4]: where the first step began, which its second evaluation repeats. */
-void schedule_pndm(struct schedule *s, int i, float *x, const float *output)
+void schedule_pndm(struct schedule *s, int i, dev_float *x, const dev_float *output)
 {
     const struct schedule_config *c = &s->c;
     int stride = c->n_train / s->asked, t = (int)s->time[i], prev = t - stride, last = c->n_train - 1;
-    float *began = s->before[4];
+    dev_float *began = s->before[4];
     bool again = s->count == 1;
     if (again) {
         prev = t;
         t = t + stride < last ? t + stride : last;
     } else {
-        float *newest = schedule_turn(s, 4);
-        memcpy(newest, output, s->values * sizeof *newest);
+        dev_float *newest = schedule_turn(s, 4);
+        device_copy(s->dev, newest, output, s->values);
         if (s->n_before < 4) s->n_before++;
     }
-    if (s->count == 0) memcpy(began, x, s->values * sizeof *x);
-    if (again) memcpy(x, began, s->values * sizeof *x);
+    if (s->count == 0) device_copy(s->dev, began, x, s->values);
+    if (again) device_copy(s->dev, x, began, s->values);
     static const double weights[5][4] = {
         { 0 },
         { 1 },
@@ -286,15 +290,17 @@ void schedule_pndm(struct schedule *s, int i, float *x, const float *output)
     double abar = s->abar[t], next = prev >= 0 ? s->abar[prev] : c->alpha_to_one ? 1 : s->abar[0];
     double keep = sqrt(next / abar),
            move = (next - abar) / (abar * sqrt(1 - next) + sqrt(abar * (1 - abar) * next));
-    for (size_t k = 0; k < s->values; k++) {
-        double o = 0;
-        if (again) {
-            o = ((double)output[k] + s->before[0][k]) / 2;
-        } else {
-            for (int j = 0; j < s->n_before; j++) o += weights[s->n_before][j] * s->before[j][k];
-        }
-        if (c->prediction == PREDICTS_V) o = sqrt(abar) * o + sqrt(1 - abar) * x[k];
-        x[k] = (float)(keep * x[k] - move * o);
+    const bool v = c->prediction == PREDICTS_V;
+    const double on_o = -move * (v ? sqrt(abar) : 1);
+    struct lincomb_term term[5] = { { keep - (v ? move * sqrt(1 - abar) : 0), x } };
+    int n = 1;
+    if (again) {
+        term[n++] = (struct lincomb_term){ on_o / 2, output };
+        term[n++] = (struct lincomb_term){ on_o / 2, s->before[0] };
+    } else {
+        for (int j = 0; j < s->n_before; j++)
+            term[n++] = (struct lincomb_term){ on_o * weights[s->n_before][j], s->before[j] };
     }
+    schedule_mix(s, x, term, n);
     s->count++;
 }

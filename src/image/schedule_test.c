@@ -6,6 +6,7 @@
 enum { VALUES = 6 };
 
 static json_t *doc;
+static struct golden g;
 
 static void floats(const json_t *list, float *out, size_t n)
 {
@@ -36,7 +37,8 @@ static void run_case(size_t at, const json_t *k)
     const json_t *sigmas = json_object_get(k, "sigmas"), *times = json_object_get(k, "times");
     int asked = (int)json_integer_value(json_object_get(k, "steps"));
     int tokens = (int)json_integer_value(json_object_get(k, "tokens")), steps = (int)json_array_size(times);
-    if (!schedule_new(&s, &c, c.sampler, asked, tokens, VALUES, &e)) fail_msg("case %zu: %s", at, e.msg);
+    if (!schedule_new(&s, g.dev, &c, c.sampler, asked, tokens, VALUES, &e))
+        fail_msg("case %zu: %s", at, e.msg);
     if (schedule_steps(s) != steps) fail_msg("case %zu: %d steps, expected %d", at, schedule_steps(s), steps);
     for (int i = 0; json_array_size(sigmas) && i <= steps; i++) {
         double want = json_number_value(json_array_get(sigmas, (size_t)i));
@@ -120,20 +122,20 @@ static void test_published_numbers(void **state)
     struct err e = { 0 };
     struct schedule *s = NULL;
     struct schedule_config flux = schedule_config_flux(false), sdxl = schedule_config_sdxl();
-    assert_true(schedule_new(&s, &flux, flux.sampler, 28, 4096, VALUES, &e));
+    assert_true(schedule_new(&s, g.dev, &flux, flux.sampler, 28, 4096, VALUES, &e));
     static const double want[] = { 1.0, 0.988409, 0.976222, 0.963394 };
     for (int i = 0; i < 4; i++) assert_true(fabs(schedule_sigma(s, i) - want[i]) < 1e-6);
     assert_true(fabs(schedule_sigma(s, 27) - 0.104721) < 1e-6);
     assert_int_equal(schedule_begin(s, 0.6), 11);
     assert_int_equal(schedule_begin(s, 1.0), 0);
     schedule_free(s);
-    assert_true(schedule_new(&s, &sdxl, sdxl.sampler, 30, 0, VALUES, &e));
+    assert_true(schedule_new(&s, g.dev, &sdxl, sdxl.sampler, 30, 0, VALUES, &e));
     assert_true(fabs(schedule_sigma(s, 0) - 11.47685) < 1e-4 && fabs(schedule_start(s) - 11.52033) < 1e-4);
     float clean[VALUES] = { 1, 2, 3, 4, 5, 6 }, noise[VALUES] = { 1, -1, 1, -1, 1, -1 }, out[VALUES];
     schedule_add_noise(s, 30, out, clean, noise);
     assert_memory_equal(out, clean, sizeof out);
     schedule_free(s);
-    assert_false(schedule_new(&s, &sdxl, sdxl.sampler, 0, 0, VALUES, &e));
+    assert_false(schedule_new(&s, g.dev, &sdxl, sdxl.sampler, 0, 0, VALUES, &e));
     assert_int_equal(e.code, ERR_REQUEST);
 }
 
@@ -146,10 +148,10 @@ static void test_noise(void **state)
         const json_t *k = json_array_get(list, i);
         size_t n = (size_t)json_integer_value(json_object_get(k, "n"));
         float *v = malloc(n * sizeof *v);
-        struct noise *g = malloc(sizeof *g);
-        assert_true(v && g);
-        noise_seed(g, (uint64_t)json_integer_value(json_object_get(k, "seed")));
-        noise_fill(g, v, n);
+        struct noise *drawn = malloc(sizeof *drawn);
+        assert_true(v && drawn);
+        noise_seed(drawn, (uint64_t)json_integer_value(json_object_get(k, "seed")));
+        noise_fill(drawn, v, n);
         double sum = 0;
         for (size_t j = 0; j < n; j++) sum += v[j];
         const json_t *head = json_object_get(k, "head"), *tail = json_object_get(k, "tail");
@@ -163,7 +165,7 @@ static void test_noise(void **state)
         }
         assert_true(fabs(sum - json_number_value(json_object_get(k, "sum"))) < 1e-3);
         free(v);
-        free(g);
+        free(drawn);
     }
 }
 
@@ -176,7 +178,9 @@ int main(void)
     };
     doc = json_load_file(GOLDEN_DIR "schedules.json", 0, NULL);
     if (!doc) return 1;
+    golden_open(&g);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    golden_close(&g);
     json_decref(doc);
     return failed;
 }

@@ -7,7 +7,7 @@
 #include "image/config_keys.h"
 
 struct t5_layer {
-    float *norm1, *norm2;
+    dev_float *norm1, *norm2;
     struct nn_linear *qkv, *o, *wi, *wo;
 };
 
@@ -15,8 +15,8 @@ struct t5 {
     struct t5_config c;
     struct nn_owner own;
     struct table *embed;
-    float *bias_table; /* [n_bucket, n_head] */
-    float *final_norm;
+    dev_float *bias_table; /* [n_bucket, n_head] */
+    dev_float *final_norm;
     struct t5_layer *layer;
     bool precise;
 };
@@ -165,25 +165,30 @@ size_t t5_scratch(const struct t5 *m, int n)
     size_t rows = (size_t)n, d = (size_t)m->c.n_embd, inner = (size_t)m->c.n_head * (size_t)m->c.head_dim;
     size_t wide = (size_t)m->c.n_ff > 3 * inner ? (size_t)m->c.n_ff : 3 * inner;
     return arena_cost(rows * d, 4) + arena_cost(rows * inner, 4) + 3 * arena_cost(rows * wide, 4) +
-           arena_cost(rows * 512, 4) + arena_cost((size_t)m->c.n_head * rows * rows, 4);
+           arena_cost(rows * 512, 4) + arena_cost((size_t)m->c.n_head * rows * rows, 4) +
+           2 * arena_cost(2 * rows, 4);
 }
 
-void t5_encode(const struct t5 *m, struct nn_ctx *c, const int32_t *ids, int n, float *hidden)
+void t5_encode(const struct t5 *m, struct nn_ctx *c, const int32_t *ids, int n, dev_float *hidden)
 {
     const struct t5_config *k = &m->c;
     int64_t d = k->n_embd, inner = (int64_t)k->n_head * k->head_dim;
-    size_t mark = c->scratch->used;
-    float *x = nn_alloc(c, n * d), *attn = nn_alloc(c, n * inner), *qkv = nn_alloc(c, n * 3 * inner);
-    float *ff = nn_alloc(c, (int64_t)n * k->n_ff), *bias = nn_alloc(c, (int64_t)k->n_head * n * n);
+    const size_t mark = nn_mark(c);
+    dev_float *x = nn_alloc(c, n * d), *attn = nn_alloc(c, n * inner), *qkv = nn_alloc(c, n * 3 * inner);
+    dev_float *ff = nn_alloc(c, (int64_t)n * k->n_ff), *bias = nn_alloc(c, (int64_t)k->n_head * n * n);
 
-    for (int i = 0; i < n; i++) {
-        for (int j = 0; j < n; j++) {
-            const float *row =
-                m->bias_table + (int64_t)t5_bucket(j - i, k->n_bucket, k->max_distance) * k->n_head;
-            for (int h = 0; h < k->n_head; h++) bias[((int64_t)h * n + i) * n + j] = row[h];
-        }
+    int32_t *bucket = malloc((2 * (size_t)n - 1) * sizeof *bucket);
+    if (!bucket) {
+        struct err e;
+        err_set(&e, ERR_NOMEM, "no memory for the distances of %d tokens", n);
+        device_fail(c->dev, &e);
+        nn_reset(c, mark);
+        return;
     }
-    op_embed(c->dev, x, d, m->embed, ids, n);
+    for (int i = 0; i < 2 * n - 1; i++) bucket[i] = t5_bucket(i - n + 1, k->n_bucket, k->max_distance);
+    op_relative_bias(c->dev, bias, m->bias_table, nn_ids(c, bucket, 2 * n - 1), k->n_head, n);
+    free(bucket);
+    op_embed(c->dev, x, d, m->embed, nn_ids(c, ids, n), n);
     for (int il = 0; il < k->n_layer; il++) {
         const struct t5_layer *l = &m->layer[il];
         nn_linear_run(
@@ -223,5 +228,5 @@ void t5_encode(const struct t5 *m, struct nn_ctx *c, const int32_t *ids, int n, 
             (struct linear_args){ .x = ff, .ldx = k->n_ff, .y = x, .ldy = d, .n = n, .epi = EPI_ADD });
     }
     op_rmsnorm(c->dev, hidden, d, x, d, n, d, m->final_norm, k->eps);
-    c->scratch->used = mark;
+    nn_reset(c, mark);
 }

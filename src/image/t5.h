@@ -24,7 +24,7 @@ const struct t5_config *t5_config(const struct t5 *m);
 const struct nn_owner *t5_owner(const struct t5 *m);
 
 /* hidden [n, n_embd] of ids [n], after the final norm. */
-void t5_encode(const struct t5 *m, struct nn_ctx *c, const int32_t *ids, int n, float *hidden);
+void t5_encode(const struct t5 *m, struct nn_ctx *c, const int32_t *ids, int n, dev_float *hidden);
 size_t t5_scratch(const struct t5 *m, int n); /* bytes */
 
 /* Bucket of the distance key - query (bidirectional): 16 a direction with n_bucket 32, exact below 8, logarithmic above. */

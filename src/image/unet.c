@@ -6,19 +6,19 @@
 
 struct unet_res {
     int n_in, n_out;
-    float *norm1_w, *norm1_b, *norm2_w, *norm2_b;
+    dev_float *norm1_w, *norm1_b, *norm2_w, *norm2_b;
     struct conv *conv1, *conv2, *shortcut; /* shortcut NULL: n_in == n_out */
     struct nn_linear *time;
 };
 
 struct unet_block { /* one transformer block */
-    float *norm1_w, *norm1_b, *norm2_w, *norm2_b, *norm3_w, *norm3_b;
+    dev_float *norm1_w, *norm1_b, *norm2_w, *norm2_b, *norm3_w, *norm3_b;
     struct nn_linear *qkv, *out1, *q, *kv, *out2, *ff_in, *ff_out;
 };
 
 struct unet_attn { /* a spatial transformer; depth 0: none */
     int depth, n_head;
-    float *norm_w, *norm_b;
+    dev_float *norm_w, *norm_b;
     struct nn_linear *proj_in, *proj_out;
     struct unet_block *block;
 };
@@ -37,7 +37,7 @@ struct unet {
     struct unet_level down[UNET_LEVELS], up[UNET_LEVELS];
     struct unet_res mid[2];
     struct unet_attn mid_attn;
-    float *norm_w, *norm_b;
+    dev_float *norm_w, *norm_b;
     bool precise;
 };
 
@@ -180,18 +180,18 @@ struct state { /* one evaluation; x [h * w, ch] is the picture in flight */
     const struct unet *m;
     struct nn_ctx *c;
     int h, w, ch, n_text;
-    const float *context;
-    float *x, *y; /* the picture, and the other half of the ping-pong: [cells, widest concatenation] */
-    float *a;     /* between two convolutions: [cells, channels] */
-    float *tok, *u, *wide; /* tokens [n, d], normed [n, d], qkv or feed-forward [n, 12d] */
-    float *kv;             /* context keys and values [n_text, 2d] */
-    float *emb, *time;     /* silu(embedding) [4 base]; its projection for one res block */
-    float *fold;           /* [2, widest] */
+    const dev_float *context;
+    dev_float *x, *y; /* the picture, and the other half of the ping-pong: [cells, widest concatenation] */
+    dev_float *a;     /* between two convolutions: [cells, channels] */
+    dev_float *tok, *u, *wide; /* tokens [n, d], normed [n, d], qkv or feed-forward [n, 12d] */
+    dev_float *kv;             /* context keys and values [n_text, 2d] */
+    dev_float *emb, *time;     /* silu(embedding) [4 base]; its projection for one res block */
+    dev_float *fold;           /* [2, widest] */
     int widest;
     const atomic_bool *cancel;
     bool stopped;
     struct {
-        float *x;
+        dev_float *x;
         int ch;
     } skip[UNET_LEVELS * UNET_RES];
     int n_skip;
@@ -210,18 +210,20 @@ static bool pause(struct state *st)
 
 static void flip(struct state *st)
 {
-    float *t = st->x;
+    dev_float *t = st->x;
     st->x = st->y;
     st->y = t;
 }
 
-static void fold(struct state *st, const float *x, int ch, const float *w, const float *b, float eps)
+static void fold(struct state *st, const dev_float *x, int ch, const dev_float *w, const dev_float *b,
+                 float eps)
 {
     op_groupnorm_fold(st->c->dev, st->fold, st->fold + st->widest, x, (int64_t)st->h * st->w, ch,
                       st->m->c.groups, w, b, eps);
 }
 
-static void conv3(struct state *st, const struct conv *w, const float *x, float *y, struct conv_args more)
+static void conv3(struct state *st, const struct conv *w, const dev_float *x, dev_float *y,
+                  struct conv_args more)
 {
     more.w = w;
     more.x = x;
@@ -235,7 +237,7 @@ static void conv3(struct state *st, const struct conv *w, const float *x, float 
 static void res_block(struct state *st, const struct unet_res *r)
 {
     if (pause(st)) return;
-    const float *scale = st->fold, *shift = st->fold + st->widest;
+    const dev_float *scale = st->fold, *shift = st->fold + st->widest;
     run(st, r->time,
         (struct linear_args){ .x = st->emb, .ldx = r->time->n_in, .y = st->time, .ldy = r->n_out, .n = 1 });
     fold(st, st->x, r->n_in, r->norm1_w, r->norm1_b, st->m->c.eps);
@@ -303,9 +305,9 @@ static void transformer_block(struct state *st, const struct unet_block *b, int 
         (struct linear_args){ .x = st->u, .ldx = d, .y = st->tok, .ldy = d, .n = n, .epi = EPI_ADD });
 
     op_layernorm(dev, st->u, d, st->tok, d, n, d, b->norm3_w, b->norm3_b, 1e-5f, NULL, NULL);
-    float *ff = st->wide + n * 8 * d;
+    dev_float *ff = st->wide + n * 8 * d;
     run(st, b->ff_in, (struct linear_args){ .x = st->u, .ldx = d, .y = st->wide, .ldy = 8 * d, .n = n });
-    nn_geglu(st->c, ff, st->wide, n, 4 * d);
+    op_geglu(dev, ff, st->wide, n, 4 * d);
     run(st, b->ff_out,
         (struct linear_args){ .x = ff, .ldx = 4 * d, .y = st->tok, .ldy = d, .n = n, .epi = EPI_ADD });
 }
@@ -325,8 +327,8 @@ static void spatial_transformer(struct state *st, const struct unet_attn *t)
 static void push(struct state *st)
 {
     int64_t n = (int64_t)st->h * st->w * st->ch;
-    float *copy = nn_alloc(st->c, n);
-    memcpy(copy, st->x, (size_t)n * sizeof *copy);
+    dev_float *copy = nn_alloc(st->c, n);
+    device_copy(st->c->dev, copy, st->x, (size_t)n);
     st->skip[st->n_skip].x = copy;
     st->skip[st->n_skip++].ch = st->ch;
 }
@@ -334,30 +336,28 @@ static void push(struct state *st)
 /* x = [x | skip] on channels */
 static void pop(struct state *st)
 {
-    const float *skip = st->skip[--st->n_skip].x;
+    const dev_float *skip = st->skip[--st->n_skip].x;
     int extra = st->skip[st->n_skip].ch, ch = st->ch;
-    for (int64_t i = 0; i < (int64_t)st->h * st->w; i++) {
-        float *to = st->y + i * (ch + extra);
-        memcpy(to, st->x + i * ch, (size_t)ch * sizeof *to);
-        memcpy(to + ch, skip + i * extra, (size_t)extra * sizeof *to);
-    }
+    const int64_t n = (int64_t)st->h * st->w;
+    op_copy_rows(st->c->dev, st->y, ch + extra, st->x, ch, n, ch);
+    op_copy_rows(st->c->dev, st->y + ch, ch + extra, skip, extra, n, extra);
     flip(st);
     st->ch = ch + extra;
 }
 
 /* silu(time embedding + added embedding), all that the res blocks use of it. */
-static void embed(struct state *st, double timestep, const float *pooled, const float time_ids[6])
+static void embed(struct state *st, double timestep, const dev_float *pooled, const float time_ids[6])
 {
     const struct unet_config *k = &st->m->c;
     int base = k->channels[0], wide = 4 * base, n_pooled = k->n_added - 6 * k->n_time_id;
-    float *in = st->wide, *mid = st->u;
-    nn_timestep(in, timestep, base, 10000.0);
+    dev_float *in = st->wide, *mid = st->u;
+    op_timestep(st->c->dev, in, timestep, base, 10000.0);
     run(st, st->m->time[0],
         (struct linear_args){ .x = in, .ldx = base, .y = mid, .ldy = wide, .n = 1, .epi = EPI_SILU });
     run(st, st->m->time[1], (struct linear_args){ .x = mid, .ldx = wide, .y = st->emb, .ldy = wide, .n = 1 });
-    memcpy(in, pooled, (size_t)n_pooled * sizeof *in);
+    device_copy(st->c->dev, in, pooled, (size_t)n_pooled);
     for (int i = 0; i < 6; i++)
-        nn_timestep(in + n_pooled + i * k->n_time_id, time_ids[i], k->n_time_id, 10000.0);
+        op_timestep(st->c->dev, in + n_pooled + i * k->n_time_id, time_ids[i], k->n_time_id, 10000.0);
     run(st, st->m->added[0],
         (struct linear_args){ .x = in, .ldx = k->n_added, .y = mid, .ldy = wide, .n = 1, .epi = EPI_SILU });
     run(st, st->m->added[1],
@@ -404,13 +404,13 @@ size_t unet_scratch(const struct unet *m, int h, int w, int n_text)
            65536; /* LoRA branches */
 }
 
-bool unet_forward(const struct unet *m, struct nn_ctx *c, const float *x, int h, int w, double timestep,
-                  const float *context, int n_text, const float *pooled, const float time_ids[6], float *out,
-                  const atomic_bool *cancel)
+bool unet_forward(const struct unet *m, struct nn_ctx *c, const dev_float *x, int h, int w, double timestep,
+                  const dev_float *context, int n_text, const dev_float *pooled, const float time_ids[6],
+                  dev_float *out, const atomic_bool *cancel)
 {
     const struct unet_config *k = &m->c;
     struct sizes s = measure(k, h, w);
-    size_t mark = c->scratch->used;
+    const size_t mark = nn_mark(c);
     struct state st = { .m = m,
                         .c = c,
                         .h = h,
@@ -473,6 +473,6 @@ bool unet_forward(const struct unet *m, struct nn_ctx *c, const float *x, int h,
         conv3(&st, m->conv_out, st.x, out,
               (struct conv_args){ .gn_scale = st.fold, .gn_shift = st.fold + st.widest, .in_silu = true });
     }
-    c->scratch->used = mark;
+    nn_reset(c, mark);
     return !st.stopped;
 }

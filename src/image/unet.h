@@ -41,9 +41,9 @@ const struct nn_owner *unet_owner(const struct unet *m);
 /* One evaluation. x [h, w, n_in], out [h, w, n_out]: pixels first, channels last. context [n_text, n_context]; pooled [n_added -
  * 6 * n_time_id]; time_ids: original height and width, crop top and left, target height and width. h and w must be multiples of
  * 2^(n_level-1). false: *cancel became true between two blocks. */
-bool unet_forward(const struct unet *m, struct nn_ctx *c, const float *x, int h, int w, double timestep,
-                  const float *context, int n_text, const float *pooled, const float time_ids[6], float *out,
-                  const atomic_bool *cancel);
+bool unet_forward(const struct unet *m, struct nn_ctx *c, const dev_float *x, int h, int w, double timestep,
+                  const dev_float *context, int n_text, const dev_float *pooled, const float time_ids[6],
+                  dev_float *out, const atomic_bool *cancel);
 size_t unet_scratch(const struct unet *m, int h, int w, int n_text); /* bytes */
 
 #endif

@@ -11,18 +11,18 @@ enum { MAX_RES = 8 };
 
 struct vae_res {
     int n_in, n_out;
-    float *norm1_w, *norm1_b, *norm2_w, *norm2_b;
+    dev_float *norm1_w, *norm1_b, *norm2_w, *norm2_b;
     struct conv *conv1, *conv2, *shortcut; /* shortcut NULL: n_in == n_out */
 };
 
 struct vae_attn {
-    float *norm_w, *norm_b;
+    dev_float *norm_w, *norm_b;
     struct nn_linear *qkv, *out;
 };
 
 struct vae_half { /* encoder or decoder */
     struct conv *conv_in, *conv_out;
-    float *norm_w, *norm_b;
+    dev_float *norm_w, *norm_b;
     struct vae_res level[VAE_MAX_LEVELS][MAX_RES];
     struct conv *resample[VAE_MAX_LEVELS]; /* after the level; NULL on the last */
     struct vae_res mid[2];
@@ -34,6 +34,8 @@ struct vae {
     struct nn_owner own;
     struct vae_half enc, dec;
     struct conv *quant, *post_quant;
+    dev_float *unscale, *centre; /* [n_latent]: what the decoder sees is latent * unscale + centre */
+    dev_float *std;              /* [n_latent] or NULL */
     bool precise;
     struct room *room; /* of its own, so that who decodes need not own the network */
 };
@@ -41,7 +43,8 @@ struct vae {
 /* Memory for activations, kept from one picture to the next: the system takes a second or more to hand out what a large one
  * needs. Between pictures its pages are free for others to take. */
 struct room {
-    float *v[3];
+    struct device *dev;
+    dev_float *v[3];
     size_t values; /* of each */
 };
 
@@ -326,6 +329,14 @@ bool vae_load(struct vae **out, const struct vae_config *c, struct nn_source *s,
     h->norm_w = nn_vector(o, s, "decoder.conv_norm_out.weight", width);
     h->norm_b = nn_vector(o, s, "decoder.conv_norm_out.bias", width);
     h->conv_out = nn_conv(o, s, "decoder.conv_out", 3, width, 3, CONV_ANY, NN_BIAS);
+    float mul[VAE_MAX_LATENT], add[VAE_MAX_LATENT];
+    for (int k = 0; k < c->n_latent; k++) {
+        mul[k] = c->has_stats ? c->std[k] / c->scaling : 1 / c->scaling;
+        add[k] = c->has_stats ? c->mean[k] : c->shift;
+    }
+    m->unscale = nn_numbers(o, s, mul, c->n_latent);
+    m->centre = nn_numbers(o, s, add, c->n_latent);
+    if (c->has_stats) m->std = nn_numbers(o, s, c->std, c->n_latent);
     m->precise = s->f32;
     if (!nn_check(s, e)) {
         vae_free(m);
@@ -338,7 +349,7 @@ bool vae_load(struct vae **out, const struct vae_config *c, struct nn_source *s,
 void vae_free(struct vae *m)
 {
     if (!m) return;
-    for (int i = 0; m->room && i < 3; i++) mem_free(m->room->v[i]);
+    for (int i = 0; m->room && i < 3; i++) device_free(m->room->dev, m->room->v[i]);
     free(m->room);
     nn_owner_free(&m->own);
     free(m);
@@ -354,16 +365,16 @@ int vae_factor(const struct vae *m) { return 1 << (m->c.n_level - 1); }
 struct flow {
     const struct vae *m;
     struct device *dev;
-    float *x, *a, *b;
-    float *fold; /* [2, widest]: a group norm as scale and shift */
+    dev_float *x, *a, *b;
+    dev_float *fold; /* [2, widest]: a group norm as scale and shift */
     int h, w, ch, widest;
     const atomic_bool *cancel;
     bool stopped;
 };
 
-static void swap(float **p, float **q)
+static void swap(dev_float **p, dev_float **q)
 {
-    float *t = *p;
+    dev_float *t = *p;
     *p = *q;
     *q = t;
 }
@@ -374,14 +385,15 @@ static bool pause(struct flow *f)
     return f->stopped;
 }
 
-static void fold(struct flow *f, const float *x, int ch, const float *w, const float *b)
+static void fold(struct flow *f, const dev_float *x, int ch, const dev_float *w, const dev_float *b)
 {
     op_groupnorm_fold(f->dev, f->fold, f->fold + f->widest, x, (int64_t)f->h * f->w, ch, f->m->c.groups, w, b,
                       1e-6f);
 }
 
 /* y = conv3x3(silu(norm(x))), added to what is in y with EPI_ADD */
-static void norm_conv(struct flow *f, const struct conv *w, const float *x, float *y, enum epilogue epi)
+static void norm_conv(struct flow *f, const struct conv *w, const dev_float *x, dev_float *y,
+                      enum epilogue epi)
 {
     op_conv2d(f->dev, &(struct conv_args){ .w = w,
                                            .x = x,
@@ -417,9 +429,9 @@ static bool mid_attention(struct flow *f, const struct vae_attn *t, struct err *
 {
     int64_t n = (int64_t)f->h * f->w, d = f->ch;
     /* q, k, v of all cells side by side: [n, 3d] */
-    float *qkv = mem_aligned((size_t)n, (size_t)(3 * d) * sizeof *qkv, false);
-    if (!qkv) return err_set(e, ERR_NOMEM, "VAE: no memory for the attention over %lld cells", (long long)n);
-    struct arena none = { 0 };
+    dev_float *qkv = device_floats(f->dev, (size_t)n * (size_t)(3 * d), e);
+    if (!qkv) return err_wrap(e, "VAE, the attention over %lld cells", (long long)n);
+    struct device_arena none = { 0 };
     struct nn_ctx c = { .dev = f->dev, .scratch = &none };
     fold(f, f->x, f->ch, t->norm_w, t->norm_b);
     op_scale_shift(f->dev, f->a, f->x, n, f->ch, f->fold, f->fold + f->widest, false);
@@ -442,7 +454,7 @@ static bool mid_attention(struct flow *f, const struct vae_attn *t, struct err *
                                                    .precise = f->m->precise });
     nn_linear_run(&c, &f->m->own, t->out,
                   (struct linear_args){ .x = f->a, .ldx = d, .y = f->x, .ldy = d, .n = n, .epi = EPI_ADD });
-    mem_free(qkv);
+    device_free(f->dev, qkv);
     return true;
 }
 
@@ -461,41 +473,42 @@ static bool flow_open(struct flow *f, size_t values, struct err *e)
         if (f->m->c.channels[i] > f->widest) f->widest = f->m->c.channels[i];
     }
     struct room *r = f->m->room;
+    r->dev = f->dev;
     for (int i = 0; r->values < values && i < 3; i++) {
-        mem_free(r->v[i]);
+        device_free(r->dev, r->v[i]);
         r->v[i] = NULL;
     }
     bool ok = true;
     for (int i = 0; ok && i < 3; i++) {
-        if (!r->v[i]) r->v[i] = mem_aligned(values, sizeof *r->v[i], false);
+        if (!r->v[i]) r->v[i] = device_floats(r->dev, values, e);
         ok = r->v[i] != NULL;
     }
     if (ok && r->values < values) r->values = values;
     f->x = r->v[0];
     f->a = r->v[1];
     f->b = r->v[2];
-    f->fold = mem_aligned(2 * (size_t)f->widest, sizeof *f->fold, false);
-    if (ok && f->fold) return true;
+    f->fold = ok ? device_floats(f->dev, 2 * (size_t)f->widest, e) : NULL;
+    if (f->fold) return true;
     r->values = ok ? r->values : 0;
-    return err_set(e, ERR_NOMEM, "VAE: no memory for a picture of %dx%d cells (3 x %zu bytes)", f->w, f->h,
-                   values * 4);
+    return err_wrap(e, "VAE, a picture of %dx%d cells", f->w, f->h);
 }
 
 static void flow_close(struct flow *f)
 {
     const struct room *r = f->m->room;
-    for (int i = 0; i < 3; i++)
-        if (r->v[i]) mem_lend(r->v[i], r->values * sizeof *r->v[i]);
-    mem_free(f->fold);
+    for (int i = 0; i < 3; i++) device_lend(f->dev, r->v[i], r->values * sizeof *r->v[i]);
+    device_free(f->dev, f->fold);
 }
 
-/* One tile: latent cells [n_latent, h, w] of a plane of stride w_all, already unscaled -> rgb [h*factor, w*factor, 3]. */
-static bool decode_tile(const struct vae *m, struct device *dev, const float *latent, int64_t plane,
-                        int w_all, int h, int w, float **picture, const atomic_bool *cancel, struct err *e)
+/* One tile: latent cells [n_latent, h, w] of planes whose rows are w_all wide -> f->a: rgb [h*factor, w*factor, 3], until
+ * flow_close(f), which the caller owes whatever the end. */
+static bool decode_tile(struct flow *f, const dev_float *latent, int64_t plane, int w_all, struct err *e)
 {
+    const struct vae *m = f->m;
     const struct vae_config *c = &m->c;
     const struct vae_half *d = &m->dec;
-    struct flow f = { .m = m, .dev = dev, .h = h, .w = w, .cancel = cancel };
+    struct device *dev = f->dev;
+    const int h = f->h, w = f->w;
     /* The largest step: a level's input channels at its own resolution (twice the cells after each upsampling). */
     size_t cells = (size_t)h * (size_t)w, values = cells * (size_t)c->channels[c->n_level - 1];
     for (int i = 0; i < c->n_level; i++) {
@@ -504,135 +517,113 @@ static bool decode_tile(const struct vae *m, struct device *dev, const float *la
         size_t v = (cells << (2 * i)) * (size_t)(in > ch ? in : ch);
         if (v > values) values = v;
     }
-    bool ok = flow_open(&f, values, e);
+    bool ok = flow_open(f, values, e);
     if (ok) {
-        for (int y = 0; y < h; y++) {
-            for (int x = 0; x < w; x++) {
-                for (int k = 0; k < c->n_latent; k++) {
-                    f.x[((int64_t)y * w + x) * c->n_latent + k] = latent[k * plane + (int64_t)y * w_all + x];
-                }
-            }
-        }
+        op_from_planes(dev, &(struct planes_args){ .y = f->x,
+                                                   .x = latent,
+                                                   .c = c->n_latent,
+                                                   .h = h,
+                                                   .w = w,
+                                                   .plane = plane,
+                                                   .row = w_all,
+                                                   .mul = m->unscale,
+                                                   .add = m->centre });
         if (m->post_quant) {
-            op_conv2d(dev, &(struct conv_args){ .w = m->post_quant, .x = f.x, .y = f.a, .h = h, .w_in = w });
-            swap(&f.x, &f.a);
+            op_conv2d(dev,
+                      &(struct conv_args){ .w = m->post_quant, .x = f->x, .y = f->a, .h = h, .w_in = w });
+            swap(&f->x, &f->a);
         }
         op_conv2d(dev, &(struct conv_args){ .w = d->conv_in,
-                                            .x = f.x,
-                                            .y = f.a,
+                                            .x = f->x,
+                                            .y = f->a,
                                             .h = h,
                                             .w_in = w,
                                             .pad_top = 1,
                                             .pad_left = 1,
                                             .pad_bottom = 1,
                                             .pad_right = 1 });
-        swap(&f.x, &f.a);
-        f.ch = c->channels[c->n_level - 1];
-        ok = mid_block(&f, d, e);
+        swap(&f->x, &f->a);
+        f->ch = c->channels[c->n_level - 1];
+        ok = mid_block(f, d, e);
     }
-    for (int i = 0; ok && !f.stopped && i < c->n_level; i++) {
-        for (int j = 0; j <= c->n_res && !f.stopped; j++) res_block(&f, &d->level[i][j]);
-        if (d->resample[i] && !f.stopped) {
+    for (int i = 0; ok && !f->stopped && i < c->n_level; i++) {
+        for (int j = 0; j <= c->n_res && !f->stopped; j++) res_block(f, &d->level[i][j]);
+        if (d->resample[i] && !f->stopped) {
             op_conv2d(dev, &(struct conv_args){ .w = d->resample[i],
-                                                .x = f.x,
-                                                .y = f.a,
-                                                .h = f.h,
-                                                .w_in = f.w,
+                                                .x = f->x,
+                                                .y = f->a,
+                                                .h = f->h,
+                                                .w_in = f->w,
                                                 .pad_top = 1,
                                                 .pad_left = 1,
                                                 .pad_bottom = 1,
                                                 .pad_right = 1,
                                                 .upsample = 2 });
-            swap(&f.x, &f.a);
-            f.h *= 2;
-            f.w *= 2;
+            swap(&f->x, &f->a);
+            f->h *= 2;
+            f->w *= 2;
         }
     }
-    if (ok && !f.stopped) {
-        fold(&f, f.x, f.ch, d->norm_w, d->norm_b);
-        norm_conv(&f, d->conv_out, f.x, f.a, EPI_STORE);
-        const size_t pixels = (size_t)f.h * (size_t)f.w;
-        *picture = mem_aligned(3 * pixels, sizeof **picture, false);
-        ok = *picture || err_set(e, ERR_NOMEM, "VAE: no memory for a picture of %dx%d", f.w, f.h);
-        if (ok) memcpy(*picture, f.a, 3 * pixels * sizeof **picture);
+    if (ok && !f->stopped) {
+        fold(f, f->x, f->ch, d->norm_w, d->norm_b);
+        norm_conv(f, d->conv_out, f->x, f->a, EPI_STORE);
     }
-    if (ok && f.stopped) ok = err_set(e, ERR_CANCELLED, "cancelled");
-    flow_close(&f);
+    if (ok && f->stopped) ok = err_set(e, ERR_CANCELLED, "cancelled");
     return ok;
 }
 
-/* Weight of a pixel `at` of a tile of `n` that overlaps its neighbours by `lap`: a linear ramp, flat at the picture's edges. */
-static float ramp(int at, int n, int lap, bool first, bool last)
+bool vae_decode(const struct vae *m, struct device *dev, const dev_float *latent, int h, int w, int tile,
+                dev_float *picture, const atomic_bool *cancel, struct err *e)
 {
-    float w = 1;
-    if (!first && at < lap) w = ((float)at + 0.5f) / (float)lap;
-    if (!last && n - 1 - at < lap) w = fminf(w, ((float)(n - 1 - at) + 0.5f) / (float)lap);
-    return w;
-}
-
-bool vae_decode(const struct vae *m, struct device *dev, const float *latent, int h, int w, int tile,
-                float *picture, const atomic_bool *cancel, struct err *e)
-{
-    const struct vae_config *c = &m->c;
-    int64_t plane = (int64_t)h * w;
-    int factor = vae_factor(m);
-    float *z = mem_aligned((size_t)plane, (size_t)c->n_latent * sizeof *z, false);
-    if (!z) return err_set(e, ERR_NOMEM, "VAE: no memory for a latent of %dx%d", w, h);
-    for (int k = 0; k < c->n_latent; k++) {
-        float mul = 1 / c->scaling, add = c->shift;
-        if (c->has_stats) {
-            mul = c->std[k] / c->scaling;
-            add = c->mean[k];
-        }
-        for (int64_t i = 0; i < plane; i++) z[k * plane + i] = latent[k * plane + i] * mul + add;
-    }
+    const int64_t plane = (int64_t)h * w;
+    const int factor = vae_factor(m);
+    const int64_t pixels = plane * factor * factor;
     bool ok = true;
     if (tile <= 0 || (h <= tile && w <= tile)) {
-        float *rgb = NULL;
-        ok = decode_tile(m, dev, z, plane, w, h, w, &rgb, cancel, e);
-        if (ok) memcpy(picture, rgb, (size_t)plane * (size_t)(factor * factor) * 3 * sizeof *rgb);
-        mem_free(rgb);
-        mem_free(z);
+        struct flow f = { .m = m, .dev = dev, .h = h, .w = w, .cancel = cancel };
+        ok = decode_tile(&f, latent, plane, w, e);
+        if (ok) device_copy(dev, picture, f.a, (size_t)pixels * 3);
+        flow_close(&f);
         return ok;
     }
 
-    int step = tile * 3 / 4 > 0 ? tile * 3 / 4 : 1, lap = (tile - step) * factor, wide = w * factor;
-    float *sum = mem_aligned((size_t)plane * (size_t)(factor * factor), sizeof *sum, true);
-    if (!sum)
-        ok = err_set(e, ERR_NOMEM, "VAE: no memory to blend tiles of %dx%d", w, h);
-    else
-        memset(picture, 0, (size_t)plane * (size_t)(factor * factor) * 3 * sizeof *picture);
+    const int step = tile * 3 / 4 > 0 ? tile * 3 / 4 : 1;
+    dev_float *weight = device_floats(dev, (size_t)pixels, e);
+    if (!weight) return err_wrap(e, "VAE, blending tiles of %dx%d", w, h);
+    op_fill(dev, weight, 0, pixels);
+    op_fill(dev, picture, 0, pixels * 3);
     for (int y0 = 0; ok && y0 < h; y0 += step) {
         int th = h - y0 < tile ? h - y0 : tile;
         for (int x0 = 0; ok && x0 < w; x0 += step) {
             int tw = w - x0 < tile ? w - x0 : tile;
-            float *rgb = NULL;
-            ok = decode_tile(m, dev, z + (int64_t)y0 * w + x0, plane, w, th, tw, &rgb, cancel, e);
-            for (int y = 0; ok && y < th * factor; y++) {
-                float wy = ramp(y, th * factor, lap, y0 == 0, y0 + th == h);
-                for (int x = 0; x < tw * factor; x++) {
-                    float k = wy * ramp(x, tw * factor, lap, x0 == 0, x0 + tw == w);
-                    int64_t at = ((int64_t)y0 * factor + y) * wide + (int64_t)x0 * factor + x;
-                    const float *p = rgb + ((int64_t)y * tw * factor + x) * 3;
-                    sum[at] += k;
-                    for (int ch = 0; ch < 3; ch++) picture[at * 3 + ch] += k * p[ch];
-                }
-            }
-            mem_free(rgb);
+            struct flow f = { .m = m, .dev = dev, .h = th, .w = tw, .cancel = cancel };
+            ok = decode_tile(&f, latent + (int64_t)y0 * w + x0, plane, w, e);
+            if (ok)
+                op_tile(dev, &(struct tile_args){
+                                 .picture = picture,
+                                 .weight = weight,
+                                 .tile = f.a,
+                                 .h = th * factor,
+                                 .w = tw * factor,
+                                 .c = 3,
+                                 .y0 = y0 * factor,
+                                 .x0 = x0 * factor,
+                                 .wide = w * factor,
+                                 .lap = (tile - step) * factor,
+                                 .outer = (y0 == 0 ? TILE_TOP : 0u) | (y0 + th == h ? TILE_BOTTOM : 0u) |
+                                          (x0 == 0 ? TILE_LEFT : 0u) | (x0 + tw == w ? TILE_RIGHT : 0u) });
+            flow_close(&f);
             if (x0 + tw == w) break;
         }
         if (y0 + th == h) break;
     }
-    for (int64_t i = 0; ok && i < plane * factor * factor; i++) {
-        for (int ch = 0; ch < 3; ch++) picture[i * 3 + ch] /= sum[i];
-    }
-    mem_free(sum);
-    mem_free(z);
+    if (ok) op_untile(dev, picture, weight, pixels, 3);
+    device_free(dev, weight);
     return ok;
 }
 
-bool vae_encode(const struct vae *m, struct device *dev, const float *picture, int h, int w,
-                const float *noise, float *latent, const atomic_bool *cancel, struct err *e)
+bool vae_encode(const struct vae *m, struct device *dev, const dev_float *picture, int h, int w,
+                const dev_float *noise, dev_float *latent, const atomic_bool *cancel, struct err *e)
 {
     const struct vae_config *c = &m->c;
     const struct vae_half *n = &m->enc;
@@ -681,19 +672,14 @@ bool vae_encode(const struct vae *m, struct device *dev, const float *picture, i
             op_conv2d(dev, &(struct conv_args){ .w = m->quant, .x = f.a, .y = f.b, .h = f.h, .w_in = f.w });
             swap(&f.a, &f.b);
         }
-        int64_t plane = (int64_t)f.h * f.w;
-        for (int64_t i = 0; i < plane; i++) {
-            for (int k = 0; k < c->n_latent; k++) {
-                const float *moments = f.a + i * 2 * c->n_latent; /* means, then log variances */
-                float v = moments[k];
-                if (noise) {
-                    float logvar = fminf(fmaxf(moments[c->n_latent + k], -30.0f), 20.0f);
-                    v += expf(0.5f * logvar) * noise[k * plane + i];
-                }
-                latent[k * plane + i] =
-                    c->has_stats ? (v - c->mean[k]) * c->scaling / c->std[k] : (v - c->shift) * c->scaling;
-            }
-        }
+        op_posterior(dev, &(struct posterior_args){ .y = latent,
+                                                    .moments = f.a,
+                                                    .noise = noise,
+                                                    .shift = m->centre,
+                                                    .std = m->std,
+                                                    .scaling = c->scaling,
+                                                    .c = c->n_latent,
+                                                    .plane = (int64_t)f.h * f.w });
     }
     if (ok && f.stopped) ok = err_set(e, ERR_CANCELLED, "cancelled");
     flow_close(&f);

@@ -10,6 +10,7 @@
 #include "image/nn.h"
 
 #define VAE_MAX_LEVELS 8
+#define VAE_MAX_LATENT 32
 
 struct vae_config {
     int n_latent, n_level, channels[VAE_MAX_LEVELS],
@@ -18,7 +19,7 @@ struct vae_config {
     bool quant_conv, post_quant_conv, mid_attention;
     float scaling, shift;
     bool has_stats; /* Playground v2.5: latents_mean and latents_std */
-    float mean[32], std[32];
+    float mean[VAE_MAX_LATENT], std[VAE_MAX_LATENT];
 };
 
 bool vae_config_from_json(struct vae_config *c, const json_t *config, struct err *e);
@@ -41,11 +42,11 @@ int vae_factor(const struct vae *m); /* pixels a latent cell: 8 with four levels
 /* latent [n_latent, h, w] -> picture [h*factor, w*factor, 3]. tile: latent cells a side of a tile (0: the whole at once); tiles
  * overlap by a quarter and are blended linearly, which is approximate because group norms see one tile. Activations are
  * allocated for the call. false: no memory, or cancelled. */
-bool vae_decode(const struct vae *m, struct device *d, const float *latent, int h, int w, int tile,
-                float *picture, const atomic_bool *cancel, struct err *e);
+bool vae_decode(const struct vae *m, struct device *d, const dev_float *latent, int h, int w, int tile,
+                dev_float *picture, const atomic_bool *cancel, struct err *e);
 /* picture [h, w, 3], h and w multiples of the factor -> latent [n_latent, h/factor, w/factor]: the mean of the posterior, or with
  * noise (same shape) a sample mean + std * noise. */
-bool vae_encode(const struct vae *m, struct device *d, const float *picture, int h, int w, const float *noise,
-                float *latent, const atomic_bool *cancel, struct err *e);
+bool vae_encode(const struct vae *m, struct device *d, const dev_float *picture, int h, int w,
+                const dev_float *noise, dev_float *latent, const atomic_bool *cancel, struct err *e);
 
 #endif

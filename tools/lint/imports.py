@@ -34,15 +34,18 @@ ONLY = {
     "http/exchange_inside.h": {"http/server.c", "http/exchange.c", "http/exchange_turn.c", "http/exchange_memory.c", "http/preflight.c",
                                "http/loading.c", "http/watch.c", "http/endings.c"},
 }
-# Nothing above lm and image touches a tensor: these headers stay behind the two doors.
 # Networks are written in device.h's operations: what a backend is made of is no business of theirs.
 BACKEND_HEADERS = re.compile(r'"device/(?!device\.h)')
+# Nothing above lm and image touches a tensor: these headers stay behind the two doors.
 TENSOR_HEADERS = re.compile(r'"(device/cpu/|format/quant\.h|lm/(?!lm\.h)|image/(?!image\.h))')
 # What the machine has is asked in base/machine.c and base/isa.c: with control groups, HEARTH_ISA and tests.
 ASKS_MACHINE = re.compile(
     r"_SC_(AV)?PHYS_PAGES|_SC_NPROCESSORS|_SC_LEVEL[1-4]|\bsched_getaffinity\b|\bget_?nprocs|\bsysinfo\(|\bgetauxval\b|"
     r"\b__builtin_cpu_(supports|is|init)\b|<cpuid\.h>|/proc/(meminfo|cpuinfo|self/cgroup)|/sys/fs/cgroup|/sys/devices/system/cpu")
 MAY_ASK = {"base/machine.c", "base/isa.c"}
+
+# Tests, and what only they include.
+TESTS_ALONE = ("_test.c", "golden.h")
 
 
 def room(parts: tuple[str, ...]) -> str:
@@ -67,7 +70,7 @@ def main() -> int:
                 print(f"{path}:{number}: {header.group(1)} is for {', '.join(sorted(ONLY[header.group(1)]))}")
                 wrong += 1
             match = re.match(r'\s*#\s*include\s+"([^"]+/[^"]+)"', line)
-            if not match or path.name.endswith("_test.c"):
+            if not match or path.name.endswith(TESTS_ALONE):
                 continue
             used = room(tuple(match.group(1).split("/")))
             if used != folder and used not in MAY_USE[folder]:

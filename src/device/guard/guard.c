@@ -10,6 +10,14 @@
 
 #define ROOM ((size_t)256 << 30) /* addresses for everything; memory is taken when it is first written */
 #define PAGE ((size_t)4096)
+#define SPOILT                                                                                               \
+    ((size_t)64                                                                                              \
+     << 10) /* so much of a new piece is NaNs; what is not touched costs nothing at every operation */
+
+/* Before each piece, on pages of its own. */
+struct header {
+    size_t bytes;
+};
 
 struct guard {
     struct device base;
@@ -89,16 +97,25 @@ static void *reserve(struct device *d, size_t bytes)
 
 static void *alloc(struct device *d, size_t bytes)
 {
-    unsigned char *p = reserve(d, bytes);
+    unsigned char *p = bytes < ROOM ? reserve(d, bytes + PAGE) : NULL;
     if (!p) return NULL;
     reach(of(d), PROT_READ | PROT_WRITE);
-    memset(p, 0xff, bytes);
+    *(struct header *)p = (struct header){ bytes };
+    memset(p + PAGE, 0xff, bytes < SPOILT ? bytes : SPOILT);
     reach(of(d), PROT_NONE);
-    return p;
+    return p + PAGE;
 }
 
 /* The addresses are not used again: whoever still writes to a piece that was freed writes to pages of zeros, not to another's. */
-static void free_piece(struct device *d, void *p) { (void)d, (void)p; }
+static void free_piece(struct device *d, void *p)
+{
+    unsigned char *whole = (unsigned char *)p - PAGE;
+    reach(of(d), PROT_READ);
+    const size_t bytes = ((struct header *)whole)->bytes + PAGE;
+    reach(of(d), PROT_NONE);
+    (void)madvise(whole, (bytes + PAGE - 1) / PAGE * PAGE, MADV_DONTNEED);
+}
+
 static void unreserve(struct device *d, void *p, size_t bytes)
 {
     (void)d;
