@@ -85,11 +85,15 @@ static void ring(void *arg)
     pthread_mutex_unlock(&b->lock);
 }
 
+/* Outside the bell's lock: notices come under the drawing's. */
 static void next_event(struct drawing *d, struct bell *b, struct reply_event *ev)
 {
-    pthread_mutex_lock(&b->lock);
-    while (!drawing_next(d, ev)) pthread_cond_wait(&b->rang, &b->lock);
-    pthread_mutex_unlock(&b->lock);
+    while (!drawing_next(d, ev)) {
+        pthread_mutex_lock(&b->lock);
+        while (!b->n) pthread_cond_wait(&b->rang, &b->lock);
+        b->n = 0;
+        pthread_mutex_unlock(&b->lock);
+    }
 }
 
 static struct picture_request two_small_ones(void)

@@ -32,9 +32,15 @@ END = 1 << 20  # no command makes so many calls: the search for its last ends th
 BLAMED = re.compile(r"not valid JSON|malformed|corrupt|truncated", re.I)
 SAID = re.compile(rb"(cannot be used|\"problem\"): .*(memory|open files|Input/output)")  # by `hearth models`, of one model among others
 
-REQUESTS = (
+TEXTS = (
     ("/v1/chat/completions", {"model": "chat", "messages": [{"role": "user", "content": "a b"}], "max_tokens": 3, "temperature": 0}, lambda a: a["choices"]),
     ("/tokenize", {"model": "chat", "prompt": "a b c"}, lambda a: a["tokens"]),
+)
+PICTURES = (
+    ("/v1/images/generations", {"model": "sdxl", "prompt": "a", "size": "64x64", "steps": 1, "seed": 1, "n": 2, "response_format": "b64_json"},
+     lambda a: a["data"]),
+    ("/v1/images/generations", {"model": "sdxl", "prompt": "a", "size": "64x64", "steps": 1, "seed": 1, "output_format": "jpeg"},
+     lambda a: [d["seed"] for d in a["data"]]),
 )
 
 
@@ -106,60 +112,65 @@ def ask(url, path, body):
         return 0, None
 
 
-def serve(hearth, env, home):
-    p = subprocess.Popen(
-        [hearth, "serve", "--listen", "127.0.0.1:0", "--models", home / "none", "--threads", "2", CHAT],
-        env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
-    banner, log = [], []
-    readers = [threading.Thread(target=lambda s=s, to=to: to.extend(s), daemon=True) for s, to in ((p.stderr, log),)]
-    for r in readers:
-        r.start()
-    watchdog = threading.Timer(HANG, p.kill)
-    watchdog.start()
-    try:
-        url = None
-        for line in p.stdout:
-            banner.append(line)
-            if found := re.search(r"URL +(http://\S+)/v1", line):
-                url = found[1]
-                break
-        if url is None:
+def serve(model, requests):
+    """A server of one model that answers these, and ends."""
+
+    def run(hearth, env, home):
+        p = subprocess.Popen(
+            [hearth, "serve", "--listen", "127.0.0.1:0", "--models", home / "none", "--files", home / "files", "--threads", "2", model],
+            env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
+        banner, log = [], []
+        readers = [threading.Thread(target=lambda s=s, to=to: to.extend(s), daemon=True) for s, to in ((p.stderr, log),)]
+        for r in readers:
+            r.start()
+        watchdog = threading.Timer(HANG, p.kill)
+        watchdog.start()
+        try:
+            url = None
+            for line in p.stdout:
+                banner.append(line)
+                if found := re.search(r"URL +(http://\S+)/v1", line):
+                    url = found[1]
+                    break
+            if url is None:
+                code = p.wait()
+                readers[0].join()
+                check_end(code, "".join(log))
+                if code == 0:
+                    raise Bad("ended with status 0 before it served")
+                return None
+            answers, lost = [], 0
+            for path, body, part in requests:
+                for attempt in range(3):
+                    status, answer = ask(url, path, body)
+                    if status == 200:
+                        break
+                    if p.poll() is not None:
+                        break
+                    lost += 1
+                    if status and not (isinstance(answer, dict) and "error" in answer):
+                        raise Bad(f"{path}: {status} without an error: {answer}")
+                    if status and (status < 429 or BLAMED.search(json.dumps(answer))):
+                        raise Bad(f"{path}: the client is blamed: {status} {answer}")
+                if status != 200:
+                    raise Bad(f"{path}: {status} {answer} three times; {''.join(log)[-600:]}")
+                answers.append(part(answer))
+            p.terminate()
             code = p.wait()
             readers[0].join()
-            check_end(code, "".join(log))
-            if code == 0:
-                raise Bad("ended with status 0 before it served")
-            return None
-        answers, lost = [], 0
-        for path, body, part in REQUESTS:
-            for attempt in range(3):
-                status, answer = ask(url, path, body)
-                if status == 200:
-                    break
-                if p.poll() is not None:
-                    break
-                lost += 1
-                if status and not (isinstance(answer, dict) and "error" in answer):
-                    raise Bad(f"{path}: {status} without an error: {answer}")
-                if status and (status < 429 or BLAMED.search(json.dumps(answer))):
-                    raise Bad(f"{path}: the client is blamed: {status} {answer}")
-            if status != 200:
-                raise Bad(f"{path}: {status} {answer} three times; {''.join(log)[-600:]}")
-            answers.append(part(answer))
-        p.terminate()
-        code = p.wait()
-        readers[0].join()
-        if code:
-            raise Bad(f"stopped with status {code}: {''.join(log)[-600:]}")
-        return answers
-    finally:
-        hung = not watchdog.is_alive() and p.returncode == -9
-        watchdog.cancel()
-        if p.poll() is None:
-            p.kill()
-            p.wait()
-        if hung:
-            raise Bad(f"no end within {HANG} s: {''.join(log)[-300:]}")
+            if code:
+                raise Bad(f"stopped with status {code}: {''.join(log)[-600:]}")
+            return answers
+        finally:
+            hung = not watchdog.is_alive() and p.returncode == -9
+            watchdog.cancel()
+            if p.poll() is None:
+                p.kill()
+                p.wait()
+            if hung:
+                raise Bad(f"no end within {HANG} s: {''.join(log)[-300:]}")
+
+    return run
 
 
 COMMANDS = {
@@ -172,7 +183,8 @@ COMMANDS = {
     "pull": command("pull", "--models", "OUT", CHAT, fruit="*"),
     "complete": command("complete", "--max-tokens", "3", "--temperature", "0", "--threads", "2", CHAT, "a b"),
     "image": command("image", "--model", SDXL, "--steps", "1", "--size", "64x64", "--seed", "1", "--threads", "2", "-o", "OUT/p.png", "a", fruit="p.png"),
-    "serve": serve,
+    "serve": serve(CHAT, TEXTS),
+    "draw": serve(SDXL, PICTURES),
 }
 
 
