@@ -48,7 +48,7 @@ struct metric_walk {
     int which;
 };
 
-static void print_one(void *arg, const char *id, const struct lm_info *info, const struct lm_stats *s)
+static void print_one(void *arg, const char *id, const struct model_counts *s)
 {
     struct metric_walk *w = arg;
     const double v[N_MODEL_METRICS] = {
@@ -58,7 +58,7 @@ static void print_one(void *arg, const char *id, const struct lm_info *info, con
         s->step_seconds,           (double)s->preemptions,
         (double)s->cancelled,      (double)s->running,
         (double)s->waiting,        (double)s->kv_pages_used,
-        (double)s->kv_pages_total, (double)info->resident_bytes,
+        (double)s->kv_pages_total, (double)s->resident_bytes,
     };
     buf_printf(w->b, "%s{model=", model_metrics[w->which].name);
     json_out_cstr(w->b, id);
@@ -74,7 +74,7 @@ void metrics_get(struct exchange *x)
         struct metric_walk w = { &b, i };
         buf_printf(&b, "# HELP %s %s\n# TYPE %s %s\n", model_metrics[i].name, model_metrics[i].help,
                    model_metrics[i].name, model_metrics[i].type);
-        registry_stats(s->registry, print_one, &w);
+        registry_counts(s->registry, print_one, &w);
     }
     buf_printf(&b,
                "# HELP hearth_active_requests Requests being worked on.\n# TYPE hearth_active_requests "

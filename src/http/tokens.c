@@ -11,8 +11,7 @@
 #include "http/handlers.h"
 #include "http/json_in.h"
 #include "http/json_out.h"
-#include "service/context.h"
-#include "service/models/registry.h"
+#include "service/tokenize.h"
 
 enum form { TOKENIZE = 1, DETOKENIZE = 2 };
 
@@ -21,7 +20,7 @@ struct token_request {
     const json_t *model, *prompt, *content, *messages, *tokens; /* of the body; NULL: not given */
     bool bos, specials; /* add the beginning token; read control tokens as such */
     struct model *m;
-    struct lm *lm;
+    struct tokenizing model_in_use;
     void (*answer)(struct exchange *x, const struct token_request *r);
 };
 
@@ -58,9 +57,9 @@ static void run(struct exchange *x, void *arg, const struct err *loaded)
     struct token_request *r = arg;
     struct registry *models = exchange_server(x)->registry;
     struct fault f = { .err = *loaded };
-    if (f.err.code == ERR_NONE && registry_acquire(models, r->m, &r->lm, &f.err)) {
+    if (f.err.code == ERR_NONE && tokenize_begin(&r->model_in_use, models, r->m, &f.err)) {
         r->answer(x, r);
-        registry_release(models, r->m);
+        tokenize_end(&r->model_in_use);
     } else {
         exchange_at_work(x);
         exchange_fault_from(x, &f);
@@ -108,15 +107,9 @@ static bool tokenize(struct exchange *x, const struct token_request *r, struct t
     const json_t *text = r->prompt ? r->prompt : r->content;
     if (r->messages) {
         struct gen_request q;
-        struct fitted p;
         gen_request_init(&q);
         bool ok = wire_messages(r->messages, exchange_server(x)->o.strict_fields, &q.messages, f) &&
-                  context_fit(r->lm, &q, 0, exchange_stop_flag(x, false), &p, f);
-        if (ok) {
-            *out = p.ids;
-            p.ids = (struct token_list){ 0 };
-            fitted_free(&p);
-        }
+                  tokenize_messages(&r->model_in_use, &q, exchange_stop_flag(x, false), out, f);
         gen_request_free(&q);
         return ok;
     }
@@ -124,8 +117,8 @@ static bool tokenize(struct exchange *x, const struct token_request *r, struct t
     if (!json_is_string(text))
         return err_set(&f->err, ERR_REQUEST,
                        "prompt is required and must be a string (or messages, an array)");
-    return tokenizer_encode(lm_tokenizer(r->lm), json_string_value(text), json_string_length(text), NULL,
-                            r->specials, r->bos ? TOK_BOS : 0, out, &f->err);
+    return tokenizer_encode(r->model_in_use.tokenizer, json_string_value(text), json_string_length(text),
+                            NULL, r->specials, r->bos ? TOK_BOS : 0, out, &f->err);
 }
 
 static void answer_tokens(struct exchange *x, const struct token_request *r)
@@ -134,7 +127,7 @@ static void answer_tokens(struct exchange *x, const struct token_request *r)
     struct token_list ids = { .cancel = exchange_stop_flag(x, false) };
     if (tokenize(x, r, &ids, &f)) {
         struct buf b = BUF_INIT(0);
-        buf_printf(&b, "{\"count\":%zu,\"max_model_len\":%d,\"tokens\":[", ids.n, lm_info(r->lm)->n_ctx);
+        buf_printf(&b, "{\"count\":%zu,\"max_model_len\":%d,\"tokens\":[", ids.n, r->model_in_use.n_ctx);
         for (size_t i = 0; i < ids.n; i++) buf_printf(&b, "%s%d", i ? "," : "", ids.id[i]);
         buf_puts(&b, "]}");
         exchange_reply(x, 200, "application/json", &b);
@@ -148,7 +141,7 @@ static void answer_text(struct exchange *x, const struct token_request *r)
 {
     struct fault f = { 0 };
     struct buf text = BUF_INIT(0), b = BUF_INIT(0);
-    const struct tokenizer *t = lm_tokenizer(r->lm);
+    const struct tokenizer *t = r->model_in_use.tokenizer;
     bool ok = json_is_array(r->tokens) ||
               json_in_bad(r->tokens ? r->tokens : json_null(), "tokens", "an array of token ids", &f);
     for (size_t i = 0; ok && i < json_array_size(r->tokens); i++) {

@@ -24,7 +24,7 @@ MAY_USE = {
     "service": {"base", "format", "text", "text/jinja", "text/tokenizer", "lm", "image", "device", "service/hub", "service/models"},
     "service/models": {"base", "format", "lm", "image"},
     "service/hub": {"base", "format", "lm", "service/models"},
-    "http": {"base", "format", "text", "text/jinja", "text/tokenizer", "service", "service/models", "lm", "image"},
+    "http": {"base", "format", "text", "text/jinja", "text/tokenizer", "service", "service/models"},
     "cli": {"base", "format", "device", "text", "text/jinja", "text/tokenizer", "lm", "image", "service", "service/hub",
             "service/models", "http"},
 }
@@ -38,6 +38,8 @@ ONLY = {
 BACKEND_HEADERS = re.compile(r'"device/(?!device\.h)')
 # Nothing above lm and image touches a tensor: these headers stay behind the two doors.
 TENSOR_HEADERS = re.compile(r'"(device/cpu/|format/quant\.h|lm/(?!lm\.h)|image/(?!image\.h))')
+# http sees replies (service/reply.h), not the language engine, though headers of service/ bring its door along.
+ENGINE = re.compile(r"\b(lm_[a-z]\w*|LM_[A-Z]\w*)\b|\bstruct lm\b")
 # What the machine has is asked in base/machine.c and base/isa.c: with control groups, HEARTH_ISA and tests.
 ASKS_MACHINE = re.compile(
     r"_SC_(AV)?PHYS_PAGES|_SC_NPROCESSORS|_SC_LEVEL[1-4]|\bsched_getaffinity\b|\bget_?nprocs|\bsysinfo\(|\bgetauxval\b|"
@@ -64,6 +66,9 @@ def main() -> int:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             if ASKS_MACHINE.search(line) and str(path.relative_to(src)) not in MAY_ASK and not path.name.endswith("_test.c"):
                 print(f"{path}:{number}: base/machine.h and base/isa.h say what the machine has")
+                wrong += 1
+            if folder == "http" and ENGINE.search(line) and not path.name.endswith("_test.c"):
+                print(f"{path}:{number}: http/ sees language models through service/ (reply.h, generate.h, tokenize.h)")
                 wrong += 1
             header = re.match(r'\s*#\s*include\s+["<]([^">]+)[">]', line)
             if header and path.relative_to(src).as_posix() not in ONLY.get(header.group(1), {path.relative_to(src).as_posix()}):

@@ -593,17 +593,29 @@ bool registry_list(struct registry *r, struct model_row **rows, int *n, struct e
     return ok;
 }
 
-void registry_stats(struct registry *r,
-                    void (*fn)(void *arg, const char *id, const struct lm_info *info,
-                               const struct lm_stats *s),
-                    void *arg)
+void registry_counts(struct registry *r, void (*fn)(void *arg, const char *id, const struct model_counts *c),
+                     void *arg)
 {
     pthread_mutex_lock(&r->lock);
     for (struct model *m = r->models; m; m = m->next) {
         if (m->state != READY || !m->lm) continue;
         struct lm_stats s;
         lm_stats(m->lm, &s);
-        fn(arg, m->id, lm_info(m->lm), &s);
+        const struct model_counts c = { .requests = s.requests,
+                                        .prompt_tokens = s.prompt_tokens,
+                                        .cached_tokens = s.cached_tokens,
+                                        .completion_tokens = s.completion_tokens,
+                                        .steps = s.steps,
+                                        .step_rows = s.step_rows,
+                                        .preemptions = s.preemptions,
+                                        .cancelled = s.cancelled,
+                                        .step_seconds = s.step_seconds,
+                                        .running = s.running,
+                                        .waiting = s.waiting,
+                                        .kv_pages_used = s.kv_pages_used,
+                                        .kv_pages_total = s.kv_pages_total,
+                                        .resident_bytes = lm_info(m->lm)->resident_bytes };
+        fn(arg, m->id, &c);
     }
     pthread_mutex_unlock(&r->lock);
 }

@@ -74,10 +74,15 @@ struct model_row {
  * size against the memory that models may take). *rows is the caller's to free(). */
 bool registry_list(struct registry *r, struct model_row **rows, int *n, struct err *e);
 
-/* Calls fn for each loaded model with a consistent snapshot of its counters. */
-void registry_stats(struct registry *r,
-                    void (*fn)(void *arg, const char *id, const struct lm_info *info,
-                               const struct lm_stats *s),
-                    void *arg);
+struct model_counts { /* of a loaded text model; the first ones only grow */
+    uint64_t requests, prompt_tokens, cached_tokens, completion_tokens;
+    uint64_t steps, step_rows, preemptions, cancelled; /* batches, and the tokens in them */
+    double step_seconds;
+    int running, waiting, kv_pages_used, kv_pages_total; /* sequences; pages of keys and values */
+    size_t resident_bytes;
+};
+/* Calls fn for each loaded text model with a consistent snapshot. */
+void registry_counts(struct registry *r, void (*fn)(void *arg, const char *id, const struct model_counts *c),
+                     void *arg);
 
 #endif
