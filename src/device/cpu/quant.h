@@ -107,7 +107,8 @@ void quant_pack(const struct quant_part *p, const struct matrix *m, int64_t g0, 
  *     f32 sum      x_scale * (float)sum of q
  *     i32 neg      -128 * sum of q          (a dot product with q + 128 starts from it)
  *     i32 neg_lo   -128 * sum of the first 16
- *     i32 neg_hi   -128 * sum of the last 16 */
+ *     i32 neg_hi   -128 * sum of the last 16
+ * (the integers are between an instruction set's two functions: quant_256.h has others) */
 #define QUANT_ROW_BLOCK_BYTES (QUANT_BLOCK + 20) /* bytes a row and block */
 
 /* Rows [0, n) in panels: all have `width` rows but the last, which has the rest. */
@@ -161,15 +162,16 @@ struct quant_kern {
 extern const struct quant_kern quant_kern_plain, quant_kern_avx2, quant_kern_avxvnni, quant_kern_avx512,
     quant_kern_amx, quant_kern_neon, quant_kern_dotprod, quant_kern_i8mm;
 
-/* Groups whose integers are unpacked to bytes when many rows share the work (quant_512.h): scratch for one, how many are
- * worth having at once, and for those with their sums (at least two: gate and up). */
-static inline size_t quant_unpacked_step(bool by_16, bool min) /* bytes of a block */
+/* Groups whose integers are unpacked when many rows share the work: to bytes, or (wide: a kernel's choice for 8-bit words) to 16
+ * bits. Scratch for one, how many are worth having at once, and for those with their sums (at least two: gate and up). */
+static inline bool quant_is_wide(const struct quant_format *f) { return f->bits == 8 || f->iq4; }
+static inline size_t quant_unpacked_step(bool by_16, bool min, bool wide) /* bytes of a block */
 {
-    return 512 + 64 * (size_t)((by_16 ? 2 : 1) * (min ? 2 : 1));
+    return (wide ? 1024 : 512) + 64 * (size_t)((by_16 ? 2 : 1) * (min ? 2 : 1));
 }
-static inline size_t quant_unpacked_bytes(int64_t n_in)
+static inline size_t quant_unpacked_bytes(int64_t n_in, bool wide)
 {
-    return (size_t)(n_in / QUANT_BLOCK) * (8 * 64 + 4 * 64);
+    return (size_t)(n_in / QUANT_BLOCK) * (wide ? 1024 + 64 : 512 + 4 * 64);
 }
 static inline int64_t quant_unpacked_lot(size_t each)
 {
@@ -178,8 +180,14 @@ static inline int64_t quant_unpacked_lot(size_t each)
 }
 static inline size_t quant_unpacked_scratch(int64_t n_in)
 {
-    size_t each = quant_unpacked_bytes(n_in);
-    return (size_t)quant_unpacked_lot(each) * (each + QUANT_COLS * QUANT_GROUP * sizeof(float));
+    size_t most = 0;
+    for (int wide = 0; wide < 2; wide++) {
+        const size_t each = quant_unpacked_bytes(n_in, wide);
+        const size_t all =
+            (size_t)quant_unpacked_lot(each) * (each + QUANT_COLS * QUANT_GROUP * sizeof(float));
+        if (all > most) most = all;
+    }
+    return most;
 }
 
 #endif

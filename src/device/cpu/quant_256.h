@@ -3,6 +3,7 @@
  * weight rows with one activation row is kept in while a granule lasts (16 or 32 elements):
  *
  *     EIGHT_IS_SIGNED                    true: words of 8 bits are signed, so no offset is owed
+ *     WIDE_EIGHT                         true: many rows meet words of 8 bits as 16 bits (then they are signed)
  *     sums_start(bits, offset, less)     the sum before the first word: -offset * (sum of the row's bytes); less: see below
  *     sums_add(bits, s, w, q)            adds a word (stored form, u8; 8-bit words signed if so) times the four bytes in q
  *     sums_total(bits, s)                the sum as i32 lanes
@@ -145,6 +146,37 @@ INLINE __m256i word_at(const struct shape f, const unsigned char *planes, const 
     return EIGHT_IS_SIGNED && (f.bits == 8 || f.iq4) ? _mm256_xor_si256(w, _mm256_set1_epi8(-128)) : w;
 }
 
+INLINE bool wide(const struct shape f) { return f.unpacked && WIDE_EIGHT && (f.bits == 8 || f.iq4); }
+
+/* Sixteen bits of each byte: of the even ones of each word, of the odd ones. */
+INLINE __m256i wide_half(__m256i bytes, const int odd)
+{
+    return _mm256_srai_epi16(odd ? bytes : _mm256_slli_epi16(bytes, 8), 8);
+}
+
+/* A block of NC rows with words of 16 bits, even and odd bytes apart. */
+INLINE void wide_dots(const int NC, const unsigned char *planes, const unsigned char *q, __m256i acc[4][2])
+{
+    _Alignas(32) unsigned char x[4][2][32];
+    UNROLL for (int c = 0; c < NC; c++) UNROLL for (int odd = 0; odd < 2; odd++) _mm256_store_si256(
+        (__m256i *)x[c][odd], wide_half(_mm256_loadu_si256((const __m256i *)(q + 32 * c)), odd));
+    __asm__("" : "+m"(x)); /* or its words are taken out of registers again */
+    UNROLL for (int c = 0; c < NC; c++) acc[c][0] = acc[c][1] = _mm256_setzero_si256();
+    UNROLL for (int j = 0; j < 8; j++) UNROLL for (int odd = 0; odd < 2; odd++)
+    {
+        const __m256i w0 = half_plane(planes + 128 * j + 64 * odd),
+                      w1 = half_plane(planes + 128 * j + 64 * odd + 32);
+        UNROLL for (int c = 0; c < NC; c++)
+        {
+            const __m256i pair = int_at(x[c][odd] + 4 * j);
+            acc[c][0] = _mm256_add_epi32(acc[c][0], _mm256_madd_epi16(w0, pair));
+            HERE(acc[c][0]);
+            acc[c][1] = _mm256_add_epi32(acc[c][1], _mm256_madd_epi16(w1, pair));
+            HERE(acc[c][1]);
+        }
+    }
+}
+
 /* One granule of NC rows: words [j0, j1). */
 INLINE void integer_dots(const struct shape f, const int NC, const unsigned char *planes,
                          const unsigned char *q, const unsigned char *less, const int j0, const int j1,
@@ -189,12 +221,15 @@ INLINE void dot_fixed(const struct shape f, const int NC, const unsigned char *p
             {
                 const unsigned char *less = side + (halves == 2 ? 12 + 4 * h : 8) * cols;
                 __m256i acc[4][2];
-                integer_dots(f, NC, planes, q, less, 8 / halves * h, 8 / halves * (h + 1), acc);
+                if (wide(f))
+                    wide_dots(NC, planes, q, acc);
+                else
+                    integer_dots(f, NC, planes, q, less, 8 / halves * h, 8 / halves * (h + 1), acc);
                 __m256 d[2], m[2];
                 UNROLL for (int r = 0; r < 2; r++)
                 {
                     if (f.unpacked) {
-                        const float *u = (const float *)(planes + 512) + 16 * h + 8 * r;
+                        const float *u = (const float *)(planes + (wide(f) ? 1024 : 512)) + 16 * h + 8 * r;
                         d[r] = _mm256_load_ps(u);
                         m[r] = min ? _mm256_load_ps(u + 16 * halves) : _mm256_setzero_ps();
                     } else {
@@ -221,7 +256,8 @@ INLINE void dot_fixed(const struct shape f, const int NC, const unsigned char *p
                     }
                 }
             }
-            planes += f.unpacked ? (int64_t)quant_unpacked_step(by_16(f), min) : (int64_t)f.bits * 64;
+            planes +=
+                f.unpacked ? (int64_t)quant_unpacked_step(by_16(f), min, wide(f)) : (int64_t)f.bits * 64;
             panel += cols * QUANT_ROW_BLOCK_BYTES;
         }
     }
@@ -259,8 +295,8 @@ static void dot(const struct quant_format *f, const unsigned char *const *group,
 }
 
 /* A group for many rows: its words as bytes, its scales and minima as floats. */
-INLINE void unpack_fixed(const struct shape f, const unsigned char *planes, int64_t n_blocks,
-                         unsigned char *out)
+INLINE void unpack_fixed(const struct shape f, const struct shape to, const unsigned char *planes,
+                         int64_t n_blocks, unsigned char *out)
 {
     const int halves = by_16(f) ? 2 : 1, per = quant_piece_blocks(f.scales);
     for (int64_t b = 0; b < n_blocks; b += per) {
@@ -268,17 +304,22 @@ INLINE void unpack_fixed(const struct shape f, const unsigned char *planes, int6
         planes += quant_piece_scales(f.scales);
         for (int i = 0; i < (per == 2 && n_blocks - b < 2 ? 1 : per); i++) {
             UNROLL for (int j = 0; j < 8; j++) UNROLL for (int r = 0; r < 2; r++)
-                _mm256_store_si256((__m256i *)(out + 64 * j + 32 * r), word_at(f, planes, j, r));
+            {
+                const __m256i w = word_at(f, planes, j, r);
+                __m256i *words = (__m256i *)(out + (wide(to) ? 128 : 64) * j + 32 * r);
+                _mm256_store_si256(words, wide(to) ? wide_half(w, 0) : w);
+                if (wide(to)) _mm256_store_si256(words + 2, wide_half(w, 1));
+            }
             UNROLL for (int h = 0; h < halves; h++) UNROLL for (int r = 0; r < 2; r++)
             {
                 __m256 d, m;
-                float *u = (float *)(out + 512) + 16 * h + 8 * r;
+                float *u = (float *)(out + (wide(to) ? 1024 : 512)) + 16 * h + 8 * r;
                 scales_at(f.scales, s, i, h, r, &d, &m);
                 _mm256_store_ps(u, d);
                 if (f.offset == 0) _mm256_store_ps(u + 16 * halves, m);
             }
             planes += f.bits * 64;
-            out += quant_unpacked_step(by_16(f), f.offset == 0);
+            out += quant_unpacked_step(by_16(f), f.offset == 0, wide(to));
         }
     }
 }
@@ -286,8 +327,9 @@ INLINE void unpack_fixed(const struct shape f, const unsigned char *planes, int6
 #define MANY_ROWS(name, bits, iq4, offset, scales)                                                           \
     static void unpack_##name(const unsigned char *group, int64_t n_blocks, unsigned char *out)              \
     {                                                                                                        \
-        const struct shape f = { bits, offset, iq4, false, scales };                                         \
-        unpack_fixed(f, group, n_blocks, out);                                                               \
+        const struct shape f = { bits, offset, iq4, false, scales },                                         \
+                           to = { bits, offset, iq4, true, scales };                                         \
+        unpack_fixed(f, to, group, n_blocks, out);                                                           \
     }                                                                                                        \
     static void dot_bytes_##name(const unsigned char *group, int64_t n_blocks, const unsigned char *panel,   \
                                  int cols, float(*out)[QUANT_GROUP])                                         \
@@ -365,7 +407,7 @@ static void multiply(const struct quant_job *j, int64_t g0, int64_t g1, unsigned
     if (j->panels.n < MANY)
         quant_multiply_direct(j, g0, g1, dot);
     else
-        quant_multiply_unpacked(j, g0, g1, unpacked, unpack, no_setup, dot_bytes);
+        quant_multiply_unpacked(j, g0, g1, unpacked, unpack, no_setup, dot_bytes, WIDE_EIGHT);
 }
 
 static int panel_rows(int64_t n) { return n < 4 ? (int)n : (quant_panel_rows(n, QUANT_COLS) + 3) / 4 * 4; }

@@ -50,7 +50,7 @@ INLINE void unpack_fixed(const int bits, const bool iq4, const int offset, const
                 if (min) _mm512_store_ps((float *)(out + 512 + 64 * (h + (by_16 ? 2 : 1))), m);
             }
             planes += bits * 64;
-            out += quant_unpacked_step(by_16, min);
+            out += quant_unpacked_step(by_16, min, false);
         }
     }
 }
@@ -117,7 +117,8 @@ INLINE void products(const bool by_16, const bool min, const int N, const int ti
                      const unsigned char *panel, int cols, int32_t (*idot)[COLS][QUANT_GROUP])
 {
     const int per = by_16 ? 2 : 1;
-    const size_t step = quant_unpacked_step(by_16, min), panel_step = (size_t)cols * QUANT_ROW_BLOCK_BYTES;
+    const size_t step = quant_unpacked_step(by_16, min, false),
+                 panel_step = (size_t)cols * QUANT_ROW_BLOCK_BYTES;
     UNROLL for (int i = 0; i < N; i++)
         granule(panel + (size_t)(i / per) * panel_step + 16 * (i % per),
                 u + (size_t)(i / per) * step + 256 * (i % per), tile + i, idot[i]);
@@ -129,7 +130,8 @@ INLINE void join(const bool by_16, const bool min, const int N, const unsigned c
                  float (*out)[QUANT_GROUP])
 {
     const int per = by_16 ? 2 : 1;
-    const size_t step = quant_unpacked_step(by_16, min), panel_step = (size_t)cols * QUANT_ROW_BLOCK_BYTES;
+    const size_t step = quant_unpacked_step(by_16, min, false),
+                 panel_step = (size_t)cols * QUANT_ROW_BLOCK_BYTES;
     __m512 d[4], m[4];
     UNROLL for (int i = 0; i < N; i++)
     {
@@ -161,7 +163,8 @@ INLINE void dot_fixed(const bool by_16, const bool min, const unsigned char *u, 
     /* Two sets: tiles work on one while the vectors empty the other. */
     _Alignas(64) int32_t idot[2][2][COLS][QUANT_GROUP];
     const int per = by_16 ? 2 : 1, at_once = 2 / per;
-    const size_t step = quant_unpacked_step(by_16, min), panel_step = (size_t)cols * QUANT_ROW_BLOCK_BYTES;
+    const size_t step = quant_unpacked_step(by_16, min, false),
+                 panel_step = (size_t)cols * QUANT_ROW_BLOCK_BYTES;
     const size_t u_lot = (size_t)at_once * step, panel_lot = (size_t)at_once * panel_step;
     int64_t lots = n_blocks / at_once, set = 0;
     if (lots) products(by_16, min, 2, 0, u, panel, cols, idot[0]);
@@ -211,7 +214,7 @@ static void multiply(const struct quant_job *j, int64_t g0, int64_t g1, unsigned
         quant_kern_avx512.multiply(j, g0, g1, unpacked);
         return;
     }
-    quant_multiply_unpacked(j, g0, g1, unpacked, unpack_group, configure, dot);
+    quant_multiply_unpacked(j, g0, g1, unpacked, unpack_group, configure, dot, false);
     _tile_release(); /* or every switch of threads from here on saves 8 KB of tiles */
 }
 

@@ -7,6 +7,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define EIGHT_IS_SIGNED true
+#define WIDE_EIGHT true
 
 /* 5 bits without an offset would pass 16 bits: 31 * 127 * 2 * 8. */
 INLINE int sums_lent(const int bits, const int offset) { return bits == 5 && offset == 0 ? 16 : 0; }

@@ -3,6 +3,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define EIGHT_IS_SIGNED false
+#define WIDE_EIGHT false
 
 INLINE int sums_lent(const int bits, const int offset) { return (void)bits, (void)offset, 0; }
 

@@ -164,15 +164,18 @@ typedef void quant_dot_unpacked(const struct quant_format *f, const unsigned cha
                                 const unsigned char *panel, int cols, float (*out)[QUANT_GROUP]);
 
 /* Groups are unpacked in lots that fit the second-level cache. A piece of a panel that stays in the first level passes over
- * all groups of a lot before its next piece, so sums are kept in memory between pieces: dot() adds to `out`. */
+ * all groups of a lot before its next piece, so sums are kept in memory between pieces: dot() adds to `out`. wide: unpack()
+ * makes 16 bits of 8-bit words. */
 static inline void quant_multiply_unpacked(const struct quant_job *j, int64_t g0, int64_t g1,
                                            unsigned char *buf, quant_unpack *unpack, quant_setup *setup,
-                                           quant_dot_unpacked *dot)
+                                           quant_dot_unpacked *dot, const bool wide)
 {
     enum { PIECE = 20 << 10 };
     const struct quant_panels *x = &j->panels;
     const size_t row_bytes = (size_t)x->n_blocks * QUANT_ROW_BLOCK_BYTES;
-    const size_t each = quant_unpacked_bytes(x->n_blocks * QUANT_BLOCK);
+    bool any_wide = false;
+    for (int i = 0; i < j->n_parts; i++) any_wide |= wide && quant_is_wide(j->part[i].format);
+    const size_t each = quant_unpacked_bytes(x->n_blocks * QUANT_BLOCK, any_wide);
     const int parts = j->join == LINEAR_PAIRED ? 2 : 1;
     int64_t lot = quant_unpacked_lot(each) / parts;
     if (lot < 1) lot = 1;
@@ -200,7 +203,8 @@ static inline void quant_multiply_unpacked(const struct quant_job *j, int64_t g0
                     if (cols != set_cols || by_16 != set_by_16) setup(cols, by_16);
                     set_cols = cols;
                     set_by_16 = by_16;
-                    const size_t step = quant_unpacked_step(by_16, p->format->offset == 0);
+                    const size_t step =
+                        quant_unpacked_step(by_16, p->format->offset == 0, wide && quant_is_wide(p->format));
                     dot(p->format, buf + (size_t)i * each + (size_t)b * step, n,
                         panel + (size_t)(b * cols) * QUANT_ROW_BLOCK_BYTES, cols, v[i]);
                 }
