@@ -76,9 +76,9 @@ static int close_place(void **state)
     (void)state;
     memory_server_free(p->server);
     memory_server_free(p->keyed);
+    registry_free(p->registry); /* waits for drawings that were left */
     files_free(p->files);
     safety_free(p->safety);
-    registry_free(p->registry);
     catalog_free(p->catalog);
     device_close(p->dev[0]);
     device_close(p->dev[1]);

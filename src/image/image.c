@@ -47,6 +47,8 @@ struct image_model {
     struct image_job *head, *tail;
     int waiting;
     bool stop;
+    int n_drawn; /* requests drawn whole */
+    double drawn_s;
     struct cached_lora lora[LORA_CACHE]; /* the worker's alone */
     unsigned lora_clock;
 };
@@ -255,9 +257,14 @@ static void run_job(struct image_model *m, struct image_job *j)
                                              .arg = j },
                              &e);
     device_release(dev);
-    if (ok)
-        emit(j, (struct image_event){ .type = IMAGE_EV_DONE, .seconds = clock_seconds() - start });
-    else {
+    if (ok) {
+        const double seconds = clock_seconds() - start;
+        pthread_mutex_lock(&m->lock);
+        m->n_drawn++;
+        m->drawn_s += seconds;
+        pthread_mutex_unlock(&m->lock);
+        emit(j, (struct image_event){ .type = IMAGE_EV_DONE, .seconds = seconds });
+    } else {
         if (e.code == ERR_IO) log_error("%s: %s", m->p.info.name, e.msg);
         emit(j, (struct image_event){ .type = IMAGE_EV_ERROR, .error = e });
     }
@@ -412,6 +419,14 @@ bool image_submit(struct image_model *m, const struct image_request *r, void (*n
     }
     *out = j;
     return true;
+}
+
+double image_mean_seconds(struct image_model *m)
+{
+    pthread_mutex_lock(&m->lock);
+    double mean = m->n_drawn ? m->drawn_s / m->n_drawn : 0;
+    pthread_mutex_unlock(&m->lock);
+    return mean;
 }
 
 /* Under the lock. A job that nobody has begun is out of the queue, and its place is free, when this returns true. */

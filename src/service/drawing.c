@@ -351,6 +351,9 @@ static bool copy_facts(struct drawing *p, const struct picture_request *q, struc
     return p->prompt != NULL;
 }
 
+/* A queue with a place is worth a try once more within the minute. */
+static int retry_s(double mean_s) { return mean_s < 1 ? 1 : mean_s > 60 ? 60 : (int)ceil(mean_s); }
+
 /* The thread gives its first notice when *out is there: push() takes the lock that is held until then. Without a thread *out is as it
  * was. */
 static bool begin_thread(struct drawing *p, struct drawing **out)
@@ -418,6 +421,7 @@ bool drawing_start(struct registry *r, struct model *m, struct safety *s, const 
     /* The engine's notify is not used: the thread waits. */
     bool ok = copy_facts(p, q, &ir) || err_set(&f->err, ERR_NOMEM, "out of memory");
     ok = ok && image_submit(p->image, &ir, NULL, NULL, &p->job, &f->param, &f->err);
+    if (!ok && f->err.code == ERR_BUSY) f->retry_after_s = retry_s(image_mean_seconds(p->image));
     if (ok && begin_thread(p, out)) return true;
     if (ok) err_set(&f->err, ERR_NOMEM, "cannot start a thread");
     destroy(p);

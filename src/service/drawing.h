@@ -41,7 +41,7 @@ void picture_request_init(struct picture_request *q);
 void picture_request_free(struct picture_request *q);
 
 struct drawing;
-/* m comes from registry_find_image(). q is only read, and may be freed afterwards. notify may be called before this returns, from another
+/* Where the queue is full f->retry_after_s says when a place is likely to be free. m comes from registry_find_image(). q is only read, and may be freed afterwards. notify may be called before this returns, from another
  * thread, and must not block. */
 bool drawing_start(struct registry *r, struct model *m, struct safety *s, const struct picture_request *q,
                    void (*notify)(void *arg), void *arg, struct drawing **out, struct fault *f);

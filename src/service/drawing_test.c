@@ -59,8 +59,8 @@ static int open_place(void **state)
 static int close_place(void **state)
 {
     struct place *p = *state;
+    registry_free(p->registry); /* waits for drawings that were left */
     safety_free(p->safety);
-    registry_free(p->registry);
     catalog_free(p->catalog);
     device_close(p->dev);
     pool_free(p->pool);
@@ -236,13 +236,31 @@ static void test_left(void **state)
     while (atomic_load(&sinks.open)) sched_yield();
 }
 
+/* ---- a full queue ------------------------------------------------------------------------------------------ */
+
+static void test_full_queue(void **state)
+{
+    enum { MOST = 100 };
+    struct place *p = *state;
+    struct bell b = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 };
+    struct drawing *d[MOST];
+    struct picture_request q = two_small_ones();
+    struct fault f = { 0 };
+    int n = 0;
+    q.steps = 1000;
+    while (n < MOST && drawing_start(p->registry, p->model, p->safety, &q, ring, &b, &d[n], &f)) n++;
+    picture_request_free(&q);
+    assert_in_range(n, 64, MOST - 1);
+    assert_int_equal(f.err.code, ERR_BUSY);
+    assert_in_range(f.retry_after_s, 1, 60);
+    while (n) drawing_free(d[--n]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_events),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_no_thread),
-        cmocka_unit_test(test_left),
+        cmocka_unit_test(test_events), cmocka_unit_test(test_refused),    cmocka_unit_test(test_no_thread),
+        cmocka_unit_test(test_left),   cmocka_unit_test(test_full_queue),
     };
     return cmocka_run_group_tests(tests, open_place, close_place);
 }
