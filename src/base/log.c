@@ -11,8 +11,6 @@ static _Atomic int current_level = LOG_INFO;
 
 void log_set_level(enum log_level level) { current_level = (int)level; }
 
-enum log_level log_get_level(void) { return (enum log_level)current_level; }
-
 void log_write(enum log_level level, const char *fmt, ...)
 {
     static const char *const names[] = { "error", "warn", "info", "debug" };

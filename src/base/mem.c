@@ -82,12 +82,6 @@ void arena_leave(struct arena *a)
     *a = (struct arena){ 0 };
 }
 
-void arena_reset(struct arena *a)
-{
-    a->used = 0;
-    POISON(a->base, a->cap);
-}
-
 void *arena_alloc(struct arena *a, size_t n, size_t size)
 {
     size_t cost = arena_cost(n, size);

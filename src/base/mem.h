@@ -46,7 +46,6 @@ void arena_free(struct arena *a);
 /* Over a block of the caller's, 64-byte aligned, which arena_leave() gives back to him. The arena does not touch the block. */
 void arena_over(struct arena *a, void *block, size_t cap);
 void arena_leave(struct arena *a);
-void arena_reset(struct arena *a);
 
 /* 64-byte aligned. NULL when n*size overflows or the arena is full. Not zeroed. */
 void *arena_alloc(struct arena *a, size_t n, size_t size);

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "format/image_codec.h"
 
-bool image_file_format(const void *data, size_t n, enum image_format *out)
+static bool image_file_format(const void *data, size_t n, enum image_format *out)
 {
     const unsigned char *s = data;
     if (n >= 8 && memcmp(s, "\x89PNG\r\n\x1a\n", 8) == 0) {

@@ -29,8 +29,6 @@ struct image_limits {
 #define IMAGE_LIMITS_DEFAULT                                                                                 \
     ((struct image_limits){ .max_bytes = 32u << 20, .max_pixels = INT64_C(64) << 20, .max_side = 16384 })
 
-/* By its first bytes; false when it is none of the three. */
-bool image_file_format(const void *data, size_t n, enum image_format *out);
 const char *image_format_mime(enum image_format f); /* "image/png" */
 
 /* channels 3: alpha, where there is any, is laid over white. channels 4: opaque where there is none. */

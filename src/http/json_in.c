@@ -78,8 +78,9 @@ static bool complain(const json_t *v, const char *name, const char *what, struct
     return false;
 }
 
-bool json_in_unknown(const char *path, const char *key, const json_t *v, bool strict, const char *param,
-                     struct fault *f)
+/* Refuses a member that no row has, or passes it over when not strict. */
+static bool unknown(const char *path, const char *key, const json_t *v, bool strict, const char *param,
+                    struct fault *f)
 {
     struct buf b = BUF_INIT(400);
     if (!strict) return true;
@@ -100,7 +101,7 @@ bool json_in_member(const struct json_table *t, const struct json_place *p, void
         if ((m->forms & p->form) && !strcmp(m->name, key))
             return json_is_null(v) || t->take(reader, row, v, f);
     }
-    return json_in_unknown(p->path, key, v, p->strict, p->param, f);
+    return unknown(p->path, key, v, p->strict, p->param, f);
 }
 
 bool json_in_object(const struct json_table *t, const struct json_place *p, void *reader,
@@ -131,7 +132,7 @@ bool json_in_members(const json_t *object, const char *known, const char *path, 
     json_object_foreach((json_t *)object, key, v)
     {
         if (strchr(key, ' ') || !is_listed(known, key))
-            if (!json_in_unknown(path, key, v, strict, param, f)) return false;
+            if (!unknown(path, key, v, strict, param, f)) return false;
     }
     return true;
 }

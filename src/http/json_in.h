@@ -55,9 +55,6 @@ struct json_place {
     bool strict;       /* refuse what is unknown */
 };
 
-/* Refuses one member that no row has, or passes it over when not strict. */
-bool json_in_unknown(const char *path, const char *key, const json_t *v, bool strict, const char *param,
-                     struct fault *f);
 /* One member, as of a form that has no JSON around its fields. */
 bool json_in_member(const struct json_table *t, const struct json_place *p, void *reader, const char *key,
                     const json_t *v, struct fault *f);

@@ -101,12 +101,3 @@ bool multipart_parse(struct multipart *out, const char *content_type, const char
         at = stop + m;
     }
 }
-
-const struct multipart_part *multipart_find(const struct multipart *m, const char *name)
-{
-    for (int i = 0; i < m->n; i++) {
-        if (m->part[i].name_len == strlen(name) && !memcmp(m->part[i].name, name, m->part[i].name_len))
-            return &m->part[i];
-    }
-    return NULL;
-}

@@ -24,7 +24,5 @@ struct multipart {
 /* content_type: the request's header, with its boundary. */
 bool multipart_parse(struct multipart *out, const char *content_type, const char *body, size_t len,
                      struct err *e);
-/* The first part of this name; NULL. */
-const struct multipart_part *multipart_find(const struct multipart *m, const char *name);
 
 #endif

@@ -364,11 +364,6 @@ bool image_intact(const struct image_model *m, struct err *e) { return pipeline_
 
 const struct image_info *image_info(const struct image_model *m) { return &m->p.info; }
 
-const char *const *image_samplers(const struct image_model *m)
-{
-    return image_samplers_of(m->p.kind->flow, m->p.schedule.sampler);
-}
-
 bool image_submit(struct image_model *m, const struct image_request *r, void (*notify)(void *arg), void *arg,
                   struct image_job **out, const char **field, struct err *e)
 {

@@ -52,8 +52,6 @@ struct image_info {
     size_t weight_bytes;
 };
 const struct image_info *image_info(const struct image_model *m);
-/* Names that image_request.sampler may take, ended by NULL; the first is the default. */
-const char *const *image_samplers(const struct image_model *m);
 
 /* A picture as 8-bit RGB, rows from the top, no padding. */
 struct image_rgb {

@@ -34,7 +34,7 @@ __attribute__((format(printf, 2, 3))) static void problem(struct nn_source *s, c
 
 void nn_source_free(struct nn_source *s) { buf_free(&s->problems); }
 
-bool nn_find(struct nn_source *s, const char *name, const struct tensor **t, struct nn_place *p)
+static bool nn_find(struct nn_source *s, const char *name, const struct tensor **t, struct nn_place *p)
 {
     *p = (struct nn_place){ 0 };
     if (!s->locate) {

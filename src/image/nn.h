@@ -49,8 +49,6 @@ struct nn_source {
 };
 void nn_source_free(struct nn_source *s);
 
-/* false when the tensor is not in the file; *t is the whole tensor, *p the place. */
-bool nn_find(struct nn_source *s, const char *name, const struct tensor **t, struct nn_place *p);
 bool nn_has(struct nn_source *s, const char *name);
 /* Dimension i of a tensor (dimension 0: rows of its place); 0 when absent. */
 int64_t nn_dim(struct nn_source *s, const char *name, int i);

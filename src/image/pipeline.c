@@ -85,6 +85,15 @@ static bool check_clip_skip(const struct pipeline *p, const struct image_request
     return true;
 }
 
+/* Names of the samplers that a process can run under, the model's own kind of process first; ended by NULL. */
+static const char *const *image_samplers_of(bool flow, enum sampler own)
+{
+    static const char *const flux[] = { "flow_euler", NULL };
+    static const char *const edm[] = { "edm_dpmpp_2m", "edm_euler", NULL };
+    static const char *const sdxl[] = { "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", NULL };
+    return flow ? flux : own == SAMPLER_EDM_DPMPP_2M || own == SAMPLER_EDM_EULER ? edm : sdxl;
+}
+
 static bool check_sampler(const struct pipeline *p, const struct image_request *r, struct err *e)
 {
     if (!r->sampler) return true;
@@ -136,14 +145,6 @@ bool pipeline_check(const struct pipeline *p, struct image_request *r, const cha
     if (!check_sampler(p, r, e)) return false;
     *field = NULL;
     return true;
-}
-
-const char *const *image_samplers_of(bool flow, enum sampler own)
-{
-    static const char *const flux[] = { "flow_euler", NULL };
-    static const char *const edm[] = { "edm_dpmpp_2m", "edm_euler", NULL };
-    static const char *const sdxl[] = { "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", NULL };
-    return flow ? flux : own == SAMPLER_EDM_DPMPP_2M || own == SAMPLER_EDM_EULER ? edm : sdxl;
 }
 
 bool pipeline_ids_fit(const int32_t *ids, int n, int n_vocab, struct err *e)

@@ -115,7 +115,5 @@ bool pipeline_ids_fit(const int32_t *ids, int n, int n_vocab, struct err *e);
 /* Fills defaults in *r and refuses what the model does not take; *field as in image_submit(). */
 bool pipeline_check(const struct pipeline *p, struct image_request *r, const char **field, struct err *e);
 bool pipeline_draw(const struct draw *d, struct err *e);
-/* Names of the samplers that a process can run under, the model's own kind of process first; ended by NULL. */
-const char *const *image_samplers_of(bool flow, enum sampler own);
 
 #endif

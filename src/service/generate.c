@@ -366,7 +366,6 @@ bool generation_next(struct generation *g, struct reply_event *ev)
 }
 
 const struct tokenizer *generation_tokenizer(const struct generation *g) { return lm_tokenizer(g->lm); }
-int generation_n_choices(const struct generation *g) { return g->n_parts * g->n; }
 
 int generation_dropped(const struct generation *g)
 {

@@ -32,7 +32,6 @@ bool generation_next(struct generation *g, struct reply_event *ev);
 int generation_retry_s(const struct lm_stats *s);
 
 const struct tokenizer *generation_tokenizer(const struct generation *g);
-int generation_n_choices(const struct generation *g);
 /* Messages that were left out to make the prompt fit. */
 int generation_dropped(const struct generation *g);
 /* Prompt i as the model saw it. text is NULL when ids were given. */

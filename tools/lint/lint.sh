@@ -1,5 +1,5 @@
 #!/bin/sh
-# make lint: import direction, file sizes, format, warnings under clang, vectors on the stack, clang-tidy; the build for aarch64 and its kernels' tests.
+# make lint: import direction, file sizes, format, warnings under clang, vectors on the stack, dead exports, clang-tidy; the build for aarch64 and its kernels' tests.
 set -u
 cd "$(dirname "$0")/../.."
 fail=0
@@ -22,6 +22,10 @@ make --no-print-directory -s -j"$(nproc)" WERROR=1 MODE=clang CC=clang build/cla
 step "vectors on the stack"
 make --no-print-directory -s -j"$(nproc)" build/release/hearth && python3 tools/lint/spills.py build/release ||
     bad "a kernel's hot loop keeps vectors on the stack"
+
+step "exports that nothing uses"
+make --no-print-directory -s -j"$(nproc)" all unit-programs && python3 tools/lint/dead_exports.py build/release ||
+    bad "an export is used nowhere else: make it static or remove it"
 
 step "clang-tidy"
 flags="-std=c17 -Isrc -D_GNU_SOURCE -DHEARTH_VERSION='\"lint\"' $(pkg-config --cflags $(make -s print-PKGS))"

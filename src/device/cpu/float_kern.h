@@ -148,8 +148,7 @@ static inline void form_pack_panel(const struct float_kern *fk, enum float_form 
                      : fk->pack_panel_f16)(dst, row, type, n);
 }
 
-extern const struct float_kern float_kern_c, float_kern_avx2, float_kern_avx512, float_kern_avx512bf16,
-    float_kern_amx;
+extern const struct float_kern float_kern_avx2, float_kern_avx512, float_kern_avx512bf16, float_kern_amx;
 
 /* How products are cut into tasks: a strip of panels by a block of rows, whose sums [ROW_BLOCK, LD_SUMS] the thread
  * holds in its scratch; with a chunk of A and of B they fill two thirds of a 1 MiB cache. */

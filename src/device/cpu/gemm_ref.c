@@ -66,13 +66,13 @@ static void product_f16(float *c, int64_t ldc, const struct tiles *a, const unsi
         }
 }
 
-const struct float_kern float_kern_c = { FLOAT_BODY_TABLE,
-                                         FLOAT_BODY_PACKING,
-                                         .name = "c",
-                                         .kb_chunk = 8,
-                                         .product_bf16 = product_bf16,
-                                         .product_f32 = product_f32,
-                                         .product_f16 = product_f16 };
+static const struct float_kern float_kern_c = { FLOAT_BODY_TABLE,
+                                                FLOAT_BODY_PACKING,
+                                                .name = "c",
+                                                .kb_chunk = 8,
+                                                .product_bf16 = product_bf16,
+                                                .product_f32 = product_f32,
+                                                .product_f16 = product_f16 };
 
 const struct float_kern *float_kern_pick(unsigned isa)
 {

@@ -8,7 +8,7 @@
 
 #define FEW_ROWS 4 /* so few new rows are written by one thread: cheaper than a job of its own */
 
-struct paged_layout paged_layout_of(enum kv_type t, int k_dim, int v_dim)
+static struct paged_layout paged_layout_of(enum kv_type t, int k_dim, int v_dim)
 {
     struct paged_layout l = { .k_dim = k_dim, .v_dim = v_dim };
     size_t elem = t == KV_F16 ? 2 : 1;

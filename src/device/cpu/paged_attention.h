@@ -25,7 +25,6 @@ struct paged_layout {
     size_t k_scales, v, v_scales; /* byte offsets in a head's piece; keys are at 0 */
     size_t head_bytes;
 };
-struct paged_layout paged_layout_of(enum kv_type t, int k_dim, int v_dim);
 
 /* Up to PAGED_QUERIES queries of one sequence that share a kv head. */
 struct paged_tile {

@@ -87,7 +87,8 @@ bool picture_flag(struct picture_value *a, bool *out)
     return true;
 }
 
-bool picture_text(struct picture_value *a, char **out)
+/* In place of what was there. */
+static bool picture_text(struct picture_value *a, char **out)
 {
     if (!json_is_string(a->v)) return picture_bad(a, "must be a string");
     free(*out);

@@ -32,7 +32,6 @@ bool picture_bad(struct picture_value *a, const char *fmt, ...) __attribute__((f
 bool picture_int(struct picture_value *a, double min, double max, int64_t *out);
 bool picture_num(struct picture_value *a, double min, double max, double *out);
 bool picture_flag(struct picture_value *a, bool *out);
-bool picture_text(struct picture_value *a, char **out); /* in place of what was there */
 /* One of the words, a list ended by NULL; *out is its place. */
 bool picture_word(struct picture_value *a, const char *const *words, int *out);
 bool picture_size(struct picture_value *a, int64_t width, int64_t height);

@@ -50,7 +50,8 @@ static void print_usage(struct buf *b, const struct wire_reply *r, const struct 
     buf_putc(b, '}');
 }
 
-void wire_perf_metrics(struct buf *b, const struct usage *u, bool finished)
+/* Keys and values of section perf_metrics, as JSON members without braces. */
+static void wire_perf_metrics(struct buf *b, const struct usage *u, bool finished)
 {
     buf_printf(b, "\"prompt-tokens\":%d,\"cached-prompt-tokens\":%d,\"server-time-to-first-token\":%.4f",
                u->prompt_tokens, u->cached_tokens, u->ttft_s);

@@ -125,7 +125,5 @@ size_t wire_chars(const char *text, size_t len);
 /* messages.c: an array of {role, content, ...} as request.h has it; what is wrong is named by its place. strict: members that no API
  * defines are refused. */
 bool wire_messages(const json_t *in, bool strict, json_t **out, struct fault *f);
-/* print.c: keys and values of section perf_metrics, as JSON members without braces. */
-void wire_perf_metrics(struct buf *b, const struct usage *u, bool finished);
 
 #endif

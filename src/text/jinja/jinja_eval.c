@@ -234,8 +234,8 @@ static bool range_bound(const struct jrange *r, int64_t i, int64_t *out)
     return !r->n || !__builtin_add_overflow(*out, r->step, out);
 }
 
-struct jval j_slice(struct jvm *vm, struct jval obj, struct jval start, struct jval stop,
-                    struct jval step_val)
+static struct jval j_slice(struct jvm *vm, struct jval obj, struct jval start, struct jval stop,
+                           struct jval step_val)
 {
     if (obj.t == J_UNDEF) {
         vm_fail(vm, ERR_REQUEST, "%s", obj.undef->msg);

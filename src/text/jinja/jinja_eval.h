@@ -70,7 +70,6 @@ struct jscope {
     size_t n, cap;
 };
 struct jscope *jscope_new(struct jvm *vm, struct jscope *parent); /* NULL after failing */
-void jscope_set(struct jvm *vm, struct jscope *s, const struct jstr *name, struct jval v);
 struct jval jscope_get(struct jvm *vm, const struct jscope *s, const struct jstr *name);
 
 struct jmacro {
@@ -104,7 +103,6 @@ void jloop_repr(struct jbuf *b, struct jloop *l);
 
 struct jval j_getattr(struct jvm *vm, struct jval obj, const struct jstr *name);
 struct jval j_getitem(struct jvm *vm, struct jval obj, struct jval key);
-struct jval j_slice(struct jvm *vm, struct jval obj, struct jval start, struct jval stop, struct jval step);
 struct jval j_binary(struct jvm *vm, int op, struct jval a, struct jval b);
 
 /* Markup. j_markup(): the same text, marked or not. j_str(): Python's str(), which unmarks. j_like(): v, if it is a string, marked as
@@ -115,7 +113,6 @@ struct jval j_like(struct jvm *vm, const struct jstr *model, struct jval v);
 struct jval j_escape(struct jvm *vm, struct jval v);
 /* sep.join(list) for a sep that is markup. */
 struct jval j_markup_join(struct jvm *vm, const struct jstr *sep, struct jval list);
-struct jval j_unescape(struct jvm *vm, const struct jstr *s);
 struct jval j_striptags(struct jvm *vm, const struct jstr *s);
 const struct jmethod_def *jmarkup_method(const struct jstr *name);
 

@@ -16,7 +16,7 @@ struct jscope *jscope_new(struct jvm *vm, struct jscope *parent)
     return s;
 }
 
-void jscope_set(struct jvm *vm, struct jscope *s, const struct jstr *name, struct jval v)
+static void jscope_set(struct jvm *vm, struct jscope *s, const struct jstr *name, struct jval v)
 {
     if (vm->failed) return;
     if (!vm_step(vm, s->n / 8)) return;

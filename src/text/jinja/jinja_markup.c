@@ -102,7 +102,7 @@ static void put_numeric(struct jbuf *b, uint32_t c, bool data)
         jbuf_char(b, c, data);
 }
 
-struct jval j_unescape(struct jvm *vm, const struct jstr *s)
+static struct jval j_unescape(struct jvm *vm, const struct jstr *s)
 {
     struct jbuf b = jbuf_new(vm);
     if (!vm_text(vm, s->len)) return j_none();

@@ -25,7 +25,7 @@ bool jparse_fail(struct jparser *p, int line, const char *what)
     return false;
 }
 
-void *jparse_alloc(struct jparser *p, size_t n, size_t size)
+static void *jparse_alloc(struct jparser *p, size_t n, size_t size)
 {
     void *r = p->failed ? NULL : jarena_alloc(p->mem, n, size);
     if (!r) jparse_fail(p, jparse_cur(p)->line, "the template is too large");

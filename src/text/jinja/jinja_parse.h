@@ -37,7 +37,6 @@ const struct token *jparse_cur(const struct jparser *p);
 const struct token *jparse_next(struct jparser *p); /* returns the current one and steps past it */
 bool jparse_fail(struct jparser *p, int line, const char *what);
 bool jparse_expected(struct jparser *p, const char *what); /* fails, naming what came instead */
-void *jparse_alloc(struct jparser *p, size_t n, size_t size);
 bool jparse_is_name(const struct token *t, const char *name);
 bool jparse_is_op(const struct token *t, int op);
 bool jparse_skip_name(struct jparser *p, const char *name);

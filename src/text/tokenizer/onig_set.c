@@ -23,7 +23,7 @@ static bool reserve(struct onig_set *s, size_t extra, struct err *e)
     return true;
 }
 
-bool onig_set_has(const struct onig_set *s, uint32_t c)
+static bool onig_set_has(const struct onig_set *s, uint32_t c)
 {
     size_t lo = 0, hi = s->n; /* how many borders are at or before c */
     while (lo < hi) {

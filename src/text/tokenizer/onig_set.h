@@ -71,7 +71,6 @@ struct onig_set {
 };
 
 void onig_set_free(struct onig_set *s);
-bool onig_set_has(const struct onig_set *s, uint32_t c);
 bool onig_set_add(struct onig_set *s, uint32_t first, uint32_t last, struct err *e); /* both included */
 bool onig_set_unite(struct onig_set *s, const struct onig_set *other, struct err *e);
 bool onig_set_intersect(struct onig_set *s, const struct onig_set *other, struct err *e);

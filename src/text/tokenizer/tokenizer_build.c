@@ -40,7 +40,7 @@ void tokenizer_free(struct tokenizer *t)
     free(t);
 }
 
-size_t spaces_from_spm(const char *s, size_t len, char *out)
+static size_t spaces_from_spm(const char *s, size_t len, char *out)
 {
     size_t n = 0;
     for (size_t i = 0; i < len;) {

@@ -91,8 +91,6 @@ struct tokenizer {
 /* All zero but the ids, which are -1; owns a character table and an empty pre-tokenizer. */
 bool tokenizer_alloc(struct tokenizer **out, struct err *e);
 
-/* A string with every U+2581 as a space, into out[>= len]. */
-size_t spaces_from_spm(const char *s, size_t len, char *out);
 /* 0..255 for "<0x00>".."<0xFF>", else -1. */
 int spm_byte(const char *s, size_t len);
 
