@@ -1,4 +1,4 @@
-/* routes.c - the table of endpoints and its matcher. */
+/* routes.c - the table of routes.def, and its matcher. */
 #include "http/routes.h"
 
 #include <stdio.h>
@@ -7,32 +7,11 @@
 #include "http/handlers.h"
 #include "http/metrics.h"
 
-/* clang-format off */
 static const struct route routes[] = {
-    /* method     base       path                 handler            body       runs on      needs a key, and counted as */
-    { METHOD_GET,  BASE_ROOT, "/health",           health_get,        BODY_NONE, LANE_INLINE, ACCESS_PUBLIC, NULL },
-    { METHOD_GET,  BASE_ROOT, "/ready",            ready_get,         BODY_NONE, LANE_INLINE, ACCESS_PUBLIC, NULL },
-    { METHOD_GET,  BASE_ROOT, "/metrics",          metrics_get,       BODY_NONE, LANE_LOOKUP, ACCESS_KEY, NULL },
-    { METHOD_POST, BASE_ROOT, "/tokenize",         tokenize_post,     BODY_JSON, LANE_TEXT,   ACCESS_KEY, NULL },
-    { METHOD_POST, BASE_ROOT, "/detokenize",       detokenize_post,   BODY_JSON, LANE_TEXT,   ACCESS_KEY, NULL },
-    { METHOD_POST, BASE_API,  "/tokenize",         tokenize_post,     BODY_JSON, LANE_TEXT,   ACCESS_KEY, NULL },
-    { METHOD_POST, BASE_API,  "/detokenize",       detokenize_post,   BODY_JSON, LANE_TEXT,   ACCESS_KEY, NULL },
-    { METHOD_GET,  BASE_API,  "/models",           models_list,       BODY_NONE, LANE_LOOKUP, ACCESS_KEY, NULL },
-    { METHOD_GET,  BASE_API,  "/models/*",         models_get,        BODY_NONE, LANE_LOOKUP, ACCESS_KEY, NULL },
-    { METHOD_GET,  BASE_API,  "/accounts/*",       account_models_get, BODY_NONE, LANE_LOOKUP, ACCESS_KEY, NULL },
-    { METHOD_POST, BASE_API,  "/chat/completions", chat_post,         BODY_JSON, LANE_TEXT,   ACCESS_KEY, "chat" },
-    { METHOD_POST, BASE_API,  "/completions",      completions_post,  BODY_JSON, LANE_TEXT,   ACCESS_KEY, "completions" },
-    { METHOD_POST, BASE_API,  "/images/generations", images_generations, BODY_JSON, LANE_TEXT, ACCESS_KEY, "image generation" },
-    { METHOD_POST, BASE_API,  "/images/edits",     images_edits,      BODY_FORM, LANE_TEXT,   ACCESS_KEY, "image edit" },
-    { METHOD_POST, BASE_API,  "/images/variations", images_variations, BODY_FORM, LANE_TEXT,  ACCESS_KEY, "image variation" },
-    { METHOD_POST, BASE_API,  "/workflows/*",      workflows_post,    BODY_JSON, LANE_TEXT,   ACCESS_KEY, "workflow" },
-    { METHOD_POST, BASE_API,  "/image_generation/*", image_generation_post, BODY_FORM, LANE_TEXT, ACCESS_KEY, "image generation" },
-    { METHOD_GET,  BASE_ROOT, "/files/*",          files_get,         BODY_NONE, LANE_LOOKUP, ACCESS_PUBLIC, NULL },
-    { METHOD_GET,  BASE_ROOT, "/api/v1",           firemoon_get,      BODY_NONE, LANE_INLINE, ACCESS_PUBLIC, NULL },
-    { METHOD_GET,  BASE_ROOT, "/api/v1/*",         firemoon_get,      BODY_NONE, LANE_INLINE, ACCESS_PUBLIC, NULL },
-    { METHOD_POST, BASE_ROOT, "/api/v1/*",         firemoon_post,     BODY_JSON, LANE_TEXT,   ACCESS_KEY, "firemoon" },
+#define ROUTE(...) { __VA_ARGS__ },
+#include "http/routes.def"
+#undef ROUTE
 };
-/* clang-format on */
 
 enum { N_ROUTES = sizeof routes / sizeof *routes };
 _Static_assert((int)N_ROUTES < (int)METRICS_ROUTES, "the last row of the counters is for unknown paths");

@@ -1,4 +1,4 @@
-/* routes.h - every endpoint on one screen, with what it may cost. */
+/* routes.h - what is known of an endpoint; the endpoints are the rows of routes.def. */
 #ifndef HEARTH_HTTP_ROUTES_H
 #define HEARTH_HTTP_ROUTES_H
 
