@@ -407,11 +407,25 @@ static void print_help(const struct command *c, unsigned command)
            "environment.\n");
 }
 
+/* What stands behind a name in a cell of a table, where a bar would end the cell. */
+static void print_behind(const char *s)
+{
+    if (*s) putchar(' ');
+    for (; *s; s++) printf("%s%c", *s == '|' ? "\\" : "", *s);
+}
+
 void options_print_markdown(void)
 {
-    printf("# Options\n\n");
-    printf("One table describes every setting (`src/cli/options_table.c`); this page is printed from it by "
-           "`hearth help --markdown`.\n");
+    printf("# Commands and options\n\n");
+    printf("Printed by `hearth help --markdown` from the rows of `src/cli/commands.def` and "
+           "`src/cli/options_table.c`.\n\n");
+    printf("| command | what it does |\n|---|---|\n");
+    for (int k = 0; k < N_COMMANDS; k++) {
+        printf("| `hearth %s", commands[k].name);
+        print_behind(commands[k].args);
+        printf("` | %s |\n", commands[k].summary);
+    }
+    printf("\n");
     printf("A flag beats the environment, which beats the configuration file, which beats the default.\n\n");
     printf("| flag and key | environment | default | commands | what it does |\n|---|---|---|---|---|\n");
     for (size_t i = 0; i < n_options_table; i++) {
@@ -419,8 +433,7 @@ void options_print_markdown(void)
         char env[80];
         env_name(s, env, sizeof env);
         printf("| `--%s", s->name);
-        for (const char *p = s->value ? s->value : ""; *p; p++)
-            printf("%s%s%c", p == s->value ? " " : "", *p == '|' ? "\\" : "", *p);
+        print_behind(s->value ? s->value : "");
         printf("` | `%s` | %s |", env, s->initial && *s->initial ? s->initial : "");
         for (int k = 0; k < N_COMMANDS; k++)
             if (s->commands & commands[k].bit) printf(" %s", commands[k].name);

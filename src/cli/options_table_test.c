@@ -9,6 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/isa.h"
 #include "base/words.h"
 #include "cli/options.h"
 
@@ -85,6 +86,17 @@ static void test_values(void **state)
     options_free(&o);
 }
 
+/* --isa knows the instruction sets that there are, those of other processors besides. */
+static void test_isa(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < n_options_table; i++) {
+        const struct option_spec *s = &options_table[i];
+        for (int k = 0; !strcmp(s->name, "isa") && k < ISA_LEVELS; k++)
+            assert_true(words_have(s->value, isa_level[k].name, NULL));
+    }
+}
+
 /* What the environment says of another command's option is checked, and changes nothing here. */
 static void test_other_commands(void **state)
 {
@@ -123,10 +135,8 @@ static void test_commands(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_other_commands),
-        cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_rows),           cmocka_unit_test(test_values),   cmocka_unit_test(test_isa),
+        cmocka_unit_test(test_other_commands), cmocka_unit_test(test_commands),
     };
     unsetenv("HEARTH_CONFIG");
     setenv("XDG_CONFIG_HOME", "/nonexistent", 1);

@@ -2,6 +2,7 @@
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -217,6 +218,20 @@ def test_pictures_are_not_overwritten(tmp_path):
     draw("--seed", "7", "-o", "picture.png", "--overwrite")
     assert (tmp_path / "picture.png").read_bytes() != first
     assert draw("--seed", "8", "-o", "/dev/null").returncode == 0
+
+
+def test_documents_name_commands_that_there_are():
+    """`hearth WORD` in code of the documents; what `hearth help` lists is what stands in the page of options."""
+    listed = re.findall(r"^  (\w+) +\S", hearth("help").stdout, re.M)
+    page = (ROOT / "docs/options.md").read_text()
+    assert re.findall(r"^\| `hearth (\w+)", page, re.M) == listed and len(listed) > 10
+    named = {}
+    for path in [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "models").glob("*/README.md")]:
+        for word in re.findall(r"(?:`|/|^\$ |\| )hearth ([a-z]+)", path.read_text(), re.M):
+            named.setdefault(word, path.name)
+    assert {"serve", "chat", "complete", "image", "models", "inspect", "pull"} <= set(named)
+    for word in sorted(set(named) - {"help", *listed}):
+        assert not word, f"{named[word]} names `hearth {word}`, which there is not"
 
 
 def test_the_page_of_options_is_what_the_binary_prints():
