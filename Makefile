@@ -88,9 +88,6 @@ $(B)/%_dotprod.o: HEARTH_CFLAGS += $(ARM) -march=armv8.2-a+dotprod $(KERNEL_$(MO
 $(B)/%_i8mm.o: HEARTH_CFLAGS += $(ARM) -march=armv8.2-a+dotprod+i8mm $(KERNEL_$(MODE))
 $(B)/%_armbf16.o: HEARTH_CFLAGS += $(ARM) -march=armv8.2-a+dotprod+i8mm+bf16 $(KERNEL_$(MODE))
 
-# Host loops over the device's memory are left in these (device/device.h).
-$(B)/lm/%.o: HEARTH_CPPFLAGS += -DDEVICE_HOST_ELEMENTS
-
 # The version is that of the commit; without a repository, that of the tarball (tools/setup/version, filled in by `git archive`).
 # It changes with every commit, and then the one file that knows it is compiled again.
 VERSION := $(shell tools/setup/version)

@@ -9,7 +9,7 @@
 
 #include "base/mem.h"
 #include "base/pool.h"
-#include "device/device.h"
+#include "device/backend.h"
 #include "machine.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -21,11 +21,11 @@ static void *piece(size_t n, size_t size)
     return p;
 }
 
-static double measure(struct device *d, struct attn_args *a, struct attn_seq *s, int n, int pos0)
+static double measure(struct device *d, struct attn_args *a, struct attn_seq *s, struct pool *pool, int n,
+                      int pos0)
 {
-    struct pool *pool = device_pool(d);
     double best = 1e9;
-    *s = (struct attn_seq){ .n = n, .pos0 = pos0, .page = s->page };
+    *s = (struct attn_seq){ .n = n, .pos0 = pos0 };
     for (int rep = 0; rep < (n > 1 ? 5 : 200); rep++) {
         double t = machine_seconds(pool);
         op_attention_paged(d, a);
@@ -59,10 +59,16 @@ int main(int argc, char **argv)
         const int heads = shapes[i / 2].heads, kv_heads = shapes[i / 2].kv_heads, dim = shapes[i / 2].dim;
         const enum kv_type type = i % 2 ? KV_Q8_0 : KV_F16;
         struct kv_layer kv = { .type = type, .n_kv_head = kv_heads, .k_dim = dim, .v_dim = dim };
-        kv.page_stride = kv_page_bytes(type, kv_heads, dim, dim);
+        kv.page_stride = kv_page_bytes(d, type, kv_heads, dim, dim);
         kv.pages = piece((size_t)n_pages, kv.page_stride);
-        struct attn_seq s = { .page = page };
-        struct attn_args a = { .kv = &kv, .seq = &s, .n_seq = 1, .n_head = heads, .scale = 0.125f };
+        struct attn_seq s = { 0 };
+        struct attn_args a = { .kv = &kv,
+                               .seq = &s,
+                               .n_seq = 1,
+                               .page = page,
+                               .max_pages = n_pages,
+                               .n_head = heads,
+                               .scale = 0.125f };
         a.ldq = a.ldo = (int64_t)heads * dim;
         a.ldk = a.ldv = (int64_t)kv_heads * dim;
         float *q = piece((size_t)(CHUNK * heads * dim), sizeof *q);
@@ -74,12 +80,12 @@ int main(int argc, char **argv)
         a.k = a.v = k;
         a.out = out;
         for (int at = 0; at < tokens; at += CHUNK) {
-            s = (struct attn_seq){ .n = CHUNK, .pos0 = at, .page = page };
+            s = (struct attn_seq){ .n = CHUNK, .pos0 = at };
             op_attention_paged(d, &a);
         } /* fills the cache */
         static const int rows[] = { 1, CHUNK };
         for (size_t r = 0; r < COUNT(rows); r++) {
-            const double t = measure(d, &a, &s, rows[r], tokens);
+            const double t = measure(d, &a, &s, pool, rows[r], tokens);
             const double ops = 4.0 * heads * dim * rows[r] * (tokens + (rows[r] + 1) / 2.0);
             printf("{\"shape\": \"%s\", \"cache\": \"%s\", \"behind\": %d, \"rows\": %d, \"us\": %.1f, "
                    "\"gflops\": %.1f, \"of_f32_peak\": %.2f}\n",

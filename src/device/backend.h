@@ -28,6 +28,7 @@ struct device_ops {
     void (*release)(struct device *d);
     void (*offer)(struct device *d, enum pool_lane lane);
     void (*stop_on)(struct device *d, const atomic_bool *flag);
+    void (*run_host)(struct device *d, void (*fn)(void *arg, int ith, int nth), void *arg);
 
     /* Memory: 64-byte aligned, or NULL. `reserve`: see device_reserve(). */
     void *(*alloc)(struct device *d, size_t bytes);
@@ -37,7 +38,7 @@ struct device_ops {
     void (*lend)(struct device *d, void *p, size_t bytes);
     void (*upload)(struct device *d, void *to, const void *from, size_t bytes);
     void (*download)(struct device *d, void *to, const void *from, size_t bytes);
-    const float *(*read)(struct device *d, const dev_float *from, size_t n);
+    float *(*read)(struct device *d, const dev_float *from, size_t n); /* also device_take() */
     void (*copy)(struct device *d, void *to, const void *from, size_t bytes);
 
     bool (*linear_new)(struct device *d, struct linear **out, const struct matrix *part, int n_parts, enum linear_join join,
@@ -53,6 +54,7 @@ struct device_ops {
     bool (*table_new)(struct device *d, struct table **out, const struct matrix *m, struct err *e);
     void (*table_free)(struct table *t);
 
+    size_t (*kv_page_bytes)(const struct device *d, enum kv_type t, int n_kv_head, int k_dim, int v_dim);
     void (*linear)(struct device *d, const struct linear_args *a);
     void (*moe)(struct device *d, const struct moe_args *a);
     void (*embed)(struct device *d, dev_float *y, int64_t ldy, const struct table *t, const dev_int *ids, int64_t n);

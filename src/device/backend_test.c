@@ -224,19 +224,23 @@ static void case_attention_paged(struct ctx *c)
 {
     const int rep = pick(c, 1, 3), kv_heads = pick(c, 1, 3), dim = 32 * pick(c, 1, 3), heads = rep * kv_heads;
     const int64_t n[2] = { pick(c, 1, 40), pick(c, 1, 5) }, rows = n[0] + n[1];
-    static const int32_t page[2][2] = { { 3, 1 }, { 2, 0 } };
+    static const int32_t page[2][2] = { { 3, 1 }, { 2, -1 } };
     struct kv_layer kv = {
         .type = pick(c, 0, 1) ? KV_F16 : KV_Q8_0, .n_kv_head = kv_heads, .k_dim = dim, .v_dim = dim
     };
     struct err e = { 0 };
-    kv.page_stride = kv_page_bytes(kv.type, kv_heads, dim, dim);
+    kv.page_stride = kv_page_bytes(c->d, kv.type, kv_heads, dim, dim);
     kv.pages = device_reserve(c->d, 4 * kv.page_stride, &e);
     if (!kv.pages) fail_msg("%s", e.msg);
-    const struct attn_seq seq[2] = { { 0, n[0], 0, page[0] }, { n[0], n[1], 0, page[1] } };
+    const struct attn_seq seq[2] = { { 0, n[0], 0 }, { n[0], n[1], 0 } };
+    const int32_t where[2][3] = { { 0, (int32_t)n[0], 0 }, { (int32_t)n[0], (int32_t)n[1], 0 } };
     dev_float *out = put_random(c, rows * heads * dim);
     op_attention_paged(c->d, &(struct attn_args){ .kv = &kv,
                                                   .seq = seq,
                                                   .n_seq = 2,
+                                                  .where = put_ints(c, where[0], 6),
+                                                  .page = put_ints(c, page[0], 4),
+                                                  .max_pages = 2,
                                                   .q = put_random(c, rows * heads * dim),
                                                   .ldq = heads * dim,
                                                   .k = put_random(c, rows * kv_heads * dim),
@@ -251,10 +255,14 @@ static void case_attention_paged(struct ctx *c)
     result(c, out, rows * heads * dim);
     /* A page that is copied holds the same tokens: the second sequence again, one token further. */
     device_copy_bytes(c->d, kv.pages + 1 * kv.page_stride, kv.pages + 2 * kv.page_stride, kv.page_stride);
-    const struct attn_seq again = { 0, 1, (int32_t)n[1], &page[0][1] };
+    const struct attn_seq again = { 0, 1, (int32_t)n[1] };
+    const int32_t at[3] = { 0, 1, (int32_t)n[1] }, copied = 1;
     op_attention_paged(c->d, &(struct attn_args){ .kv = &kv,
                                                   .seq = &again,
                                                   .n_seq = 1,
+                                                  .where = put_ints(c, at, 3),
+                                                  .page = put_ints(c, &copied, 1),
+                                                  .max_pages = 1,
                                                   .q = put_random(c, heads * dim),
                                                   .k = put_random(c, kv_heads * dim),
                                                   .v = put_random(c, kv_heads * dim),
@@ -780,6 +788,9 @@ static void case_memory(struct ctx *c)
     assert_memory_equal(device_read(c->d, y, (size_t)n), v, (size_t)n * sizeof *v);
     result(c, y, n);
     expect(c, v, n);
+    float *taken = device_take(c->d, y, (size_t)n);
+    taken[n - 1] = 3;
+    assert_true(taken[n - 1] == 3);
     device_lend(c->d, y, (size_t)n * sizeof *y);
     device_free(c->d, y);
     assert_null(device_floats(c->d, SIZE_MAX / 2, &e));
@@ -803,8 +814,17 @@ static void case_memory(struct ctx *c)
     device_arena_free(&a);
 }
 
+static void count_part(void *arg, int ith, int nth)
+{
+    (void)ith;
+    atomic_fetch_add((atomic_int *)arg, 60 / nth);
+}
+
 static void case_owner(struct ctx *c)
 {
+    atomic_int done = 0;
+    device_run_host(c->d, count_part, &done);
+    assert_int_equal(done, 60);
     device_release(c->d);
     device_acquire(c->d, POOL_PREFILL);
     device_offer(c->d, POOL_PREFILL);
@@ -853,7 +873,7 @@ static const struct test_case {
     { "moe", case_moe, 1e-4f, { ROW(moe) } },
     { "embed", case_embed, 0, { ROW(embed), ROW(table_new), ROW(table_free) } },
     { "rope", case_rope, 1e-5f, { ROW(rope) } },
-    { "attention_paged", case_attention_paged, 1e-4f, { ROW(attention_paged) } },
+    { "attention_paged", case_attention_paged, 1e-4f, { ROW(attention_paged), ROW(kv_page_bytes) } },
     { "route", case_route, 1e-5f, { ROW(route) } },
     { "rmsnorm", case_rmsnorm, 1e-5f, { ROW(rmsnorm) } },
     { "layernorm", case_layernorm, 1e-5f, { ROW(layernorm) } },
@@ -890,7 +910,7 @@ static const struct test_case {
       0,
       { ROW(alloc), ROW(free), ROW(lend), ROW(reserve), ROW(unreserve), ROW(upload), ROW(download), ROW(read),
         ROW(copy) } },
-    { "owner", case_owner, 0, { ROW(acquire), ROW(release), ROW(offer), ROW(stop_on) } },
+    { "owner", case_owner, 0, { ROW(acquire), ROW(release), ROW(offer), ROW(stop_on), ROW(run_host) } },
     { "failure",
       case_failure,
       0,

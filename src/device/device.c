@@ -8,7 +8,6 @@ void device_close(struct device *d)
     if (d) d->ops->close(d);
 }
 
-struct pool *device_pool(struct device *d) { return d->pool; }
 const char *device_name(const struct device *d) { return d->name; }
 unsigned device_isa(const struct device *d) { return d->isa; }
 
@@ -91,6 +90,13 @@ void device_download(struct device *d, float *to, const dev_float *from, size_t 
     if (n && !d->failed) d->ops->download(d, to, from, n * sizeof *to);
 }
 
+void device_run_host(struct device *d, void (*fn)(void *arg, int ith, int nth), void *arg)
+{
+    d->ops->run_host(d, fn, arg);
+}
+
+float *device_take(struct device *d, dev_float *from, size_t n) { return d->ops->read(d, from, n); }
+
 const float *device_read(struct device *d, const dev_float *from, size_t n)
 {
     return d->ops->read(d, from, n);
@@ -166,6 +172,11 @@ void table_free(struct table *t)
 }
 
 /* ---- operations ------------------------------------------------------------------------------------------------ */
+
+size_t kv_page_bytes(const struct device *d, enum kv_type t, int n_kv_head, int k_dim, int v_dim)
+{
+    return d->ops->kv_page_bytes(d, t, n_kv_head, k_dim, v_dim);
+}
 
 void op_linear(struct device *d, const struct linear_args *a)
 {

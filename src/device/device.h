@@ -17,7 +17,7 @@
  *          it returns. device_read(), device_download() and device_finish() wait.
  * Errors   an operation that fails leaves its error with the device; what follows is not done. device_finish() reports the first
  *          error and takes it away, so that the next step begins anew: whoever asks for results asks it first.
- * Threads  one owner at a time: between device_acquire() and device_release(). */
+ * Threads  one owner at a time: between device_acquire() and device_release(). Memory and objects may be given back by others. */
 #ifndef HEARTH_DEVICE_DEVICE_H
 #define HEARTH_DEVICE_DEVICE_H
 
@@ -56,9 +56,10 @@ typedef struct dev_byte {
 bool device_cpu_open(struct device **out, struct pool *pool, unsigned isa_mask, struct err *e);
 void device_close(struct device *d);
 const char *device_name(const struct device *d); /* "cpu avx512vnni bf16, 2 threads" */
-/* The threads and the instruction sets of the host, for passes over results that are not operations of the device. */
-struct pool *device_pool(struct device *d);
+/* The instruction sets of the host, for passes over results that are not operations of the device. */
 unsigned device_isa(const struct device *d);
+/* Such a pass, by its owner: fn for each part on the host's threads, as pool_run(). */
+void device_run_host(struct device *d, void (*fn)(void *arg, int ith, int nth), void *arg);
 
 /* Its owner: as pool_acquire(), pool_release(), pool_offer() and pool_stop_on(), whose lanes these are. */
 void device_acquire(struct device *d, enum pool_lane lane);
@@ -90,6 +91,8 @@ void device_download(struct device *d, float *to, const dev_float *from, size_t 
 /* A view of n elements for the host to read, without a copy where memory is one. Until the next operation or device_read(). After a
  * failure it is of anything; never NULL but when there is no memory for a copy (then the device has failed). */
 const float *device_read(struct device *d, const dev_float *from, size_t n);
+/* Likewise, and the view may be written to: the elements are the host's now, and of anything in the device afterwards. */
+float *device_take(struct device *d, dev_float *from, size_t n);
 /* Inside the device; pieces do not overlap. */
 void device_copy(struct device *d, dev_float *to, const dev_float *from, size_t n);
 void device_copy_bytes(struct device *d, dev_byte *to, const dev_byte *from, size_t n);
@@ -224,27 +227,29 @@ void op_rope(struct device *d, const struct rope_args *a);
  * v [n_kv_head, KV_PAGE, v_dim] in the device's own element layout. */
 #define KV_PAGE 32
 enum kv_type { KV_F16, KV_Q8_0 };
-size_t kv_page_bytes(enum kv_type t, int n_kv_head, int k_dim, int v_dim);
+size_t kv_page_bytes(const struct device *d, enum kv_type t, int n_kv_head, int k_dim, int v_dim);
 
 struct kv_layer {
     enum kv_type type;
     int n_kv_head, k_dim, v_dim;
-    unsigned char *pages;
+    dev_byte *pages;
     size_t page_stride; /* bytes from page p to p+1 of this layer */
 };
 
-/* One sequence's part of a batch: rows [row, row+n) of q/k/v are its tokens at positions pos0..pos0+n-1. page[i] is the
- * page of tokens i*KV_PAGE.. ; enough pages for pos0+n tokens are present. */
+/* One sequence's part of a batch: rows [row, row+n) of q/k/v are its tokens at positions pos0..pos0+n-1. */
 struct attn_seq {
     int64_t row, n;
     int32_t pos0;
-    const dev_int *page;
 };
 
 struct attn_args {
     const struct kv_layer *kv;
-    const struct attn_seq *seq;
+    const struct attn_seq *seq; /* [n_seq], the host's: how the work divides */
     int n_seq;
+    const dev_int *where; /* [n_seq, 3]: row, n and pos0 of each again */
+    const dev_int *
+        page; /* [n_seq, max_pages]: the page of each sequence's tokens i*KV_PAGE..; enough for pos0+n tokens */
+    int max_pages;
     const dev_float *q;
     int64_t ldq; /* [rows, n_head, k_dim] */
     const dev_float *k;

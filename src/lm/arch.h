@@ -45,14 +45,22 @@ struct lm_shape {
 
 enum { LM_ROW_GIVEN = -1 };
 
-/* One step: rows of several sequences. After step(), hidden states of all rows stand in the network until the next. */
+/* One sequence's part of a step: rows [row, row+n) are its tokens at positions pos0..; page[i] is the page of its tokens
+ * i*KV_PAGE.., -1 where no layer of the group looks any more. */
+struct lm_seq {
+    int64_t row, n;
+    int32_t pos0;
+    const int32_t *page;
+};
+
+/* One step, all of it the host's: rows of several sequences. After step(), hidden states of all rows stand in the network until the next. */
 struct lm_batch {
     int n_rows;         /* at most max_rows of load() */
     const int32_t *ids; /* [n_rows] token ids, each inside the vocabulary, or LM_ROW_GIVEN */
     const float *
         embd; /* [n_rows, n_embd] what stands for the embedding, as scaled, where the id is LM_ROW_GIVEN; NULL: nowhere */
-    const int32_t *pos;         /* [n_rows] absolute positions */
-    const struct attn_seq *seq; /* [n_group][n_seq]: the same rows, with each group's own pages */
+    const int32_t *pos;       /* [n_rows] absolute positions */
+    const struct lm_seq *seq; /* [n_group][n_seq]: the same rows, with each group's own pages */
     int n_seq;
     const short *group;  /* [n_layer] which group a layer's pages are of (kvplan.h); NULL: all of the first */
     enum pool_lane lane; /* whom the step may let in between layers */
@@ -73,9 +81,10 @@ struct lm_engine {
                  const struct weights *w, struct device *d, int max_rows, struct err *e);
     void (*free)(struct lm_net *n);
     /* kv [n_layer]: where keys and values of each layer are kept. */
-    void (*step)(struct lm_net *n, const struct lm_batch *b, const struct kv_layer *kv);
-    /* Logits [n, n_vocab] of rows `row[i]` of the last step; n at most max_rows. */
-    void (*head)(struct lm_net *n, const int32_t *row, int n_out, float *logits);
+    bool (*step)(struct lm_net *n, const struct lm_batch *b, const struct kv_layer *kv, struct err *e);
+    /* Logits [n, n_vocab] of rows `row[i]` of the last step; n at most max_rows. Both wait: false: the device failed, and what it
+     * computed is worth nothing; the next step begins anew. */
+    bool (*head)(struct lm_net *n, const int32_t *row, int n_out, dev_float *logits, struct err *e);
     /* Memory the network holds beside the file's mapping, and bytes of the mapping still read. */
     size_t (*bytes)(const struct lm_net *n);
 };

@@ -341,25 +341,18 @@ size_t bind_unused(const struct weights *w, const struct tensor_slot *slots, siz
     return n_unused;
 }
 
-static size_t floats_cost(const struct tensor *t)
-{
-    return arena_cost((size_t)tensor_elems(t), sizeof(float));
-}
-
 size_t slot_cost(const struct tensor_slot *s)
 {
-    if (!s->t) return 0;
-    return (s->t->n_dims == 1 ? floats_cost(s->t) : 0) + (s->scale ? floats_cost(s->scale) : 0);
+    return s->t && s->scale ? arena_cost((size_t)tensor_elems(s->scale), sizeof(float)) : 0;
 }
 
-static float *to_floats(const struct tensor *t, struct arena *a)
+float *slot_floats(const struct tensor_slot *s)
 {
-    float *f = arena_new(a, float, (size_t)tensor_elems(t));
-    if (f) dequant_row(t->type, t->data, f, tensor_elems(t));
+    if (!s->t) return NULL;
+    float *f = calloc((size_t)tensor_elems(s->t), sizeof *f);
+    if (f) dequant_row(s->t->type, s->t->data, f, tensor_elems(s->t));
     return f;
 }
-
-float *slot_floats(const struct tensor_slot *s, struct arena *a) { return s->t ? to_floats(s->t, a) : NULL; }
 
 struct matrix slot_matrix(const struct tensor_slot *s, int ie, struct arena *a)
 {
@@ -371,7 +364,9 @@ struct matrix slot_matrix(const struct tensor_slot *s, int ie, struct arena *a)
                         .n_in = n_in,
                         .data = (const unsigned char *)t->data + (size_t)ie * expert_bytes };
     if (s->scale) {
-        m.scale = to_floats(s->scale, a);
+        float *scale = arena_new(a, float, (size_t)tensor_elems(s->scale));
+        if (scale) dequant_row(s->scale->type, s->scale->data, scale, tensor_elems(s->scale));
+        m.scale = scale;
         m.scale_rows = s->scale_rows;
         m.scale_cols = s->scale_cols;
     }

@@ -56,10 +56,10 @@ void bind_other_norms(struct binding *t, int n_layer, const struct tensor_slot *
 size_t bind_unused(const struct weights *w, const struct tensor_slot *slots, size_t n, char *names,
                    size_t cap);
 
-/* Memory slot_floats() and slot_matrix() take from the arena for this slot. */
+/* Memory slot_matrix() takes from the arena for this slot. */
 size_t slot_cost(const struct tensor_slot *s);
-/* The tensor as f32 in the arena; NULL when the slot is empty or the arena full. */
-float *slot_floats(const struct tensor_slot *s, struct arena *a);
+/* The tensor as f32, to be freed; NULL when the slot is empty or there is no memory. */
+float *slot_floats(const struct tensor_slot *s);
 /* The slot as a matrix; rows of expert `ie` when the tensor is stacked [experts, out, in] (else ie 0). Scales go to the
  * arena. */
 struct matrix slot_matrix(const struct tensor_slot *s, int ie, struct arena *a);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "lm/config_keys.h"
 #include "lm/hparams.h"
+#include "lm/inputs.h"
 #include "lm/layers.h"
 #include "lm/quantization.h"
 
@@ -16,11 +17,11 @@
 #define FINE_EMBD 1024
 
 struct layer {
-    const float *attn_norm, *attn_post_norm, *ffn_norm, *ffn_post_norm; /* [n_embd] or NULL */
-    const float *q_norm, *k_norm;                                       /* [head_dim] or NULL */
-    struct linear *qkv, *out;                                           /* q, k, v one after the other */
-    struct linear *gate_up, *down;                                      /* dense layers */
-    struct experts experts;                                             /* layers with a router */
+    const dev_float *attn_norm, *attn_post_norm, *ffn_norm, *ffn_post_norm; /* [n_embd] or NULL */
+    const dev_float *q_norm, *k_norm;                                       /* [head_dim] or NULL */
+    struct linear *qkv, *out;                                               /* q, k, v one after the other */
+    struct linear *gate_up, *down;                                          /* dense layers */
+    struct experts experts;                                                 /* layers with a router */
 };
 
 struct lm_net {
@@ -28,13 +29,16 @@ struct lm_net {
     struct device *dev;
     struct layer *layer;
     struct table *embd;
-    const float *norm, *freq[LM_MAX_ROPE];
+    const dev_float *norm, *freq[LM_MAX_ROPE];
     struct linear *head;
-    struct arena model; /* norms, frequencies, scales: as long as the network */
-    struct arena acts;  /* activations: overwritten by each step */
+    struct arena scales;         /* of weights, the host's: as long as the network */
+    struct device_arena numbers; /* norms, frequencies: as long as the network */
+    struct device_arena acts;    /* activations: overwritten by each step */
+    struct inputs in;
     int max_rows;
-    float *x, *qkv, *att, *h, *xn;
-    float *y; /* what a norm follows before it is added to x; NULL: there is no such norm */
+    dev_float *x, *qkv, *att, *h, *xn;
+    dev_float *y;     /* what a norm follows before it is added to x; NULL: there is no such norm */
+    dev_int *out_row; /* [max_rows] rows that head() is asked for */
     struct routing routing;
     size_t bytes;
 };
@@ -208,32 +212,40 @@ static bool find_tensors(struct load *ld, struct lm_shape *s, struct err *e)
 static bool reserve(struct lm_net *n, const struct load *ld, struct err *e)
 {
     const struct lm_shape *s = &n->s;
-    size_t cost = layers_rope_cost(s);
+    size_t cost = 0, numbers = layers_rope_cost(s);
     bool post = false;
-    for (int i = 0; i < G_COUNT; i++) cost += slot_cost(&ld->g[i]);
-    for (size_t i = 0; i < (size_t)s->n_layer * L_COUNT; i++) cost += slot_cost(&ld->l[i]);
+    for (int i = 0; i < G_COUNT; i++) {
+        cost += slot_cost(&ld->g[i]);
+        numbers += layers_norm_cost(&ld->g[i]);
+    }
+    for (size_t i = 0; i < (size_t)s->n_layer * L_COUNT; i++) {
+        cost += slot_cost(&ld->l[i]);
+        numbers += layers_norm_cost(&ld->l[i]);
+    }
     for (size_t i = 0; ld->x && i < (size_t)s->n_layer * (size_t)s->n_expert * E_COUNT; i++)
         cost += slot_cost(&ld->x[i]);
     for (int il = 0; il < s->n_layer; il++)
         post |= layer_slots(ld, il)[L_ATTN_POST_NORM].t || layer_slots(ld, il)[L_FFN_POST_NORM].t;
-    if (!arena_init(&n->model, cost, e)) return false;
+    if (!arena_init(&n->scales, cost, e) || !device_arena_init(&n->numbers, n->dev, numbers, e)) return false;
 
     const size_t rows = (size_t)n->max_rows, q = (size_t)ld->dim[DIM_Q], kv = (size_t)ld->dim[DIM_KV];
     const size_t embd = (size_t)s->n_embd, experts = (size_t)s->n_expert, k = (size_t)s->n_expert_used;
     size_t h = experts > (size_t)s->n_ff ? experts : (size_t)s->n_ff; /* some layers may be dense */
     if (h < (size_t)s->n_ff_shared) h = (size_t)s->n_ff_shared;
     size_t acts = arena_cost(rows * embd, 4) * (post ? 3 : 2) + arena_cost(rows * (q + 2 * kv), 4) +
-                  arena_cost(rows * q, 4) + arena_cost(rows * h, 4) + 2 * arena_cost(rows * k, 4);
-    if (!arena_init(&n->acts, acts, e)) return false;
-    n->x = arena_alloc(&n->acts, rows * embd, sizeof(float));
-    n->xn = arena_alloc(&n->acts, rows * embd, sizeof(float));
-    n->qkv = arena_alloc(&n->acts, rows * (q + 2 * kv), sizeof(float));
-    n->att = arena_alloc(&n->acts, rows * q, sizeof(float));
-    n->h = arena_alloc(&n->acts, rows * h, sizeof(float));
-    if (post) n->y = arena_alloc(&n->acts, rows * embd, sizeof(float));
+                  arena_cost(rows * q, 4) + arena_cost(rows * h, 4) + 2 * arena_cost(rows * k, 4) +
+                  arena_cost(rows, 4);
+    if (!device_arena_init(&n->acts, n->dev, acts, e)) return false;
+    n->x = device_arena_floats(&n->acts, rows * embd);
+    n->xn = device_arena_floats(&n->acts, rows * embd);
+    n->qkv = device_arena_floats(&n->acts, rows * (q + 2 * kv));
+    n->att = device_arena_floats(&n->acts, rows * q);
+    n->h = device_arena_floats(&n->acts, rows * h);
+    if (post) n->y = device_arena_floats(&n->acts, rows * embd);
     n->routing.logits = n->routing.hidden = n->h; /* a layer has either these or a dense hidden row */
-    n->routing.weight = arena_alloc(&n->acts, rows * k, sizeof(float));
-    n->routing.expert = arena_alloc(&n->acts, rows * k, sizeof(int32_t));
+    n->routing.weight = device_arena_floats(&n->acts, rows * k);
+    n->routing.expert = device_arena_ints(&n->acts, rows * k);
+    n->out_row = device_arena_ints(&n->acts, rows);
     n->layer = calloc((size_t)s->n_layer, sizeof *n->layer);
     return n->layer || err_set(e, ERR_NOMEM, "no memory for %d layers", s->n_layer);
 }
@@ -243,12 +255,14 @@ static bool load_layer(struct lm_net *n, struct layer_maker *mk, const struct lo
     struct layer *l = &n->layer[il];
     const struct tensor_slot *t = layer_slots(ld, il);
     const bool from_one = ld->f->norm_from_one && !weights_gguf(ld->w);
-    l->attn_norm = layers_norm(mk, &t[L_ATTN_NORM], from_one);
-    l->attn_post_norm = layers_norm(mk, &t[L_ATTN_POST_NORM], from_one);
-    l->ffn_norm = layers_norm(mk, &t[L_FFN_NORM], from_one);
-    l->ffn_post_norm = layers_norm(mk, &t[L_FFN_POST_NORM], from_one);
-    l->q_norm = layers_norm(mk, &t[L_Q_NORM], from_one);
-    l->k_norm = layers_norm(mk, &t[L_K_NORM], from_one);
+    const struct {
+        const dev_float **to;
+        int slot;
+    } norm[] = { { &l->attn_norm, L_ATTN_NORM }, { &l->attn_post_norm, L_ATTN_POST_NORM },
+                 { &l->ffn_norm, L_FFN_NORM },   { &l->ffn_post_norm, L_FFN_POST_NORM },
+                 { &l->q_norm, L_Q_NORM },       { &l->k_norm, L_K_NORM } };
+    for (size_t i = 0; i < sizeof norm / sizeof *norm; i++)
+        if (!layers_norm(mk, norm[i].to, &t[norm[i].slot], from_one, e)) return false;
     const struct tensor_slot *qkv[] = { &t[L_Q], &t[L_K], &t[L_V] };
     const struct tensor_slot *qkv_bias[] = { &t[L_Q_BIAS], &t[L_K_BIAS], &t[L_V_BIAS] };
     const struct tensor_slot *out[] = { &t[L_OUT] }, *out_bias[] = { &t[L_OUT_BIAS] };
@@ -276,10 +290,15 @@ static bool load_layer(struct lm_net *n, struct layer_maker *mk, const struct lo
 static bool load_weights(struct lm_net *n, const struct load *ld, struct err *e)
 {
     const struct lm_shape *s = &n->s;
-    struct layer_maker mk = { .dev = n->dev, .w = ld->w, .model = &n->model, .fine = s->n_embd <= FINE_EMBD };
-    layers_rope(&mk, n->freq, s, slot_floats(&ld->g[G_ROPE_FREQS], &n->model));
-    n->norm = layers_norm(&mk, &ld->g[G_NORM], ld->f->norm_from_one && !weights_gguf(ld->w));
-    const struct matrix embd = slot_matrix(&ld->g[G_EMBD], 0, &n->model);
+    struct layer_maker mk = { .dev = n->dev,
+                              .w = ld->w,
+                              .scales = &n->scales,
+                              .numbers = &n->numbers,
+                              .fine = s->n_embd <= FINE_EMBD };
+    if (!layers_rope(&mk, n->freq, s, &ld->g[G_ROPE_FREQS], e)) return false;
+    if (!layers_norm(&mk, &n->norm, &ld->g[G_NORM], ld->f->norm_from_one && !weights_gguf(ld->w), e))
+        return false;
+    const struct matrix embd = slot_matrix(&ld->g[G_EMBD], 0, &n->scales);
     if (!table_new(n->dev, &n->embd, &embd, e)) return false;
     for (int il = 0; il < s->n_layer; il++) {
         if (!load_layer(n, &mk, ld, il, e)) return false;
@@ -350,8 +369,10 @@ static void free_net(struct lm_net *n)
     linear_free(n->head);
     table_free(n->embd);
     free(n->layer);
-    arena_free(&n->model);
-    arena_free(&n->acts);
+    inputs_free(&n->in);
+    arena_free(&n->scales);
+    device_arena_free(&n->numbers);
+    device_arena_free(&n->acts);
     free(n);
 }
 
@@ -384,13 +405,16 @@ static bool load(const struct lm_arch *a, struct lm_net **out, struct lm_shape *
     return ok;
 }
 
-static size_t bytes(const struct lm_net *n) { return n->bytes + n->model.cap + n->acts.cap; }
+static size_t bytes(const struct lm_net *n)
+{
+    return n->bytes + n->scales.cap + n->numbers.at.cap + n->acts.at.cap;
+}
 
 /* ---- the forward pass ----------------------------------------------------------------------------------------------- */
 
 /* y [rows, n_out] from x [rows, n_in], rows packed; norm: x is RMS-normalised with it first (NULL: not). */
-static void product(const struct lm_net *n, const struct linear *w, const float *norm, const float *x,
-                    float *y, int64_t rows, enum epilogue epi)
+static void product(const struct lm_net *n, const struct linear *w, const dev_float *norm, const dev_float *x,
+                    dev_float *y, int64_t rows, enum epilogue epi)
 {
     struct linear_args a = { .w = w, .x = x, .y = y, .n = rows, .norm = norm, .eps = n->s.eps, .epi = epi };
     a.ldx = linear_n_in(w);
@@ -398,7 +422,7 @@ static void product(const struct lm_net *n, const struct linear *w, const float 
     op_linear(n->dev, &a);
 }
 
-static void rms(const struct lm_net *n, const float *w, const float *x, float *y, int64_t rows)
+static void rms(const struct lm_net *n, const dev_float *w, const dev_float *x, dev_float *y, int64_t rows)
 {
     op_rmsnorm(n->dev, y, n->s.n_embd, x, n->s.n_embd, rows, n->s.n_embd, w, n->s.eps);
 }
@@ -410,12 +434,12 @@ static void embed(struct lm_net *n, const struct lm_batch *b)
     for (int64_t r = 0, end; r < b->n_rows; r = end) {
         const bool given = b->ids[r] == LM_ROW_GIVEN;
         for (end = r + 1; end < b->n_rows && (b->ids[end] == LM_ROW_GIVEN) == given;) end++;
-        float *x = n->x + r * embd;
+        dev_float *x = n->x + r * embd;
         if (given) {
-            memcpy(x, b->embd + r * embd, (size_t)((end - r) * embd) * sizeof *x);
+            device_upload(n->dev, x, b->embd + r * embd, (size_t)((end - r) * embd));
             continue;
         }
-        op_embed(n->dev, x, embd, n->embd, b->ids + r, end - r);
+        op_embed(n->dev, x, embd, n->embd, n->in.ids + r, end - r);
         if (n->s.embd_scale != 1) op_axpby(n->dev, x, x, n->s.embd_scale, 0, (end - r) * embd);
     }
 }
@@ -424,7 +448,7 @@ static void embed(struct lm_net *n, const struct lm_batch *b)
 static void rotate(struct lm_net *n, const struct layer *l, int which, const struct lm_batch *b)
 {
     const struct lm_shape *s = &n->s;
-    struct rope_args r = { .x = n->qkv, .n = b->n_rows, .pos = b->pos, .eps = s->eps };
+    struct rope_args r = { .x = n->qkv, .n = b->n_rows, .pos = n->in.pos, .eps = s->eps };
     if (which >= 0) {
         r.freq = n->freq[which];
         r.n_rot = s->rope[which].n_rot;
@@ -448,11 +472,14 @@ static void rotate(struct lm_net *n, const struct layer *l, int which, const str
 }
 
 /* att [rows, n_head * head_dim] from qkv; k and v of the rows go to their pages. */
-static void attend(struct lm_net *n, const struct layer *l, const struct lm_layer_shape *ls,
-                   const struct attn_seq *seq, int n_seq, const struct kv_layer *kv)
+static void attend(struct lm_net *n, const struct layer *l, const struct lm_layer_shape *ls, int n_seq,
+                   int group, const struct kv_layer *kv)
 {
     const struct lm_shape *s = &n->s;
-    struct attn_args a = { .kv = kv, .seq = seq, .n_seq = n_seq, .n_head = s->n_head, .out = n->att };
+    struct attn_args a = { .kv = kv, .seq = n->in.seq, .n_seq = n_seq, .n_head = s->n_head, .out = n->att };
+    a.where = n->in.where;
+    a.page = n->in.page + (int64_t)group * n_seq * n->in.max_pages;
+    a.max_pages = n->in.max_pages;
     a.q = n->qkv;
     a.k = a.q + (int64_t)s->n_head * s->head_dim;
     a.v = a.k + (int64_t)s->n_kv_head * s->head_dim;
@@ -465,7 +492,7 @@ static void attend(struct lm_net *n, const struct layer *l, const struct lm_laye
 }
 
 /* x += post(w(in)); post NULL: x += w(in). */
-static void add_product(struct lm_net *n, const struct linear *w, const float *post, const float *in,
+static void add_product(struct lm_net *n, const struct linear *w, const dev_float *post, const dev_float *in,
                         int64_t rows)
 {
     if (!post) {
@@ -480,30 +507,38 @@ static void add_product(struct lm_net *n, const struct linear *w, const float *p
 static void add_experts(struct lm_net *n, const struct layer *l, int64_t rows)
 {
     const int64_t embd = n->s.n_embd;
-    const float *in = n->x;
-    float *y = l->ffn_post_norm ? n->y : n->x;
+    const dev_float *in = n->x;
+    dev_float *y = l->ffn_post_norm ? n->y : n->x;
     if (l->ffn_norm || y == n->x) { /* what goes in is not what comes out */
         rms(n, l->ffn_norm, n->x, n->xn, rows);
         in = n->xn;
     }
-    if (l->ffn_post_norm) memset(y, 0, (size_t)(rows * embd) * sizeof *y);
+    if (l->ffn_post_norm) op_fill(n->dev, y, 0, rows * embd);
     layers_run_experts(n->dev, &l->experts, in, y, rows, embd, &n->routing);
     if (!l->ffn_post_norm) return;
     rms(n, l->ffn_post_norm, y, y, rows);
     op_add(n->dev, n->x, n->x, y, rows * embd);
 }
 
-static void step(struct lm_net *n, const struct lm_batch *b, const struct kv_layer *kv)
+static int groups(const struct lm_net *n, const struct lm_batch *b)
+{
+    int most = 0;
+    for (int il = 0; b->group && il < n->s.n_layer; il++) most = b->group[il] > most ? b->group[il] : most;
+    return most + 1;
+}
+
+static bool step(struct lm_net *n, const struct lm_batch *b, const struct kv_layer *kv, struct err *e)
 {
     const int64_t rows = b->n_rows;
     const enum epilogue gate = layers_gate(n->s.act);
+    if (!inputs_set(&n->in, n->dev, b, groups(n, b), e)) return false;
     embed(n, b);
     for (int il = 0; il < n->s.n_layer; il++) {
         const struct layer *l = &n->layer[il];
         const struct lm_layer_shape *ls = &n->s.layer[il];
         product(n, l->qkv, l->attn_norm, n->x, n->qkv, rows, EPI_STORE);
         rotate(n, l, ls->rope, b);
-        attend(n, l, ls, b->seq + (b->group ? b->group[il] * b->n_seq : 0), b->n_seq, &kv[il]);
+        attend(n, l, ls, b->n_seq, b->group ? b->group[il] : 0, &kv[il]);
         add_product(n, l->out, l->attn_post_norm, n->att, rows);
         if (ls->routed) {
             add_experts(n, l, rows);
@@ -514,14 +549,16 @@ static void step(struct lm_net *n, const struct lm_batch *b, const struct kv_lay
         /* A chunk of many rows takes milliseconds a layer: shorter work of others may go between. */
         if (rows >= 32) device_offer(n->dev, b->lane);
     }
+    return device_finish(n->dev, e);
 }
 
-static void head(struct lm_net *n, const int32_t *row, int n_out, float *logits)
+static bool head(struct lm_net *n, const int32_t *row, int n_out, dev_float *logits, struct err *e)
 {
     const int64_t embd = n->s.n_embd;
-    for (int i = 0; i < n_out; i++)
-        memcpy(n->xn + i * embd, n->x + row[i] * embd, (size_t)embd * sizeof(float));
+    device_upload_ints(n->dev, n->out_row, row, (size_t)n_out);
+    op_gather(n->dev, n->xn, embd, n->x, embd, n->out_row, n_out, embd);
     product(n, n->head, n->norm, n->xn, logits, n_out, EPI_STORE);
+    return device_finish(n->dev, e);
 }
 
 const struct lm_engine decoder_engine = {

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "device/guard/guard.h"
 #include "lm/arch.h"
 #include "lm/config_keys.h"
 #include "lm/kvcache.h"
@@ -86,7 +87,7 @@ static float *run(const char *path, const struct golden *g, int chunk, bool give
     struct kv_plan plan;
     kv_plan(&plan, &s);
     const int n_pages = kv_pages_for(g->n);
-    if (!kvcache_new(&cache, KV_F16, &plan, &s, n_pages * plan.n_group, &e)) fail_msg("%s", e.msg);
+    if (!kvcache_new(&cache, dev, KV_F16, &plan, &s, n_pages * plan.n_group, &e)) fail_msg("%s", e.msg);
     int32_t page[KV_GROUPS][16], pos[256], row[256], ids[256];
     memcpy(ids, g->ids, (size_t)g->n * sizeof *ids);
     float *embd = give ? give_rows(w, &s, g, ids) : NULL;
@@ -94,13 +95,15 @@ static float *run(const char *path, const struct golden *g, int chunk, bool give
         for (int k = 0; k < plan.n_group; k++)
             page[k][n_pages - 1 - i] = kvcache_alloc(cache); /* not in order */
     float *logits = malloc((size_t)g->n * (size_t)g->n_vocab * sizeof *logits);
+    dev_float *out = device_floats(dev, (size_t)g->n * (size_t)g->n_vocab, &e);
+    assert_true(logits && out);
     for (int at = 0; at < g->n; at += chunk) {
         const int n = g->n - at < chunk ? g->n - at : chunk;
         for (int i = 0; i < n; i++) pos[i] = at + i, row[i] = i;
-        struct attn_seq seq[KV_GROUPS];
+        struct lm_seq seq[KV_GROUPS];
         for (int k = 0; k < plan.n_group; k++) {
             for (int i = 0; i < kv_first_page(&plan, k, at); i++) page[k][i] = -1; /* nobody looks there */
-            seq[k] = (struct attn_seq){ .row = 0, .n = n, .pos0 = at, .page = page[k] };
+            seq[k] = (struct lm_seq){ .row = 0, .n = n, .pos0 = at, .page = page[k] };
         }
         struct lm_batch b = { .n_rows = n,
                               .ids = ids + at,
@@ -110,10 +113,13 @@ static float *run(const char *path, const struct golden *g, int chunk, bool give
                               .group = plan.group_of,
                               .lane = POOL_PREFILL };
         if (embd) b.embd = embd + (int64_t)at * s.n_embd;
-        arch->engine->step(net, &b, kvcache_layers(cache));
-        arch->engine->head(net, row, n, logits + (size_t)at * (size_t)g->n_vocab);
+        if (!arch->engine->step(net, &b, kvcache_layers(cache), &e) ||
+            !arch->engine->head(net, row, n, out, &e))
+            fail_msg("%s: %s", path, e.msg);
+        device_download(dev, logits + (size_t)at * (size_t)g->n_vocab, out, (size_t)n * (size_t)g->n_vocab);
     }
     free(embd);
+    device_free(dev, out);
     kvcache_free(cache);
     arch->engine->free(net);
     weights_close(w);
@@ -135,11 +141,16 @@ static void check(const char *name, const char *path, const struct golden *given
 {
     struct err e = { 0 };
     struct pool *pool;
-    struct device *dev = NULL;
+    struct device *dev = NULL, *guard = NULL;
     const struct golden g = *given;
-    if (!pool_new(&pool, 2, &e) || !device_cpu_open(&dev, pool, ~0u, &e)) fail_msg("%s", e.msg);
+    if (!pool_new(&pool, 2, &e) || !device_cpu_open(&dev, pool, ~0u, &e) ||
+        !device_guard_open(&guard, dev, &e))
+        fail_msg("%s", e.msg);
     pool_acquire(pool, POOL_LOAD);
     float *whole = run(path, &g, g.n, false, dev);
+    float *guarded = run(path, &g, g.n, false, guard); /* no host loop touches the device's memory */
+    assert_memory_equal(guarded, whole, (size_t)g.n * (size_t)g.n_vocab * sizeof *whole);
+    free(guarded);
     double err = error_of(whole, g.logits_kv16, &g);
     double plain = g.logits ? error_of(whole, g.logits, &g) : 0;
     print_message("%-48s relative error %.2e (f32 cache in the reference: %.2e)\n", name, err, plain);
@@ -159,6 +170,7 @@ static void check(const char *name, const char *path, const struct golden *given
     }
     free(whole);
     pool_release(pool);
+    device_close(guard);
     device_close(dev);
     pool_free(pool);
 }

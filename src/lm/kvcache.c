@@ -1,8 +1,6 @@
 #include "lm/kvcache.h"
 
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 
 #include "base/mem.h"
 
@@ -12,7 +10,8 @@ struct page {
 };
 
 struct kvcache {
-    unsigned char *base;
+    struct device *dev;
+    dev_byte *base;
     size_t bytes, page_bytes;
     int n_pages, n_free, n_idle;
     int32_t *free_page; /* a stack; the lowest numbers on top at the start */
@@ -22,33 +21,32 @@ struct kvcache {
 };
 
 /* Each layer's part starts on a cache line. */
-static size_t layer_bytes(enum kv_type type, const struct lm_shape *s)
+static size_t layer_bytes(const struct device *d, enum kv_type type, const struct lm_shape *s)
 {
-    return (kv_page_bytes(type, s->n_kv_head, s->k_dim, s->v_dim) + 63) / 64 * 64;
+    return (kv_page_bytes(d, type, s->n_kv_head, s->k_dim, s->v_dim) + 63) / 64 * 64;
 }
 
-size_t kvcache_page_bytes(enum kv_type type, const struct kv_plan *p, const struct lm_shape *s)
+size_t kvcache_page_bytes(const struct device *d, enum kv_type type, const struct kv_plan *p,
+                          const struct lm_shape *s)
 {
-    return layer_bytes(type, s) * (size_t)p->layers_each;
+    return layer_bytes(d, type, s) * (size_t)p->layers_each;
 }
 
-bool kvcache_new(struct kvcache **out, enum kv_type type, const struct kv_plan *p, const struct lm_shape *s,
-                 int n_pages, struct err *e)
+bool kvcache_new(struct kvcache **out, struct device *d, enum kv_type type, const struct kv_plan *p,
+                 const struct lm_shape *s, int n_pages, struct err *e)
 {
     struct kvcache *c = calloc(1, sizeof *c);
     if (!c) return err_set(e, ERR_NOMEM, "no memory for the key/value cache");
     c->plan = *p;
-    c->page_bytes = kvcache_page_bytes(type, p, s);
+    c->page_bytes = kvcache_page_bytes(d, type, p, s);
     c->n_pages = c->n_free = n_pages;
-    c->base = MAP_FAILED;
+    c->dev = d;
     if (!mem_mul(c->page_bytes, (size_t)n_pages, &c->bytes)) c->bytes = SIZE_MAX;
     c->free_page = calloc((size_t)n_pages, sizeof *c->free_page);
     c->page = calloc((size_t)n_pages, sizeof *c->page);
     c->layer = calloc((size_t)s->n_layer, sizeof *c->layer);
-    if (c->bytes < SIZE_MAX)
-        c->base =
-            mmap(NULL, c->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (c->base == MAP_FAILED || !c->free_page || !c->page || !c->layer) {
+    if (c->bytes < SIZE_MAX) c->base = device_reserve(d, c->bytes, e);
+    if (!c->base || !c->free_page || !c->page || !c->layer) {
         size_t bytes = c->bytes;
         kvcache_free(c);
         return err_set(e, ERR_NOMEM,
@@ -61,7 +59,7 @@ bool kvcache_new(struct kvcache **out, enum kv_type type, const struct kv_plan *
                                           .n_kv_head = s->n_kv_head,
                                           .k_dim = s->k_dim,
                                           .v_dim = s->v_dim,
-                                          .pages = c->base + layer_bytes(type, s) * (size_t)p->slot_of[il],
+                                          .pages = c->base + layer_bytes(d, type, s) * (size_t)p->slot_of[il],
                                           .page_stride = c->page_bytes };
     *out = c;
     return true;
@@ -70,7 +68,7 @@ bool kvcache_new(struct kvcache **out, enum kv_type type, const struct kv_plan *
 void kvcache_free(struct kvcache *c)
 {
     if (!c) return;
-    if (c->base != MAP_FAILED) munmap(c->base, c->bytes);
+    device_unreserve(c->dev, c->base, c->bytes);
     free(c->free_page);
     free(c->page);
     free(c->layer);
@@ -119,7 +117,8 @@ void kvcache_mark(struct kvcache *c, int32_t page, bool in_tree)
 
 void kvcache_copy(struct kvcache *c, int32_t dst, int32_t src)
 {
-    memcpy(c->base + (size_t)dst * c->page_bytes, c->base + (size_t)src * c->page_bytes, c->page_bytes);
+    device_copy_bytes(c->dev, c->base + (size_t)dst * c->page_bytes, c->base + (size_t)src * c->page_bytes,
+                      c->page_bytes);
 }
 
 int kvcache_total(const struct kvcache *c) { return c->n_pages; }

@@ -2,7 +2,7 @@
  *
  * A page holds its tokens' keys and values of the layers of one group (kvplan.h). Who uses a page holds a reference; at none it is free
  * again, for whichever group needs one.
- * Memory   address space for all pages is reserved at the start and becomes memory when a page is first written: low
+ * Memory   the device's. Addresses for all pages are reserved at the start and become memory when a page is first written: low
  *          numbers are handed out first, so what an idle server never needed it never holds.
  * Threads  one owner: the scheduler's thread. */
 #ifndef HEARTH_LM_KVCACHE_H
@@ -14,11 +14,12 @@
 struct kvcache;
 
 /* Bytes of one page. */
-size_t kvcache_page_bytes(enum kv_type type, const struct kv_plan *p, const struct lm_shape *s);
+size_t kvcache_page_bytes(const struct device *d, enum kv_type type, const struct kv_plan *p,
+                          const struct lm_shape *s);
 
 /* Copies the plan, which is the shape's. */
-bool kvcache_new(struct kvcache **out, enum kv_type type, const struct kv_plan *p, const struct lm_shape *s,
-                 int n_pages, struct err *e);
+bool kvcache_new(struct kvcache **out, struct device *d, enum kv_type type, const struct kv_plan *p,
+                 const struct lm_shape *s, int n_pages, struct err *e);
 void kvcache_free(struct kvcache *c);
 
 const struct kv_plan *kvcache_plan(const struct kvcache *c);
@@ -34,6 +35,7 @@ int kvcache_refs(const struct kvcache *c, int32_t page);
  * evicting them makes them free. */
 void kvcache_mark(struct kvcache *c, int32_t page, bool in_tree);
 
+/* By the device's owner. */
 void kvcache_copy(struct kvcache *c, int32_t dst, int32_t src);
 
 int kvcache_total(const struct kvcache *c);

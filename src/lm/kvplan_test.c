@@ -48,13 +48,17 @@ static void test_groups(void **state)
         { "gemma-3-12b", 48, 6, 1024, 0, 6, 8 }, { "gemma-3-27b", 62, 6, 1024, 0, 7, 10 },
         { "one of two", 24, 2, 128, 0, 2, 12 },  { "chunks", 48, 4, 0, 8192, 4, 12 },
     };
+    struct pool *pool;
+    struct device *d;
+    struct err e;
+    assert_true(pool_new(&pool, 1, &e) && device_cpu_open(&d, pool, 0, &e));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct lm_shape s;
         struct kv_plan p;
         shape(&s, cases[i].n_layer, cases[i].period, cases[i].window, cases[i].chunk);
         kv_plan(&p, &s);
         check(&p, &s);
-        const size_t page = kvcache_page_bytes(KV_F16, &p, &s);
+        const size_t page = kvcache_page_bytes(d, KV_F16, &p, &s);
         const size_t now = page * (size_t)kv_sequence_pages(&p, 8192, 256);
         const size_t before = page / (size_t)p.layers_each * (size_t)s.n_layer * (size_t)kv_pages_for(8192);
         print_message(
@@ -65,6 +69,8 @@ static void test_groups(void **state)
         assert_true(now <= before);
         if (cases[i].period == 6) assert_true(now < before / 2);
     }
+    device_close(d);
+    pool_free(pool);
 }
 
 /* More kinds of layers than groups: all keep everything, and windows still hide what they hide. */

@@ -2,8 +2,6 @@
 
 #include <stdlib.h>
 
-#include "lm/moe.h"
-
 enum { ONE_GATE, ONE_UP, ONE_DOWN, ONE_COUNT };
 
 /* Takes a new device layer into account. */
@@ -20,7 +18,7 @@ bool layers_linear(struct layer_maker *mk, struct linear **out, const struct ten
     int64_t rows = 0;
     bool any_bias = false;
     for (int i = 0; i < n_parts; i++) {
-        m[i] = slot_matrix(part[i], 0, mk->model);
+        m[i] = slot_matrix(part[i], 0, mk->scales);
         rows += m[i].n_out;
         any_bias |= bias && bias[i]->t;
     }
@@ -41,28 +39,52 @@ bool layers_linear(struct layer_maker *mk, struct linear **out, const struct ten
     return true;
 }
 
-const float *layers_norm(struct layer_maker *mk, const struct tensor_slot *s, bool from_one)
+/* Host values [n] onto the device, and freed. */
+static bool numbers(struct layer_maker *mk, const dev_float **out, float *v, size_t n, struct err *e)
 {
-    float *w = slot_floats(s, mk->model);
-    const int64_t n = w ? tensor_elems(s->t) : 0;
-    for (int64_t i = 0; from_one && i < n; i++) w[i] += 1.0f;
-    return w;
+    dev_float *p = v ? device_arena_floats(mk->numbers, n) : NULL;
+    if (p) device_upload(mk->dev, p, v, n);
+    free(v);
+    *out = p;
+    return p || err_set(e, ERR_NOMEM, "no memory for norms and frequencies");
+}
+
+size_t layers_norm_cost(const struct tensor_slot *s)
+{
+    return s->t && s->t->n_dims == 1 ? device_arena_cost((size_t)tensor_elems(s->t)) : 0;
+}
+
+bool layers_norm(struct layer_maker *mk, const dev_float **out, const struct tensor_slot *s, bool from_one,
+                 struct err *e)
+{
+    *out = NULL;
+    if (!s->t) return true;
+    float *w = slot_floats(s);
+    const int64_t n = tensor_elems(s->t);
+    for (int64_t i = 0; w && from_one && i < n; i++) w[i] += 1.0f;
+    return numbers(mk, out, w, (size_t)n, e);
 }
 
 size_t layers_rope_cost(const struct lm_shape *s)
 {
     size_t cost = 0;
-    for (int i = 0; i < s->n_rope; i++) cost += arena_cost((size_t)s->rope[i].n_rot / 2, sizeof(float));
+    for (int i = 0; i < s->n_rope; i++) cost += device_arena_cost((size_t)s->rope[i].n_rot / 2);
     return cost;
 }
 
-void layers_rope(struct layer_maker *mk, const float **freq, const struct lm_shape *s, const float *divisor)
+bool layers_rope(struct layer_maker *mk, const dev_float **freq, const struct lm_shape *s,
+                 const struct tensor_slot *divisor, struct err *e)
 {
-    for (int i = 0; i < s->n_rope; i++) {
-        float *f = arena_new(mk->model, float, (size_t)s->rope[i].n_rot / 2);
-        rope_freq(f, &s->rope[i], i == 0 ? divisor : NULL);
-        freq[i] = f;
+    float *by = slot_floats(divisor);
+    bool ok = by || !divisor->t || err_set(e, ERR_NOMEM, "no memory for rotary frequencies");
+    for (int i = 0; ok && i < s->n_rope; i++) {
+        const size_t n = (size_t)s->rope[i].n_rot / 2;
+        float *f = calloc(n ? n : 1, sizeof *f);
+        if (f) rope_freq(f, &s->rope[i], i == 0 ? by : NULL);
+        ok = numbers(mk, &freq[i], f, n, e);
     }
+    free(by);
+    return ok;
 }
 
 enum epilogue layers_gate(enum lm_act act)
@@ -90,21 +112,21 @@ static void matrices(struct layer_maker *mk, const struct expert_slots *t, const
 {
     if (!t->down->t) {
         const struct tensor_slot *one = t->one + (size_t)ie * ONE_COUNT;
-        gu[0] = slot_matrix(&one[ONE_GATE], 0, mk->model);
-        gu[1] = slot_matrix(&one[ONE_UP], 0, mk->model);
-        *down = slot_matrix(&one[ONE_DOWN], 0, mk->model);
+        gu[0] = slot_matrix(&one[ONE_GATE], 0, mk->scales);
+        gu[1] = slot_matrix(&one[ONE_UP], 0, mk->scales);
+        *down = slot_matrix(&one[ONE_DOWN], 0, mk->scales);
         return;
     }
     if (t->gate_up->t) { /* gate rows, then up rows */
-        gu[0] = gu[1] = slot_matrix(t->gate_up, ie, mk->model);
+        gu[0] = gu[1] = slot_matrix(t->gate_up, ie, mk->scales);
         gu[0].n_out = gu[1].n_out = s->n_ff_expert;
         gu[1].data =
             (const unsigned char *)gu[1].data + dtype_row_bytes(gu[1].type, gu[1].n_in) * (size_t)gu[1].n_out;
     } else {
-        gu[0] = slot_matrix(t->gate, ie, mk->model);
-        gu[1] = slot_matrix(t->up, ie, mk->model);
+        gu[0] = slot_matrix(t->gate, ie, mk->scales);
+        gu[1] = slot_matrix(t->up, ie, mk->scales);
     }
-    *down = slot_matrix(t->down, ie, mk->model);
+    *down = slot_matrix(t->down, ie, mk->scales);
 }
 
 static bool make_all(struct layer_maker *mk, struct experts *x, const struct lm_shape *s,
@@ -162,7 +184,7 @@ void layers_experts_free(struct experts *x)
     *x = (struct experts){ 0 };
 }
 
-static void product(struct device *d, const struct linear *w, const float *x, float *y, int64_t rows,
+static void product(struct device *d, const struct linear *w, const dev_float *x, dev_float *y, int64_t rows,
                     enum epilogue epi)
 {
     struct linear_args a = { .w = w, .x = x, .y = y, .n = rows, .epi = epi };
@@ -171,11 +193,18 @@ static void product(struct device *d, const struct linear *w, const float *x, fl
     op_linear(d, &a);
 }
 
-void layers_run_experts(struct device *d, const struct experts *x, const float *in, float *y, int64_t rows,
-                        int64_t n_embd, const struct routing *r)
+void layers_run_experts(struct device *d, const struct experts *x, const dev_float *in, dev_float *y,
+                        int64_t rows, int64_t n_embd, const struct routing *r)
 {
     product(d, x->router, in, r->logits, rows, EPI_STORE);
-    moe_route_softmax(r->logits, rows, x->n_expert, x->n_used, x->renorm, r->expert, r->weight);
+    op_route(d, &(struct route_args){ .kind = ROUTE_SOFTMAX,
+                                      .logits = r->logits,
+                                      .n = rows,
+                                      .n_expert = x->n_expert,
+                                      .k = x->n_used,
+                                      .renorm = x->renorm,
+                                      .expert = r->expert,
+                                      .weight = r->weight });
     struct moe_args a = { .gate_up = x->gate_up, .down = x->down, .n_expert = x->n_expert, .epi = x->gate };
     a.x = in;
     a.y = y;

@@ -1,7 +1,8 @@
 /* layers.h - what the layers of different families have in common: products and experts prepared from a file's tensors, rotary tables,
  * and routed experts in a forward pass. An engine (decoder.c) joins them.
  *
- * Memory   device layers belong to the network that had them made; norms, frequencies and scales lie in its arena.
+ * Memory   device layers belong to the network that had them made; norms and frequencies lie in its arena on the device, scales of
+ *          weights in the host's.
  * Threads  as the network: one owner, who holds the device's pool. */
 #ifndef HEARTH_LM_LAYERS_H
 #define HEARTH_LM_LAYERS_H
@@ -13,9 +14,10 @@
 struct layer_maker {
     struct device *dev;
     const struct weights *w;
-    struct arena *model;
-    bool fine;    /* quantised weights meet more bits of the activations (linear_set_fine) */
-    size_t bytes; /* of everything made so far */
+    struct arena *scales;         /* the host's */
+    struct device_arena *numbers; /* the device's */
+    bool fine;                    /* quantised weights meet more bits of the activations (linear_set_fine) */
+    size_t bytes;                 /* of everything made so far */
 };
 
 /* One device layer of up to three matrices and their biases (any may be absent; bias NULL: none). The file's pages are given back where
@@ -23,12 +25,15 @@ struct layer_maker {
 bool layers_linear(struct layer_maker *mk, struct linear **out, const struct tensor_slot *const *part,
                    int n_parts, enum linear_join join, const struct tensor_slot *const *bias, struct err *e);
 
-/* A norm's weights [n] in the arena; NULL when the slot is empty. from_one: the file holds w of 1 + w. */
-const float *layers_norm(struct layer_maker *mk, const struct tensor_slot *s, bool from_one);
+/* A norm's weights [n] into *out, on the device; NULL when the slot is empty. from_one: the file holds w of 1 + w. */
+bool layers_norm(struct layer_maker *mk, const dev_float **out, const struct tensor_slot *s, bool from_one,
+                 struct err *e);
+size_t layers_norm_cost(const struct tensor_slot *s); /* memory of that on the device */
 
-/* The frequencies of each rotary embedding of the shape, into freq[n_rope]. divisor (NULL: none) is for the first one. */
-void layers_rope(struct layer_maker *mk, const float **freq, const struct lm_shape *s, const float *divisor);
-size_t layers_rope_cost(const struct lm_shape *s); /* arena memory of that */
+/* The frequencies of each rotary embedding of the shape, into freq[n_rope]. divisor (empty: none) is for the first one. */
+bool layers_rope(struct layer_maker *mk, const dev_float **freq, const struct lm_shape *s,
+                 const struct tensor_slot *divisor, struct err *e);
+size_t layers_rope_cost(const struct lm_shape *s); /* likewise */
 
 /* What gates a feed-forward, as an epilogue of its PAIRED product. */
 enum epilogue layers_gate(enum lm_act act);
@@ -59,14 +64,14 @@ void layers_experts_free(struct experts *x);
 
 /* What routing takes in memory, the caller's. */
 struct routing {
-    float *logits;   /* [rows, n_expert] */
-    float *weight;   /* [rows, n_used] */
-    int32_t *expert; /* [rows, n_used] */
-    float *hidden;   /* [rows, n_ff_shared]; may be logits, which are not needed any more by then */
+    dev_float *logits; /* [rows, n_expert] */
+    dev_float *weight; /* [rows, n_used] */
+    dev_int *expert;   /* [rows, n_used] */
+    dev_float *hidden; /* [rows, n_ff_shared]; may be logits, which are not needed any more by then */
 };
 
 /* y [rows, n_embd] += experts(x [rows, n_embd]). y and x do not overlap. */
-void layers_run_experts(struct device *d, const struct experts *x, const float *in, float *y, int64_t rows,
-                        int64_t n_embd, const struct routing *r);
+void layers_run_experts(struct device *d, const struct experts *x, const dev_float *in, dev_float *y,
+                        int64_t rows, int64_t n_embd, const struct routing *r);
 
 #endif

@@ -79,10 +79,10 @@ static char *model_name(const struct weights *w, const char *path)
 }
 
 /* Context and pages: what was asked for, or what the machine affords. */
-static bool size_cache(const struct lm_shape *s, const struct kv_plan *p, struct lm_options *o, int *n_pages,
-                       struct err *e)
+static bool size_cache(const struct device *dev, const struct lm_shape *s, const struct kv_plan *p,
+                       struct lm_options *o, int *n_pages, struct err *e)
 {
-    const size_t page = kvcache_page_bytes(o->kv_type, p, s);
+    const size_t page = kvcache_page_bytes(dev, o->kv_type, p, s);
     const bool ctx_given = o->n_ctx > 0;
     if (!ctx_given) o->n_ctx = s->n_ctx_train < LM_DEFAULT_CTX ? s->n_ctx_train : LM_DEFAULT_CTX;
     const bool bytes_given = o->kv_bytes > 0;
@@ -205,8 +205,8 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
     if (!ok) goto fail;
     struct kv_plan plan;
     kv_plan(&plan, &m->shape);
-    if (!size_cache(&m->shape, &plan, &o, &n_pages, e) ||
-        !kvcache_new(&m->cache, o.kv_type, &plan, &m->shape, n_pages, e))
+    if (!size_cache(dev, &m->shape, &plan, &o, &n_pages, e) ||
+        !kvcache_new(&m->cache, dev, o.kv_type, &plan, &m->shape, n_pages, e))
         goto fail;
     struct scheduler_config c = { .name = m->name,
                                   .arch = m->arch,
@@ -221,7 +221,7 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
                                   .queue_limit = o.queue_limit,
                                   .prefill_chunk = o.prefill_chunk };
     if (!weights_intact(m->w, e) || !scheduler_new(&m->sched, &c, e)) goto fail;
-    fill_info(m, &o, (size_t)n_pages * kvcache_page_bytes(o.kv_type, &plan, &m->shape));
+    fill_info(m, &o, (size_t)n_pages * kvcache_page_bytes(dev, o.kv_type, &plan, &m->shape));
     *out = m;
     return true;
 fail:

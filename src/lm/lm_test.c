@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/rng.h"
+#include "device/guard/guard.h"
 #include "lm/job.h"
 #include "lm/lm.h"
 
@@ -1048,9 +1049,42 @@ static void test_unload_while_running(void **state)
     assert_int_equal(told.n, 2);
 }
 
+/* An operation fails inside a step: its requests end with the device's error, and the next ones are served as if nothing had been. */
+static void test_a_failing_step(void **state)
+{
+    (void)state;
+    struct engine g;
+    struct device *guard;
+    struct err e = { 0 };
+    struct lm *lm;
+    if (!pool_new(&g.pool, 2, &e) || !device_cpu_open(&g.dev, g.pool, ~0u, &e) ||
+        !device_guard_open(&guard, g.dev, &e) || !lm_load(&lm, MODEL, NULL, guard, &e))
+        fail_msg("%s", e.msg);
+    const int32_t prompt[] = { 5, 9, 17, 3 };
+    const int n = sizeof prompt / sizeof *prompt, n_vocab = lm_info(lm)->n_vocab;
+    const size_t size = (size_t)n * (size_t)n_vocab;
+    float *before = malloc(size * sizeof *before), *after = calloc(size, sizeof *after);
+    assert_true(before && after && lm_logits(lm, prompt, n, before, &e));
+    static const int at[] = { 1, 2, 7, 14 }; /* the upload, operations of the step, the head */
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        device_guard_fail(guard, at[i]);
+        assert_false(lm_logits(lm, prompt, n, after, &e));
+        if (!strstr(e.msg, "an operation failed on guard")) fail_msg("%s", e.msg);
+        assert_true(lm_logits(lm, prompt, n, after, &e));
+        assert_memory_equal(after, before, size * sizeof *before);
+    }
+    free(before);
+    free(after);
+    lm_free(lm);
+    device_close(guard);
+    device_close(g.dev);
+    pool_free(g.pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_failing_step),
         cmocka_unit_test(test_same_bytes_in_any_company),
         cmocka_unit_test(test_streams_leave_together),
         cmocka_unit_test(test_preemption_does_not_show),

@@ -14,6 +14,8 @@
 enum { N_PAGES = 12 };
 
 struct fixture {
+    struct pool *pool;
+    struct device *dev;
     struct kvcache *cache;
     struct radix *tree;
     struct kv_plan plan;
@@ -32,7 +34,8 @@ static struct fixture *setup_with(int windowed)
     for (int il = 0; il < windowed; il++) s.layer[il].window = WINDOW;
     kv_plan(&f->plan, &s);
     assert_int_equal(f->plan.n_group, windowed == 1 ? 2 : 1);
-    assert_true(kvcache_new(&f->cache, KV_F16, &f->plan, &s, N_PAGES, &e));
+    assert_true(pool_new(&f->pool, 1, &e) && device_cpu_open(&f->dev, f->pool, 0, &e));
+    assert_true(kvcache_new(&f->cache, f->dev, KV_F16, &f->plan, &s, N_PAGES, &e));
     assert_true(radix_new(&f->tree, f->cache, &e));
     return f;
 }
@@ -61,6 +64,8 @@ static int teardown(void **state)
     radix_free(f->tree);
     assert_int_equal(kvcache_n_free(f->cache), N_PAGES); /* nothing is lost */
     kvcache_free(f->cache);
+    device_close(f->dev);
+    pool_free(f->pool);
     free(f);
     return 0;
 }

@@ -55,12 +55,12 @@ struct scheduler {
 
     int max_rows, max_draws;
     int32_t *ids, *pos, *out_row;
-    struct attn_seq *attn; /* [n_group][n_piece] */
+    struct lm_seq *attn; /* [n_group][n_piece] */
     struct piece *piece;
     int n_piece, *plan;
     struct draw *draw;
-    float *logits; /* [max_draws, n_vocab] */
-    int n_draw;    /* entries of draw[] that this step filled */
+    dev_float *logits; /* [max_draws, n_vocab] */
+    int n_draw;        /* entries of draw[] that this step filled */
     atomic_int next_draw;
 };
 
@@ -367,7 +367,9 @@ static bool copy_partial(struct scheduler *s, struct seq *q, const struct radix_
     for (; n < s->kv->n_group; n++) {
         const int32_t page = new_page(s);
         if (page < 0) break;
+        device_acquire(s->c.dev, POOL_DECODE);
         kvcache_copy(s->c.cache, page, m->partial[n]);
+        device_release(s->c.dev);
         q->page[n].at[q->page[n].n++] = page;
     }
     for (int g = 0; g < s->kv->n_group; g++) kvcache_unref(s->c.cache, m->partial[g]);
@@ -541,7 +543,7 @@ static int compose(struct scheduler *s, struct lm_batch *b)
     for (int g = 0, at = 0; g < s->kv->n_group; g++)
         for (int i = 0; i < s->n_piece; i++) {
             const struct piece *p = &s->piece[i];
-            s->attn[at++] = (struct attn_seq){
+            s->attn[at++] = (struct lm_seq){
                 .row = p->row, .n = p->n_rows, .pos0 = p->seq->n_past, .page = p->seq->page[g].at
             };
         }
@@ -556,11 +558,11 @@ static int compose(struct scheduler *s, struct lm_batch *b)
 }
 
 /* Log-probabilities of prompt tokens (echo), or plain logits (tests): more rows than draws, block by block. */
-static void score_prompt(struct scheduler *s, const struct piece *p)
+static bool score_prompt(struct scheduler *s, const struct piece *p, struct err *e)
 {
     struct seq *q = p->seq;
     struct lm_job *j = q->job;
-    if (q->choice != 0 || j->prompt_ready) return;
+    if (q->choice != 0 || j->prompt_ready) return true;
     const size_t n_vocab = (size_t)s->c.shape->n_vocab;
     const int n_valid =
         tokenizer_n_vocab(s->c.tok) < (int)n_vocab ? tokenizer_n_vocab(s->c.tok) : (int)n_vocab;
@@ -568,21 +570,25 @@ static void score_prompt(struct scheduler *s, const struct piece *p)
         int n = 0;
         for (; n < s->max_draws && k + n < p->n_rows; n++) s->out_row[n] = p->row + k + n;
         const int pos = q->n_past + k; /* row `pos` predicts token pos + 1 */
+        const bool scores = pos + n >= j->score_from;
+        if ((j->raw_logits || scores) && !s->c.arch->engine->head(s->c.net, s->out_row, n, s->logits, e))
+            return false;
         if (j->raw_logits) {
-            s->c.arch->engine->head(s->c.net, s->out_row, n, j->raw_logits + (size_t)pos * n_vocab);
-        } else if (pos + n >= j->score_from) {
-            s->c.arch->engine->head(s->c.net, s->out_row, n, s->logits);
+            device_download(s->c.dev, j->raw_logits + (size_t)pos * n_vocab, s->logits, (size_t)n * n_vocab);
+        } else if (scores) {
+            const float *logits = device_read(s->c.dev, s->logits, (size_t)n * n_vocab);
             for (int r = 0; r < n; r++) {
                 const int i = pos + r + 1;
                 if (i < j->score_from || i >= j->n_prompt) continue;
                 struct pick *pick = &j->echo_token[i - j->echo_from].pick;
-                sampler_score(device_isa(s->c.dev), s->logits + (size_t)r * n_vocab, n_valid, q->token[i],
+                sampler_score(device_isa(s->c.dev), logits + (size_t)r * n_vocab, n_valid, q->token[i],
                               j->terms->sampling.n_top_logprobs, pick);
                 j->broken |= pick->broken;
             }
         }
         k += n;
     }
+    return true;
 }
 
 static void draw_some(void *arg, int ith, int nth)
@@ -606,36 +612,48 @@ static void keep_first_logits(const struct scheduler *s, struct lm_job *j, const
     if (j->first_logits) memcpy(j->first_logits, logits, n * sizeof *logits);
 }
 
-/* After the forward pass, with the pool still ours: logits and draws for every sequence that is complete up to now. */
-static int draw_tokens(struct scheduler *s)
+/* After the forward pass, with the device still ours: logits and draws for every sequence that is complete up to now. Their number
+ * into *n_draws. */
+static bool draw_tokens(struct scheduler *s, int *n_draws, struct err *e)
 {
     const size_t n_vocab = (size_t)s->c.shape->n_vocab;
-    int n = 0;
+    int n = 0, n_head;
     for (int i = 0; i < s->n_piece; i++) {
         const struct piece *p = &s->piece[i];
         if (p->seq->n_past + p->n_rows < p->seq->n_token || p->seq->job->max_tokens == 0) continue;
         s->out_row[n] = p->row + p->n_rows - 1;
-        s->draw[n] = (struct draw){ p->seq, s->logits + (size_t)n * n_vocab };
-        n++;
+        s->draw[n++].seq = p->seq;
     }
-    if (n > 0) s->c.arch->engine->head(s->c.net, s->out_row, n, s->logits);
-    for (int i = 0; i < n; i++)
+    n_head = n;
+    for (int i = 0; i < s->n_running; i++)
+        if (rows_left(s->running[i]) == 0 && s->running[i]->job->max_tokens != 0)
+            s->draw[n++].seq = s->running[i];
+    *n_draws = n;
+    if (n == 0) return true;
+    if (n_head > 0 && !s->c.arch->engine->head(s->c.net, s->out_row, n_head, s->logits, e)) return false;
+    float *logits = device_take(s->c.dev, s->logits, (size_t)n * n_vocab);
+    for (int i = 0; i < n; i++) s->draw[i].logits = logits + (size_t)i * n_vocab;
+    for (int i = 0; i < n_head; i++)
         if (s->draw[i].seq->choice == 0 && draws_first(s->draw[i].seq))
             keep_first_logits(s, s->draw[i].seq->job, s->draw[i].logits);
-    for (int i = 0; i < s->n_running; i++) {
-        struct seq *q = s->running[i];
-        if (rows_left(q) > 0 || q->job->max_tokens == 0) continue;
-        s->draw[n] = (struct draw){ q, s->logits + (size_t)n * n_vocab };
-        memcpy(s->draw[n++].logits, q->job->first_logits, n_vocab * sizeof(float));
-    }
-    if (n == 0) return 0;
+    for (int i = n_head; i < n; i++)
+        memcpy(s->draw[i].logits, s->draw[i].seq->job->first_logits, n_vocab * sizeof(float));
     s->n_draw = n; /* what lies behind is of an earlier step, its sequences perhaps gone */
     atomic_store(&s->next_draw, 0);
     if (n == 1)
         draw_some(s, 0, 1);
     else
-        pool_run(device_pool(s->c.dev), draw_some, s);
-    return n;
+        device_run_host(s->c.dev, draw_some, s);
+    return true;
+}
+
+/* The device failed: whoever was in the step ends with its error, and the next step begins anew. */
+static void end_failed(struct scheduler *s, struct err *e)
+{
+    log_error("%s: %s", s->c.name, e->msg);
+    for (int i = 0; i < s->n_piece; i++) job_end(s->piece[i].seq->job, e);
+    for (int i = 0; i < s->n_running; i++)
+        if (rows_left(s->running[i]) == 0) job_end(s->running[i]->job, e);
 }
 
 static void end_broken(struct scheduler *s, struct lm_job *j)
@@ -725,12 +743,17 @@ static void step(struct scheduler *s)
     const double t0 = clock_seconds();
     device_acquire(s->c.dev, b.lane);
     const double t1 = clock_seconds();
-    if (rows) s->c.arch->engine->step(s->c.net, &b, kvcache_layers(s->c.cache));
-    for (int i = 0; i < s->n_piece; i++) score_prompt(s, &s->piece[i]);
-    const int n_draws = draw_tokens(s);
+    struct err failure;
+    int n_draws = 0;
+    bool ok = !rows || s->c.arch->engine->step(s->c.net, &b, kvcache_layers(s->c.cache), &failure);
+    for (int i = 0; ok && i < s->n_piece; i++) ok = score_prompt(s, &s->piece[i], &failure);
+    if (ok) ok = draw_tokens(s, &n_draws, &failure);
     device_release(s->c.dev);
     const double now = clock_seconds();
-    struct err failure;
+    if (!ok) {
+        end_failed(s, &failure);
+        return;
+    }
     if (!weights_intact(s->c.weights, &failure)) { /* what was computed may be of anything */
         pthread_mutex_lock(&s->mu);
         s->failure = failure;
@@ -881,7 +904,7 @@ bool scheduler_new(struct scheduler **out, const struct scheduler_config *c, str
     s->out_row = calloc(rows, sizeof *s->out_row);
     size_t logits;
     if (mem_mul((size_t)s->max_draws, (size_t)c->shape->n_vocab, &logits))
-        s->logits = mem_aligned(logits, sizeof(float), false);
+        s->logits = device_floats(c->dev, logits, e);
     if (!s->running || !s->plan || !s->piece || !s->attn || !s->draw || !s->ids || !s->pos || !s->out_row ||
         !s->logits) {
         scheduler_free(s);
@@ -920,7 +943,7 @@ void scheduler_free(struct scheduler *s)
     free(s->ids);
     free(s->pos);
     free(s->out_row);
-    mem_free(s->logits);
+    device_free(s->c.dev, s->logits);
     pthread_mutex_destroy(&s->mu);
     pthread_cond_destroy(&s->cond);
     free(s);

@@ -50,17 +50,22 @@ static void acquire(struct device *d, enum pool_lane lane) { pool_acquire(d->poo
 static void release(struct device *d) { pool_release(d->pool); }
 static void offer(struct device *d, enum pool_lane lane) { pool_offer(d->pool, lane); }
 static void stop_on(struct device *d, const atomic_bool *flag) { pool_stop_on(d->pool, flag); }
+static void run_host(struct device *d, void (*fn)(void *arg, int ith, int nth), void *arg)
+{
+    pool_run(d->pool, fn, arg);
+}
 
 /* clang-format off */
 static const struct device_ops table = {
     .close = close_device, .finish = finish,
-    .acquire = acquire, .release = release, .offer = offer, .stop_on = stop_on,
+    .acquire = acquire, .release = release, .offer = offer, .stop_on = stop_on, .run_host = run_host,
     .alloc = cpu_alloc, .reserve = cpu_reserve, .unreserve = cpu_unreserve, .free = cpu_free, .lend = cpu_lend,
     .upload = cpu_copy, .download = cpu_copy, .read = cpu_read, .copy = cpu_copy,
     .linear_new = cpu_linear_new, .linear_free = cpu_linear_free, .linear_is_copy = cpu_linear_is_copy,
     .linear_set_fine = cpu_linear_set_fine, .linear_bytes = cpu_linear_bytes,
     .conv_new = cpu_conv_new, .conv_free = cpu_conv_free, .conv_bytes = cpu_conv_bytes,
     .table_new = cpu_table_new, .table_free = cpu_table_free,
+    .kv_page_bytes = cpu_kv_page_bytes,
     .linear = cpu_linear, .moe = cpu_moe, .embed = cpu_embed, .rope = cpu_rope, .attention_paged = cpu_attention_paged,
     .rmsnorm = cpu_rmsnorm, .layernorm = cpu_layernorm, .attention = cpu_attention, .rope_table = cpu_rope_table,
     .conv2d = cpu_conv2d, .groupnorm_fold = cpu_groupnorm_fold, .scale_shift = cpu_scale_shift,

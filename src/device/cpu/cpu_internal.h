@@ -68,7 +68,7 @@ void cpu_unreserve(struct device *d, void *p, size_t bytes);
 void cpu_free(struct device *d, void *p);
 void cpu_lend(struct device *d, void *p, size_t bytes);
 void cpu_copy(struct device *d, void *to, const void *from, size_t bytes);
-const float *cpu_read(struct device *d, const float *from, size_t n);
+float *cpu_read(struct device *d, const float *from, size_t n);
 
 /* The other rows of the table, each in the file of its family. */
 /* clang-format off */
@@ -84,6 +84,7 @@ void cpu_conv_free(struct conv *c);
 size_t cpu_conv_bytes(const struct conv *c);
 bool cpu_table_new(struct device *d, struct table **out, const struct matrix *m, struct err *e);
 void cpu_table_free(struct table *t);
+size_t cpu_kv_page_bytes(const struct device *d, enum kv_type t, int n_kv_head, int k_dim, int v_dim);
 void cpu_linear(struct device *d, const struct linear_args *a);
 void cpu_moe(struct device *d, const struct moe_args *a);
 void cpu_embed(struct device *d, dev_float *y, int64_t ldy, const struct table *t, const dev_int *ids, int64_t n);

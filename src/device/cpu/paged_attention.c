@@ -23,8 +23,9 @@ static struct paged_layout paged_layout_of(enum kv_type t, int k_dim, int v_dim)
     return l;
 }
 
-size_t kv_page_bytes(enum kv_type t, int n_kv_head, int k_dim, int v_dim)
+size_t cpu_kv_page_bytes(const struct device *d, enum kv_type t, int n_kv_head, int k_dim, int v_dim)
 {
+    (void)d;
     return (size_t)n_kv_head * paged_layout_of(t, k_dim, v_dim).head_bytes;
 }
 
@@ -52,7 +53,8 @@ static void put_rows(void *arg, int ith, int nth)
             for (int h = 0; h < kv->n_kv_head; h++, done++) {
                 if (done < mine.lo || done >= mine.hi) continue;
                 int64_t pos = s->pos0 + r, row = s->row + r;
-                unsigned char *piece = paged_piece(kv, &j->layout, s->page[pos / KV_PAGE], h);
+                const int32_t page = a->page[(int64_t)i * a->max_pages + pos / KV_PAGE];
+                unsigned char *piece = paged_piece(kv, &j->layout, page, h);
                 j->d->attn->put(kv->type, &j->layout, piece, (int)(pos % KV_PAGE),
                                 a->k + row * a->ldk + h * kv->k_dim, a->v + row * a->ldv + h * kv->v_dim);
             }
@@ -72,9 +74,11 @@ static void attend_task(const struct attend_job *j, const struct attn_seq *s, in
     int lots = (j->rep + j->per_tile - 1) / j->per_tile;
     int lot = task % lots, h = task / lots % a->kv->n_kv_head;
     int64_t tile = task / lots / a->kv->n_kv_head;
-    struct paged_tile t = {
-        .kv = a->kv, .layout = &j->layout, .page = s->page, .kv_head = h, .scale = a->scale
-    };
+    struct paged_tile t = { .kv = a->kv,
+                            .layout = &j->layout,
+                            .page = a->page + (s - a->seq) * a->max_pages,
+                            .kv_head = h,
+                            .scale = a->scale };
     t.acc = scratch;
     int head0 = h * j->rep + lot * j->per_tile;
     int heads = j->rep - lot * j->per_tile < j->per_tile ? j->rep - lot * j->per_tile : j->per_tile;

@@ -51,7 +51,7 @@ static void attend(unsigned mask, int threads, const struct world *w, int chunk,
     struct pool *pool;
     struct device *d = each_isa_open(&pool, threads, mask);
     int pages = (w->n + KV_PAGE - 1) / KV_PAGE;
-    size_t page_bytes = kv_page_bytes(w->type, w->n_kv, w->k_dim, w->v_dim);
+    size_t page_bytes = kv_page_bytes(d, w->type, w->n_kv, w->k_dim, w->v_dim);
     struct kv_layer kv = { w->type, w->n_kv, w->k_dim, w->v_dim, NULL, page_bytes + 64 };
     kv.pages = mem_aligned((size_t)pages * 2, kv.page_stride, false);
     memset(kv.pages, 0xff, (size_t)pages * 2 * kv.page_stride); /* NaN wherever nothing was written */
@@ -68,10 +68,12 @@ static void attend(unsigned mask, int threads, const struct world *w, int chunk,
             memcpy(k + c * m * ldk, w->k + r * ldk, (size_t)(m * ldk) * sizeof *k);
             memcpy(v + c * m * ldv, w->v + r * ldv, (size_t)(m * ldv) * sizeof *v);
         }
-        struct attn_seq seq[2] = { { 0, m, r, page }, { m, m, r, page + pages } };
+        struct attn_seq seq[2] = { { 0, m, r }, { m, m, r } };
         op_attention_paged(d, &(struct attn_args){ .kv = &kv,
                                                    .seq = seq,
                                                    .n_seq = 1 + company,
+                                                   .page = page,
+                                                   .max_pages = pages,
                                                    .q = q,
                                                    .ldq = ldq,
                                                    .k = k,

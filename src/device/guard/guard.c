@@ -26,7 +26,7 @@ struct guard {
     size_t used;
     unsigned char *view; /* what device_read() gave */
     size_t view_bytes;
-    int fail_in; /* operations until one fails; 0: none will */
+    atomic_int fail_in; /* operations until one fails; 0: none will */
 };
 
 static struct guard *of(struct device *d) { return (struct guard *)d; }
@@ -41,7 +41,7 @@ static bool begin(struct guard *g)
 {
     if (g->view) munmap(g->view, g->view_bytes);
     g->view = NULL;
-    if (g->fail_in > 0 && --g->fail_in == 0) {
+    if (g->fail_in > 0 && atomic_fetch_sub(&g->fail_in, 1) == 1) {
         struct err e;
         err_set(&e, ERR_IO, "an operation failed on %s", g->base.name);
         device_fail(&g->base, &e);
@@ -85,6 +85,11 @@ static void release(struct device *d) { device_release(of(d)->inner); }
 static void offer(struct device *d, enum pool_lane lane) { device_offer(of(d)->inner, lane); }
 static void stop_on(struct device *d, const atomic_bool *flag) { device_stop_on(of(d)->inner, flag); }
 
+static void run_host(struct device *d, void (*fn)(void *arg, int ith, int nth), void *arg)
+{
+    device_run_host(of(d)->inner, fn, arg);
+}
+
 static void *reserve(struct device *d, size_t bytes)
 {
     struct guard *g = of(d);
@@ -123,6 +128,11 @@ static void unreserve(struct device *d, void *p, size_t bytes)
 }
 static void lend(struct device *d, void *p, size_t bytes) { (void)d, (void)p, (void)bytes; }
 
+static size_t page_bytes(const struct device *d, enum kv_type t, int n_kv_head, int k_dim, int v_dim)
+{
+    return kv_page_bytes(((const struct guard *)d)->inner, t, n_kv_head, k_dim, v_dim);
+}
+
 static void upload(struct device *d, void *to, const void *from, size_t bytes)
 {
     RUN(upload, to, from, bytes);
@@ -135,7 +145,7 @@ static void download(struct device *d, void *to, const void *from, size_t bytes)
 
 static void copy(struct device *d, void *to, const void *from, size_t bytes) { RUN(copy, to, from, bytes); }
 
-static const float *read_view(struct device *d, const float *from, size_t n)
+static float *read_view(struct device *d, const float *from, size_t n)
 {
     struct guard *g = of(d);
     if (g->view) munmap(g->view, g->view_bytes);
@@ -182,7 +192,17 @@ static void run_embed(struct device *d, dev_float *y, int64_t ldy, const struct 
 
 static void run_rope(struct device *d, const struct rope_args *a) { RUN(rope, a); }
 
-static void run_attention_paged(struct device *d, const struct attn_args *a) { RUN(attention_paged, a); }
+static void run_attention_paged(struct device *d, const struct attn_args *a)
+{
+    struct guard *g = of(d);
+    if (!begin(g)) return;
+    for (int i = 0; i < a->n_seq; i++) {
+        const dev_int *w = a->where + 3 * i; /* the CPU does not read it: here it is seen that it is right */
+        if (w[0] != a->seq[i].row || w[1] != a->seq[i].n || w[2] != a->seq[i].pos0) abort();
+    }
+    g->inner->ops->attention_paged(g->inner, a);
+    end(g);
+}
 
 static void run_rmsnorm(struct device *d, dev_float *y, int64_t ldy, const dev_float *x, int64_t ldx,
                         int64_t n, int64_t n_embd, const dev_float *w, float eps)
@@ -331,6 +351,8 @@ static const struct device_ops table = {
     .release = release,
     .offer = offer,
     .stop_on = stop_on,
+    .run_host = run_host,
+    .kv_page_bytes = page_bytes,
     .alloc = alloc,
     .reserve = reserve,
     .unreserve = unreserve,
