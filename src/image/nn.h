@@ -6,7 +6,7 @@
  * Ownership everything a network loads hangs on its struct nn_owner and goes with nn_owner_free().
  * LoRA      a request brings its own set (nn_ctx.lora). The base weights are never touched: y = W x + s B (A x).
  * Errors    missing or misshapen tensors are collected while a network loads and reported together by nn_check().
- * Threads   loading and running belong to whoever holds the pool; a loaded network is read-only. */
+ * Threads   loading and running belong to whoever holds the device; a loaded network is read-only. */
 #ifndef HEARTH_IMAGE_NN_H
 #define HEARTH_IMAGE_NN_H
 

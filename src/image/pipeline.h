@@ -2,7 +2,7 @@
  * picture. A family (FLUX, SDXL) is one struct pipeline_kind, a row of pipelines[]; what differs between its models are fields read
  * from their files. Nothing outside a family's own file asks which of them it is.
  *
- * Threads   one owner at a time, who holds the pool. */
+ * Threads   one owner at a time, who holds the device. */
 #ifndef HEARTH_IMAGE_PIPELINE_H
 #define HEARTH_IMAGE_PIPELINE_H
 

@@ -3,7 +3,7 @@
  * Adding a family: a file with its tables and one `const struct lm_arch`, and one line in families.c.
  * Memory   everything of a network lives from load() to free(); a step allocates nothing: its activations are sized
  *          at load from the shape and max_rows.
- * Threads  one owner at a time, who also holds the device's pool. */
+ * Threads  one owner at a time, who holds the device. */
 #ifndef HEARTH_LM_ARCH_H
 #define HEARTH_LM_ARCH_H
 

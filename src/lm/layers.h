@@ -3,7 +3,7 @@
  *
  * Memory   device layers belong to the network that had them made; norms and frequencies lie in its arena on the device, scales of
  *          weights in the host's.
- * Threads  as the network: one owner, who holds the device's pool. */
+ * Threads  as the network: one owner, who holds the device. */
 #ifndef HEARTH_LM_LAYERS_H
 #define HEARTH_LM_LAYERS_H
 

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "device/backend.h" /* its arrays are the memory of the CPU */
+
 #include "base/rng.h"
 #include "lm/layers.h"
 
@@ -117,7 +119,7 @@ static void plain(double *y, const float *x, enum lm_act a, bool renorm, bool sh
 static void check(const struct weights *w, struct device *d, enum lm_act a, bool renorm, bool shared)
 {
     struct err e = { 0 };
-    struct arena model;
+    struct arena scales;
     struct tensor_slot slot[COUNT] = { { 0 } }, none = { 0 };
     struct lm_shape s = { .n_embd = EMBD, .n_expert = EXPERTS, .n_expert_used = USED, .act = a };
     s.n_ff_expert = FF;
@@ -131,8 +133,8 @@ static void check(const struct weights *w, struct device *d, enum lm_act a, bool
                                         .shared_up = shared ? &slot[SHARED_UP] : &none,
                                         .shared_down = shared ? &slot[SHARED_DOWN] : &none };
     struct experts x;
-    assert_true(arena_init(&model, 4096, &e));
-    struct layer_maker mk = { .dev = d, .w = w, .model = &model };
+    assert_true(arena_init(&scales, 4096, &e));
+    struct layer_maker mk = { .dev = d, .w = w, .scales = &scales };
     if (!layers_experts(&mk, &x, &s, renorm, &slots, &e)) fail_msg("%s", e.msg);
     float in[ROWS * EMBD], y[ROWS * EMBD], one[EMBD], logits[ROWS * SHARED], weight[ROWS * USED];
     int32_t expert[ROWS * USED];
@@ -153,7 +155,7 @@ static void check(const struct weights *w, struct device *d, enum lm_act a, bool
         assert_memory_equal(one, y + row * EMBD, sizeof one);
     }
     layers_experts_free(&x);
-    arena_free(&model);
+    arena_free(&scales);
 }
 
 static void test_experts(void **state)
