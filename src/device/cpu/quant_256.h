@@ -4,6 +4,7 @@
  *
  *     EIGHT_IS_SIGNED                    true: words of 8 bits are signed, so no offset is owed
  *     WIDE_EIGHT                         true: many rows meet words of 8 bits as 16 bits (then they are signed)
+ *     MANY, MANY_OF_BYTES                from so many rows on, unpacking each group pays; of words that are bytes already
  *     sums_start(bits, offset, less)     the sum before the first word: -offset * (sum of the row's bytes); less: see below
  *     sums_add(bits, s, w, q)            adds a word (stored form, u8; 8-bit words signed if so) times the four bytes in q
  *     sums_total(bits, s)                the sum as i32 lanes
@@ -25,10 +26,6 @@
 #include "device/cpu/quant_round.h"
 #include "format/quant.h"
 
-/* From so many rows on, unpacking each group pays (bench/linear). */
-#ifndef MANY
-#define MANY 24
-#endif
 #define AHEAD 4096 /* as in quant_avx512.c */
 
 /* Loops over constant bounds whose arrays must become registers. */
@@ -404,7 +401,7 @@ static void round_rows(const struct quant_job *j, int64_t r0, int64_t r1, float 
 
 static void multiply(const struct quant_job *j, int64_t g0, int64_t g1, unsigned char *unpacked)
 {
-    if (j->panels.n < MANY)
+    if (j->panels.n < (j->part->format->bits == 8 ? MANY_OF_BYTES : MANY))
         quant_multiply_direct(j, g0, g1, dot);
     else
         quant_multiply_unpacked(j, g0, g1, unpacked, unpack, no_setup, dot_bytes, WIDE_EIGHT);

@@ -8,6 +8,8 @@
 #define INLINE static inline __attribute__((always_inline))
 #define EIGHT_IS_SIGNED true
 #define WIDE_EIGHT true
+#define MANY 24 /* bench/linear, weights from memory */
+#define MANY_OF_BYTES 64
 
 /* 5 bits without an offset would pass 16 bits: 31 * 127 * 2 * 8. */
 INLINE int sums_lent(const int bits, const int offset) { return bits == 5 && offset == 0 ? 16 : 0; }

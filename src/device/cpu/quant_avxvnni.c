@@ -4,6 +4,8 @@
 #define INLINE static inline __attribute__((always_inline))
 #define EIGHT_IS_SIGNED false
 #define WIDE_EIGHT false
+#define MANY 32 /* bench/linear, weights from memory */
+#define MANY_OF_BYTES 64
 
 INLINE int sums_lent(const int bits, const int offset) { return (void)bits, (void)offset, 0; }
 
