@@ -224,7 +224,8 @@ struct rope_args {
 void op_rope(struct device *d, const struct rope_args *a);
 
 /* A paged key/value store of one layer. Page p holds KV_PAGE tokens: k [n_kv_head, KV_PAGE, k_dim] then
- * v [n_kv_head, KV_PAGE, v_dim] in the device's own element layout. */
+ * v [n_kv_head, KV_PAGE, v_dim] in the device's own element layout. v_in_k: a value is the first v_dim channels of its key (multi-head
+ * latent attention) and is not kept twice; kv_page_bytes() then takes v_dim 0. */
 #define KV_PAGE 32
 enum kv_type { KV_F16, KV_Q8_0 };
 size_t kv_page_bytes(const struct device *d, enum kv_type t, int n_kv_head, int k_dim, int v_dim);
@@ -234,6 +235,7 @@ struct kv_layer {
     int n_kv_head, k_dim, v_dim;
     dev_byte *pages;
     size_t page_stride; /* bytes from page p to p+1 of this layer */
+    bool v_in_k;
 };
 
 /* One sequence's part of a batch: rows [row, row+n) of q/k/v are its tokens at positions pos0..pos0+n-1. */
@@ -255,7 +257,7 @@ struct attn_args {
     const dev_float *k;
     int64_t ldk; /* [rows, n_kv_head, k_dim], rotated */
     const dev_float *v;
-    int64_t ldv; /* [rows, n_kv_head, v_dim] */
+    int64_t ldv; /* [rows, n_kv_head, v_dim]; not read with v_in_k */
     dev_float *out;
     int64_t ldo; /* [rows, n_head, v_dim] */
     int n_head;

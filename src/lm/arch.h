@@ -32,6 +32,7 @@ struct lm_shape {
     int n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab, n_ctx_train;
     int k_dim,
         v_dim; /* channels of a key and of a value in the cache; head_dim unless the family's hook says otherwise */
+    bool v_in_k; /* a value is the first v_dim channels of its key (multi-head latent attention) */
     int n_expert, n_expert_used, n_ff_expert; /* n_expert 0: dense */
     int n_ff_shared; /* width of the experts that every row goes through together; 0: none */
     float eps;

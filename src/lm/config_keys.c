@@ -45,6 +45,8 @@ static const char *const harmless[] = {
     "_attn_implementation_autoset",
     "_commit_hash",
     "use_cache",
+    "cache_implementation",
+    "_sliding_window_pattern", /* beside the layer_types that transformers made of it */
     "initializer_range",
     "attention_dropout",
     "pretraining_tp",

@@ -431,6 +431,8 @@ static void check(const struct lm_shape *t, const struct hparam_family *f, bool 
     if (!(t->eps >= 0 && t->eps < 0.1f)) hparams_complain(bad, "norm epsilon %g", (double)t->eps);
     if (t->n_expert && (t->n_expert_used < 1 || t->n_expert_used > t->n_expert))
         hparams_complain(bad, "%d experts a token of %d", t->n_expert_used, t->n_expert);
+    if (t->k_dim < 1 || t->v_dim < 1 || (t->v_in_k && t->v_dim > t->k_dim))
+        hparams_complain(bad, "keys of %d channels and values of %d", t->k_dim, t->v_dim);
     for (int il = 0; il < t->n_layer; il++) {
         const struct lm_layer_shape *l = &t->layer[il];
         if (!(l->attn_scale > 0 && l->attn_scale < 1e6f))

@@ -23,7 +23,7 @@ struct kvcache {
 /* Each layer's part starts on a cache line. */
 static size_t layer_bytes(const struct device *d, enum kv_type type, const struct lm_shape *s)
 {
-    return (kv_page_bytes(d, type, s->n_kv_head, s->k_dim, s->v_dim) + 63) / 64 * 64;
+    return (kv_page_bytes(d, type, s->n_kv_head, s->k_dim, s->v_in_k ? 0 : s->v_dim) + 63) / 64 * 64;
 }
 
 size_t kvcache_page_bytes(const struct device *d, enum kv_type type, const struct kv_plan *p,
@@ -59,6 +59,7 @@ bool kvcache_new(struct kvcache **out, struct device *d, enum kv_type type, cons
                                           .n_kv_head = s->n_kv_head,
                                           .k_dim = s->k_dim,
                                           .v_dim = s->v_dim,
+                                          .v_in_k = s->v_in_k,
                                           .pages = c->base + layer_bytes(d, type, s) * (size_t)p->slot_of[il],
                                           .page_stride = c->page_bytes };
     *out = c;

@@ -88,6 +88,38 @@ static void test_too_many_kinds(void **state)
     for (int il = 0; il < 12; il++) assert_int_equal(p.slot_of[il], il);
 }
 
+/* Values that are part of their keys take nothing: DeepSeek's 576 channels in place of 1,088. */
+static void test_values_in_keys(void **state)
+{
+    (void)state;
+    struct lm_shape s;
+    struct kv_plan p;
+    struct kvcache *c;
+    struct err e;
+    struct pool *pool;
+    struct device *d;
+    assert_true(pool_new(&pool, 1, &e) && device_cpu_open(&d, pool, 0, &e));
+    shape(&s, 4, 1, 0, 0);
+    s.k_dim = 576;
+    s.v_dim = 512;
+    kv_plan(&p, &s);
+    const size_t both = kvcache_page_bytes(d, KV_F16, &p, &s);
+    s.v_in_k = true;
+    assert_int_equal(kvcache_page_bytes(d, KV_F16, &p, &s), 4 * KV_PAGE * 576 * 2);
+    assert_int_equal(both, 4 * KV_PAGE * (576 + 512) * 2);
+    if (!kvcache_new(&c, d, KV_F16, &p, &s, 3, &e)) fail_msg("%s", e.msg);
+    const struct kv_layer *l = kvcache_layers(c);
+    for (int il = 0; il < 4; il++) {
+        assert_true(l[il].v_in_k);
+        assert_int_equal(l[il].k_dim, 576);
+        assert_int_equal(l[il].v_dim, 512);
+        assert_int_equal(l[il].pages - l[0].pages, il * KV_PAGE * 576 * 2);
+    }
+    kvcache_free(c);
+    device_close(d);
+    pool_free(pool);
+}
+
 static void test_what_is_seen(void **state)
 {
     (void)state;
@@ -121,6 +153,7 @@ int main(void)
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_too_many_kinds),
         cmocka_unit_test(test_what_is_seen),
+        cmocka_unit_test(test_values_in_keys),
     };
     return cmocka_run_group_tests_name("groups of layers", tests, NULL, NULL);
 }

@@ -8,17 +8,18 @@
 
 #define FEW_ROWS 4 /* so few new rows are written by one thread: cheaper than a job of its own */
 
-static struct paged_layout paged_layout_of(enum kv_type t, int k_dim, int v_dim)
+static struct paged_layout paged_layout_of(enum kv_type t, int k_dim, int v_dim, bool v_in_k)
 {
-    struct paged_layout l = { .k_dim = k_dim, .v_dim = v_dim };
+    struct paged_layout l = { .k_dim = k_dim, .v_dim = v_dim, .v_in_k = v_in_k };
+    const size_t kept = v_in_k ? 0 : KV_PAGE;
     size_t elem = t == KV_F16 ? 2 : 1;
     l.v_pad = (v_dim + 31) / 32 * 32;
     l.k_blocks = (k_dim + 31) / 32;
     l.v_blocks = l.v_pad / 32;
     l.k_scales = (size_t)k_dim * KV_PAGE * elem;
     l.v = l.k_scales + (t == KV_Q8_0 ? (size_t)l.k_blocks * KV_PAGE * 2 : 0);
-    l.v_scales = l.v + (size_t)KV_PAGE * (size_t)l.v_pad * elem;
-    l.head_bytes = l.v_scales + (t == KV_Q8_0 ? (size_t)KV_PAGE * (size_t)l.v_blocks * 2 : 0);
+    l.v_scales = l.v + kept * (size_t)l.v_pad * elem;
+    l.head_bytes = l.v_scales + (t == KV_Q8_0 ? kept * (size_t)l.v_blocks * 2 : 0);
     l.head_bytes = (l.head_bytes + 63) & ~(size_t)63;
     return l;
 }
@@ -26,7 +27,7 @@ static struct paged_layout paged_layout_of(enum kv_type t, int k_dim, int v_dim)
 size_t cpu_kv_page_bytes(const struct device *d, enum kv_type t, int n_kv_head, int k_dim, int v_dim)
 {
     (void)d;
-    return (size_t)n_kv_head * paged_layout_of(t, k_dim, v_dim).head_bytes;
+    return (size_t)n_kv_head * paged_layout_of(t, k_dim, v_dim, v_dim == 0).head_bytes;
 }
 
 struct attend_job {
@@ -56,7 +57,8 @@ static void put_rows(void *arg, int ith, int nth)
                 const int32_t page = a->page[(int64_t)i * a->max_pages + pos / KV_PAGE];
                 unsigned char *piece = paged_piece(kv, &j->layout, page, h);
                 j->d->attn->put(kv->type, &j->layout, piece, (int)(pos % KV_PAGE),
-                                a->k + row * a->ldk + h * kv->k_dim, a->v + row * a->ldv + h * kv->v_dim);
+                                a->k + row * a->ldk + h * kv->k_dim,
+                                kv->v_in_k ? NULL : a->v + row * a->ldv + h * kv->v_dim);
             }
     }
 }
@@ -116,7 +118,7 @@ void cpu_attention_paged(struct device *base, const struct attn_args *a)
 {
     struct cpu_device *d = cpu_of(base);
     struct attend_job j = { .d = d, .a = a };
-    j.layout = paged_layout_of(a->kv->type, a->kv->k_dim, a->kv->v_dim);
+    j.layout = paged_layout_of(a->kv->type, a->kv->k_dim, a->kv->v_dim, a->kv->v_in_k);
     j.rep = a->n_head / a->kv->n_kv_head;
     int64_t rows = 0;
     for (int i = 0; i < a->n_seq; i++) rows += a->seq[i].n;

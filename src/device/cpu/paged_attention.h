@@ -5,6 +5,7 @@
  *          lanes); values f16 [32, v_pad], v_pad = v_dim rounded up to 32.
  *   q8_0   keys i8 [k_dim, 32] and scales f16 [k_blocks, 32]; values i8 [32, v_pad] and scales f16 [32, v_pad / 32]:
  *          blocks of 32 channels of a token share a scale, q = nearest(x / scale), scale = f16(max|x| / 127).
+ *   v_in_k no values: they are read from the first v_dim rows of the keys, with those scales.
  *
  * Order    for one query, pages in ascending order:
  *              s[t]   = scale * sum over d ascending of fma(q[d], k[d][t], .)          (q8_0: see paged_plain.c)
@@ -22,6 +23,7 @@
 
 struct paged_layout {
     int k_dim, v_dim, v_pad, k_blocks, v_blocks;
+    bool v_in_k;
     size_t k_scales, v, v_scales; /* byte offsets in a head's piece; keys are at 0 */
     size_t head_bytes;
 };

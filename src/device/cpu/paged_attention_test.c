@@ -21,6 +21,7 @@ struct world {
     int n, n_head, n_kv, k_dim, v_dim;
     int32_t window, chunk;
     enum kv_type type;
+    bool v_in_k; /* v holds what the keys begin with, for the comparison; attention is not given it */
     float *q, *k, *v;
 };
 
@@ -51,8 +52,8 @@ static void attend(unsigned mask, int threads, const struct world *w, int chunk,
     struct pool *pool;
     struct device *d = each_isa_open(&pool, threads, mask);
     int pages = (w->n + KV_PAGE - 1) / KV_PAGE;
-    size_t page_bytes = kv_page_bytes(d, w->type, w->n_kv, w->k_dim, w->v_dim);
-    struct kv_layer kv = { w->type, w->n_kv, w->k_dim, w->v_dim, NULL, page_bytes + 64 };
+    size_t page_bytes = kv_page_bytes(d, w->type, w->n_kv, w->k_dim, w->v_in_k ? 0 : w->v_dim);
+    struct kv_layer kv = { w->type, w->n_kv, w->k_dim, w->v_dim, NULL, page_bytes + 64, w->v_in_k };
     kv.pages = mem_aligned((size_t)pages * 2, kv.page_stride, false);
     memset(kv.pages, 0xff, (size_t)pages * 2 * kv.page_stride); /* NaN wherever nothing was written */
     int32_t *page = malloc((size_t)pages * 2 * sizeof *page);
@@ -78,7 +79,7 @@ static void attend(unsigned mask, int threads, const struct world *w, int chunk,
                                                    .ldq = ldq,
                                                    .k = k,
                                                    .ldk = ldk,
-                                                   .v = v,
+                                                   .v = w->v_in_k ? NULL : v,
                                                    .ldv = ldv,
                                                    .out = o,
                                                    .ldo = ldo,
@@ -160,6 +161,33 @@ static void test_attention(unsigned mask)
         }
 }
 
+/* Values that are part of their keys: the same numbers as if they were kept beside them, in the bytes of the keys. */
+static void test_values_in_keys(unsigned mask)
+{
+    static const int shapes[][5] = { { 70, 16, 1, 576, 512 }, { 100, 4, 2, 80, 48 }, { 33, 30, 1, 64, 64 } };
+    for (size_t s = 0; s < COUNT(shapes); s++)
+        for (int type = KV_F16; type <= KV_Q8_0; type++) {
+            const int *n = shapes[s];
+            struct world w = world_new((enum kv_type)type, n[0], n[1], n[2], n[3], n[4]);
+            w.v_in_k = true;
+            for (int i = 0; i < n[0] * n[2]; i++)
+                memcpy(w.v + i * n[4], w.k + i * n[3], (size_t)n[4] * sizeof *w.v);
+            for (int i = 0; i < n[0] * n[1] * n[3]; i++)
+                w.q[i] *= 0.3f; /* many channels: not one token alone */
+            const size_t bytes = (size_t)(n[0] * n[1] * n[4]) * sizeof(float);
+            float *in = malloc(bytes), *beside = malloc(bytes);
+            attend(mask, 2, &w, n[0], false, in);
+            w.v_in_k = false;
+            attend(mask, 2, &w, n[0], false, beside);
+            if (type == KV_F16 || n[4] % 32 == 0) /* else the last block of values has a scale of its own */
+                assert_memory_equal(in, beside, bytes);
+            w.v_in_k = true;
+            free(in);
+            free(beside);
+            one_world(mask, &w, type == KV_F16 ? 1e-3 : 1.5e-2);
+        }
+}
+
 static void test_windows(unsigned mask)
 {
     struct world w = world_new(KV_F16, 150, 4, 2, 32, 32);
@@ -222,6 +250,7 @@ int main(void)
 {
     static const struct each_isa_test each[] = { { "attention", test_attention },
                                                  { "windows", test_windows },
+                                                 { "values in keys", test_values_in_keys },
                                                  { "rope", test_rope } };
     return each_isa("paged attention", each, COUNT(each), ISA_AVX2 | ISA_AVX512, pick, NULL, 0);
 }

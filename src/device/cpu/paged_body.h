@@ -52,6 +52,7 @@ static void put(enum kv_type type, const struct paged_layout *l, unsigned char *
             unsigned char *dst = piece + ((size_t)d0 * KV_PAGE + (size_t)t) * 2;
             for (int d = 0; d < n; d++) memcpy(dst + (size_t)d * KV_PAGE * 2, &column[d], 2);
         }
+        if (l->v_in_k) return;
         uint16_t *row = (uint16_t *)(piece + l->v) + (size_t)t * (size_t)l->v_pad;
         put_half(row, v, l->v_dim);
         for (int d = l->v_dim; d < l->v_pad; d++) row[d] = 0;
@@ -64,7 +65,7 @@ static void put(enum kv_type type, const struct paged_layout *l, unsigned char *
         memcpy(piece + l->k_scales + ((size_t)b * KV_PAGE + (size_t)t) * 2, &scale, 2);
         for (int i = 0; i < n; i++) piece[(size_t)(32 * b + i) * KV_PAGE + (size_t)t] = (unsigned char)q[i];
     }
-    for (int b = 0; b < l->v_blocks; b++) {
+    for (int b = 0; b < l->v_blocks && !l->v_in_k; b++) {
         int n = l->v_dim - 32 * b < 32 ? l->v_dim - 32 * b : 32;
         uint16_t scale = round_block(v + 32 * b, n, q);
         memcpy(piece + l->v_scales + ((size_t)t * (size_t)l->v_blocks + (size_t)b) * 2, &scale, 2);
@@ -229,12 +230,26 @@ INLINE void scores(const enum kv_type type, struct walk *w, const unsigned char 
     }
 }
 
+/* Channels [d, d + 2 V_LANES) of tokens [lo, hi], of keys whose first channels are the values, turned to [token][channel]. */
+INLINE void turn_keys(const enum form as, float *wide, const unsigned char *piece,
+                      const struct paged_layout *l, int d, int lo, int hi)
+{
+    float row[KV_PAGE];
+    for (int i = 0; i < 2 * V_LANES; i++) {
+        for (int j = 0; j < VECTORS; j++)
+            vf_store(row + V_LANES * j,
+                     d + i < l->v_dim ? load_form(as, piece, (size_t)(d + i), KV_PAGE, (size_t)(V_LANES * j))
+                                      : vf_zero());
+        for (int t = lo; t <= hi; t++) wide[t * 2 * V_LANES + i] = row[t];
+    }
+}
+
 /* acc[i] = acc[i] * f[i] + sum over t in [lo, hi] of p[i][t] v[t]. */
 INLINE void values(const enum kv_type type, struct walk *w, const unsigned char *piece,
                    const unsigned char *next, int lo, int hi)
 {
     const struct paged_layout *l = w->l;
-    const bool lone = w->groups == 1;
+    const bool lone = w->groups == 1 && !l->v_in_k;
     const enum form as = type == KV_F16 ? AS_F16 : AS_I8;
     const unsigned char *v = piece + l->v;
     /* Meanwhile the next page's keys: so many lines for each of the 32 tokens. */
@@ -245,8 +260,9 @@ INLINE void values(const enum kv_type type, struct walk *w, const unsigned char 
             float scale[KV_PAGE];
             for (int t = lo; t <= hi; t++) {
                 uint16_t bits;
-                memcpy(&bits, piece + l->v_scales + ((size_t)t * (size_t)l->v_blocks + (size_t)(d / 32)) * 2,
-                       2);
+                const size_t of_v = l->v_scales + ((size_t)t * (size_t)l->v_blocks + (size_t)(d / 32)) * 2,
+                             of_k = l->k_scales + ((size_t)(d / 32) * KV_PAGE + (size_t)t) * 2;
+                memcpy(&bits, piece + (l->v_in_k ? of_k : of_v), 2);
                 scale[t] = half_value(bits);
             }
             for (int i = 0; i < w->n; i++)
@@ -260,7 +276,8 @@ INLINE void values(const enum kv_type type, struct walk *w, const unsigned char 
 #undef CALL
             continue;
         }
-        for (int t = lo; t <= hi; t++) {
+        if (l->v_in_k) turn_keys(as, w->wide, piece, l, d, lo, hi);
+        for (int t = lo; t <= hi && !l->v_in_k; t++) {
             for (int i = 0; d == 0 && i < lines; i++) __builtin_prefetch(next + 64 * (t * lines + i));
             for (int j = 0; j < 2; j++)
                 vf_store(w->wide + t * 2 * V_LANES + V_LANES * j,

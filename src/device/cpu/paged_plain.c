@@ -40,6 +40,7 @@ static void put(enum kv_type type, const struct paged_layout *l, unsigned char *
 {
     if (type == KV_F16) {
         for (int d = 0; d < l->k_dim; d++) put_half(piece, (size_t)d * KV_PAGE + (size_t)t, k[d]);
+        if (l->v_in_k) return;
         unsigned char *row = piece + l->v + (size_t)t * (size_t)l->v_pad * 2;
         for (int d = 0; d < l->v_pad; d++) put_half(row, (size_t)d, d < l->v_dim ? v[d] : 0.0f);
         return;
@@ -50,7 +51,7 @@ static void put(enum kv_type type, const struct paged_layout *l, unsigned char *
         put_half(piece + l->k_scales, (size_t)b * KV_PAGE + (size_t)t, round_block(k + 32 * b, n, q));
         for (int i = 0; i < n; i++) piece[(size_t)(32 * b + i) * KV_PAGE + (size_t)t] = (unsigned char)q[i];
     }
-    for (int b = 0; b < l->v_blocks; b++) {
+    for (int b = 0; b < l->v_blocks && !l->v_in_k; b++) {
         int n = l->v_dim - 32 * b < 32 ? l->v_dim - 32 * b : 32;
         put_half(piece + l->v_scales, (size_t)t * (size_t)l->v_blocks + (size_t)b,
                  round_block(v + 32 * b, n, q));
@@ -77,9 +78,28 @@ static float score(enum kv_type type, const struct paged_layout *l, const unsign
     return s;
 }
 
+/* As add_value(), where the values are the first rows of the keys. */
+static void add_key(enum kv_type type, const struct paged_layout *l, const unsigned char *piece, int t,
+                    float p, float *acc)
+{
+    for (int d = 0; d < l->v_dim; d++) {
+        const size_t at = (size_t)d * KV_PAGE + (size_t)t;
+        if (type == KV_F16) {
+            acc[d] = fmaf(p, get_half(piece, at), acc[d]);
+        } else {
+            float ps = p * get_half(piece + l->k_scales, (size_t)(d / 32) * KV_PAGE + (size_t)t);
+            acc[d] = fmaf(ps, (float)(int8_t)piece[at], acc[d]);
+        }
+    }
+}
+
 static void add_value(enum kv_type type, const struct paged_layout *l, const unsigned char *piece, int t,
                       float p, float *acc)
 {
+    if (l->v_in_k) {
+        add_key(type, l, piece, t, p, acc);
+        return;
+    }
     if (type == KV_F16) {
         const unsigned char *row = piece + l->v + (size_t)t * (size_t)l->v_pad * 2;
         for (int d = 0; d < l->v_dim; d++) acc[d] = fmaf(p, get_half(row, (size_t)d), acc[d]);
