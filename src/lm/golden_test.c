@@ -254,6 +254,7 @@ static void test_variants(void **state)
         "mixtral_gelu_tanh",
         "gemma3_published",
         "gemma3_absent",
+        "smollm3_listed",
         "mistral_window",
         "mistral_layer_types",
         "mistral_absent",
@@ -357,7 +358,7 @@ static void test_f32(void **state)
     static const char *const names[] = { "llama3",     "llama_tied", "llama_linear_bias",
                                          "llama_yarn", "mixtral",    "mixtral_fused",
                                          "qwen2",      "qwen3",      "qwen3_moe",
-                                         "gemma3" };
+                                         "gemma3",     "smollm3" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         compare(names[i], "model.safetensors", F32_BOUND);
         compare(names[i], "model.gguf", F32_BOUND);

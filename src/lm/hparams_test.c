@@ -109,7 +109,9 @@ static void check_absent(const char *kind, const json_t *want, bool windows)
              json_number_value(json_object_get(want, "rope_local_base_freq")));
     }
     for (int il = 0; il < s.n_layer; il++) {
-        same(kind, "the rotary embedding of a layer", s.layer[il].rope, slides[il]);
+        const json_t *rotates = json_array_get(json_object_get(want, "no_rope_layers"), (size_t)il);
+        const int rope = !rotates ? slides[il] : json_integer_value(rotates) ? 0 : -1;
+        same(kind, "the rotary embedding of a layer", s.layer[il].rope, rope);
         const bool has = listed ? slides[il] : on && (!from || il >= json_integer_value(from));
         same(kind, "the window of a layer", s.layer[il].window,
              has ? (double)whole(want, "sliding_window") : 0);
@@ -131,7 +133,7 @@ static void test_absent_keys(void **state)
     (void)state;
     json_t *all = json_load_file("tests/golden/lm/defaults.json", 0, NULL), *want;
     const char *kind;
-    assert_int_equal(json_object_size(all), 8);
+    assert_int_equal(json_object_size(all), 9);
     json_object_foreach(all, kind, want)
     {
         check_absent(kind, want, false);
@@ -194,6 +196,13 @@ static void test_refused(void **state)
             "sliding_window_pattern");
     refused(json_pack("{s:s,s:i}", "model_type", "gemma3_text", "query_pre_attn_scalar", 0),
             "attention is scaled by inf");
+    refused(
+        json_pack("{s:s,s:i,s:[i]}", "model_type", "smollm3", "num_hidden_layers", 2, "no_rope_layers", 1),
+        "no_rope_layers has 1 entries for 2 layers");
+    refused(json_pack("{s:s,s:f}", "model_type", "smollm3", "no_rope_layer_interval", 2.5),
+            "no_rope_layer_interval");
+    refused(json_pack("{s:s,s:b,s:i}", "model_type", "smollm3", "use_sliding_window", 1, "sliding_window", 8),
+            "use_sliding_window without layer_types is not supported");
     /* a kind that is no attention, also where the reference would not look */
     refused(json_pack("{s:s,s:i,s:[s]}", "model_type", "llama", "num_hidden_layers", 1, "layer_types",
                       "linear_attention"),

@@ -195,7 +195,7 @@ def write_gguf(path, arch, model, state, quant):
                 parts = [("DOWN", t)]
             for rest, t in parts:
                 a = t.float().numpy()
-                if arch == "llama" and ("q_proj" in rest or "k_proj" in rest):
+                if arch in ("llama", "smollm3") and ("q_proj" in rest or "k_proj" in rest):
                     a = permute(a, c.num_attention_heads if "q_proj" in rest else c.num_key_value_heads)
                 if rest in ("GATE", "UP", "DOWN"):
                     to = f"ffn_{rest.lower()}_exps.weight"
@@ -309,6 +309,8 @@ VARIANTS = {
                                         sliding_window_pattern=2, query_pre_attn_scalar=24), ("rope_parameters", "layer_types")),
     "gemma3_absent": ("gemma3", {}, ("rope_parameters", "layer_types", "query_pre_attn_scalar", "sliding_window", "hidden_activation",
                                      "tie_word_embeddings", "rms_norm_eps")),
+    "smollm3_listed": ("smollm3", dict(no_rope_layers=[1, 0, 1, 1, 0], use_sliding_window=True, sliding_window=16, tie_word_embeddings=True,
+                                       layer_types=["full_attention", "sliding_attention"] * 2 + ["full_attention"]), ()),
     # activations
     "llama_gelu": ("llama3", dict(hidden_act="gelu"), ()),
     "llama_gelu_tanh": ("llama3", dict(hidden_act="gelu_pytorch_tanh"), ()),
@@ -359,7 +361,7 @@ def both(root, cfg):
 
 def defaults(root):
     kinds = {}
-    for kind in ("llama", "mistral", "ministral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma3_text"):
+    for kind in ("llama", "mistral", "ministral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma3_text", "smollm3"):
         c = AutoConfig.for_model(kind)
         rope = c.rope_parameters.get("full_attention", c.rope_parameters)
         c = {**c.to_dict(), "head_dim": getattr(c, "head_dim", None), "rope_theta": rope["rope_theta"]}
@@ -372,7 +374,7 @@ def defaults(root):
                 "max_position_embeddings", "rms_norm_eps", "rope_theta", "sliding_window", "max_window_layers",
                 "num_local_experts", "num_experts", "num_experts_per_tok", "moe_intermediate_size", "decoder_sparse_step",
                 "norm_topk_prob", "attention_bias", "mlp_bias", "tie_word_embeddings", "use_sliding_window", "rope_local_base_freq",
-                "sliding", "hidden_activation", "query_pre_attn_scalar")
+                "sliding", "hidden_activation", "query_pre_attn_scalar", "no_rope_layers")
         kinds[kind] = {k: c[k] for k in keys if k in c}
     (root / "defaults.json").write_text(json.dumps(kinds, indent=1) + "\n")
 
@@ -471,6 +473,10 @@ def main():
         "tie_word_embeddings": True, "hidden_activation": "gelu_pytorch_tanh", "query_pre_attn_scalar": 16, "sliding_window": 16,
         "layer_types": ["sliding_attention", "full_attention"] * 2,
         "rope_parameters": {"full_attention": full, "sliding_attention": local}}, 18, arch="gemma3")
+    # every fourth layer rotates nothing
+    small = {**base, "pad_token_id": 0, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 5, "num_attention_heads": 4, "tie_word_embeddings": True,
+             "rope_parameters": {"rope_theta": 2e6, "rope_type": "default"}}
+    case(root, "smollm3", "smollm3", small, 20, arch="smollm3")
     # one that can chat, for the engine's own tests: six layers by the default pattern, five of which see 40 tokens
     gemma = root / "gemma3_chat"
     if not sys.argv[2:] or gemma.name in sys.argv[2:]:
