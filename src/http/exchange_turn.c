@@ -145,7 +145,7 @@ static void dispatch(struct exchange *x, enum lane lane)
     exchange_set_state(x, EXCHANGE_PREPARING);
     watch_add(x->server->watch, x, x->link ? x->link->fd : -1);
     if (lanes_push(x->server->lanes, lane, run_on_lane, x)) return;
-    exchange_unref(x);
+    atomic_fetch_sub(&x->refs, 1); /* the lane's; the transport's is left */
     exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
 }
 
