@@ -33,9 +33,8 @@ static inline float fmath_pick(int yes, float a, float b)
 /* e^x, within 2 ulp on [-87, 88]; 0 below (no denormals), e^88 above. NaN gives NaN. */
 static inline float fmath_exp(float x)
 {
-    const int below = x < -87.0f;
-    float c = x > 88.0f ? 88.0f : x; /* written so that NaN passes through */
-    c = fmath_pick(below, -87.0f, c);
+    float c = x > 88.0f ? 88.0f : x;       /* written so that NaN passes through */
+    c = fmath_pick(x < -87.0f, -88.0f, c); /* e^-88 has the exponent of zero below, and is zero */
     /* e^x = 2^n e^r with |r| <= ln2/2; adding 1.5*2^23 rounds to the nearest integer in the low mantissa bits. */
     float t = fmaf(c, 1.44269504f, 12582912.0f);
     uint32_t ti;
@@ -51,7 +50,7 @@ static inline float fmath_exp(float x)
     p = fmaf(p, r, 5.00000000e-1f);
     p = fmaf(p, r * r, r) + 1.0f;
     float two_n = fmath_bits((ti + 127u) << 23); /* the magic number's own low bits are zero */
-    return fmath_pick(below, 0.0f, p * two_n);
+    return p * two_n;
 }
 
 static inline float fmath_sigmoid(float x) { return 1.0f / (1.0f + fmath_exp(-x)); }

@@ -19,7 +19,7 @@
 
 #include "device/backend.h"
 
-#define PAGED_QUERIES 24 /* queries of a tile: several groups of those whose sums fit the registers */
+#define PAGED_QUERIES 48 /* queries of a tile: several groups of those whose sums fit the registers */
 
 struct paged_layout {
     int k_dim, v_dim, v_pad, k_blocks, v_blocks;

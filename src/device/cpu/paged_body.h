@@ -177,19 +177,20 @@ INLINE void score_page(const int G, const enum form form, float (*s)[KV_PAGE], c
 #error "V_GROUP is 6 or 8"
 #endif
 
-/* n queries in groups of nearly the same size: where group i begins. */
-INLINE int group_at(int n, int groups, int i) { return n * i / groups; }
+#define MOST_GROUPS ((PAGED_QUERIES + V_GROUP - 1) / V_GROUP)
+#define DEEP 64 /* channels of a block of keys */
 
 /* What a tile's walk keeps. */
 struct walk {
     const struct paged_layout *l;
     int n, groups;
-    const float *q;                               /* [group][k_dim][queries of the group] */
-    float *acc;                                   /* [n, v_pad] */
+    int at[MOST_GROUPS + 1]; /* where a group's queries begin; groups are of nearly the same size */
+    const float *q;          /* [group][k_dim][queries of the group] */
+    float *acc;              /* [n, v_pad] */
     _Alignas(64) float s[PAGED_QUERIES][KV_PAGE]; /* scores, then weights */
     float ps[PAGED_QUERIES][KV_PAGE];             /* q8_0: weights times the scales of a block of values */
     float f[PAGED_QUERIES];
-    float wide[32 * 32]; /* a block of keys or values as f32 */
+    float wide[DEEP * KV_PAGE]; /* a block of keys or values as f32 */
 };
 
 /* s[i][t] = q[i] . k[t] for the 32 tokens of a page. */
@@ -199,8 +200,9 @@ INLINE void scores(const enum kv_type type, struct walk *w, const unsigned char 
     const bool lone = w->groups == 1;
     const enum form as = type == KV_F16 ? AS_F16 : AS_I8;
     const size_t elem = type == KV_F16 ? 2 : 1;
-    for (int d = 0; d < l->k_dim; d += 32) {
-        const int n = l->k_dim - d < 32 ? l->k_dim - d : 32;
+    const int deep = type == KV_F16 ? DEEP : 32; /* q8_0: so many share a scale */
+    for (int d = 0; d < l->k_dim; d += deep) {
+        const int n = l->k_dim - d < deep ? l->k_dim - d : deep;
         const unsigned char *k = piece + (size_t)d * KV_PAGE * elem;
         const unsigned char *scale =
             type == KV_F16 ? NULL : piece + l->k_scales + (size_t)d / 32 * KV_PAGE * 2;
@@ -220,7 +222,7 @@ INLINE void scores(const enum kv_type type, struct walk *w, const unsigned char 
                          load_form(as, k, (size_t)i, KV_PAGE, (size_t)(V_LANES * j)));
         }
         for (int i = 0; i < w->groups; i++) {
-            const int q0 = group_at(w->n, w->groups, i), g = group_at(w->n, w->groups, i + 1) - q0;
+            const int q0 = w->at[i], g = w->at[i + 1] - q0;
             const float *q = w->q + (size_t)q0 * (size_t)l->k_dim;
 #define CALL(G)                                                                                              \
     score_page(G, AS_F32, w->s + q0, (const unsigned char *)w->wide, n, q + d * (G), G, scale, d == 0, NULL)
@@ -284,7 +286,7 @@ INLINE void values(const enum kv_type type, struct walk *w, const unsigned char 
                          load_form(as, v, (size_t)t, (size_t)l->v_pad, (size_t)(d + V_LANES * j)));
         }
         for (int i = 0; i < w->groups; i++) {
-            const int q0 = group_at(w->n, w->groups, i), g = group_at(w->n, w->groups, i + 1) - q0;
+            const int q0 = w->at[i], g = w->at[i + 1] - q0;
             float *acc = w->acc + (size_t)q0 * (size_t)l->v_pad + d;
 #define CALL(G)                                                                                              \
     value_block(G, AS_F32, acc, l->v_pad, (const unsigned char *)w->wide, 2 * V_LANES, 0, p + q0, w->f + q0, \
@@ -325,28 +327,34 @@ INLINE float soften(float *restrict s, float max)
 INLINE void attend_type(const enum kv_type type, const struct paged_tile *t)
 {
     const struct paged_layout *l = t->layout;
-    struct walk w = { .l = l, .n = t->n, .groups = (t->n + V_GROUP - 1) / V_GROUP, .acc = t->acc };
-    float max[PAGED_QUERIES], sum[PAGED_QUERIES] = { 0 };
+    struct walk w; /* set piece by piece: a lone query has no use for most of it */
+    w.l = l;
+    w.n = t->n;
+    w.groups = (t->n + V_GROUP - 1) / V_GROUP;
+    w.acc = t->acc;
+    float max[PAGED_QUERIES], sum[PAGED_QUERIES];
     int32_t first = t->first[0], last = t->last[0];
     for (int i = 0; i < t->n; i++) {
         max[i] = -INFINITY;
+        sum[i] = 0.0f;
         first = t->first[i] < first ? t->first[i] : first;
         last = t->last[i] > last ? t->last[i] : last;
     }
     memset(t->acc, 0, (size_t)t->n * (size_t)l->v_pad * sizeof *t->acc);
     float *q = t->acc + (size_t)t->n * (size_t)l->v_pad;
     w.q = q;
+    for (int g = 0; g <= w.groups; g++) w.at[g] = t->n * g / w.groups;
     for (int g = 0; g < w.groups; g++) {
-        const int q0 = group_at(t->n, w.groups, g), q1 = group_at(t->n, w.groups, g + 1);
         for (int d = 0; d < l->k_dim; d++)
-            for (int i = q0; i < q1; i++) *q++ = t->q[i][d];
+            for (int i = w.at[g]; i < w.at[g + 1]; i++) *q++ = t->q[i][d];
     }
     for (int32_t page = first / KV_PAGE; page <= last / KV_PAGE; page++) {
         const unsigned char *piece = paged_piece(t->kv, l, t->page[page], t->kv_head);
         int page_lo = KV_PAGE, page_hi = -1; /* tokens that any query sees */
         scores(type, &w, piece);
         bool sees[PAGED_QUERIES];
-        for (int i = 0; i < PAGED_QUERIES; i++) w.f[i] = 0.0f;
+        const int whole = (t->n + 7) / 8 * 8; /* vectors without an end */
+        for (int i = 0; i < whole; i++) w.f[i] = 0.0f;
         for (int i = 0; i < t->n; i++) {
             int lo = t->first[i] - page * KV_PAGE, hi = t->last[i] - page * KV_PAGE;
             if (lo < 0) lo = 0;
@@ -362,7 +370,7 @@ INLINE void attend_type(const enum kv_type type, const struct paged_tile *t)
             if (lo < page_lo) page_lo = lo;
             if (hi > page_hi) page_hi = hi;
         }
-        for (int i = 0; i < PAGED_QUERIES; i++) w.f[i] = fmath_exp(w.f[i]);
+        for (int i = 0; i < whole; i++) w.f[i] = fmath_exp(w.f[i]);
         for (int i = 0; i < t->n; i++)
             if (sees[i]) sum[i] = fmaf(sum[i], w.f[i], soften(w.s[i], max[i]));
         const unsigned char *next =
