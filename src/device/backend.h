@@ -5,8 +5,10 @@
  *             backend_test.c, which runs every row of every backend against plain C.
  * Rows        stand for the functions of device.h with their names, which say what each does; device.c does what is the same for all:
  *             nothing is done after a failure, and calls without rows or columns do not arrive.
- * Elements    in files that include this header dev_float is float: the CPU's device memory is the host's. Include it before anything
- *             that includes device.h. Networks do not include it (tools/lint/imports.py). */
+ * Elements    in files that include this header dev_float is float, so that the kernels, whose device memory is the host's, index it;
+ *             a backend with memory of its own never looks through such a pointer. Everywhere else it is a struct that nobody can
+ *             compute with. The two have one size and alignment. Include this header before anything that includes device.h.
+ *             Networks do not include it (tools/lint/imports.py). */
 #ifndef HEARTH_DEVICE_BACKEND_H
 #define HEARTH_DEVICE_BACKEND_H
 

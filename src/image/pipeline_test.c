@@ -539,10 +539,39 @@ static void test_cancelled_leave_the_queue(void **state)
     image_free(m);
 }
 
+/* An operation fails while a picture is drawn: its request ends with the device's error, and the next is drawn as if nothing had been. */
+static void test_a_failing_operation(void **state)
+{
+    (void)state;
+    struct image_model *m = open_model(PIPELINES "flux_schnell");
+    const struct image_request r = {
+        .prompt = prompt, .width = 32, .height = 32, .n = 1, .steps = 2, .guidance = 3.5f
+    };
+    struct result before, out;
+    draw(m, &r, &before);
+    assert_true(before.done);
+    static const int at[] = { 3, 60, 100 }; /* in the encoders and in the transformer */
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        device_guard_fail(g.dev, at[i]);
+        draw(m, &r, &out);
+        assert_false(out.done);
+        assert_int_equal(out.n, 0);
+        if (!strstr(out.error.msg, "an operation failed on guard")) fail_msg("%d: %s", at[i], out.error.msg);
+        free_result(&out);
+        draw(m, &r, &out);
+        if (!out.done) fail_msg("after %d: %s", at[i], out.error.msg);
+        assert_memory_equal(out.picture[0].pixels, before.picture[0].pixels, 32 * 32 * 3);
+        free_result(&out);
+    }
+    free_result(&before);
+    image_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flux),
+        cmocka_unit_test(test_a_failing_operation),
         cmocka_unit_test(test_flux_seed_and_image),
         cmocka_unit_test(test_flux_inpainting),
         cmocka_unit_test(test_masks),
