@@ -7,7 +7,10 @@ static bool grow(struct inputs *in, size_t numbers, int n_seq, struct err *e)
 {
     if (numbers > in->cap) {
         const size_t cap = numbers + numbers / 2;
-        inputs_free(in);
+        free(in->host);
+        device_free(in->dev, in->all);
+        in->all = NULL;
+        in->cap = 0;
         in->host = malloc(cap * sizeof *in->host);
         in->all = in->host ? device_ints(in->dev, cap, e) : NULL;
         if (!in->all) return err_set(e, ERR_NOMEM, "no memory for the pages of %d sequences", n_seq);

@@ -44,5 +44,5 @@ void cpu_copy(struct device *d, void *to, const void *from, size_t bytes)
 float *cpu_read(struct device *d, const float *from, size_t n)
 {
     (void)d, (void)n;
-    return (float *)(uintptr_t)from;
+    return (float *)from;
 }

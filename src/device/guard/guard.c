@@ -8,7 +8,7 @@
 
 #include "device/guard/guard.h"
 
-#define ROOM ((size_t)256 << 30) /* addresses for everything; memory is taken when it is first written */
+#define ROOM ((size_t)64 << 30) /* addresses for everything; memory is taken when it is first written */
 #define PAGE ((size_t)4096)
 #define SPOILT                                                                                               \
     ((size_t)64                                                                                              \
