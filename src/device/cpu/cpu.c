@@ -17,6 +17,7 @@ const struct quant_kern *quant_kern_pick(unsigned isa)
     if (isa & ISA_AVXVNNI) return &quant_kern_avxvnni;
     if (isa & ISA_AVX2) return &quant_kern_avx2;
 #elif defined(__aarch64__)
+    if (isa & ISA_I8MM) return &quant_kern_i8mm;
     if (isa & ISA_DOTPROD) return &quant_kern_dotprod;
     if (isa & ISA_NEON) return &quant_kern_neon;
 #endif

@@ -84,5 +84,6 @@ int main(void)
     static const struct each_isa_test each[] = { { "precision_and_independence",
                                                    test_precision_and_independence } };
     return each_isa("fine layers", each, 1,
-                    ISA_NEON | ISA_DOTPROD | ISA_AVX2 | ISA_AVXVNNI | ISA_AVX512 | ISA_AMX, pick, NULL, 0);
+                    ISA_NEON | ISA_DOTPROD | ISA_I8MM | ISA_AVX2 | ISA_AVXVNNI | ISA_AVX512 | ISA_AMX, pick,
+                    NULL, 0);
 }

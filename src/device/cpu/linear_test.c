@@ -253,6 +253,6 @@ int main(void)
                                                  { "in_place", test_in_place } };
     const struct CMUnitTest once[] = { cmocka_unit_test(test_refusals) };
     return each_isa("quantised layers", each, COUNT(each),
-                    ISA_NEON | ISA_DOTPROD | ISA_AVX2 | ISA_AVXVNNI | ISA_AVX512 | ISA_AMX, pick, once,
-                    COUNT(once));
+                    ISA_NEON | ISA_DOTPROD | ISA_I8MM | ISA_AVX2 | ISA_AVXVNNI | ISA_AVX512 | ISA_AMX, pick,
+                    once, COUNT(once));
 }

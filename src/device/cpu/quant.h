@@ -102,7 +102,7 @@ struct quant_part {
 /* Packs groups [g0, g1) of a matrix. n_in is a multiple of the type's block. */
 void quant_pack(const struct quant_part *p, const struct matrix *m, int64_t g0, int64_t g1);
 
-/* A panel of P activation rows. For each block: int8 q[P][32], then five arrays of P
+/* A panel of P activation rows. For each block: int8 q[P][32] (quant_i8mm.c interleaves pairs of rows), then five arrays of P
  *     f32 scale    x_scale
  *     f32 sum      x_scale * (float)sum of q
  *     i32 neg      -128 * sum of q          (a dot product with q + 128 starts from it)

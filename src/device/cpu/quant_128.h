@@ -6,8 +6,7 @@
  *     struct sums                       what one row's integer sum of a quarter is kept in
  *     sums_from(i)                      begins with i in every lane
  *     SUMS_ADD(s, bits, j, w, x)        adds word j (as signed bytes) times bytes 4 * (j % 4) .. of x
- *     sums_total(s)                     the sum as i32 lanes
- *     TILE_QUARTERS(NC)                 quarters that NC activation rows take at once, so that all sums stay in registers */
+ *     sums_total(s)                     the sum as i32 lanes */
 #ifndef HEARTH_DEVICE_CPU_QUANT_128_H
 #define HEARTH_DEVICE_CPU_QUANT_128_H
 
@@ -172,36 +171,43 @@ INLINE void add_block(const int bits, const bool iq4, const int offset, const en
     }
 }
 
+/* The walk over a group's blocks: PART(FIRST), PART(SECOND) or PART(BOTH) with the block's number `i` in its piece, the piece's
+ * scales `s`, `planes`, and the activation rows' bytes `q` and what stands `side` of them. */
+#define WALK_BLOCKS(PART)                                                                                    \
+    do {                                                                                                     \
+        const int per = quant_piece_blocks(scales);                                                          \
+        const unsigned char *planes = group;                                                                 \
+        for (int64_t b = 0; b < n_blocks; b += per) {                                                        \
+            const unsigned char *s = planes;                                                                 \
+            planes += quant_piece_scales(scales);                                                            \
+            for (int i = 0; i < (per == 2 && n_blocks - b < 2 ? 1 : per); i++) {                             \
+                const int8_t *q = (const int8_t *)panel + 32 * c0;                                           \
+                const unsigned char *side = panel + 32 * cols + 4 * c0;                                      \
+                if (alone) /* the weights are read once: they come from memory */                            \
+                    for (int l = 0; l < bits; l++) __builtin_prefetch(planes + AHEAD + 64 * l);              \
+                if (scales == QS_K16 || scales == QS_K16_MIN) {                                              \
+                    PART(FIRST);                                                                             \
+                    PART(SECOND);                                                                            \
+                } else {                                                                                     \
+                    PART(BOTH);                                                                              \
+                }                                                                                            \
+                planes += (size_t)bits * 64;                                                                 \
+                panel += cols * QUANT_ROW_BLOCK_BYTES;                                                       \
+            }                                                                                                \
+        }                                                                                                    \
+    } while (0)
+
 /* Activation rows c0 .. c0 + NC of a panel of `cols`, quarters q0 .. q0 + NQ. */
 INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const enum quant_scales scales,
                       const int NC, const int NQ, const unsigned char *group, int64_t n_blocks,
                       const unsigned char *panel, int cols, int c0, int q0, float (*out)[QUANT_GROUP])
 {
-    const bool by_16 = scales == QS_K16 || scales == QS_K16_MIN;
-    const int per = quant_piece_blocks(scales);
-    const unsigned char *planes = group;
+    const bool alone = NC == 1;
     float32x4_t sum[MOST][4];
     UNROLL for (int c = 0; c < NC; c++) UNROLL for (int r = 0; r < NQ; r++) sum[c][r] = vdupq_n_f32(0.0f);
-    for (int64_t b = 0; b < n_blocks; b += per) {
-        const unsigned char *s = planes;
-        planes += quant_piece_scales(scales);
-        for (int i = 0; i < (per == 2 && n_blocks - b < 2 ? 1 : per); i++) {
-            const int8_t *q = (const int8_t *)panel + 32 * c0;
-            const unsigned char *side = panel + 32 * cols + 4 * c0;
-            if (NC == 1)
-                for (int l = 0; l < bits; l++) __builtin_prefetch(planes + AHEAD + 64 * l);
 #define PART(h) add_block(bits, iq4, offset, scales, NC, NQ, h, s, i, planes, q, side, cols, q0, sum)
-            if (by_16) {
-                PART(FIRST);
-                PART(SECOND);
-            } else {
-                PART(BOTH);
-            }
+    WALK_BLOCKS(PART);
 #undef PART
-            planes += (size_t)bits * 64;
-            panel += cols * QUANT_ROW_BLOCK_BYTES;
-        }
-    }
     UNROLL for (int c = 0; c < NC; c++) UNROLL for (int r = 0; r < NQ; r++)
         vst1q_f32(out[c0 + c] + 4 * (q0 + r), sum[c][r]);
 }

@@ -1,17 +1,5 @@
-/* quant_dot_128.h - products of quant_128.h for panels of rows one after the other: NEON and dot products. */
-#include "device/cpu/quant_128.h"
-
-#define DOT(name, ...)                                                                                       \
-    static void dot_##name(const unsigned char *group, int64_t n_blocks, const unsigned char *panel,         \
-                           int cols, float(*out)[QUANT_GROUP])                                               \
-    {                                                                                                        \
-        int c = 0;                                                                                           \
-        ROWS(8, __VA_ARGS__) ROWS(4, __VA_ARGS__) ROWS(2, __VA_ARGS__) ROWS(1, __VA_ARGS__)                  \
-    }
-#define ROWS(NC, ...)                                                                                        \
-    for (; TILE_QUARTERS(NC) && c + NC <= cols; c += NC)                                                     \
-        for (int q = 0; q < 4; q += TILE_QUARTERS(NC) ? TILE_QUARTERS(NC) : 4)                               \
-            dot_fixed(__VA_ARGS__, NC, TILE_QUARTERS(NC), group, n_blocks, panel, cols, c, q, out);
+/* quant_dot_128.h - from the products of one group to the table of an instruction set: included last by the files that include
+ * quant_128.h, which define DOT(name, format ...), the function of a format, and place_of(), where an activation row's bytes go. */
 QUANT_FORMATS(DOT)
 
 static void dot_group(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
@@ -31,7 +19,9 @@ static void dot(const struct quant_format *f, const unsigned char *const *group,
 INLINE void round_block(const float *restrict x, unsigned char *restrict out, int cols, int c,
                         float *restrict left)
 {
-    round_to(x, (int8_t *)out + 32 * c, 8, out, cols, c, left);
+    size_t apart;
+    int8_t *at = place_of(out, cols, c, &apart);
+    round_to(x, at, apart, out, cols, c, left);
 }
 
 static void round_rows(const struct quant_job *j, int64_t r0, int64_t r1, float *buf)

@@ -13,6 +13,6 @@ INLINE int32x4_t sums_total(const struct sums *s) { return s->fours; }
 /* Sums as integers and as floats, 16 registers; the activations of four words, 8; the word and a mask. */
 #define TILE_QUARTERS(NC) ((NC) == 8 ? 1 : (NC) == 4 ? 2 : 4)
 
-#include "device/cpu/quant_dot_128.h"
+#include "device/cpu/quant_rows_128.h"
 
 const struct quant_kern quant_kern_dotprod = { panel_rows, round_rows, multiply };

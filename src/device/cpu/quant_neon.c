@@ -36,6 +36,6 @@ INLINE int32x4_t sums_total(const struct sums *s)
 }
 #define TILE_QUARTERS(NC) ((NC) == 8 ? 0 : (NC) == 4 ? 1 : 2)
 
-#include "device/cpu/quant_dot_128.h"
+#include "device/cpu/quant_rows_128.h"
 
 const struct quant_kern quant_kern_neon = { panel_rows, round_rows, multiply };
