@@ -258,6 +258,6 @@ int main(void)
                                                  { "groupnorm", test_groupnorm },
                                                  { "rope", test_rope },
                                                  { "elementwise", test_elementwise } };
-    return each_isa("dense attention", each, COUNT(each), ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16 | ISA_AMX,
-                    pick, NULL, 0);
+    return each_isa("dense attention", each, COUNT(each),
+                    ISA_NEON | ISA_ARMBF16 | ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16 | ISA_AMX, pick, NULL, 0);
 }

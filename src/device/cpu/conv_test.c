@@ -241,6 +241,7 @@ int main(void)
 {
     static const struct each_isa_test each[] = { { "shapes", test_shapes }, { "store_far", test_store_far } };
     const struct CMUnitTest once[] = { cmocka_unit_test(test_refusals) };
-    return each_isa("convolution", each, COUNT(each), ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16 | ISA_AMX, pick,
-                    once, COUNT(once));
+    return each_isa("convolution", each, COUNT(each),
+                    ISA_NEON | ISA_ARMBF16 | ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16 | ISA_AMX, pick, once,
+                    COUNT(once));
 }

@@ -30,6 +30,8 @@ const struct attn_kern *attn_kern_pick(unsigned isa)
 #if defined(__x86_64__)
     if (isa & ISA_AVX512) return &attn_kern_avx512;
     if (isa & ISA_AVX2) return &attn_kern_avx2;
+#elif defined(__aarch64__)
+    if (isa & ISA_NEON) return &attn_kern_neon;
 #endif
     (void)isa;
     return &attn_kern_plain;

@@ -3,7 +3,8 @@
  * Everything that multiplies (linear layers, convolution, dense attention) is cut into tiles of 1024 bytes, 16 rows of
  * 64 bytes: the shape of an AMX tile register, and one 512-bit load a row.
  *   A tile  16 rows of the left matrix, 64 bytes of k each: 32 bf16 or 16 f32
- *   B tile  16 columns of the right matrix: bf16 as [16 pairs of k][16 columns][2], f32 and f16 as [16 k][16 columns]
+ *   B tile  16 columns of the right matrix: bf16 as [16 pairs of k][16 columns][2] (gemm_armbf16.c: [8 fours of k][16 columns][4]),
+ *           f32 and f16 as [16 k][16 columns]
  *   panel   the B tiles of 16 columns, ascending k, one after the other
  * A k block is the 32 (bf16) or 16 values of k that a tile holds; the last one is padded with zeros.
  * f16 stands for a right matrix that stays f16, in B tiles of half the size, against a left one of at least 16 bits: f32, or
@@ -148,7 +149,8 @@ static inline void form_pack_panel(const struct float_kern *fk, enum float_form 
                      : fk->pack_panel_f16)(dst, row, type, n);
 }
 
-extern const struct float_kern float_kern_avx2, float_kern_avx512, float_kern_avx512bf16, float_kern_amx;
+extern const struct float_kern float_kern_avx2, float_kern_avx512, float_kern_avx512bf16, float_kern_amx,
+    float_kern_neon, float_kern_armbf16;
 
 /* How products are cut into tasks: a strip of panels by a block of rows, whose sums [ROW_BLOCK, LD_SUMS] the thread
  * holds in its scratch; with a chunk of A and of B they fill two thirds of a 1 MiB cache. */

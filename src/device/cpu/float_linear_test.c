@@ -302,5 +302,6 @@ int main(void)
     static const struct each_isa_test each[] = { { "shapes", test_shapes }, { "mixed", test_mixed } };
     const struct CMUnitTest once[] = { cmocka_unit_test(test_many_rows), cmocka_unit_test(test_refusals) };
     return each_isa("layers of float weights", each, COUNT(each),
-                    ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16 | ISA_AMX, pick, once, COUNT(once));
+                    ISA_NEON | ISA_ARMBF16 | ISA_AVX2 | ISA_AVX512 | ISA_AVX512BF16 | ISA_AMX, pick, once,
+                    COUNT(once));
 }

@@ -81,6 +81,9 @@ const struct float_kern *float_kern_pick(unsigned isa)
     if (isa & ISA_AVX512BF16) return &float_kern_avx512bf16;
     if (isa & ISA_AVX512) return &float_kern_avx512;
     if (isa & ISA_AVX2) return &float_kern_avx2;
+#elif defined(__aarch64__)
+    if (isa & ISA_ARMBF16) return &float_kern_armbf16;
+    if (isa & ISA_NEON) return &float_kern_neon;
 #endif
     (void)isa;
     return &float_kern_c;

@@ -50,7 +50,7 @@ struct attn_kern {
                 const float *v);
     void (*attend)(const struct paged_tile *t);
 };
-extern const struct attn_kern attn_kern_plain, attn_kern_avx2, attn_kern_avx512;
+extern const struct attn_kern attn_kern_plain, attn_kern_avx2, attn_kern_avx512, attn_kern_neon;
 
 static inline unsigned char *paged_piece(const struct kv_layer *kv, const struct paged_layout *l,
                                          int32_t page, int kv_head)

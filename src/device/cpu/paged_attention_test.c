@@ -252,5 +252,5 @@ int main(void)
                                                  { "windows", test_windows },
                                                  { "values in keys", test_values_in_keys },
                                                  { "rope", test_rope } };
-    return each_isa("paged attention", each, COUNT(each), ISA_AVX2 | ISA_AVX512, pick, NULL, 0);
+    return each_isa("paged attention", each, COUNT(each), ISA_NEON | ISA_AVX2 | ISA_AVX512, pick, NULL, 0);
 }

@@ -1,7 +1,7 @@
 /* paged_body.h - the paged cache and attention over it for machines with vectors. An instruction set's file defines the
  * vector operations below for its width, includes this, and exports the table; the sums are those of paged_plain.c.
  *
- *     V_LANES (8 or 16), V_GROUP   lanes of a register; queries whose two registers of sums each fit the file (6 or 8)
+ *     V_LANES (4, 8 or 16), V_GROUP   lanes of a register; queries whose two registers of sums each fit the file (6 or 8)
  *     vf; vf_zero() vf_set1(f) vf_load(p) vf_store(p, v) vf_fma(a, b, c) vf_mul(a, b)
  *     vf_add(a, b) vf_sub(a, b) vf_max(a, b)
  *     vf_top(v) vf_sum(v)          over the lanes; the sum folds the upper half onto the lower until one is left
