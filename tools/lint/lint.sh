@@ -43,6 +43,7 @@ case $? in
     if make --no-print-directory -s -j"$(nproc)" MODE=aarch64 all $(printf ' build/aarch64/%s' $arm_tests); then
         printf '%s\n' $arm_tests | xargs -P "$(nproc)" -I{} sh -c 'tools/run_aarch64.sh build/aarch64/{} >build/aarch64/{}.log 2>&1 ||
             { tail -n 20 build/aarch64/{}.log; echo "{} fails on aarch64"; exit 1; }' || bad "tests fail on aarch64"
+        python3 tools/lint/spills.py build/aarch64 || bad "a kernel's hot loop keeps vectors on the stack"
     else
         bad "hearth does not build for aarch64"
     fi ;;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Vector registers that the compiler keeps on the stack in the kernels' hot loops: fails where there are more than the limit.
 
-    spills.py [BUILD] [-v]      BUILD: a release build, build/release; -v: every hot loop that has any, and the worst of each function
+    spills.py [BUILD] [-v]      BUILD: build/release, or build/aarch64; -v: every hot loop that has any, and the worst of each function
 
 A hot loop is one that multiplies vectors and holds no other loop that does. Counted are its moves from vector registers to the
 stack, in hundredths of its multiplications. Some are meant: sums that are touched once a block. Many are not: an operand that
@@ -16,6 +16,7 @@ import subprocess
 import sys
 
 COMPILER = "GCC: 12"
+ARM = ("neon", "dotprod", "i8mm", "armbf16")
 # "file" or "file function": stores in hundredths of the multiplications of its worst loop. What has no line may have none.
 LIMITS = {
     "quant_avx2": 16,  # eight sums of 64 products, once a block; twice where scales are per 16
@@ -33,8 +34,20 @@ LIMITS = {
     "gemm_avx512bf16 body_depthwise": 100,
     "gemm_amx body_depthwise": 100,
 }
-MULTIPLY = re.compile(r"v(pmaddubs|pmaddwd|pdp|fn?m(add|sub)\d|dpbf16|mulps|pmulld|pmullw)")
-VECTOR = re.compile(r"%[xyz]mm\d+")
+LIMITS |= {  # 64-bit Arm
+    "quant_neon": 4,  # a sum or two of 72 products, once a block
+    "quant_dotprod": 2,
+    "gemm_neon": 2,
+    "gemm_armbf16": 1,
+    "gemm_neon body_pack_row_bf16": 19,
+    "gemm_armbf16 body_pack_row_bf16": 19,
+    "gemm_neon body_depthwise": 100,
+    "gemm_armbf16 body_depthwise": 100,
+}
+MULTIPLY = re.compile(
+    r"(sdot|smmla|bfmmla|sml[as]l2?|smull2?|fml[as]|fmul)$|v(pmaddubs|pmaddwd|pdp|fn?m(add|sub)\d|dpbf16|mulps|pmulld|pmullw)")
+VECTOR = re.compile(r"%[xyz]mm\d+|\bq\d+")
+JUMP = re.compile(r"j|b$|b\.|cbn?z$|tbn?z$")
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(?:\{vex\}\s+)?(\S+)\s*(.*)")
 
 
@@ -42,10 +55,15 @@ def output(*command):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+def tool(path, name):
+    """Arm's objects need the binutils that came with their compiler."""
+    return f"aarch64-linux-gnu-{name}" if path.stem.rsplit("_", 1)[1] in ARM else name
+
+
 def functions(path):
     """(name, [(address, mnemonic, operands)]) of each function."""
     name, body = None, []
-    for line in output("objdump", "-d", "--no-show-raw-insn", path).splitlines():
+    for line in output(tool(path, "objdump"), "-d", "--no-show-raw-insn", path).splitlines():
         head = re.match(r"^[0-9a-f]+ <(.*)>:", line)
         if head:
             if body:
@@ -63,7 +81,7 @@ def hot_loops(body):
     """Backward jumps whose range multiplies vectors, without those that hold another such range."""
     ranges = []
     for address, mnemonic, operands in body:
-        target = re.match(r"([0-9a-f]+) <", operands) if mnemonic.startswith("j") else None
+        target = re.search(r"\b([0-9a-f]+) <", operands) if JUMP.match(mnemonic) else None
         if target and body[0][0] <= int(target[1], 16) <= address:
             first, last = int(target[1], 16), address
             inside = [x for x in body if first <= x[0] <= last]
@@ -76,13 +94,13 @@ def hot_loops(body):
 
 def counts(inside, frame):
     """Stores, reads, multiplications."""
-    stack = re.compile(r"\(%(rsp|rbp)\)" if frame else r"\(%rsp\)")
+    stack = re.compile(r"\(%(rsp|rbp)\)|\[sp\b" if frame else r"\(%rsp\)|\[sp\b")
     stores = reads = multiplications = 0
     for _, mnemonic, operands in inside:
         multiplications += bool(MULTIPLY.match(mnemonic))
         if not stack.search(operands) or not VECTOR.search(operands):
             continue
-        stored = mnemonic.startswith("vmov") and stack.search(operands.rsplit(",", 1)[-1])
+        stored = mnemonic in ("str", "stp", "stur") or mnemonic.startswith("vmov") and stack.search(operands.rsplit(",", 1)[-1])
         stores, reads = stores + bool(stored), reads + (not stored)
     return stores, reads, multiplications
 
@@ -116,9 +134,9 @@ def check(path, verbose):
 def main():
     arguments = [a for a in sys.argv[1:] if a != "-v"]
     build = pathlib.Path(arguments[0] if arguments else "build/release")
-    paths = [p for isa in ("avx2", "avxvnni", "avx512", "avx512bf16", "amx") for p in sorted(build.rglob(f"*_{isa}.o"))]
+    paths = [p for isa in ("avx2", "avxvnni", "avx512", "avx512bf16", "amx", *ARM) for p in sorted(build.rglob(f"*_{isa}.o"))]
     if not paths:
-        print(f"spills: skipped: {build} has no kernels for x86-64")
+        print(f"spills: skipped: {build} has no kernels")
         return 0
     good, checked = True, 0
     for path in paths:
