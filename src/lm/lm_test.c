@@ -16,123 +16,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
-#include "base/rng.h"
 #include "device/guard/guard.h"
 #include "lm/job.h"
-#include "lm/lm.h"
+#include "lm/test_engine.h"
 
 #define MODEL "tests/golden/lm/chat/model.safetensors"
-#define WINDOWED "tests/golden/lm/gemma3_chat/model.safetensors" /* six layers, of which five see 40 tokens */
-
-struct engine {
-    struct pool *pool;
-    struct device *dev;
-    struct lm *lm;
-};
-
-static void start_model(struct engine *g, const char *path, int n_threads, const struct lm_options *o)
-{
-    struct err e = { 0 };
-    if (!pool_new(&g->pool, n_threads, &e) || !device_cpu_open(&g->dev, g->pool, ~0u, &e))
-        fail_msg("%s", e.msg);
-    if (!lm_load(&g->lm, path, o, g->dev, &e)) fail_msg("%s", e.msg);
-}
 
 static void start(struct engine *g, int n_threads, const struct lm_options *o)
 {
     start_model(g, MODEL, n_threads, o);
-}
-
-static void stop(struct engine *g)
-{
-    lm_free(g->lm);
-    device_close(g->dev);
-    pool_free(g->pool);
-}
-
-static struct lm_request request(const int32_t *prompt, int n, int max_tokens)
-{
-    return (struct lm_request){ .prompt = { prompt, (size_t)n, max_tokens },
-                                .n = 1,
-                                .ignore_end = true,
-                                .sampling = { .temperature = 0.9f,
-                                              .top_p = 0.95f,
-                                              .typical_p = 1,
-                                              .repetition_penalty = 1,
-                                              .seed = 42,
-                                              .n_top_logprobs = 3 } };
-}
-
-static void prompt_of(int32_t *ids, int n, uint64_t seed)
-{
-    for (int i = 0; i < n; i++) ids[i] = (int32_t)(philox_uniform(seed, 5, (uint64_t)i) * 256);
-}
-
-static struct lm_job *submit(struct engine *g, const struct lm_request *r)
-{
-    struct err e = { 0 };
-    struct lm_job *j;
-    if (!lm_submit(g->lm, r, NULL, NULL, &j, &e)) fail_msg("%s", e.msg);
-    return j;
-}
-
-/* Everything a client could see of choice c, in one string; frees the job when asked. */
-struct seen {
-    struct buf out[8];
-    int ends, done, n_tokens;
-    enum lm_finish finish[8];
-    struct lm_usage usage;
-    struct err error;
-};
-
-static void collect(struct lm_job *j, struct seen *s)
-{
-    struct lm_event ev;
-    memset(s, 0, sizeof *s);
-    while (lm_wait(j, &ev)) {
-        struct buf *b = &s->out[ev.choice];
-        if (ev.type == LM_EV_TEXT) {
-            buf_append(b, ev.text, ev.len);
-            for (int i = 0; i < ev.n_tokens; i++) {
-                const struct lm_token *t = &ev.tokens[i];
-                buf_printf(b, "[%d %a %zu+%zu", t->id, (double)t->pick.logprob, t->text_offset, t->text_len);
-                for (int k = 0; k < t->pick.n_top; k++)
-                    buf_printf(b, " %d:%a", t->pick.top[k].id, (double)t->pick.top[k].logprob);
-                buf_puts(b, "]");
-            }
-            s->n_tokens += ev.n_tokens;
-        } else if (ev.type == LM_EV_CHOICE_END) {
-            s->ends++;
-            s->finish[ev.choice] = ev.finish;
-        } else {
-            s->done++;
-            s->usage = ev.usage;
-            s->error = ev.error;
-        }
-        lm_event_free(&ev);
-    }
-    assert_int_equal(s->done, 1);
-    lm_job_free(j);
-}
-
-/* The counters once nothing runs: they are published after a step's events. */
-static struct lm_stats stats_at_rest(struct engine *g)
-{
-    struct lm_stats st;
-    for (int i = 0; i < 6000; i++) {
-        lm_stats(g->lm, &st);
-        if (st.requests > 0 && st.running == 0 && st.waiting == 0) return st;
-        usleep(10000);
-    }
-    fail_msg("something still runs");
-    return st;
-}
-
-static void seen_free(struct seen *s)
-{
-    for (int i = 0; i < 8; i++) buf_free(&s->out[i]);
 }
 
 /* ---- the promise ---------------------------------------------------------------------------------------------------- */
@@ -281,147 +174,6 @@ static void test_preemption_does_not_show(void **state)
     print_message("preemptions: %llu\n", (unsigned long long)st.preemptions);
     assert_true(st.preemptions > 0);
     stop(&g);
-}
-
-/* ---- layers with a window ----------------------------------------------------------------------------------------------- */
-
-static size_t page_bytes(const struct engine *g)
-{
-    struct lm_stats st;
-    lm_stats(g->lm, &st);
-    return lm_info(g->lm)->kv_bytes / (size_t)st.kv_pages_total;
-}
-
-/* What a request answers in an engine of its own. */
-static char *answer_alone(const struct lm_request *r, const struct lm_options *o, size_t *page)
-{
-    struct engine g;
-    struct seen s;
-    start_model(&g, WINDOWED, 1, o);
-    if (page) *page = page_bytes(&g);
-    collect(submit(&g, r), &s);
-    assert_int_equal(s.usage.cached_tokens, 0);
-    char *text = strdup(s.out[0].data);
-    seen_free(&s);
-    stop(&g);
-    return text;
-}
-
-/* Sequences that part from each other at several places, whose pages behind the window are given back, that are set back when pages run out
- * and start from what the tree has kept: each answers as alone. */
-static void test_windows_do_not_show(void **state)
-{
-    (void)state;
-    enum { ALL = 9 };
-    static const int from[ALL] = {
-        0, 0, 0, 0, 33, 64, 90, 120, 120
-    }; /* where prompt k parts from the first */
-    int32_t prompt[ALL][150];
-    struct lm_request r[ALL];
-    char *alone[ALL];
-    size_t page;
-    for (int k = 0; k < ALL; k++) {
-        prompt_of(prompt[k], 150, 80 + (uint64_t)k);
-        memcpy(prompt[k], prompt[0], (size_t)from[k] * sizeof prompt[k][0]);
-        const bool grows = k >= 1 && k <= 4; /* from a page of each layer to what can be seen of 240 tokens */
-        r[k] = grows ? request(prompt[k], 25 + 5 * k, 200) : request(prompt[k], 150 - 3 * k, 60 + 5 * k);
-        alone[k] = answer_alone(&r[k], &(struct lm_options){ .n_ctx = 256, .prefill_chunk = 256 }, &page);
-    }
-    static const struct {
-        int chunk, pages;
-        bool scarce;
-    } way[] = { { 256, 1000, false }, { 16, 1000, false }, { 32, 60, true }, { 37, 45, true } };
-    for (size_t i = 0; i < sizeof way / sizeof *way; i++) {
-        struct engine g;
-        const struct lm_options o = { .n_ctx = 256,
-                                      .max_batch = 8,
-                                      .prefill_chunk = way[i].chunk,
-                                      .kv_bytes = (size_t)way[i].pages * page };
-        start_model(&g, WINDOWED, 2, &o);
-        int cached = 0;
-        for (int again = 0; again < 3; again++) {
-            struct lm_job *job[ALL];
-            for (int k = 0; k < ALL; k++) job[k] = submit(&g, &r[k]);
-            for (int k = 0; k < ALL; k++) {
-                struct seen s;
-                collect(job[k], &s);
-                assert_int_equal(s.finish[0], LM_FINISH_LENGTH);
-                if (strcmp(s.out[0].data, alone[k]) != 0)
-                    fail_msg("chunk %d, %d pages, round %d: prompt %d answers otherwise than alone",
-                             way[i].chunk, way[i].pages, again, k);
-                cached += s.usage.cached_tokens;
-                seen_free(&s);
-            }
-        }
-        const struct lm_stats st = stats_at_rest(&g);
-        assert_int_equal(st.kv_pages_total, way[i].pages);
-        print_message("%d pages: %d of %d prompt tokens known, %llu preemptions\n", way[i].pages, cached,
-                      (int)st.prompt_tokens, (unsigned long long)st.preemptions);
-        assert_true(cached > 0);
-        assert_int_equal(st.preemptions > 0, way[i].scarce);
-        stop(&g);
-    }
-    for (int k = 0; k < ALL; k++) free(alone[k]);
-}
-
-/* The next turn of a conversation starts where the last one ended, however long it is by then. */
-static void test_a_conversation_behind_its_window(void **state)
-{
-    (void)state;
-    struct engine g;
-    struct seen s;
-    int32_t turn[480];
-    const struct lm_options o = { .n_ctx = 512, .prefill_chunk = 64 };
-    prompt_of(turn, 480, 31);
-    start_model(&g, WINDOWED, 1, &o);
-    for (int n = 60; n <= 480; n += 60) {
-        struct lm_request r = request(turn, n, 4);
-        collect(submit(&g, &r), &s);
-        assert_int_equal(s.usage.cached_tokens, n - 60);
-        char *alone = answer_alone(&r, &o, NULL);
-        assert_string_equal(s.out[0].data, alone);
-        free(alone);
-        seen_free(&s);
-    }
-    stop(&g);
-}
-
-/* 500 tokens in all are 16 pages of the one layer that sees them, and at 32 rows a step at most four of each of the others: 36 pages, and one
- * of each layer for the copy of a shared page. Without windows it would be 96. */
-static void test_windowed_layers_take_what_they_see(void **state)
-{
-    (void)state;
-    struct engine g;
-    struct seen s;
-    int32_t prompt[440];
-    size_t page;
-    struct lm_options o = { .n_ctx = 512, .prefill_chunk = 32, .max_batch = 2 };
-    prompt_of(prompt, 440, 33);
-    struct lm_request r = request(prompt, 440, 60);
-    char *alone = answer_alone(&r, &o, &page);
-    o.kv_bytes = 42 * page;
-    start_model(&g, WINDOWED, 1, &o);
-    for (int i = 0; i < 2; i++) {
-        collect(submit(&g, &r), &s);
-        assert_int_equal(s.finish[0], LM_FINISH_LENGTH);
-        assert_string_equal(s.out[0].data, alone);
-        seen_free(&s);
-    }
-    const struct lm_stats st = stats_at_rest(&g);
-    assert_int_equal(st.preemptions, 0);
-    assert_int_equal(st.kv_pages_total, 42);
-    stop(&g);
-    struct err e;
-    struct lm *m;
-    struct pool *pool;
-    struct device *dev;
-    assert_true(pool_new(&pool, 1, &e) && device_cpu_open(&dev, pool, ~0u, &e));
-    o.kv_bytes = 41 * page;
-    assert_false(lm_load(&m, WINDOWED, &o, dev, &e)); /* said, not found out in the middle */
-    assert_int_equal(e.code, ERR_LIMIT);
-    device_close(dev);
-    pool_free(pool);
-    free(alone);
 }
 
 /* Counted on the scheduler's own thread, where notify is called: no timing. */
@@ -1088,9 +840,6 @@ int main(void)
         cmocka_unit_test(test_same_bytes_in_any_company),
         cmocka_unit_test(test_streams_leave_together),
         cmocka_unit_test(test_preemption_does_not_show),
-        cmocka_unit_test(test_windows_do_not_show),
-        cmocka_unit_test(test_a_conversation_behind_its_window),
-        cmocka_unit_test(test_windowed_layers_take_what_they_see),
         cmocka_unit_test(test_long_prompts_do_not_stall),
         cmocka_unit_test(test_rounded_cache),
         cmocka_unit_test(test_more_choices_than_places),
