@@ -158,6 +158,13 @@ class Load:
         self.server.wait_idle()
 
 
+def books(server):
+    """Every admitted request has ended, once, and what they used is what the models made."""
+    server.wait_until(lambda: server.metric("hearth_ended_total") == server.metric("hearth_admitted_total"), "an admitted request has no end, or two")
+    used, made = server.metric("hearth_used_completion_tokens_total"), server.metric("hearth_generated_tokens_total")
+    return [] if used == made else [f"ended requests used {used:.0f} tokens, the models made {made:.0f}"]
+
+
 def soak(o, folder):
     server = serve(folder, o.threads)
     alone = {job.name: ask(server, job) for job in jobs()}
@@ -178,6 +185,8 @@ def soak(o, folder):
         bad.append(f"open files grew from {files} to {files_after}")
     if left := list((folder / "files").glob(".*")):
         bad.append(f"unfinished pictures stay behind: {left}")
+    bad += books(server)
+    print(f"{server.metric('hearth_ended_total'):.0f} requests ended, {server.metric('hearth_used_completion_tokens_total'):.0f} tokens used")
     server.stop()
     print(f"{sum(load.count.values())} answers, {len(load.wrong)} wrong; memory {before:.1f} -> {after:.1f} MB, open files {files} -> {files_after}")
     print(", ".join(f"{k}: {v}" for k, v in sorted(load.count.items())))
