@@ -62,16 +62,10 @@ void endings_wait(struct server *s)
 
 bool endings_open(struct exchange *x)
 {
-    if (!x->route->endpoint) return true;
-    struct identity of = { .dialect = dialect_name(x->dialect),
-                           .endpoint = x->route->endpoint,
-                           .route = routes_row(x->route),
-                           .who = x->who,
-                           .started = x->started };
-    memcpy(of.id, x->id, sizeof of.id);
-    x->ending = ending_open(&x->server->endings, &of, x->path);
+    if (!x->is.endpoint) return true;
+    x->ending = ending_open(&x->server->endings, &x->is, x->path);
     if (!x->ending) return false;
-    metrics_admitted(&x->server->metrics, of.route);
+    metrics_admitted(&x->server->metrics, x->is.route);
     return true;
 }
 
@@ -98,7 +92,7 @@ void endings_close(struct exchange *x, bool sent)
         x->ending = NULL;
     } else if (x->path) {
         log_write(x->route && x->route->access == ACCESS_PUBLIC ? LOG_DEBUG : LOG_INFO,
-                  "%s %s %d %.1f ms%s%s", x->id, x->path, x->status, (clock_seconds() - x->started) * 1e3,
-                  *x->note ? " " : "", x->note);
+                  "%s %s %d %.1f ms%s%s", x->is.id, x->path, x->status,
+                  (clock_seconds() - x->is.started) * 1e3, *x->note ? " " : "", x->note);
     }
 }

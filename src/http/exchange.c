@@ -13,10 +13,10 @@ struct server *exchange_server(const struct exchange *x) { return x->server; }
 const char *exchange_path(const struct exchange *x) { return x->path; }
 const char *exchange_tail(const struct exchange *x) { return x->tail; }
 enum api_dialect exchange_dialect(const struct exchange *x) { return x->dialect; }
-const char *exchange_id(const struct exchange *x) { return x->id; }
-const struct principal *exchange_who(const struct exchange *x) { return &x->who; }
+const char *exchange_id(const struct exchange *x) { return x->is.id; }
+const struct principal *exchange_who(const struct exchange *x) { return &x->is.who; }
 struct ending *exchange_ending(const struct exchange *x) { return x->ending; }
-double exchange_started(const struct exchange *x) { return x->started; }
+double exchange_started(const struct exchange *x) { return x->is.started; }
 const char *exchange_header_in(const struct exchange *x, const char *name) { return x->via->header(x, name); }
 const char *exchange_query(const struct exchange *x, const char *name) { return x->via->query(x, name); }
 

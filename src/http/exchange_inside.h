@@ -43,10 +43,9 @@ struct exchange {
     char *path;       /* decoded, one slash between parts, none at the end */
     const char *tail; /* what stands for a route's '*', inside path */
     enum api_dialect dialect;
-    struct principal who;
-    char id[72];           /* X-Request-Id */
-    char origin[200];      /* the page's origin when it is allowed, else "" */
-    double started, whole; /* clock_seconds(): its headers were here; the body was too */
+    char origin[200];   /* the page's origin when it is allowed, else "" */
+    struct identity is; /* who asks for what, and since when: set once, by the preflight */
+    double whole;       /* clock_seconds(): its body was here too */
     struct buf body;
     size_t body_taken; /* of the memory for bodies */
     bool discard, head;

@@ -23,7 +23,8 @@ struct exchange *exchange_new(struct server *s, const struct exchange_transport 
     x->connection = connection;
     x->link = link;
     x->peer = *peer;
-    x->started = x->last_write = clock_seconds();
+    x->is.started = x->last_write = clock_seconds();
+    x->is.route = routes_row(NULL);
     x->body = BUF_INIT(s->o.max_body);
     atomic_init(&x->refs, 1);
     pthread_mutex_init(&x->lock, NULL);
@@ -195,7 +196,7 @@ void exchange_each_header(const struct exchange *x,
         fn(arg, p, value);
         p = value + strlen(value) + 1;
     }
-    fn(arg, "X-Request-Id", x->id);
+    fn(arg, "X-Request-Id", x->is.id);
     if (x->content_type) fn(arg, "Content-Type", x->content_type);
     if (!*x->origin) return;
     fn(arg, "Access-Control-Allow-Origin", x->origin);
@@ -255,7 +256,7 @@ void exchange_over(struct exchange *x, bool sent, const char *closed)
         x->status = 499;
         if (closed) snprintf(x->note, sizeof x->note, "closed: %s", closed);
     }
-    metrics_request(&s->metrics, routes_row(x->route), x->status);
+    metrics_request(&s->metrics, x->is.route, x->status);
     endings_close(x, sent);
     if (counted) atomic_fetch_sub(&s->active, 1);
     exchange_unref(x);

@@ -33,13 +33,14 @@ static void set_id(struct exchange *x)
     const char *given = header(x, "X-Request-Id");
     static const char harmless[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:";
     if (given && *given && strlen(given) <= 64 && strspn(given, harmless) == strlen(given)) {
-        snprintf(x->id, sizeof x->id, "%s", given);
+        snprintf(x->is.id, sizeof x->is.id, "%s", given);
         return;
     }
     unsigned char r[12];
     rng_os(r, sizeof r);
-    int n = snprintf(x->id, sizeof x->id, "req_");
-    for (size_t i = 0; i < sizeof r; i++) n += snprintf(x->id + n, sizeof x->id - (size_t)n, "%02x", r[i]);
+    int n = snprintf(x->is.id, sizeof x->is.id, "req_");
+    for (size_t i = 0; i < sizeof r; i++)
+        n += snprintf(x->is.id + n, sizeof x->is.id - (size_t)n, "%02x", r[i]);
 }
 
 static bool has_media_type(const char *value, const char *type)
@@ -86,16 +87,28 @@ bool preflight_expects_continue(struct exchange *x)
     return v && !strcasecmp(v, "100-continue");
 }
 
+/* Where it leads and who asks, said here and nowhere else. `may`: with a key of the server's, where it asks for one. */
+static void identify(struct exchange *x, enum http_method m, unsigned *allowed, bool *may)
+{
+    x->dialect = routes_dialect(x->path);
+    x->route = routes_find(m, x->path, &x->tail, allowed);
+    x->is.dialect = dialect_name(x->dialect);
+    x->is.endpoint = x->route ? x->route->endpoint : NULL;
+    x->is.route = routes_row(x->route);
+    *may = auth_principal(&x->server->auth, header(x, "Authorization"), &x->is.who);
+}
+
 static void check(struct exchange *x, const char *method)
 {
     struct server *s = x->server;
     const char *origin = header(x, "Origin"), *host = header(x, "Host"),
                *length = header(x, "Content-Length");
     unsigned allowed;
+    bool may;
     enum http_method m = routes_method(method);
     x->head = !strcmp(method, "HEAD");
     x->announced = length ? (size_t)strtoull(length, NULL, 10) : 0;
-    x->route = routes_find(m, x->path, &x->tail, &allowed);
+    identify(x, m, &allowed, &may);
 
     if (x->link && link_refused(x->link)) {
         preflight_misframed(x);
@@ -120,7 +133,6 @@ static void check(struct exchange *x, const char *method)
         answer_options(x, allowed);
         return;
     }
-    const bool may = auth_principal(&s->auth, header(x, "Authorization"), &x->who);
     if (!may && (!x->route || x->route->access == ACCESS_KEY)) {
         exchange_fault(
             x, FAULT_KEY, NULL,
@@ -163,7 +175,6 @@ bool preflight(struct exchange *x, const char *url, const char *method)
     x->path = normalise(url);
     if (!x->path) return false;
     set_id(x);
-    x->dialect = routes_dialect(x->path);
     check(x, method);
     x->discard = x->status != 0 || x->route->limit == BODY_NONE;
     return true;
