@@ -1,0 +1,99 @@
+/* json_machine.h - walks a schema's forms byte by byte: which JSON texts can still become valid ones.
+ *
+ * A state is a set of threads; a thread is one way to read what has come so far: where it is, and the frames (arrays and objects) that are
+ * open around it. A state whose set is empty is dead; every thread that is in one can be brought to an end, so a byte is allowed exactly
+ * when some thread takes it.
+ * Texts     what a JSON printer writes, with white space between tokens: up to four blanks, or a line break and up to 64 blanks. Names
+ *           of members are distinct. A text ends with its value.
+ * Memory    frames never change; they lie in a pile that is released from the top (pile_mark(), pile_release()).
+ * Threads   (of the machine) one owner at a time. */
+#ifndef HEARTH_TEXT_GRAMMAR_JSON_MACHINE_H
+#define HEARTH_TEXT_GRAMMAR_JSON_MACHINE_H
+
+#include "text/grammar/schema.h"
+
+struct pile { /* memory in pieces, used from the bottom up */
+    struct pile_piece *first, *at;
+    size_t used; /* of `at` */
+    bool failed; /* no memory: what was made since is incomplete */
+};
+struct pile_mark {
+    struct pile_piece *at;
+    size_t used;
+};
+void pile_free(struct pile *p);
+static inline struct pile_mark pile_mark(const struct pile *p)
+{
+    return (struct pile_mark){ p->at, p->used };
+}
+void pile_release(struct pile *p, struct pile_mark to);
+
+struct used { /* values or names that may not come again, by their hashes */
+    const struct used *next;
+    uint64_t hash;
+};
+
+struct frame {
+    const struct frame *up;
+    const struct array_form *array; /* or */
+    const struct object_form *object;
+    const struct used *used;
+    uint64_t hash, key;       /* of the value so far, when `hashing`; of the member's name */
+    int n;                    /* items or members begun */
+    int count[SCHEMA_TRACKS]; /* of them, those taken to meet each demand */
+    bool hashing;             /* the value is in an array of unique items */
+    uint64_t seen[];          /* [words] names, or choices */
+};
+
+enum place {
+    AT_VALUE,  /* before a value */
+    AT_STRING, /* in one */
+    AT_NUMBER,
+    AT_LITERAL, /* in null, true, false */
+    AT_CHOICE,  /* in one of an array's choices */
+    AT_MEMBER,  /* before a member's name; `first`: or the object's end */
+    AT_KEY,     /* in a member's name */
+    AT_COLON,   /* behind it */
+    AT_ITEM,    /* before an item; `first`: or the array's end */
+    AT_AFTER,   /* behind a value */
+};
+
+struct number_read { /* a number's digits as they come, for its hash */
+    int zeros, point, exponent;
+    unsigned char dot, negative, has_exponent, exponent_negative;
+};
+
+struct thread {
+    unsigned char place, first, blank, escape; /* blank: white space just read; escape: how far in one */
+    int value;                                 /* AT_VALUE, AT_COLON: its number */
+    int32_t q;                                 /* state of the automaton, or bytes of a literal read */
+    int n;                                     /* characters of a string */
+    uint32_t code;                             /* of an escape, so far */
+    uint64_t hash;
+    const struct frame *up;
+    union {
+        const struct strings *string;
+        const struct dfa *number;
+        const char *literal;
+    };
+    struct number_read read;
+};
+
+enum { MAX_THREADS = 1024 }; /* of a state; more are ERR_LIMIT when the state is made */
+
+/* The state before the first byte. */
+int json_begin(const struct schema *s, struct thread *out);
+/* The threads behind byte b; *out has room for `room`. -1: more than there is room for. */
+int json_step(const struct schema *s, struct pile *pile, const struct thread *in, int n, unsigned char b,
+              struct thread *out, int room);
+bool json_was_used(const struct frame *f, uint64_t hash);
+/* Does what comes behind a value in this frame depend on what the value is? */
+bool json_asks_hash(const struct frame *up);
+/* A byte inside a string or a name that is not its end; false: it cannot come (*t is as good as lost). */
+bool json_text_byte(struct thread *t, unsigned char b);
+/* The threads behind a member's name whose automaton ended in state q, with its hash (json_text_byte() makes it); at most 8. */
+int json_key_ended(struct pile *pile, const struct thread *key, int32_t q, uint64_t hash, struct thread *out);
+/* May the text end here? */
+bool json_can_end(const struct schema *s, const struct thread *in, int n);
+
+#endif

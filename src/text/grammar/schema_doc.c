@@ -1,0 +1,443 @@
+#include "text/grammar/schema_doc.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+
+enum { MAX_WALK = 400 };
+
+bool schema_refuse(const struct schema_doc *d, int sub, enum err_code code, const char *key, struct err *e,
+                   const char *fmt, ...)
+{
+    char text[256];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    const char *path = d->sub[sub].path ? d->sub[sub].path : "#";
+    return err_set(e, code, "schema: %.180s/%s: %s", path, key, text);
+}
+
+/* ---- subschemas -------------------------------------------------------------------------------------------------------- */
+
+static unsigned hash_of(const void *p) { return (unsigned)((uintptr_t)p >> 4) * 2654435761u; }
+
+static bool rehash(struct schema_doc *d, struct err *e)
+{
+    const int n = d->n_bucket ? d->n_bucket * 2 : 256;
+    int *b = malloc((size_t)n * sizeof *b);
+    if (!b) return err_set(e, ERR_NOMEM, "no memory for a schema");
+    for (int i = 0; i < n; i++) b[i] = -1;
+    for (int s = DOC_ROOT; s < d->n_sub; s++) {
+        unsigned at = hash_of(d->sub[s].json);
+        while (b[at & (unsigned)(n - 1)] >= 0) at++;
+        b[at & (unsigned)(n - 1)] = s;
+    }
+    free(d->bucket);
+    d->bucket = b;
+    d->n_bucket = n;
+    return true;
+}
+
+static int find_sub(const struct schema_doc *d, const json_t *json)
+{
+    for (unsigned at = hash_of(json);; at++) {
+        const int s = d->bucket[at & (unsigned)(d->n_bucket - 1)];
+        if (s < 0 || d->sub[s].json == json) return s;
+    }
+}
+
+/* Takes over path. */
+static int new_sub(struct schema_doc *d, const json_t *json, char *path, int base, struct err *e)
+{
+    if (!path) return err_set(e, ERR_NOMEM, "no memory for a schema"), -1;
+    if (d->n_sub >= d->max_sub) {
+        free(path);
+        return err_set(e, ERR_LIMIT, "schema: more than %d subschemas", d->max_sub), -1;
+    }
+    if (d->n_sub == d->cap_sub) {
+        const int cap = d->cap_sub ? d->cap_sub * 2 : 64;
+        struct sub *q = realloc(d->sub, (size_t)cap * sizeof *q);
+        if (!q) {
+            free(path);
+            return err_set(e, ERR_NOMEM, "no memory for a schema"), -1;
+        }
+        d->sub = q;
+        d->cap_sub = cap;
+    }
+    d->sub[d->n_sub++] = (struct sub){ json, path, base };
+    if (d->n_sub * 2 > d->n_bucket) {
+        if (!rehash(d, e)) return -1;
+    } else {
+        unsigned at = hash_of(json);
+        while (d->bucket[at & (unsigned)(d->n_bucket - 1)] >= 0) at++;
+        d->bucket[at & (unsigned)(d->n_bucket - 1)] = d->n_sub - 1;
+    }
+    return d->n_sub - 1;
+}
+
+static int sub_at(struct schema_doc *d, int base, const json_t *json, char *path, struct err *e)
+{
+    if (json_is_boolean(json)) {
+        free(path);
+        return json_is_true(json) ? DOC_TRUE : DOC_FALSE;
+    }
+    if (!json_is_object(json)) {
+        err_set(e, ERR_REQUEST, "schema: %.180s: a schema is an object, true or false", path ? path : "#");
+        free(path);
+        return -1;
+    }
+    const int known = find_sub(d, json);
+    if (known >= 0) {
+        free(path);
+        return known;
+    }
+    return new_sub(d, json, path, base, e);
+}
+
+int schema_doc_sub(struct schema_doc *d, int parent, const json_t *json, struct err *e, const char *fmt, ...)
+{
+    if (json_is_boolean(json)) return json_is_true(json) ? DOC_TRUE : DOC_FALSE;
+    if (json_is_object(json)) {
+        const int known = find_sub(d, json);
+        if (known >= 0) return known;
+    }
+    struct buf b = BUF_INIT(1 << 16);
+    char tail[600];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(tail, sizeof tail, fmt, ap);
+    va_end(ap);
+    buf_printf(&b, "%s/%s", d->sub[parent].path, tail);
+    return sub_at(d, d->sub[parent].base, json, buf_take(&b), e);
+}
+
+int schema_doc_add(struct schema_doc *d, int parent, json_t *made, struct err *e)
+{
+    if (!made || (!d->made && !(d->made = json_array())) || json_array_append_new(d->made, made) < 0)
+        return err_set(e, ERR_NOMEM, "no memory for a schema"), -1;
+    return new_sub(d, made, strdup(d->sub[parent].path), d->sub[parent].base, e);
+}
+
+/* ---- identifiers ------------------------------------------------------------------------------------------------------- */
+
+/* Length of "scheme:" at the front, or 0. */
+static size_t scheme(const char *u)
+{
+    size_t n = strspn(u, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-");
+    return n > 0 && u[n] == ':' ? n + 1 : 0;
+}
+
+/* ref[n] against base (RFC 3986, 5.2), without fragments; a new string. */
+static char *resolve(const char *base, const char *ref, size_t n)
+{
+    char *out = NULL;
+    char *r = strndup(ref, n);
+    if (!r) return NULL;
+    const size_t s = scheme(base), base_n = strcspn(base, "#");
+    size_t authority = s;
+    if (!strncmp(base + s, "//", 2)) authority = s + 2 + strcspn(base + s + 2, "/?#");
+    if (scheme(r) || !*base) {
+        out = strdup(r);
+    } else if (!*r) {
+        out = strndup(base, base_n);
+    } else if (!strncmp(r, "//", 2)) {
+        if (asprintf(&out, "%.*s%s", (int)s, base, r) < 0) out = NULL;
+    } else if (*r == '/') {
+        if (asprintf(&out, "%.*s%s", (int)authority, base, r) < 0) out = NULL;
+    } else { /* behind the last slash of base's path; then dots go */
+        size_t path = authority + strcspn(base + authority, "?#");
+        while (path > authority && base[path - 1] != '/') path--;
+        if (asprintf(&out, "%.*s%s%s", (int)path, base, path == authority && s ? "/" : "", r) < 0) out = NULL;
+        if (out) {
+            char *from;
+            while ((from = strstr(out + authority, "/./"))) memmove(from, from + 2, strlen(from + 2) + 1);
+            while ((from = strstr(out + authority, "/../"))) {
+                char *to = from;
+                while (to > out + authority && to[-1] != '/') to--;
+                memmove(to > out + authority ? to - 1 : from, from + 3, strlen(from + 3) + 1);
+            }
+        }
+    }
+    free(r);
+    return out;
+}
+
+static bool add_resource(struct schema_doc *d, char *uri, int root, struct err *e)
+{
+    struct doc_resource *q = realloc(d->resource, (size_t)(d->n_resource + 1) * sizeof *q);
+    if (q) d->resource = q;
+    if (!q || !uri) {
+        free(uri);
+        return err_set(e, ERR_NOMEM, "no memory for a schema");
+    }
+    d->resource[d->n_resource++] = (struct doc_resource){ uri, root };
+    return true;
+}
+
+static bool add_anchor(struct schema_doc *d, const char *name, int resource, int sub, struct err *e)
+{
+    struct doc_anchor *q = realloc(d->anchor, (size_t)(d->n_anchor + 1) * sizeof *q);
+    if (q) d->anchor = q;
+    char *copy = strdup(name);
+    if (!q || !copy) {
+        free(copy);
+        return err_set(e, ERR_NOMEM, "no memory for a schema");
+    }
+    d->anchor[d->n_anchor++] = (struct doc_anchor){ copy, resource, sub };
+    return true;
+}
+
+/* $id and $anchor of a schema object at `path`, whose surrounding resource is `base`; the resource it is in. -1 on error. */
+static int identify(struct schema_doc *d, const json_t *json, const char *path, int base, struct err *e)
+{
+    const char *id = json_string_value(json_object_get(json, "$id"));
+    if (!id && (d->draft == DRAFT_4 || d->draft == DRAFT_UNSAID))
+        id = json_string_value(json_object_get(json, "id"));
+    if (json_object_get(json, "$ref") && d->draft <= DRAFT_7) id = NULL;
+    const char *anchor = json_string_value(json_object_get(json, "$anchor"));
+    if (json == d->root) {
+        if (id && *id && *id != '#') {
+            free(d->resource[0].uri);
+            d->resource[0].uri = strndup(id, strcspn(id, "#"));
+            if (!d->resource[0].uri) return err_set(e, ERR_NOMEM, "no memory for a schema"), -1;
+        }
+    } else if (id || anchor) {
+        const int sub = sub_at(d, base, json, strdup(path), e);
+        if (sub < 0) return -1;
+        if (id && *id == '#') { /* drafts up to 7: an anchor */
+            anchor = id + 1;
+        } else if (id) {
+            if (!add_resource(d, resolve(d->resource[base].uri, id, strcspn(id, "#")), sub, e)) return -1;
+            base = d->n_resource - 1;
+            d->sub[sub].base = base;
+        }
+        if (anchor && *anchor && !add_anchor(d, anchor, base, sub, e)) return -1;
+    }
+    return base;
+}
+
+/* Looks for identifiers in schemas below `json`. */
+static bool walk(struct schema_doc *d, const json_t *json, const char *path, int base, int depth,
+                 struct err *e)
+{
+    static const char *const maps[] = { "properties", "patternProperties", "definitions",
+                                        "$defs",      "dependentSchemas",  "dependencies" };
+    static const char *const many[] = { "allOf", "anyOf", "oneOf", "prefixItems", "items" };
+    static const char *const one[] = {
+        "items", "additionalItems", "additionalProperties", "contains", "propertyNames", "not", "if", "then",
+        "else"
+    };
+    if (!json_is_object(json)) return true;
+    if (depth > MAX_WALK) return err_set(e, ERR_LIMIT, "schema: nested deeper than %d", MAX_WALK);
+    base = identify(d, json, path, base, e);
+    if (base < 0) return false;
+    bool ok = true;
+    char *below = NULL;
+    for (size_t k = 0; ok && k < sizeof maps / sizeof *maps; k++) {
+        const char *key;
+        json_t *v;
+        json_object_foreach((json_t *)json_object_get(json, maps[k]), key, v)
+        {
+            if (!json_is_object(v)) continue;
+            if (asprintf(&below, "%s/%s/%s", path, maps[k], key) < 0)
+                return err_set(e, ERR_NOMEM, "no memory");
+            ok = walk(d, v, below, base, depth + 1, e);
+            free(below);
+            if (!ok) break;
+        }
+    }
+    for (size_t k = 0; ok && k < sizeof many / sizeof *many; k++) {
+        const json_t *list = json_object_get(json, many[k]);
+        for (size_t i = 0; ok && i < json_array_size(list); i++) {
+            if (asprintf(&below, "%s/%s/%zu", path, many[k], i) < 0)
+                return err_set(e, ERR_NOMEM, "no memory");
+            ok = walk(d, json_array_get(list, i), below, base, depth + 1, e);
+            free(below);
+        }
+    }
+    for (size_t k = 0; ok && k < sizeof one / sizeof *one; k++) {
+        const json_t *v = json_object_get(json, one[k]);
+        if (!json_is_object(v)) continue;
+        if (asprintf(&below, "%s/%s", path, one[k]) < 0) return err_set(e, ERR_NOMEM, "no memory");
+        ok = walk(d, v, below, base, depth + 1, e);
+        free(below);
+    }
+    return ok;
+}
+
+static enum draft draft_of(const json_t *root)
+{
+    const char *s = json_string_value(json_object_get(root, "$schema"));
+    if (!s) return DRAFT_UNSAID;
+    if (strstr(s, "draft-03") || strstr(s, "draft-04")) return DRAFT_4;
+    if (strstr(s, "draft-06")) return DRAFT_6;
+    if (strstr(s, "draft-07")) return DRAFT_7;
+    if (strstr(s, "2019-09")) return DRAFT_2019;
+    if (strstr(s, "2020-12")) return DRAFT_2020;
+    return DRAFT_UNSAID;
+}
+
+bool schema_doc_open(struct schema_doc *d, const json_t *root, int max_sub, struct err *e)
+{
+    *d = (struct schema_doc){ .root = root, .draft = draft_of(root), .max_sub = max_sub };
+    bool ok = rehash(d, e) && new_sub(d, json_true(), strdup("#"), 0, e) == DOC_TRUE &&
+              new_sub(d, json_false(), strdup("#"), 0, e) == DOC_FALSE;
+    if (ok && json_is_boolean(root)) {
+        json_t *made = json_is_true(root) ? json_object() : json_pack("{s:{}}", "not");
+        ok = schema_doc_add(d, DOC_TRUE, made, e) == DOC_ROOT;
+        d->root = made;
+    } else if (ok) {
+        ok = sub_at(d, 0, root, strdup("#"), e) == DOC_ROOT;
+    }
+    ok = ok && add_resource(d, strdup(""), DOC_ROOT, e) && walk(d, d->root, "#", 0, 0, e);
+    if (!ok) schema_doc_close(d);
+    return ok;
+}
+
+void schema_doc_close(struct schema_doc *d)
+{
+    for (int i = 0; i < d->n_sub; i++) free(d->sub[i].path);
+    for (int i = 0; i < d->n_resource; i++) free(d->resource[i].uri);
+    for (int i = 0; i < d->n_anchor; i++) free(d->anchor[i].name);
+    free(d->sub);
+    free(d->bucket);
+    free(d->resource);
+    free(d->anchor);
+    json_decref(d->made);
+    *d = (struct schema_doc){ 0 };
+}
+
+static int hex(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+}
+
+/* %XX of a fragment, then ~0 and ~1 of a pointer's part, both in place. */
+static void unescape(char *s, bool pointer)
+{
+    char *to = s;
+    for (; *s; s++) {
+        if (!pointer && *s == '%' && hex(s[1]) >= 0 && hex(s[2]) >= 0) {
+            *to++ = (char)(hex(s[1]) * 16 + hex(s[2]));
+            s += 2;
+        } else if (pointer && *s == '~' && (s[1] == '0' || s[1] == '1')) {
+            *to++ = s[1] == '0' ? '~' : '/';
+            s++;
+        } else {
+            *to++ = *s;
+        }
+    }
+    *to = 0;
+}
+
+/* Follows a JSON pointer, "/a/b", below a resource's root. */
+static int follow(struct schema_doc *d, int sub, int resource, char *pointer, const char *ref, struct err *e)
+{
+    const json_t *v = d->sub[d->resource[resource].root].json;
+    int base = resource;
+    char *save = NULL, *copy = strdup(pointer);
+    if (!copy) return err_set(e, ERR_NOMEM, "no memory for a schema"), -1;
+    for (char *part = *pointer ? pointer + 1 : NULL; part && v;) {
+        save = strchr(part, '/');
+        if (save) *save++ = 0;
+        unescape(part, true);
+        if (json_is_array(v)) {
+            char *end;
+            const unsigned long i = strtoul(part, &end, 10);
+            v = *part && !*end ? json_array_get(v, i) : NULL;
+        } else {
+            v = json_object_get(v, part);
+        }
+        const int known = json_is_object(v) ? find_sub(d, v) : -1;
+        if (known >= 0) base = d->sub[known].base;
+        part = save;
+    }
+    if (!v) {
+        free(copy);
+        schema_refuse(d, sub, ERR_REQUEST, "$ref", e, "%.120s leads nowhere", ref);
+        return -1;
+    }
+    char *path = NULL;
+    const char *root = d->sub[d->resource[resource].root].path;
+    if (asprintf(&path, "%s%s", root, copy) < 0) path = NULL;
+    free(copy);
+    return sub_at(d, base, v, path, e);
+}
+
+int schema_doc_ref(struct schema_doc *d, int sub, const char *ref, struct err *e)
+{
+    const size_t n = strcspn(ref, "#");
+    int resource = d->sub[sub].base;
+    if (n > 0) {
+        char *uri = resolve(d->resource[resource].uri, ref, n);
+        if (!uri) return err_set(e, ERR_NOMEM, "no memory for a schema"), -1;
+        resource = -1;
+        for (int i = 0; i < d->n_resource; i++)
+            if (*d->resource[i].uri && !strcmp(d->resource[i].uri, uri)) resource = i;
+        free(uri);
+        if (resource < 0) {
+            schema_refuse(d, sub, ERR_UNSUPPORTED, "$ref", e,
+                          "%.120s is outside this schema; put what it means into $defs", ref);
+            return -1;
+        }
+    }
+    char *fragment = strdup(ref[n] == '#' ? ref + n + 1 : "");
+    if (!fragment) return err_set(e, ERR_NOMEM, "no memory for a schema"), -1;
+    unescape(fragment, false);
+    int found = -1;
+    if (!*fragment || *fragment == '/') {
+        found = follow(d, sub, resource, fragment, ref, e);
+    } else {
+        for (int i = 0; i < d->n_anchor && found < 0; i++)
+            if (d->anchor[i].resource == resource && !strcmp(d->anchor[i].name, fragment))
+                found = d->anchor[i].sub;
+        if (found < 0) schema_refuse(d, sub, ERR_REQUEST, "$ref", e, "%.120s leads nowhere", ref);
+    }
+    free(fragment);
+    return found;
+}
+
+/* ---- keywords ---------------------------------------------------------------------------------------------------------- */
+
+/* The first draft that has a keyword, where that is not the fourth. */
+static const struct {
+    const char *key;
+    enum draft since;
+} young[] = { { "if", DRAFT_7 },
+              { "const", DRAFT_6 },
+              { "contains", DRAFT_6 },
+              { "propertyNames", DRAFT_6 },
+              { "minContains", DRAFT_2019 },
+              { "maxContains", DRAFT_2019 },
+              { "dependentRequired", DRAFT_2019 },
+              { "dependentSchemas", DRAFT_2019 },
+              { "unevaluatedProperties", DRAFT_2019 },
+              { "unevaluatedItems", DRAFT_2019 },
+              { "prefixItems", DRAFT_2020 } };
+
+const json_t *schema_key(const struct schema_doc *d, int sub, const char *key)
+{
+    const json_t *s = d->sub[sub].json, *v = json_object_get(s, key);
+    if (!v) return NULL;
+    for (size_t i = 0; d->draft < DRAFT_2020 && i < sizeof young / sizeof *young; i++)
+        if (d->draft < young[i].since && !strcmp(key, young[i].key)) return NULL;
+    if (d->draft <= DRAFT_7 && strcmp(key, "$ref") && json_object_get(s, "$ref")) return NULL;
+    return v;
+}
+
+bool schema_doc_check(struct schema_doc *d, int sub, struct err *e)
+{
+    static const char *const refused[] = { "unevaluatedProperties", "unevaluatedItems", "$dynamicRef",
+                                           "$recursiveRef" };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        const json_t *v = schema_key(d, sub, refused[i]);
+        if (v && !json_is_true(v))
+            return schema_refuse(d, sub, ERR_UNSUPPORTED, refused[i], e, "is not supported");
+    }
+    return true;
+}

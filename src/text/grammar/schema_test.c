@@ -1,0 +1,364 @@
+/* schema_test.c - schemas against the reference's verdicts, masks against bytes, and what is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "text/grammar/ecma.h"
+#include "text/grammar/matcher.h"
+
+/* A small vocabulary that crosses every border: pieces of JSON, of words, of characters, of escapes. */
+static const char *const pieces[] = {
+    "{",        "}",        "[",
+    "]",        ":",        ",",
+    "\"",       " ",        "\n",
+    "  ",       "0",        "1",
+    "2",        "10",       "-",
+    ".",        ".5",       "e",
+    "e+",       "true",     "fal",
+    "se",       "null",     "nul",
+    "l",        "a",        "b",
+    "ab",       "c",        "x1",
+    "foo",      "kind",     "\"a",
+    "\"a\"",    "\":",      "\": ",
+    "\", \"",   "\"}",      "\"}]",
+    "{\"",      "{\"a\": ", "[[",
+    "]]",       "}}",       "\\",
+    "\\n",      "\\u",      "00e9",
+    "\\u00",    "d83d",     "\\ud83d\\ude00",
+    "\xc3",     "\xa9",     "é",
+    "\xe6\x97", "\xa5",     "日",
+    "\"b\": 1", ", \"b",    "1, ",
+    "1]",       "12",       "3",
+    "7",        "-1",       "\"abc\"",
+};
+enum { N_PIECES = sizeof pieces / sizeof *pieces };
+
+struct vocab {
+    uint32_t len[N_PIECES + 1];
+    struct vocab_trie *trie;
+    struct free_masks *masks;
+};
+
+static void vocab_open(struct vocab *v)
+{
+    struct err e;
+    for (int i = 0; i < N_PIECES; i++) v->len[i] = (uint32_t)strlen(pieces[i]);
+    assert_true(vocab_trie_new(&v->trie, pieces, v->len, N_PIECES, &e));
+    assert_true(free_masks_new(&v->masks, v->trie, &e));
+}
+
+static void vocab_close(struct vocab *v)
+{
+    free_masks_free(v->masks);
+    vocab_trie_free(v->trie);
+}
+
+static json_t *parse(const char *text)
+{
+    json_error_t why;
+    json_t *j = json_loads(text, JSON_DECODE_ANY, &why);
+    if (!j) fail_msg("%s: %s", text, why.text);
+    return j;
+}
+
+static struct constraint *constraint(struct vocab *v, const json_t *schema)
+{
+    struct schema *s;
+    struct constraint *c;
+    struct err e;
+    if (!schema_compile(&s, schema, NULL, &e)) return NULL;
+    assert_true(constraint_of_schema(&c, s, v->masks, &e));
+    return c;
+}
+
+/* The text behind which the mask is asked for: all of it, or up to where it cannot go on. */
+static size_t feed(struct matcher *m, const char *text, size_t n)
+{
+    size_t taken;
+    struct err e;
+    if (!matcher_take_bytes(m, text, n, &taken, &e)) fail_msg("%s", e.msg);
+    return taken;
+}
+
+static bool accepts(struct constraint *c, const char *text)
+{
+    struct matcher *m;
+    struct err e;
+    assert_true(matcher_new(&m, c, &e));
+    const bool ok = feed(m, text, strlen(text)) == strlen(text) && matcher_can_end(m);
+    matcher_free(m);
+    return ok;
+}
+
+/* At each place of a text: a token is in the mask exactly when its bytes can follow. */
+static void check_masks(struct constraint *c, const char *text)
+{
+    struct err e;
+    const size_t len = strlen(text);
+    for (size_t at = 0; at <= len; at++) {
+        struct matcher *m;
+        uint32_t bits[(N_PIECES + 31) / 32];
+        assert_true(matcher_new(&m, c, &e));
+        const bool reached = feed(m, text, at) == at;
+        if (reached && !matcher_mask(m, bits, &e)) fail_msg("%s", e.msg);
+        for (int i = 0; i < N_PIECES && reached; i++) {
+            struct matcher *k;
+            assert_true(matcher_new(&k, c, &e));
+            feed(k, text, at);
+            const bool can = feed(k, pieces[i], strlen(pieces[i])) == strlen(pieces[i]);
+            const bool said = bits[i / 32] >> (i % 32) & 1;
+            if (can != said)
+                fail_msg("behind %.*s the mask says %d of %s, its bytes %d", (int)at, text, said, pieces[i],
+                         can);
+            matcher_free(k);
+        }
+        matcher_free(m);
+        if (!reached) break;
+    }
+}
+
+/* Each schema of the reference's, with its verdict on each instance; masks along every eleventh. */
+static void reference(void **state)
+{
+    (void)state;
+    struct vocab v;
+    FILE *f = fopen("tests/golden/schema/cases.jsonl", "r");
+    char *line = NULL;
+    size_t cap = 0;
+    int n_schema = 0, n_text = 0, nothing = 0;
+    vocab_open(&v);
+    assert_non_null(f);
+    while (getline(&line, &cap, f) > 0) {
+        json_t *o = parse(line), *t;
+        size_t i;
+        struct constraint *c = constraint(&v, json_object_get(o, "schema"));
+        nothing += !c;
+        json_array_foreach(json_object_get(o, "tests"), i, t)
+        {
+            const char *text = json_string_value(json_object_get(t, "text"));
+            const bool valid = json_is_true(json_object_get(t, "valid")), is = c && accepts(c, text);
+            if (is != valid) {
+                char *schema = json_dumps(json_object_get(o, "schema"), JSON_ENCODE_ANY);
+                fail_msg("%s: %s of %s", valid ? "refused" : "accepted", text, schema);
+            }
+            if (c && (n_schema + (int)i) % 11 == 0) check_masks(c, text);
+            n_text++;
+        }
+        n_schema++;
+        constraint_free(c);
+        json_decref(o);
+    }
+    assert_true(n_schema > 130 && n_text > 5000);
+    assert_int_equal(nothing, 15); /* schemas that nothing meets are refused */
+    free(line);
+    fclose(f);
+    vocab_close(&v);
+}
+
+/* What a text may look like beyond what a printer writes. */
+static void texts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schema, *text;
+        bool ok;
+    } rows[] = {
+        { "{\"type\":\"object\"}", "{ \"a\" : 1 }", true },
+        { "{\"type\":\"object\"}", "{\n    \"a\": [\n        1\n    ]\n}", true },
+        { "{\"type\":\"object\"}", "{\"a\": 1, \"a\": 2}", false }, /* a name once */
+        { "{\"type\":\"object\"}", "{\"a\": 1, \"\\u0061\": 2}", false },
+        { "{\"type\":\"object\"}", "{\"a\": 1,}", false },
+        { "{\"type\":\"object\"}", "{\n\n\n\"a\": 1}", false }, /* no more than one line break */
+        { "{\"type\":\"object\"}", "{          \"a\": 1}", false },
+        { "{\"type\":\"array\"}", "[1 2]", false },
+        { "{\"type\":\"array\"}", "[] ", false },
+        { "{\"type\":\"string\"}", "\"\\ud83d\\ude00\"", true },
+        { "{\"type\":\"string\"}", "\"\\ud83d\"", false },
+        { "{\"type\":\"string\"}", "\"\\udc00\"", false },
+        { "{\"type\":\"string\"}", "\"\xc3(\"", false },
+        { "{\"type\":\"string\"}", "\"a\tb\"", false },
+        { "{\"enum\":[\"é\"]}", "\"\\u00e9\"", true },
+        { "{\"enum\":[\"é\"]}", "\"\\u00E9\"", true },
+        { "{\"enum\":[\"é\"]}", "\"\\u00e8\"", false },
+        { "{\"type\":\"string\",\"maxLength\":1}", "\"\\ud83d\\ude00\"", true },
+        { "{\"type\":\"string\",\"maxLength\":1}", "\"\\ud83d\\ude00x\"", false },
+        { "{\"type\":\"integer\"}", "007", false },
+        { "{\"type\":\"number\"}", "1.", false },
+        { "{\"type\":\"number\"}", "-0.5E-10", true },
+        { "{\"uniqueItems\":true,\"type\":\"array\"}", "[1, 1.0]", false },
+        { "{\"uniqueItems\":true,\"type\":\"array\"}", "[{\"a\": 1, \"b\": 2}, {\"b\": 2, \"a\": 1}]",
+          false },
+        { "{\"uniqueItems\":true,\"type\":\"array\"}", "[\"a\", \"\\u0061\"]", false },
+        { "{\"uniqueItems\":true,\"type\":\"array\"}", "[[1, 2], [2, 1], [12]]", true },
+        { "{\"uniqueItems\":true,\"items\":{\"enum\":[\"a\",\"b\"]},\"type\":\"array\"}", "[\"b\", \"a\"",
+          false },
+    };
+    struct vocab v;
+    vocab_open(&v);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        json_t *schema = parse(rows[i].schema);
+        struct constraint *c = constraint(&v, schema);
+        assert_non_null(c);
+        if (accepts(c, rows[i].text) != rows[i].ok) fail_msg("%s: %s", rows[i].schema, rows[i].text);
+        check_masks(c, rows[i].text);
+        constraint_free(c);
+        json_decref(schema);
+    }
+    vocab_close(&v);
+}
+
+/* What cannot be enforced is refused by keyword and path, and soon. */
+static void refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schema, *says;
+        enum err_code code;
+    } rows[] = {
+        { "{\"properties\":{\"a\":{\"type\":\"strin\"}}}", "#/properties/a/type: strin is no type",
+          ERR_REQUEST },
+        { "{\"minLength\":-1}", "#/minLength: has to be a whole number", ERR_REQUEST },
+        { "{\"required\":\"a\"}", "#/required: has to be a list", ERR_REQUEST },
+        { "{\"properties\":{\"a\":3}}", "#/properties/a: a schema is an object", ERR_REQUEST },
+        { "{\"$ref\":\"#/nowhere\"}", "#/$ref: #/nowhere leads nowhere", ERR_REQUEST },
+        { "{\"$ref\":\"http://x.y/z\"}", "http://x.y/z is outside this schema", ERR_UNSUPPORTED },
+        { "{\"$ref\":\"#\"}", "refers to itself", ERR_REQUEST },
+        { "{\"allOf\":[{\"$ref\":\"#\"}]}", "refers to itself", ERR_REQUEST },
+        { "{\"unevaluatedProperties\":false}", "#/unevaluatedProperties: is not supported", ERR_UNSUPPORTED },
+        { "{\"pattern\":\"(a)\\\\1\"}", "a back reference at byte 4", ERR_UNSUPPORTED },
+        { "{\"pattern\":\"(?<=a)b\"}", "lookbehind", ERR_UNSUPPORTED },
+        { "{\"pattern\":\"[z-a]\"}", "#/pattern: the regular expression has a range that runs backwards",
+          ERR_REQUEST },
+        { "{\"type\":\"integer\",\"minimum\":5,\"maximum\":3}", "nothing can meet it", ERR_REQUEST },
+        { "{\"type\":\"object\",\"required\":[\"a\"],\"properties\":{\"a\":{\"$ref\":\"#\"}}}",
+          "nothing can meet it", ERR_REQUEST },
+        { "{\"multipleOf\":0}", "#/multipleOf: has to be above 0", ERR_REQUEST },
+        { "{\"not\":{\"uniqueItems\":true},\"type\":\"array\"}", "uniqueItems: cannot be negated",
+          ERR_UNSUPPORTED },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        json_t *schema = parse(rows[i].schema);
+        struct schema *s;
+        struct err e = { 0 };
+        if (schema_compile(&s, schema, NULL, &e)) fail_msg("taken: %s", rows[i].schema);
+        if (!strstr(e.msg, rows[i].says) || e.code != rows[i].code)
+            fail_msg("%s: %s (%d)", rows[i].schema, e.msg, e.code);
+        json_decref(schema);
+    }
+}
+
+/* Hostile ones end at a limit. */
+static void hostile(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {
+        "{\"pattern\":\"^(a|b|ab)*c(a?){500}b{400}x{5,900}.*y.{300}$\"}",
+        "{\"pattern\":\".*a.{40}b.*c.{40}\"}",
+        "{\"multipleOf\":123456.789}",
+        "{\"type\":\"string\",\"minLength\":3,\"maxLength\":100000,\"pattern\":\"^(ab)*$\"}",
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        json_t *schema = parse(rows[i]);
+        struct schema *s;
+        struct err e = { 0 };
+        if (schema_compile(&s, schema, NULL, &e)) fail_msg("taken: %s", rows[i]);
+        assert_int_equal(e.code, ERR_LIMIT);
+        json_decref(schema);
+    }
+    /* oneOf of objects none of which excludes another */
+    json_t *many = json_array();
+    for (int i = 0; i < 60; i++) {
+        json_t *properties = json_object();
+        for (int k = 0; k < 12; k++) {
+            char name[16];
+            snprintf(name, sizeof name, "p%d", (i * 7 + k * 5) % 40);
+            json_object_set_new(properties, name, json_pack("{s:i}", "minimum", i + k));
+        }
+        json_array_append_new(many, json_pack("{s:o}", "properties", properties));
+    }
+    json_t *schema = json_pack("{s:o}", "oneOf", many);
+    struct schema *s;
+    struct err e = { 0 };
+    assert_false(schema_compile(&s, schema, NULL, &e));
+    assert_int_equal(e.code, ERR_LIMIT);
+    json_decref(schema);
+    /* deep, but not endless */
+    struct buf b = BUF_INIT(1 << 20);
+    for (int i = 0; i < 3000; i++) buf_puts(&b, "{\"items\":");
+    buf_puts(&b, "{}");
+    for (int i = 0; i < 3000; i++) buf_puts(&b, "}");
+    json_error_t why;
+    schema = json_loads(b.data, 0, &why);
+    if (schema) assert_false(schema_compile(&s, schema, NULL, &e));
+    json_decref(schema);
+    buf_free(&b);
+}
+
+static void regular_expressions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pattern, *text;
+        bool is;
+    } rows[] = {
+        { "b", "abc", true },
+        { "^b", "abc", false },
+        { "c$", "abc", true },
+        { "^a.c$", "a\nc", false },
+        { "^a{2,3}$", "aaaa", false },
+        { "^a{2,3}?$", "aa", true },
+        { "^(?:a|b)+$", "abba", true },
+        { "^[^a-c]$", "d", true },
+        { "^[\\d_-]+$", "1_-", true },
+        { "^\\w+$", "é", false },
+        { "^\\s$", "\xc2\xa0", true },
+        { "^\\S+$", "日本", true },
+        { "^(?!a)", "b", true },
+        { "^(?!a)", "abc", false },
+        { "^(?=.*b)(?=.*c)a", "acb", true },
+        { "^(?=.*b)(?=.*c)a", "ac", false },
+        { "^((?!ab).)*$", "xxa", true },
+        { "^((?!ab).)*$", "xab", false },
+        { "\\bfoo\\b", "a foo.", true },
+        { "\\bfoo\\b", "afoo", false },
+        { "^\\u00e9\\x41$", "éA", true },
+        { "^\\p{Lu}+$", "ÀB", true },
+        { "^\\p{Lu}+$", "Àb", false },
+        { "a|^b$|c", "b", true },
+        { "^.$", "😀", true },
+        { "^[\\u{1f600}-\\u{1f64f}]$", "😀", true },
+        { "^a{0}$", "", true },
+        { "^(?<n>a)b$", "ab", true },
+        { "^\\/\\-\\$$", "/-$", true },
+        { "{", "{", true },
+        { "^a{,2}$", "a{,2}", true },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct rx_pool *p = rx_pool_new(100000, 0);
+        struct dfa *d;
+        struct err e;
+        rx r;
+        assert_non_null(p);
+        if (!ecma_search(p, rows[i].pattern, strlen(rows[i].pattern), &r, &e))
+            fail_msg("%s: %s", rows[i].pattern, e.msg);
+        if (!dfa_new(&d, p, r, NULL, 0, 10000, &e)) fail_msg("%s: %s", rows[i].pattern, e.msg);
+        if (dfa_accepts(d, rows[i].text, strlen(rows[i].text)) != rows[i].is)
+            fail_msg("%s in %s", rows[i].pattern, rows[i].text);
+        dfa_free(d);
+        rx_pool_free(p);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(reference), cmocka_unit_test(texts),
+                                        cmocka_unit_test(refusals), cmocka_unit_test(hostile),
+                                        cmocka_unit_test(regular_expressions) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
