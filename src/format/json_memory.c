@@ -24,6 +24,7 @@ json_t *json_memory_load(const char *text, size_t len, size_t flags, json_error_
 {
     json_error_t unread;
     if (!why) why = &unread;
+    *why = (json_error_t){ 0 }; /* jansson leaves the code as it was where it says nothing */
     loading = true;
     failed = false;
     json_t *v = json_loadb(text, len, flags, why);
