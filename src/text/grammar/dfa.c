@@ -92,8 +92,8 @@ bool dfa_prune(struct dfa *d, struct err *e)
     uint8_t *live = calloc(n ? n : 1, 1);
     int32_t *name = malloc((n ? n : 1) * sizeof *name);
     int32_t *first = malloc((n + 1) * sizeof *first), *from = malloc((n * c + 1) * sizeof *from);
-    int32_t *todo = malloc((n ? n : 1) * sizeof *todo);
-    bool ok = live && name && first && from && todo;
+    int32_t *pending = malloc((n ? n : 1) * sizeof *pending);
+    bool ok = live && name && first && from && pending;
     if (ok) { /* edges backwards: from[first[s] ..] lead to s */
         memset(first, 0, (n + 1) * sizeof *first);
         for (size_t i = 0; i < n * c; i++)
@@ -103,13 +103,13 @@ bool dfa_prune(struct dfa *d, struct err *e)
         for (size_t s = 0; s < n; s++) fill[s] = first[s];
         for (size_t i = 0; i < n * c; i++)
             if (d->next[i] >= 0) from[fill[d->next[i]]++] = (int32_t)(i / c);
-        size_t n_todo = 0;
+        size_t n_pending = 0;
         for (size_t s = 0; s < n; s++)
-            if (d->accepts[s]) live[s] = 1, todo[n_todo++] = (int32_t)s;
-        while (n_todo) {
-            const int32_t s = todo[--n_todo];
+            if (d->accepts[s]) live[s] = 1, pending[n_pending++] = (int32_t)s;
+        while (n_pending) {
+            const int32_t s = pending[--n_pending];
             for (int32_t i = first[s]; i < first[s + 1]; i++)
-                if (!live[from[i]]) live[from[i]] = 1, todo[n_todo++] = from[i];
+                if (!live[from[i]]) live[from[i]] = 1, pending[n_pending++] = from[i];
         }
         int32_t kept = 0;
         for (size_t s = 0; s < n; s++) name[s] = live[s] ? kept++ : -1;
@@ -133,7 +133,7 @@ bool dfa_prune(struct dfa *d, struct err *e)
     free(name);
     free(first);
     free(from);
-    free(todo);
+    free(pending);
     return ok;
 }
 
@@ -287,30 +287,40 @@ bool dfa_of_texts(struct dfa **out, const char *const *text, int n, const struct
     return true;
 }
 
-/* Counts by repetition: a round adds one byte of length; a state on a cycle passes every bound. */
-void dfa_count(const struct dfa *d, uint32_t most, uint32_t *count)
+uint32_t dfa_size(const struct dfa *d, uint32_t most)
 {
-    memset(count, 0, (size_t)d->n * sizeof *count);
+    const int n = d->n, c = d->n_class;
     int width[256] = { 0 };
+    int32_t *before = calloc((size_t)n + 1, sizeof *before), *order = malloc(((size_t)n + 1) * sizeof *order);
+    uint32_t *count = calloc((size_t)n + 1, sizeof *count), size = most;
+    if (!before || !order || !count) goto done; /* as good as no end */
     for (int b = 0; b < 256; b++) width[d->class_of[b]]++;
-    bool changed = true;
-    for (int round = 0; changed && round <= d->n + 1; round++) {
-        changed = false;
-        for (int s = d->n - 1; s >= 0; s--) {
-            uint64_t sum = d->accepts[s];
-            for (int c = 0; c < d->n_class && sum < most; c++) {
-                const int32_t t = d->next[s * d->n_class + c];
-                if (t >= 0) sum += (uint64_t)width[c] * count[t];
-            }
-            if (sum > most) sum = most;
-            if (sum != count[s]) count[s] = (uint32_t)sum, changed = true;
+    for (int i = 0; i < n * c; i++)
+        if (d->next[i] >= 0) before[d->next[i]]++;
+    int n_order = 0;
+    for (int s = 0; s < n; s++)
+        if (before[s] == 0) order[n_order++] = s;
+    for (int i = 0; i < n_order; i++) /* a state behind all that lead to it */
+        for (int k = 0; k < c; k++) {
+            const int32_t t = d->next[order[i] * c + k];
+            if (t >= 0 && --before[t] == 0) order[n_order++] = t;
         }
+    if (n_order < n) goto done; /* a cycle: every state leads to an end, so there is none to the strings */
+    for (int i = n - 1; i >= 0; i--) {
+        const int32_t s = order[i];
+        uint64_t sum = d->accepts[s];
+        for (int k = 0; k < c && sum < most; k++) {
+            const int32_t t = d->next[s * c + k];
+            if (t >= 0) sum += (uint64_t)width[k] * count[t];
+        }
+        count[s] = sum < most ? (uint32_t)sum : most;
     }
-    if (!changed) return;
-    for (int s = 0; s < d->n; s++) /* what still grows has no end */
-        for (int c = 0; c < d->n_class; c++)
-            if (d->next[s * d->n_class + c] >= 0 && count[d->next[s * d->n_class + c]] >= most)
-                count[s] = most;
+    size = n > 0 ? count[0] : 0;
+done:
+    free(before);
+    free(order);
+    free(count);
+    return size;
 }
 
 /* Six-bit groups lo..hi in n continuation bytes. */

@@ -40,8 +40,8 @@ bool dfa_prune(struct dfa *d, struct err *e);
 bool dfa_of_texts(struct dfa **out, const char *const *text, int n, const struct dfa *other, int max_states,
                   int *first_other, struct err *e);
 
-/* How many strings are accepted from each state on, at most `most`: count[n]. */
-void dfa_count(const struct dfa *d, uint32_t most, uint32_t *count);
+/* How many strings are accepted; `most` when they are as many or more. */
+uint32_t dfa_size(const struct dfa *d, uint32_t most);
 /* Whether some code point of lo..hi, in UTF-8, leads anywhere from this state (between characters). */
 bool dfa_takes_char(const struct dfa *d, int32_t state, uint32_t lo, uint32_t hi);
 /* The state behind a code point; -1: none. */

@@ -297,15 +297,15 @@ static bool takes_all(const struct free_masks *f, const struct dfa *d, int32_t q
     const struct dfa *any = f->any;
     const size_t n = (size_t)d->n * (size_t)any->n;
     uint8_t *seen = calloc(n, 1);
-    int32_t *todo = malloc(n * sizeof *todo);
-    size_t n_todo = 0;
-    bool all = seen && todo;
+    int32_t *pending = malloc(n * sizeof *pending);
+    size_t n_pending = 0;
+    bool all = seen && pending;
     if (all) {
-        todo[n_todo++] = q * any->n;
+        pending[n_pending++] = q * any->n;
         seen[q * any->n] = 1;
     }
-    while (n_todo > 0 && all) {
-        const int32_t pair = todo[--n_todo], s = pair / any->n, u = pair % any->n;
+    while (n_pending > 0 && all) {
+        const int32_t pair = pending[--n_pending], s = pair / any->n, u = pair % any->n;
         for (int b = 0; b < 256 && all; b++) {
             const int32_t v = dfa_next(any, u, (unsigned char)b);
             if (v < 0) continue;
@@ -313,11 +313,11 @@ static bool takes_all(const struct free_masks *f, const struct dfa *d, int32_t q
             all = to >= 0;
             if (!all || seen[to * any->n + v]) continue;
             seen[to * any->n + v] = 1;
-            todo[n_todo++] = to * any->n + v;
+            pending[n_pending++] = to * any->n + v;
         }
     }
     free(seen);
-    free(todo);
+    free(pending);
     return all;
 }
 

@@ -518,13 +518,13 @@ void rx_classes(struct rx_pool *p, rx a, uint8_t class_of[256], int *n)
         p->n_mark = p->n;
     }
     p->round++;
-    size_t n_todo = 0, cap = 0;
-    rx *todo = NULL;
-    if (!grow(p, (void **)&todo, &cap, 64, sizeof *todo)) return;
-    todo[n_todo++] = a;
+    size_t n_pending = 0, cap = 0;
+    rx *pending = NULL;
+    if (!grow(p, (void **)&pending, &cap, 64, sizeof *pending)) return;
+    pending[n_pending++] = a;
     p->mark[a] = p->round;
-    while (n_todo > 0) {
-        const struct node *x = &p->node[todo[--n_todo]];
+    while (n_pending > 0) {
+        const struct node *x = &p->node[pending[--n_pending]];
         const bool many = x->kind == OR || x->kind == AND;
         rx two[2] = { x->a, x->b };
         const rx *next = many ? p->part + x->min : two;
@@ -536,12 +536,12 @@ void rx_classes(struct rx_pool *p, rx a, uint8_t class_of[256], int *n)
                 if (p->table[x->a].class_of[b] == c) rx_bytes_add(&s, b, b);
             refine(&s, class_of, n);
         }
-        if (!grow(p, (void **)&todo, &cap, n_todo + (size_t)n_next, sizeof *todo)) break;
+        if (!grow(p, (void **)&pending, &cap, n_pending + (size_t)n_next, sizeof *pending)) break;
         for (int i = 0; i < n_next; i++) {
             if (p->mark[next[i]] == p->round) continue;
             p->mark[next[i]] = p->round;
-            todo[n_todo++] = next[i];
+            pending[n_pending++] = next[i];
         }
     }
-    free(todo);
+    free(pending);
 }

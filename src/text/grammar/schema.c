@@ -304,9 +304,8 @@ static bool reaches(struct compile *c, const struct dfa *d, int *shortest, int *
     const int n = d->n, k = d->n_class;
     int *width = compile_alloc(c, false, (size_t)k, sizeof *width,
                                e); /* does a byte of the class begin a character? */
-    int *left = compile_alloc(c, false, (size_t)n + 1, sizeof *left, e),
-        *todo = compile_alloc(c, false, (size_t)n + 1, sizeof *todo, e);
-    if (!width || !left || !todo) return false;
+    int *left = compile_alloc(c, false, (size_t)n + 1, sizeof *left, e);
+    if (!width || !left) return false;
     for (int b = 0; b < 256; b++) width[d->class_of[b]] = (b & 0xc0) != 0x80;
     for (int s = 0; s < n; s++) shortest[s] = d->accepts[s] ? 0 : 1 << 29;
     for (bool changed = true; changed;) {
@@ -340,7 +339,6 @@ static bool reaches(struct compile *c, const struct dfa *d, int *shortest, int *
             changed = true;
         }
     }
-    (void)todo;
     return true;
 }
 
@@ -469,10 +467,7 @@ static bool add_choices(struct compile *c, struct array_form *f, struct err *e)
     for (int k = 0; k < 2; k++) {
         const struct dfa *d = k ? v->number : v->string ? v->string->d : NULL;
         if (!d) continue;
-        uint32_t *count = compile_alloc(c, false, (size_t)d->n + 1, sizeof *count, e);
-        if (!count) return false;
-        dfa_count(d, MAX_CHOICES + 1, count);
-        total += count[0];
+        total += dfa_size(d, MAX_CHOICES + 1);
     }
     if (total > MAX_CHOICES) return true;
     const char **text = compile_alloc(c, false, (size_t)total + 1, sizeof *text, e);

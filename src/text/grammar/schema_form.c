@@ -384,11 +384,8 @@ static bool keys_of(struct compile *c, const struct object_parts *o, struct obje
     if (base != RX_NONE) {
         if (!dfa_new(&mine, c->pool, base, watched, n_watched, c->limits.max_states, e))
             return err_wrap(e, "schema: names");
-        uint32_t *count = compile_alloc(c, false, (size_t)mine->n + 1, sizeof *count, e);
-        if (!count) goto done;
-        dfa_count(mine, FEW_NAMES + 1, count);
         other = mine->n > 0 ? mine : NULL;
-        if (other && count[0] <= FEW_NAMES) { /* so few that each is known by name */
+        if (other && dfa_size(mine, FEW_NAMES + 1) <= FEW_NAMES) { /* so few that each is known by name */
             char text[512];
             if (!spell(c, mine, 0, text, 0, name, &n, e)) {
                 if (!rx_ok(c->pool, e)) goto done;
