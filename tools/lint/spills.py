@@ -26,8 +26,10 @@ LIMITS = {
     "quant_avx2 quant_store": 25,  # GELU's polynomial beside its operands
     "quant_avxvnni quant_store": 25,
     "paged_avx2": 8,
-    "paged_avx512 put": 100,  # the few products that round a vector of a cache
+    "paged_avx512 put": 150,  # the few products that round a vector of a cache
+    "paged_avx512 attend_q8": 100,  # the end of a row of weights; the scales of a block, which multiply its sums once
     "gemm_avx2 body_finish": 4,
+    "gemm_avx2 body_softmax_f32": 200,  # the end of a row, one product
     "gemm_avx2 body_pack_row_bf16": 44,
     "gemm_avx2 body_depthwise": 100,
     "gemm_avx512 body_depthwise": 100,

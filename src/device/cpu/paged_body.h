@@ -3,7 +3,7 @@
  *
  *     V_LANES (4, 8 or 16), V_GROUP   lanes of a register; queries whose two registers of sums each fit the file (6 or 8)
  *     vf; vf_zero() vf_set1(f) vf_load(p) vf_store(p, v) vf_fma(a, b, c) vf_mul(a, b)
- *     vf_add(a, b) vf_sub(a, b) vf_max(a, b)
+ *     vf_add(a, b) vf_max(a, b)
  *     vf_top(v) vf_sum(v)          over the lanes; the sum folds the upper half onto the lower until one is left
  *     vf_half(p) vf_i8(p)          V_LANES halves or int8 as f32
  *     put_half(p, x, n) half_bits(f) half_value(h)      conversions to and from f16 */
