@@ -84,6 +84,7 @@ bool job_begin(struct seq *s, const struct tokenizer *tok, int n_vocab, int n_gr
     p.stream = (uint64_t)s->choice;
     int32_t *token = malloc((size_t)s->n_limit * sizeof *token);
     int32_t *pages = malloc((size_t)n_group * cap * sizeof *pages); /* one piece: the first group's */
+    s->page[0].at = pages; /* whose memory it is; there is one group at least */
     for (int g = 0; g < n_group && pages; g++)
         s->page[g] = (struct seq_pages){ .at = pages + (size_t)g * cap };
     bool ok = token && pages;

@@ -39,8 +39,8 @@ bool radix_new(struct radix **out, struct kvcache *c, struct err *e)
 
 static void list_remove(struct radix *r, struct node *n)
 {
-    *(n->newer ? &n->newer->older : &r->newest) = n->older;
-    *(n->older ? &n->older->newer : &r->oldest) = n->newer;
+    *(r->newest == n ? &r->newest : &n->newer->older) = n->older;
+    *(r->oldest == n ? &r->oldest : &n->older->newer) = n->newer;
 }
 
 static void list_push(struct radix *r, struct node *n)

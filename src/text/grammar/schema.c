@@ -742,7 +742,7 @@ bool schema_compile(struct schema **out, const json_t *json, const struct schema
         c.plain_numbers =
             rx_and(c.pool, c.numbers, rx_not(c.pool, rx_cat(c.pool, RX_ALL, rx_cat(c.pool, e_or_E, RX_ALL))));
         int lit[] = { LITERAL(DOC_ROOT, false) };
-        ok = new_value(&c, NULL, 0, e) == VALUE_NONE && new_value(&c, NULL, 0, e) == VALUE_ANY;
+        for (int v = VALUE_NONE; v <= VALUE_ANY && ok; v++) ok = new_value(&c, NULL, 0, e) == v;
         if (ok) s->root = compile_value(&c, lit, 1, e);
         ok = ok && s->root >= 0;
         for (int i = 0; ok && i < c.n_value; i++) ok = work_out(&c, i, e);
