@@ -11,10 +11,10 @@ THREADS = str(len(os.sched_getaffinity(0)))
 REPETITIONS = int(os.environ.get("BENCH_REPETITIONS", "3"))
 
 
-def lines(command, timeout=1800):
-    """The JSON lines that a program prints, and why there are none."""
+def lines(command, timeout=1800, env=None):
+    """The JSON lines that a program prints, and why there are none. env: beside the present environment."""
     try:
-        run = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=timeout, cwd=ROOT)
+        run = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=timeout, cwd=ROOT, env={**os.environ, **(env or {})})
     except (OSError, subprocess.TimeoutExpired) as error:
         return [], str(error)
     out = [json.loads(x) for x in run.stdout.splitlines() if x.startswith("{")]

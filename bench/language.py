@@ -33,21 +33,21 @@ def best(rows, test, n=None, key="tokens_per_s"):
     return max((r[key] for r in rows if r["test"] == test and (n is None or r["n"] == n)), default=None)
 
 
-def engines(notes):
-    """Both engines in their own process, turn about."""
+def engines(notes, peer_program=PEER, env=None):
+    """Both engines in their own process, turn about; env: for hearth."""
     out, seen = [], []
     for name, path in files():
         ours, peer, plain = [], [], []
         for _ in range(REPETITIONS):
-            rows, why = lines([BUILD / "bench/lm", path, THREADS, 1])
+            rows, why = lines([BUILD / "bench/lm", path, THREADS, 1], env=env)
             ours += rows
             if why:
                 notes.append(f"hearth, {name}: {why}")
-            rows, why = lines([sys.executable, PEER, path, THREADS] + plain)
-            if why and not plain:
+            rows, why = lines([sys.executable, peer_program, path, THREADS] + plain)
+            if why and not plain and peer_program == PEER:
                 notes.append(f"llama.cpp, {name}: {why}; measured without its rearranged buffers")
                 plain = ["plain"]
-                rows, why = lines([sys.executable, PEER, path, THREADS] + plain)
+                rows, why = lines([sys.executable, peer_program, path, THREADS] + plain)
             if why:
                 notes.append(f"llama.cpp, {name}: {why}")
             peer += rows
@@ -119,13 +119,27 @@ def serving(notes):
     return got
 
 
+HEAD = ["model", "prompt", "", "generate", "", "8 streams", "", "16 streams", "", "of bandwidth"]
+
+
+def section_avx2():
+    """As a machine that has no more than AVX2, beside a build of llama.cpp that has no more either."""
+    notes = []
+    rows, seen = engines(notes, ROOT / "bench/peer_avx2.py", {"HEARTH_ISA": "avx2"})
+    out = ["## Language models with AVX2", "",
+           f"The same as above with HEARTH_ISA=avx2, beside llama.cpp as the PyPI wheel xllamacpp has it (AVX2, FMA, F16C and nothing beyond): tokens per second, hearth / llama.cpp, "
+           f"and the ratio. Both in process, {THREADS} threads, turn about.", ""]
+    out += table(HEAD, rows)
+    return out + [f"- {n}" for n in notes] + ([""] if notes else []) + ["<details><summary>Every figure</summary>", ""] + raw(seen) + ["</details>", ""]
+
+
 def section():
     notes = []
     rows, seen = engines(notes)
     out = ["## Language models", "",
            f"Tokens per second, hearth / llama.cpp, and the ratio: a prompt of 512, a generation of 128, and 8 and 16 streams of 128 tokens after prompts of 100, in total. "
            f"Both in process, {THREADS} threads, turn about. The last column: the bytes that hearth's generation reads each second, as a share of the read bandwidth measured just before.", ""]
-    out += table(["model", "prompt", "", "generate", "", "8 streams", "", "16 streams", "", "of bandwidth"], rows)
+    out += table(HEAD, rows)
     got = serving(notes)
     ours, peer = got.values()
     least = lambda r, test, key: min((x[key] for x in r if x["test"] == test), default=None)

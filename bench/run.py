@@ -15,7 +15,7 @@ import images
 import language
 from common import BUILD, REPETITIONS, ROOT, THREADS, lines, raw
 
-PARTS = {"language": language.section, "images": images.section}
+PARTS = {"language": language.section, "avx2": language.section_avx2, "images": images.section}
 DOCUMENT = ROOT / "docs/benchmarks.md"
 
 
