@@ -40,7 +40,8 @@ device/cpu/float_linear_test device/cpu/attention_test device/cpu/paged_attentio
 tools/setup/aarch64.sh
 case $? in
 0)
-    if make --no-print-directory -s -j"$(nproc)" MODE=aarch64 all $(printf ' build/aarch64/%s' $arm_tests); then
+    # Its own compiler, whatever CC says of this machine.
+    if env -u CC make --no-print-directory -s -j"$(nproc)" MODE=aarch64 all $(printf ' build/aarch64/%s' $arm_tests); then
         printf '%s\n' $arm_tests | xargs -P "$(nproc)" -I{} sh -c 'tools/run_aarch64.sh build/aarch64/{} >build/aarch64/{}.log 2>&1 ||
             { tail -n 20 build/aarch64/{}.log; echo "{} fails on aarch64"; exit 1; }' || bad "tests fail on aarch64"
         python3 tools/lint/spills.py build/aarch64 || bad "a kernel's hot loop keeps vectors on the stack"
