@@ -8,7 +8,12 @@
 
 #include "device/guard/guard.h"
 
-#define ROOM ((size_t)64 << 30) /* addresses for everything; memory is taken when it is first written */
+/* Addresses for everything; memory is taken when it is first written. An emulator keeps a record of each page of them. */
+#if defined(__x86_64__)
+#define ROOM ((size_t)64 << 30)
+#else
+#define ROOM ((size_t)1 << 30)
+#endif
 #define PAGE ((size_t)4096)
 #define SPOILT                                                                                               \
     ((size_t)64                                                                                              \
