@@ -396,11 +396,6 @@ static void begin_value(struct step *st, int value, const struct frame *up, unsi
 /* ---- texts ----------------------------------------------------------------------------------------------------------------- */
 
 /* Strings and names are read alike: what follows asks which automaton and whether a state can still be ended. */
-static const struct dfa *automaton(const struct thread *t)
-{
-    return t->place == AT_KEY ? t->up->object->keys : t->string->d;
-}
-
 static bool text_lives(const struct thread *t, int32_t q, int n)
 {
     if (q < 0) return false;
@@ -414,7 +409,7 @@ static bool text_lives(const struct thread *t, int32_t q, int n)
 /* Whether a code point of lo..hi can come. */
 static bool text_takes(const struct thread *t, uint32_t lo, uint32_t hi)
 {
-    const struct dfa *d = automaton(t);
+    const struct dfa *d = thread_automaton(t);
     if (!dfa_takes_char(d, t->q, lo, hi)) return false;
     if (t->place == AT_STRING && !t->string->shortest) return true;
     for (uint32_t c = lo; c <= hi; c++)
@@ -426,7 +421,7 @@ static void text_hash(struct thread *t, uint32_t code) { t->hash = mix(t->hash, 
 
 static bool text_take(struct thread *t, uint32_t code)
 {
-    const int32_t q = dfa_after_char(automaton(t), t->q, code);
+    const int32_t q = dfa_after_char(thread_automaton(t), t->q, code);
     if (!text_lives(t, q, t->n + 1)) return false;
     t->q = q;
     t->n++;
@@ -517,7 +512,7 @@ bool json_text_byte(struct thread *t, unsigned char b)
         t->escape = 1;
         return true;
     }
-    const int32_t q = dfa_next(automaton(t), t->q, b);
+    const int32_t q = dfa_next(thread_automaton(t), t->q, b);
     const int n = t->n + ((b & 0xc0) != 0x80);
     if (!text_lives(t, q, n)) return false;
     t->q = q;

@@ -79,6 +79,12 @@ struct thread {
     struct number_read read;
 };
 
+/* The automaton of the string, or the name, that a thread is in. */
+static inline const struct dfa *thread_automaton(const struct thread *t)
+{
+    return t->place == AT_KEY ? t->up->object->keys : t->string->d;
+}
+
 enum { MAX_THREADS = 1024 }; /* of a state; more are ERR_LIMIT when the state is made */
 
 /* The state before the first byte. */

@@ -200,11 +200,6 @@ static bool group(struct text_mask *m, struct leavings *l)
     return true;
 }
 
-static const struct dfa *automaton(const struct thread *t)
-{
-    return t->place == AT_KEY ? t->up->object->keys : t->string->d;
-}
-
 /* The class that a name belongs to that ends in a state; strings have one. */
 static int class_in(const struct thread *t, int32_t q)
 {
@@ -216,7 +211,7 @@ static bool walk_text(const struct vocab_trie *v, struct text_mask *m, const str
                       struct leavings *l)
 {
     struct thread at[VOCAB_MAX_TOKEN + 1];
-    const struct dfa *d = automaton(t);
+    const struct dfa *d = thread_automaton(t);
     m->own = calloc(words(v), sizeof *m->own);
     m->inside = m->own;
     if (!m->own) return false;
@@ -283,7 +278,7 @@ static bool walk_free(struct constraint *c, struct text_mask *m, const struct th
             bool ok = true;
             for (uint32_t i = 0; i < before && ok; i++)
                 ok = json_text_byte(&u, (unsigned char)c->v->text[id][i]);
-            if (!ok || !automaton(t)->accepts[u.q]) continue;
+            if (!ok || !thread_automaton(t)->accepts[u.q]) continue;
             const int cls = class_in(t, u.q);
             if (!leave(l, (struct leaving){ c->v->text[id] + before + 1, behind, id, u.q, cls, x->chars[k] }))
                 return false;
@@ -324,7 +319,7 @@ static bool takes_all(const struct free_masks *f, const struct dfa *d, int32_t q
 /* The mask of a thread in a string or a name; made when it is the first of its kind. */
 static const struct text_mask *mask_of(struct constraint *c, const struct thread *t)
 {
-    const struct dfa *d = automaton(t);
+    const struct dfa *d = thread_automaton(t);
     const bool shared = t->place == AT_STRING && c->free->masks.n < MAX_SHARED;
     struct mask_table *table = shared ? &c->free->masks : &c->masks;
     const uint64_t hash[2] = { t->place == AT_KEY ? (uint64_t)(uintptr_t)d : d->hash[0],

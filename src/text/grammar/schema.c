@@ -197,6 +197,14 @@ bool decimal_key(struct compile *c, int sub, const char *key, const json_t **v, 
     return schema_refuse(&c->doc, sub, ERR_REQUEST, key, e, "has to be a number");
 }
 
+const json_t *first_items(struct compile *c, int sub, const char **key)
+{
+    const json_t *v = schema_key(&c->doc, sub, *key = "prefixItems");
+    if (v) return v;
+    v = schema_key(&c->doc, sub, *key = "items");
+    return json_is_array(v) ? v : NULL;
+}
+
 /* ---- values -------------------------------------------------------------------------------------------------------------- */
 
 /* A schema that only refers stands for what it refers to. */
@@ -213,7 +221,7 @@ static bool is_reference(const struct compile *c, int sub)
     return others == 0;
 }
 
-static int by_int(const void *a, const void *b)
+int compile_by_number(const void *a, const void *b)
 {
     return (*(const int *)a > *(const int *)b) - (*(const int *)a < *(const int *)b);
 }
@@ -271,7 +279,7 @@ int compile_value(struct compile *c, int *lit, int n, struct err *e)
         if (sub == DOC_FALSE ? !neg : neg && (sub == DOC_TRUE || empty)) return VALUE_NONE;
         if (sub > DOC_FALSE && !empty) lit[kept++] = lit[i];
     }
-    qsort(lit, (size_t)kept, sizeof *lit, by_int);
+    qsort(lit, (size_t)kept, sizeof *lit, compile_by_number);
     n = 0;
     for (int i = 0; i < kept; i++) {
         if (n && lit[n - 1] == lit[i]) continue;

@@ -205,19 +205,11 @@ static bool object_negated(struct compile *c, int sub, struct clauses *out, stru
     return true;
 }
 
-static const json_t *list_of_items(struct compile *c, int sub, const char **key)
-{
-    const json_t *v = schema_key(&c->doc, sub, *key = "prefixItems");
-    if (v) return v;
-    v = schema_key(&c->doc, sub, *key = "items");
-    return json_is_array(v) ? v : NULL;
-}
-
 static bool array_negated(struct compile *c, int sub, struct clauses *out, struct err *e)
 {
     int64_t n, most;
     const char *key;
-    const json_t *list = list_of_items(c, sub, &key), *v;
+    const json_t *list = first_items(c, sub, &key), *v;
     if (!whole_key(c, sub, "minItems", &n, e)) return false;
     if (n > 0 && !add_atom(c, out, (struct atom){ A_MAX, 0, (int)n - 1, 0 }, e)) return false;
     if (!whole_key(c, sub, "maxItems", &n, e)) return false;

@@ -19,11 +19,6 @@ struct object_parts {
     int64_t min, max;
 };
 
-static int by_int(const void *a, const void *b)
-{
-    return (*(const int *)a > *(const int *)b) - (*(const int *)a < *(const int *)b);
-}
-
 /* ---- objects: what a clause says ----------------------------------------------------------------------------------------- */
 
 static int watch(struct compile *c, struct object_parts *o, int sub, int name, struct err *e)
@@ -179,7 +174,7 @@ static bool required_names(struct compile *c, const struct object_parts *o, int 
         if (!list_key(c, o->group[g], "required", &list, e) ||
             !names_of_list(c, o->group[g], "required", list, *name, n, e))
             return false;
-    qsort(*name, (size_t)*n, sizeof **name, by_int);
+    qsort(*name, (size_t)*n, sizeof **name, compile_by_number);
     int kept = 0;
     for (int i = 0; i < *n; i++)
         if (!i || (*name)[i] != (*name)[kept - 1]) (*name)[kept++] = (*name)[i];
@@ -263,7 +258,7 @@ static bool all_names(struct compile *c, const struct object_parts *o, int **nam
         *name = compile_alloc(c, false, room + FEW_NAMES, sizeof **name, e);
         if (!*name) return false;
     }
-    qsort(*name, (size_t)*n, sizeof **name, by_int);
+    qsort(*name, (size_t)*n, sizeof **name, compile_by_number);
     int kept = 0;
     for (int i = 0; i < *n; i++)
         if (!i || (*name)[i] != (*name)[kept - 1]) (*name)[kept++] = (*name)[i];
@@ -392,7 +387,7 @@ static bool keys_of(struct compile *c, const struct object_parts *o, struct obje
             } else {
                 other = NULL;
             }
-            qsort(name, (size_t)n, sizeof *name, by_int);
+            qsort(name, (size_t)n, sizeof *name, compile_by_number);
             int kept = 0;
             for (int i = 0; i < n; i++)
                 if (!i || name[i] != name[kept - 1]) name[kept++] = name[i];
@@ -538,14 +533,6 @@ struct array_parts {
     int n_prefix;
     bool unique;
 };
-
-static const json_t *first_items(struct compile *c, int sub, const char **key)
-{
-    const json_t *v = schema_key(&c->doc, sub, *key = "prefixItems");
-    if (v) return v;
-    v = schema_key(&c->doc, sub, *key = "items");
-    return json_is_array(v) ? v : NULL;
-}
 
 static bool array_parts_of(struct compile *c, const struct clause *k, struct array_parts *o, struct err *e)
 {

@@ -80,6 +80,10 @@ bool list_key(struct compile *c, int sub, const char *key, const json_t **list, 
 /* The keyword's number as a decimal; *has false: absent. */
 bool decimal_key(struct compile *c, int sub, const char *key, const json_t **v, struct err *e);
 
+/* What describes an array's first items one by one: prefixItems, or items where that is a list; *key says which. NULL: nothing. */
+const json_t *first_items(struct compile *c, int sub, const char **key);
+int compile_by_number(const void *a, const void *b); /* for qsort() of ints */
+
 /* schema_scalar.c: does `type` let this kind of value pass? */
 bool type_allows(struct compile *c, int sub, const char *type, bool *allows, struct err *e);
 struct lengths {
