@@ -24,6 +24,8 @@ static void prepare(void)
     if (!vocab_trie_new(&trie, pieces, len, N, &e) || !free_masks_new(&masks, trie, &e)) abort();
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct schema_limits small = { 2000, 50000, 2000, 256, 40000, 200000 };
