@@ -44,7 +44,7 @@ struct generation {
 
 void gen_request_init(struct gen_request *q)
 {
-    *q = (struct gen_request){ .max_tokens = -1, .n = 1, .best_of = 1 };
+    *q = (struct gen_request){ .max_tokens = -1, .n = 1, .best_of = 1, .think_budget = -1 };
     q->sampling = (struct sampler_params){ .temperature = 1,
                                            .top_p = 1,
                                            .typical_p = 1,
@@ -64,6 +64,9 @@ void gen_request_free(struct gen_request *q)
     }
     free(q->prompts);
     free(q->bias);
+    json_decref(q->answer.schema);
+    free(q->answer.text);
+    tool_set_free(&q->tools);
     for (int i = 0; i < q->n_stop; i++) free(q->stop[i]);
     gen_request_init(q);
 }

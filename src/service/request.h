@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "service/principal.h"
+#include "service/tools/tools.h"
 #include "text/sampler.h"
 
 struct ending;
@@ -44,6 +45,36 @@ struct prompt { /* text, or token ids taken as they are */
 /* Whether the model is to think before it answers. */
 enum thinking { THINKING_AS_IT_IS, THINKING_OFF, THINKING_ON };
 
+/* How thoughts are shown, and which of earlier turns the model sees again. */
+enum thought_form {
+    THOUGHT_AS_SET, /* as the catalog says of the model */
+    THOUGHT_INLINE, /* in the text, between their marks */
+    THOUGHT_SPLIT,  /* apart from it */
+    THOUGHT_HIDDEN  /* not at all; they count all the same */
+};
+enum thought_history {
+    HISTORY_AS_TEMPLATE,
+    HISTORY_NONE,        /* none */
+    HISTORY_INTERLEAVED, /* those behind the last message of the user */
+    HISTORY_ALL
+};
+
+/* What the answer must be. */
+enum form_kind {
+    FORM_ANY,     /* anything */
+    FORM_JSON,    /* any JSON object */
+    FORM_SCHEMA,  /* JSON that meets `schema` */
+    FORM_GRAMMAR, /* what GBNF `text` derives from root */
+    FORM_REGEX /* what `text`, a regular expression as ECMA-262 has them, matches from its beginning to its end */
+};
+struct answer_form {
+    enum form_kind kind;
+    json_t *schema;
+    char *text;
+    size_t len;
+    const char *from; /* the field that said so, for faults */
+};
+
 struct gen_request {
     char *model; /* as the client wrote it */
     json_t
@@ -55,6 +86,12 @@ struct gen_request {
     enum thinking thinking;
     char effort[16];           /* with THINKING_ON: the level, "" when none was said */
     const char *thinking_from; /* the field that said so, for the fault */
+    int64_t
+        think_budget; /* tokens of a thought, after which it is closed for the model; -1: as the catalog has it for the effort */
+    enum thought_form thought_form;
+    enum thought_history thought_history;
+    struct answer_form answer;
+    struct tool_set tools;
     struct prompt *prompts;
     int n_prompts;
 
