@@ -93,6 +93,7 @@ struct device_ops {
     void (*epilogue)(struct device *d, const struct epilogue_args *a);
     void (*geglu)(struct device *d, dev_float *y, const dev_float *x, int64_t n, int64_t n_ff);
     void (*scale)(struct device *d, dev_float *y, const dev_float *x, float a, int64_t n);
+    void (*scale_rows)(struct device *d, dev_float *y, int64_t ldy, const dev_float *by, int64_t n, int64_t n_cols);
     void (*lincomb)(struct device *d, dev_float *y, const struct lincomb_term *term, int n_terms, int64_t n);
     void (*clamp)(struct device *d, dev_float *y, const dev_float *x, float bound, float over, int64_t n);
     void (*guide)(struct device *d, dev_float *y, const dev_float *v, const dev_float *u, float by, int64_t n);

@@ -197,6 +197,7 @@ static void case_attention_paged(struct ctx *c)
 static void case_route(struct ctx *c)
 {
     const int n_expert = pick(c, 4, 40), k = pick(c, 1, 4);
+    const bool softmax = pick(c, 0, 1) == 0;
     const int64_t n = pick(c, 1, 9);
     const float *logits = values(c, n * n_expert);
     struct err e = { 0 };
@@ -205,12 +206,12 @@ static void case_route(struct ctx *c)
     c->piece[c->n_piece++] = expert;
     dev_float *weight = put_random(c, n * k), *x = put(c, values(c, 32), 32),
               *rows = put_random(c, n * k * 1);
-    op_route(c->d, &(struct route_args){ .kind = ROUTE_SOFTMAX,
+    op_route(c->d, &(struct route_args){ .kind = softmax ? ROUTE_SOFTMAX : ROUTE_SIGMOID,
                                          .logits = put(c, logits, n * n_expert),
                                          .n = n,
                                          .n_expert = n_expert,
                                          .k = k,
-                                         .renorm = true,
+                                         .renorm = softmax,
                                          .expert = expert,
                                          .weight = weight });
     result(c, weight, n * k);
@@ -228,7 +229,7 @@ static void case_route(struct ctx *c)
                     sum += exp(row[i]);
                 } else {
                     ids[r * k + at] = (float)i;
-                    want[r * k + at++] = (float)(exp(row[i]) / sum);
+                    want[r * k + at++] = (float)(softmax ? exp(row[i]) / sum : 1 / (1 + exp(-row[i])));
                 }
             }
     }
@@ -567,6 +568,17 @@ static void case_scale(struct ctx *c)
     expect(c, x, n);
 }
 
+static void case_scale_rows(struct ctx *c)
+{
+    const int64_t n = pick(c, 1, 9), cols = pick(c, 1, 40), ld = cols + pick(c, 0, 5);
+    float *x = values(c, n * ld), *by = values(c, n);
+    dev_float *y = put(c, x, n * ld);
+    op_scale_rows(c->d, y, ld, put(c, by, n), n, cols);
+    for (int64_t i = 0; i < n * ld; i++) x[i] *= i % ld < cols ? by[i / ld] : 1;
+    result(c, y, n * ld);
+    expect(c, x, n * ld);
+}
+
 static void case_lincomb(struct ctx *c)
 {
     const int64_t n = pick(c, 1, 99);
@@ -819,6 +831,7 @@ static const struct test_case {
     { "rope_grid", case_rope_grid, 1e-6f, { ROW(rope_grid) } },
     { "relative_bias", case_relative_bias, 0, { ROW(relative_bias) } },
     { "scale", case_scale, 0, { ROW(scale) } },
+    { "scale_rows", case_scale_rows, 0, { ROW(scale_rows) } },
     { "lincomb", case_lincomb, 1e-6f, { ROW(lincomb) } },
     { "clamp", case_clamp, 0, { ROW(clamp) } },
     { "guide", case_guide, 1e-6f, { ROW(guide) } },

@@ -334,6 +334,12 @@ void op_scale(struct device *d, dev_float *y, const dev_float *x, float a, int64
     if (n > 0 && !d->failed) d->ops->scale(d, y, x, a, n);
 }
 
+void op_scale_rows(struct device *d, dev_float *y, int64_t ldy, const dev_float *by, int64_t n,
+                   int64_t n_cols)
+{
+    if (n > 0 && !d->failed) d->ops->scale_rows(d, y, ldy, by, n, n_cols);
+}
+
 void op_lincomb(struct device *d, dev_float *y, const struct lincomb_term *term, int n_terms, int64_t n)
 {
     if (n > 0 && !d->failed) d->ops->lincomb(d, y, term, n_terms, n);

@@ -357,7 +357,10 @@ void op_axpby(struct device *d, dev_float *y, const dev_float *x, float a, float
 
 /* ---- routing ------------------------------------------------------------------------------------------------- */
 
-enum route_kind { ROUTE_SOFTMAX }; /* softmax over all experts, the k largest kept */
+enum route_kind {
+    ROUTE_SOFTMAX, /* softmax over all experts, the k largest kept */
+    ROUTE_SIGMOID, /* the k largest logits, each expert's weight the sigmoid of its own (Llama 4) */
+};
 
 /* Which experts each row goes to: logits [n, n_expert] (overwritten) -> expert [n, k] ascending, as op_moe() adds them, and weight
  * [n, k]. Ties go to the lower expert. renorm: a row's weights are divided by their sum. */
@@ -428,6 +431,10 @@ void op_epilogue(struct device *d, const struct epilogue_args *a);
 void op_geglu(struct device *d, dev_float *y, const dev_float *x, int64_t n, int64_t n_ff);
 void op_scale(struct device *d, dev_float *y, const dev_float *x, float a,
               int64_t n); /* y = a*x; y may be x */
+
+/* y[r, :n_cols] *= by[r], in place: what a position alone decides. */
+void op_scale_rows(struct device *d, dev_float *y, int64_t ldy, const dev_float *by, int64_t n,
+                   int64_t n_cols);
 
 /* ---- steps of a schedule, and pictures -------------------------------------------------------------------------- */
 

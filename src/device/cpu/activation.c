@@ -69,3 +69,10 @@ void cpu_scale(struct device *d, float *y, const float *x, float a, int64_t n)
     (void)d;
     for (int64_t i = 0; i < n; i++) y[i] = x[i] * a;
 }
+
+void cpu_scale_rows(struct device *d, float *y, int64_t ldy, const float *by, int64_t n, int64_t n_cols)
+{
+    (void)d;
+    for (int64_t r = 0; r < n; r++)
+        for (int64_t i = 0; i < n_cols; i++) y[r * ldy + i] *= by[r];
+}

@@ -76,7 +76,7 @@ static const struct device_ops table = {
     .route = cpu_route, .copy_rows = cpu_copy_rows, .gather = cpu_gather, .fill = cpu_fill,
     .from_planes = cpu_from_planes, .to_planes = cpu_to_planes, .pack = cpu_pack, .unpack = cpu_unpack,
     .timestep = cpu_timestep, .rope_grid = cpu_rope_grid, .relative_bias = cpu_relative_bias,
-    .epilogue = cpu_epilogue, .geglu = cpu_geglu, .scale = cpu_scale,
+    .epilogue = cpu_epilogue, .geglu = cpu_geglu, .scale = cpu_scale, .scale_rows = cpu_scale_rows,
     .lincomb = cpu_lincomb, .clamp = cpu_clamp, .guide = cpu_guide, .mask = cpu_mask,
     .posterior = cpu_posterior, .tile = cpu_tile, .untile = cpu_untile,
 };

@@ -120,6 +120,8 @@ void cpu_relative_bias(struct device *d, dev_float *bias, const dev_float *table
 void cpu_epilogue(struct device *d, const struct epilogue_args *a);
 void cpu_geglu(struct device *d, dev_float *y, const dev_float *x, int64_t n, int64_t n_ff);
 void cpu_scale(struct device *d, dev_float *y, const dev_float *x, float a, int64_t n);
+void cpu_scale_rows(struct device *d, dev_float *y, int64_t ldy, const dev_float *by, int64_t n,
+                    int64_t n_cols);
 void cpu_lincomb(struct device *d, dev_float *y, const struct lincomb_term *term, int n_terms, int64_t n);
 void cpu_clamp(struct device *d, dev_float *y, const dev_float *x, float bound, float over, int64_t n);
 void cpu_guide(struct device *d, dev_float *y, const dev_float *v, const dev_float *u, float by, int64_t n);

@@ -316,6 +316,12 @@ static void run_scale(struct device *d, dev_float *y, const dev_float *x, float 
     RUN(scale, y, x, a, n);
 }
 
+static void run_scale_rows(struct device *d, dev_float *y, int64_t ldy, const dev_float *by, int64_t n,
+                           int64_t n_cols)
+{
+    RUN(scale_rows, y, ldy, by, n, n_cols);
+}
+
 static void run_lincomb(struct device *d, dev_float *y, const struct lincomb_term *term, int n_terms,
                         int64_t n)
 {
@@ -406,6 +412,7 @@ static const struct device_ops table = {
     .epilogue = run_epilogue,
     .geglu = run_geglu,
     .scale = run_scale,
+    .scale_rows = run_scale_rows,
     .lincomb = run_lincomb,
     .clamp = run_clamp,
     .guide = run_guide,
