@@ -343,6 +343,27 @@ static bool parse_body(struct exchange *x, bool chat, struct wire_request *w, st
     return ok;
 }
 
+/* What the dialects can say and the engine does not do yet. */
+static bool offered(struct wire_request *w, struct fault *f)
+{
+    const struct gen_request *q = &w->gen;
+    if (q->answer.kind != FORM_ANY) {
+        f->param = q->answer.from;
+        err_set(&f->err, ERR_UNSUPPORTED, "%s: an answer of a form is not supported by this server yet",
+                f->param);
+    } else if (q->think_budget >= 0) {
+        f->param = q->thinking_from;
+        err_set(&f->err, ERR_UNSUPPORTED,
+                "%s: a number of tokens to think for is not supported by this server yet", f->param);
+    } else if (q->thought_form != THOUGHT_AS_SET || q->thought_history != HISTORY_AS_TEMPLATE) {
+        f->param = "reasoning";
+        err_set(&f->err, ERR_UNSUPPORTED, "leaving thoughts out is not supported by this server yet");
+    }
+    if (f->err.code == ERR_NONE) return true;
+    wire_free(w);
+    return false;
+}
+
 static void text_post(struct exchange *x, bool chat)
 {
     struct fault f = { 0 };
@@ -351,7 +372,7 @@ static void text_post(struct exchange *x, bool chat)
         exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
         return;
     }
-    if (!parse_body(x, chat, &t->request, &f)) {
+    if (!parse_body(x, chat, &t->request, &f) || !offered(&t->request, &f)) {
         free(t);
         exchange_fault_from(x, &f);
         return;

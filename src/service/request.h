@@ -73,6 +73,8 @@ struct answer_form {
     char *text;
     size_t len;
     const char *from; /* the field that said so, for faults */
+    bool strict;      /* schema: refused where it is not of the kind that OpenAI's strict mode takes */
+    bool closed;      /* schema: objects that list properties admit no others, whatever it says of them */
 };
 
 struct gen_request {

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/words.h"
-#include "http/dialects/wire.h"
+#include "http/dialects/parse.h"
 #include "http/json_in.h"
 #include "http/json_out.h"
 
@@ -21,6 +21,7 @@ enum kind {
     K_LONG,   /* int64_t */
     K_BOOL,   /* bool */
     K_CUSTOM, /* parse() */
+    K_GROUP,  /* read together with others (parse.h), behind all that stand alone */
     K_TAG,    /* a string that changes nothing */
     K_FLAG,   /* a boolean that changes nothing */
     K_COUNT,  /* a number that changes nothing */
@@ -35,6 +36,14 @@ struct field {
     bool (*parse)(struct wire_request *w, const json_t *v, const char *name, struct fault *f);
     const char *harmless; /* K_REFUSE: "a|b"; K_TAG: the values that exist, NULL for any */
 };
+
+const json_t *parse_given(const json_t *object, const char *key)
+{
+    const json_t *v = json_object_get(object, key);
+    return json_is_null(v) ? NULL : v;
+}
+
+bool parse_no_memory(struct fault *f) { return err_set(&f->err, ERR_NOMEM, "out of memory"); }
 
 /* ---- fields with a form of their own ------------------------------------------------------------------------------ */
 
@@ -228,16 +237,6 @@ static bool parse_prediction(struct wire_request *w, const json_t *v, const char
     return json_in_bad(v, name, "a string or an object", f);
 }
 
-static bool parse_response_format(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
-{
-    const char *type = json_string_value(json_object_get(v, "type"));
-    if (!type) return json_in_bad(v, name, "an object with a type", f);
-    if (!strcmp(type, "text")) return json_in_members(v, "type", "response_format.", w->strict, name, f);
-    f->param = name;
-    return err_set(&f->err, ERR_UNSUPPORTED,
-                   "response_format %.40s is not supported by this server yet; \"text\" is", type);
-}
-
 /* A limit of tokens, or -1: to the end of the context. */
 static bool parse_max_tokens(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
 {
@@ -265,90 +264,6 @@ static bool parse_stop_ids(struct wire_request *w, const json_t *v, const char *
         w->gen.stop_ids[w->gen.n_stop_ids++] = (int32_t)id;
     }
     return true;
-}
-
-/* ---- thinking: several spellings of one wish, which the model's template follows or refuses (service/context.c) ----- */
-
-static bool want_thinking(struct wire_request *w, enum thinking t, const char *level, const char *name,
-                          struct fault *f)
-{
-    struct gen_request *q = &w->gen;
-    f->param = name;
-    if (q->thinking != THINKING_AS_IT_IS &&
-        (q->thinking != t || (level[0] && q->effort[0] && strcmp(level, q->effort) != 0)))
-        return err_set(&f->err, ERR_REQUEST, "%s and %s disagree; give one of them", q->thinking_from, name);
-    if (t == THINKING_ON && !w->chat)
-        return err_set(&f->err, ERR_UNSUPPORTED,
-                       "%s: a plain completion does not think; /chat/completions is for that", name);
-    q->thinking = t;
-    q->thinking_from = name;
-    if (level[0]) snprintf(q->effort, sizeof q->effort, "%s", level);
-    return true;
-}
-
-static bool parse_effort(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
-{
-    static const char levels[] = "minimal|low|medium|high|xhigh|max";
-    const char *s = json_string_value(v);
-    if (json_is_boolean(v))
-        return want_thinking(w, json_is_true(v) ? THINKING_ON : THINKING_OFF, json_is_true(v) ? "medium" : "",
-                             name, f);
-    if (s && !strcmp(s, "none")) return want_thinking(w, THINKING_OFF, "", name, f);
-    if (s && words_have(levels, s, NULL)) return want_thinking(w, THINKING_ON, s, name, f);
-    f->param = name;
-    if (json_is_integer(v))
-        return err_set(&f->err, ERR_UNSUPPORTED,
-                       "%s: a number of tokens to think for is not supported by this server yet", name);
-    return json_in_bad(v, name, "one of none, minimal, low, medium, high, xhigh, max", f);
-}
-
-static bool parse_enable_thinking(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
-{
-    bool on;
-    return json_in_bool(v, name, &on, f) && want_thinking(w, on ? THINKING_ON : THINKING_OFF, "", name, f);
-}
-
-static bool given(const json_t *object, const char *key)
-{
-    const json_t *v = json_object_get(object, key);
-    return v && !json_is_null(v);
-}
-
-static bool parse_thinking(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
-{
-    if (json_is_boolean(v)) return parse_enable_thinking(w, v, name, f);
-    const char *type = json_string_value(json_object_get(v, "type"));
-    if (!type) return json_in_bad(v, name, "an object with a type", f);
-    if (!json_in_members(v, "type budget_tokens", "thinking.", w->strict, name, f)) return false;
-    f->param = name;
-    if (!strcmp(type, "disabled")) return want_thinking(w, THINKING_OFF, "", name, f);
-    if (strcmp(type, "enabled") != 0)
-        return err_set(&f->err, ERR_REQUEST, "thinking.type must be enabled or disabled, got \"%.40s\"",
-                       type);
-    if (given(v, "budget_tokens"))
-        return err_set(&f->err, ERR_UNSUPPORTED,
-                       "thinking.budget_tokens is not supported by this server yet; leave it out");
-    return want_thinking(w, THINKING_ON, "", name, f);
-}
-
-/* {"effort": ..., "enabled": ...}, as routers of several providers write it. */
-static bool parse_reasoning(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
-{
-    static const char *const refused[] = { "summary", "generate_summary", "max_tokens" };
-    if (!json_is_object(v)) return json_in_bad(v, name, "an object with an effort", f);
-    if (!json_in_members(v, "effort enabled exclude summary generate_summary max_tokens", "reasoning.",
-                         w->strict, name, f))
-        return false;
-    f->param = name;
-    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
-        if (given(v, refused[i]))
-            return err_set(&f->err, ERR_UNSUPPORTED, "reasoning.%s is not supported by this server yet",
-                           refused[i]);
-    if (json_is_true(json_object_get(v, "exclude")))
-        return err_set(&f->err, ERR_UNSUPPORTED, "reasoning.exclude is not supported by this server yet");
-    if (given(v, "enabled") && !parse_enable_thinking(w, json_object_get(v, "enabled"), name, f))
-        return false;
-    return !given(v, "effort") || parse_effort(w, json_object_get(v, "effort"), name, f);
 }
 
 /* Names that a template must find as the server or the language means them. */
@@ -450,11 +365,20 @@ static const struct field fields[] = {
     { { "prediction",            BOTH }, K_CUSTOM, 0, 0, 0, parse_prediction, NULL },
     { { "speculation",           BOTH }, K_CUSTOM, 0, 0, 0, parse_prediction, NULL },
     { { "metadata",              BOTH }, K_CUSTOM, 0, 0, 0, parse_metadata, NULL },
-    { { "response_format",       BOTH }, K_CUSTOM, 0, 0, 0, parse_response_format, NULL },
-    { { "reasoning_effort",      BOTH }, K_CUSTOM, 0, 0, 0, parse_effort, NULL },
-    { { "reasoning",             BOTH }, K_CUSTOM, 0, 0, 0, parse_reasoning, NULL },
-    { { "thinking",              CHAT }, K_CUSTOM, 0, 0, 0, parse_thinking, NULL },
-    { { "enable_thinking",       CHAT }, K_CUSTOM, 0, 0, 0, parse_enable_thinking, NULL },
+    { { "response_format",       BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "guided_json",           BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "guided_regex",          BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "guided_choice",         BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "guided_grammar",        BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "structured_outputs",    BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "json_schema",           BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "grammar",               BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "reasoning_effort",      BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "reasoning",             BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "thinking",              CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "enable_thinking",       CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "include_reasoning",     CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "reasoning_history",     CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
     { { "chat_template_kwargs",  CHAT }, K_CUSTOM, 0, 0, 0, parse_template_vars, NULL },
     /* hints and labels that change nothing here */
     { { "user",                  BOTH }, K_TAG,  0, 0, 0, NULL, NULL },
@@ -472,7 +396,6 @@ static const struct field fields[] = {
     { { "tool_choice",           CHAT }, K_REFUSE, 0, 0, 0, NULL, "none|auto" },
     { { "functions",             CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
     { { "function_call",         CHAT }, K_REFUSE, 0, 0, 0, NULL, "none|auto" },
-    { { "reasoning_history",     CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
     { { "modalities",            CHAT }, K_REFUSE, 0, 0, 0, NULL, "text" },
     { { "audio",                 CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
     { { "web_search_options",    CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
@@ -490,17 +413,10 @@ static const struct field fields[] = {
     { { "include_stop_str_in_output", BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
     { { "add_generation_prompt", CHAT }, K_REFUSE, 0, 0, 0, NULL, "true" },
     { { "continue_final_message", CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "include_reasoning",     CHAT }, K_REFUSE, 0, 0, 0, NULL, "true" },
     { { "chat_template",         CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
     { { "documents",             CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
     { { "truncate_prompt_tokens", BOTH }, K_REFUSE, 0, 0, 0, NULL, "-1" },
     { { "prompt_logprobs",       BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "guided_json",           BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "guided_regex",          BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "guided_choice",         BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "guided_grammar",        BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "structured_outputs",    BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "grammar",               BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
     { { "priority",              BOTH }, K_REFUSE, 0, 0, 0, NULL, "0" },
 };
 /* clang-format on */
@@ -551,6 +467,7 @@ static bool take_field(void *reader, const void *row, const json_t *v, struct fa
         return true;
     case K_BOOL: return json_in_bool(v, name, (bool *)at, f);
     case K_CUSTOM: return d->parse(w, v, name, f);
+    case K_GROUP: return true;
     case K_TAG:
         if (!json_in_str(v, name, &s, f)) return false;
         return !d->harmless || words_have(d->harmless, s, NULL) || json_in_bad(v, name, d->harmless, f);
@@ -646,7 +563,7 @@ bool wire_parse(struct wire_request *w, json_t *body, bool chat, bool strict, co
         f->param = needed[chat][i];
         ok = err_set(&f->err, ERR_REQUEST, "%s is required", f->param);
     }
-    ok = ok && settle(w, f);
+    ok = ok && parse_answer(w, body, f) && parse_thinking(w, body, f) && settle(w, f);
     if (!ok) wire_free(w);
     return ok;
 }

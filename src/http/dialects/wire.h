@@ -31,7 +31,9 @@ struct wire_request {
     bool max_tokens_open;          /* -1 was given: to the end of the context */
     int64_t echo_last;
     bool best_of_given, logprobs_wanted;
-    int64_t top_logprobs; /* -1: not given */
+    int64_t top_logprobs;     /* -1: not given */
+    bool shown_given;         /* the request said whether it wants to see thoughts */
+    const char *thought_name; /* the member that split thoughts are printed as; NULL: reasoning_content */
 };
 
 /* What one dialect does its own way. */
