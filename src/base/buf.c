@@ -69,6 +69,13 @@ void buf_clear(struct buf *b)
     if (b->data) b->data[0] = '\0';
 }
 
+void buf_drop(struct buf *b, size_t n)
+{
+    if (!n) return;
+    memmove(b->data, b->data + n, b->len - n + 1);
+    b->len -= n;
+}
+
 void buf_free(struct buf *b)
 {
     free(b->data);

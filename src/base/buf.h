@@ -22,7 +22,8 @@ bool buf_append(struct buf *b, const void *data, size_t n);
 bool buf_puts(struct buf *b, const char *s);
 bool buf_putc(struct buf *b, char c);
 bool buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void buf_clear(struct buf *b); /* len 0, failed false, memory kept */
+void buf_clear(struct buf *b);          /* len 0, failed false, memory kept */
+void buf_drop(struct buf *b, size_t n); /* forgets the first n bytes, which are there */
 void buf_free(struct buf *b);
 /* The string, owned by the caller (free()); the buf is empty afterwards. "" when nothing was written; NULL when
  * the buf had failed. */

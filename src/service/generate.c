@@ -248,7 +248,8 @@ bool generation_start(struct registry *r, struct model *m, const struct gen_requ
     g->ready_last = &g->ready;
     int n_parts = q->messages ? 1 : q->n_prompts;
     g->part = calloc((size_t)n_parts, sizeof *g->part);
-    if (!g->part || !reply_new(&g->reply, &reply_plain, n_parts * q->n, &f->err)) {
+    if (!g->part ||
+        !reply_new(&g->reply, &(struct reply_style){ .reader = &reply_plain }, n_parts * q->n, &f->err)) {
         err_set(&f->err, ERR_NOMEM, "out of memory");
         goto fail;
     }

@@ -1,10 +1,13 @@
 /* reply.c - see reply.h. */
 #include "service/reply.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/rng.h"
 #include "lm/lm.h"
+#include "service/thought.h"
 
 struct said { /* an event that nobody has taken yet */
     struct said *next;
@@ -12,19 +15,22 @@ struct said { /* an event that nobody has taken yet */
 };
 
 struct reading { /* of one choice */
+    struct thought thought;
     void *state;
     struct reply_token *tokens; /* of what was fed, not handed out yet */
     int n_tokens;
     int n_calls;
+    bool in_call; /* the last of them has not ended */
 };
 
 struct reply {
-    const struct reply_reader *reader;
+    struct reply_style style;
     struct reading *choice;
     int n_choices;
     struct said *first, **last;
     struct said end; /* of the last event: always to be had */
     bool over;       /* it has been said */
+    uint64_t n_ids;  /* of calls, made so far */
 };
 
 struct reply_out {
@@ -88,13 +94,21 @@ bool reply_next(struct reply *r, struct reply_event *ev)
 
 /* ---- what readers say ----------------------------------------------------------------------------------------------- */
 
-/* A piece of the choice with the tokens that wait. */
-static bool say_piece(struct reply_out *out, struct reply_event *ev, const char *text, size_t len)
+/* A piece of the choice with those of the tokens that wait which begin before `end` in its text. */
+static bool say_piece(struct reply_out *out, struct reply_event *ev, const char *text, size_t len, size_t end)
 {
     struct reading *c = &out->reply->choice[out->choice];
+    int n = 0;
+    while (n < c->n_tokens && c->tokens[n].text_offset < end) n++;
+    struct reply_token *rest = NULL;
+    if (n < c->n_tokens) {
+        rest = malloc((size_t)(c->n_tokens - n) * sizeof *rest);
+        if (rest) memcpy(rest, c->tokens + n, (size_t)(c->n_tokens - n) * sizeof *rest);
+    }
     ev->index = out->choice;
     ev->text = malloc(len + 1);
-    if (!ev->text) {
+    if (!ev->text || (!rest && n < c->n_tokens)) {
+        free(rest);
         reply_event_free(ev);
         return false;
     }
@@ -102,9 +116,9 @@ static bool say_piece(struct reply_out *out, struct reply_event *ev, const char 
     ev->text[len] = 0;
     ev->len = len;
     ev->tokens = c->tokens;
-    ev->n_tokens = c->n_tokens;
-    c->tokens = NULL;
-    c->n_tokens = 0;
+    ev->n_tokens = n;
+    c->tokens = rest;
+    c->n_tokens -= n;
     return say(out->reply, ev);
 }
 
@@ -112,33 +126,61 @@ bool reply_say(struct reply_out *out, const char *text, size_t len)
 {
     struct reply_event ev = { .type = REPLY_TEXT };
     if (!len && !out->reply->choice[out->choice].n_tokens) return true;
-    return say_piece(out, &ev, text, len);
+    return say_piece(out, &ev, text, len, SIZE_MAX);
 }
 
-bool reply_think(struct reply_out *out, const char *text, size_t len)
-{
-    struct reply_event ev = { .type = REPLY_THOUGHT };
-    return !len || say_piece(out, &ev, text, len);
-}
-
-bool reply_call(struct reply_out *out, const char *id, const char *name)
+bool reply_think(struct reply_out *out, const char *text, size_t len, size_t end)
 {
     struct reading *c = &out->reply->choice[out->choice];
-    struct reply_event ev = { .type = REPLY_CALL, .call = { c->n_calls, strdup(id), strdup(name) } };
+    struct reply_event ev = { .type = REPLY_THOUGHT };
+    if (out->reply->style.form == THOUGHT_HIDDEN) {
+        int n = 0;
+        while (n < c->n_tokens && c->tokens[n].text_offset < end) n++;
+        if (n) memmove(c->tokens, c->tokens + n, (size_t)(c->n_tokens - n) * sizeof *c->tokens);
+        c->n_tokens -= n;
+        return true;
+    }
+    if (!len && !(c->n_tokens && c->tokens->text_offset < end)) return true;
+    return say_piece(out, &ev, text, len, end);
+}
+
+/* Of 62^24 a reply's few calls meet no two the same; of 62^9 neither. */
+static char *new_id(struct reply *r)
+{
+    static const char letters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    const bool short_ids = r->style.reader->short_ids;
+    const size_t n = short_ids ? 9 : 24;
+    char id[32];
+    size_t at = 0;
+    if (!short_ids) at = (size_t)snprintf(id, sizeof id, "call_");
+    for (size_t i = 0; i < n; i++)
+        id[at++] = letters[(size_t)(philox_uniform(r->style.id_seed, r->n_ids, i) * 62)];
+    id[at] = 0;
+    r->n_ids++;
+    return strdup(id);
+}
+
+bool reply_call(struct reply_out *out, const char *name)
+{
+    struct reading *c = &out->reply->choice[out->choice];
+    struct reply_event ev = { .type = REPLY_CALL, .call = { c->n_calls, new_id(out->reply), strdup(name) } };
     if (!ev.call.id || !ev.call.name) {
         reply_event_free(&ev);
         return false;
     }
     c->n_calls++;
-    return say_piece(out, &ev, "", 0);
+    c->in_call = true;
+    return say_piece(out, &ev, "", 0, SIZE_MAX);
 }
 
 bool reply_arguments(struct reply_out *out, const char *piece, size_t len)
 {
     const struct reading *c = &out->reply->choice[out->choice];
     struct reply_event ev = { .type = REPLY_CALL, .call = { .index = c->n_calls - 1 } };
-    return !len || say_piece(out, &ev, piece, len);
+    return !len || say_piece(out, &ev, piece, len, SIZE_MAX);
 }
+
+void reply_call_end(struct reply_out *out) { out->reply->choice[out->choice].in_call = false; }
 
 static bool plain_feed(void *state, const char *text, size_t len, struct reply_out *out)
 {
@@ -167,7 +209,7 @@ static enum reply_finish finish_of(enum lm_finish f, const struct reading *c)
     case LM_FINISH_LENGTH: return REPLY_LENGTH;
     case LM_FINISH_ERROR: return REPLY_FAILED;
     case LM_FINISH_CANCELLED: return REPLY_CANCELLED;
-    default: return c->n_calls ? REPLY_CALLS : REPLY_STOP;
+    default: return c->in_call ? REPLY_LENGTH : c->n_calls ? REPLY_CALLS : REPLY_STOP;
     }
 }
 
@@ -190,7 +232,7 @@ static bool end_choice(struct reply *r, const struct lm_event *ev)
 {
     struct reply_out out = { r, ev->choice };
     struct reading *c = &r->choice[ev->choice];
-    if (r->reader->flush && !r->reader->flush(c->state, &out)) return false;
+    if (!thought_flush(&c->thought, &r->style, c->state, ev->finish != LM_FINISH_STOP, &out)) return false;
     if (!reply_say(&out, "", 0)) return false; /* tokens of which nothing was said */
     struct reply_event end = { .type = REPLY_CHOICE_END,
                                .index = ev->choice,
@@ -207,7 +249,8 @@ static bool read_event(struct reply *r, const struct lm_event *ev)
     switch (ev->type) {
     case LM_EV_TEXT:
         return keep_tokens(&r->choice[ev->choice], ev) &&
-               r->reader->feed(r->choice[ev->choice].state, ev->text ? ev->text : "", ev->len, &out);
+               thought_feed(&r->choice[ev->choice].thought, &r->style, r->choice[ev->choice].state,
+                            ev->text ? ev->text : "", ev->len, &out);
     case LM_EV_CHOICE_END: return end_choice(r, ev);
     case LM_EV_DONE: last.type = REPLY_DONE; break;
     case LM_EV_ERROR:
@@ -230,15 +273,17 @@ void reply_feed(struct reply *r, struct lm_event *ev)
 
 /* ---- life ---------------------------------------------------------------------------------------------------------- */
 
-bool reply_new(struct reply **out, const struct reply_reader *reader, int n_choices, struct err *e)
+bool reply_new(struct reply **out, const struct reply_style *style, int n_choices, struct err *e)
 {
     struct reply *r = calloc(1, sizeof *r);
     if (!r) return err_set(e, ERR_NOMEM, "out of memory");
-    *r = (struct reply){ .reader = reader, .last = &r->first };
+    const size_t state_bytes = style->reader->state_bytes;
+    *r = (struct reply){ .style = *style, .last = &r->first };
+    while (!r->style.id_seed) rng_os(&r->style.id_seed, sizeof r->style.id_seed);
     r->choice = calloc((size_t)n_choices, sizeof *r->choice);
     bool ok = r->choice != NULL;
     for (; ok && r->n_choices < n_choices; r->n_choices++)
-        ok = !reader->state_bytes || (r->choice[r->n_choices].state = calloc(1, reader->state_bytes)) != NULL;
+        ok = !state_bytes || (r->choice[r->n_choices].state = calloc(1, state_bytes)) != NULL;
     if (!ok) {
         reply_free(r);
         return err_set(e, ERR_NOMEM, "out of memory");
@@ -253,6 +298,8 @@ void reply_free(struct reply *r)
     if (!r) return;
     while (reply_next(r, &ev)) reply_event_free(&ev);
     for (int i = 0; i < r->n_choices; i++) {
+        if (r->style.reader->release && r->choice[i].state) r->style.reader->release(r->choice[i].state);
+        thought_free(&r->choice[i].thought);
         free(r->choice[i].state);
         free(r->choice[i].tokens);
     }

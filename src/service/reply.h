@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "service/request.h"
 #include "service/usage.h"
 #include "text/sampler.h"
 
@@ -62,7 +63,7 @@ struct reply_event {
     struct err error;   /* ERROR */
 
     char *text; /* TEXT, THOUGHT: whole characters, ended by 0; CALL: a piece of the arguments' JSON */
-    size_t len; /* may be 0 with tokens, and in a call's first event */
+    size_t len; /* may be 0 with tokens, of THOUGHT too, and in a call's first event */
     struct reply_token *tokens;
     int n_tokens;
     struct reply_call call;   /* CALL */
@@ -77,30 +78,57 @@ void reply_event_free(struct reply_event *ev);
 
 struct reply_out;
 
-/* How one family of models writes its answers. A reader is fed a choice's text as it comes, cut anywhere between two characters, and says what
- * it understood; what may still become a mark it keeps in its state. The same text gives the same answer however it was cut. */
+/* How one family of models writes its answers. A reader is fed a choice's text behind its thought as it comes, cut anywhere between two
+ * characters, and says what it understood; what may still become a mark it keeps in its state. The same text gives the same answer however
+ * it was cut. */
 struct reply_reader {
     const char *family;
     size_t state_bytes; /* of each choice; zeroed before the first feed */
     bool (*feed)(void *state, const char *text, size_t len, struct reply_out *out); /* false: no memory */
-    bool (*flush)(void *state, struct reply_out *out); /* the choice ends: says what was kept; or NULL */
+    /* The choice ends: says what was kept; or NULL. cut: it was not the model that ended it, so what could only have become a mark or
+     * the head of a call is not said. */
+    bool (*flush)(void *state, bool cut, struct reply_out *out);
+    void (*release)(void *state); /* of what the state points to; or NULL */
+    bool short_ids; /* of calls: nine letters and digits, all that the family's template takes */
 };
 extern const struct reply_reader reply_plain; /* all text is the answer */
 
 /* For readers; false when there is no memory, which is to be returned. Tokens of what was fed go with the first event that comes of it, or,
  * when it was kept, with the next one; so saying nothing at all (len 0) still lets tokens out. */
 bool reply_say(struct reply_out *out, const char *text, size_t len);
-bool reply_think(struct reply_out *out, const char *text, size_t len);
-/* Opens the choice's next call; arguments that follow are its. */
-bool reply_call(struct reply_out *out, const char *id, const char *name);
+/* Only what begins before `end` in the choice's whole text goes along of the tokens. */
+bool reply_think(struct reply_out *out, const char *text, size_t len, size_t end);
+/* Opens the choice's next call under an id of its own; arguments that follow are its, up to reply_call_end(). A choice that ends before that
+ * never says that it ended well: its finish is REPLY_LENGTH at best. */
+bool reply_call(struct reply_out *out, const char *name);
 bool reply_arguments(struct reply_out *out, const char *piece, size_t len);
+void reply_call_end(struct reply_out *out);
+
+/* ---- thoughts ------------------------------------------------------------------------------------------------------ */
+
+/* What a reply is made with. Thoughts are taken out before the reader sees anything, so a call inside a thought is none. They stand in front
+ * of the answer, between their marks; a mark further on is text. One whose closing mark never comes reaches to the end.
+ * INLINE  the text has them and their marks as the model wrote them; where the prompt opened the thought the text begins with think_open and
+ *         a line break, as if the model had written them.
+ * SPLIT   THOUGHT events without the marks and without white space at either end, and the answer begins with what is no white space; an
+ *         empty thought is no event. Tokens of thought and marks go with THOUGHT events (of which one may have no text, for them), never
+ *         with the answer.
+ * HIDDEN  as SPLIT, but nothing is said of thoughts, nor of their tokens. */
+struct reply_style {
+    const struct reply_reader *reader; /* of the answer */
+    const char *think_open,
+        *think_close;       /* borrowed as long as the reply lives; NULL: the model does not think */
+    bool begins_inside;     /* the prompt has opened the thought */
+    enum thought_form form; /* AS_SET is INLINE */
+    uint64_t id_seed;       /* of calls' ids, for tests; 0: as chance will have it */
+};
 
 /* ---- a generation's events ------------------------------------------------------------------------------------------ */
 
 struct usage reply_usage(const struct lm_usage *u);
 
 struct reply;
-bool reply_new(struct reply **out, const struct reply_reader *reader, int n_choices, struct err *e);
+bool reply_new(struct reply **out, const struct reply_style *style, int n_choices, struct err *e);
 void reply_free(struct reply *r);
 /* Takes over what *ev points to; its choice is below n_choices. Without memory the reply ends with an error. */
 void reply_feed(struct reply *r, struct lm_event *ev);

@@ -25,7 +25,7 @@ static bool toy_letter(struct toy *t, char c, struct reply_out *out)
 {
     switch (t->in) {
     case TOY_THOUGHT:
-        if (c != '}') return reply_think(out, &c, 1);
+        if (c != '}') return reply_think(out, &c, 1, SIZE_MAX);
         t->in = TOY_TEXT;
         return true;
     case TOY_NAME:
@@ -36,9 +36,10 @@ static bool toy_letter(struct toy *t, char c, struct reply_out *out)
         t->in = TOY_ARGUMENTS;
         t->name[t->n_name] = 0;
         t->n_name = 0;
-        return reply_call(out, "call_1", t->name);
+        return reply_call(out, t->name);
     case TOY_ARGUMENTS:
         if (c != ']') return reply_arguments(out, &c, 1);
+        reply_call_end(out);
         t->in = TOY_TEXT;
         return true;
     case TOY_TEXT: break;
@@ -66,10 +67,10 @@ static bool toy_feed(void *state, const char *text, size_t len, struct reply_out
     return true;
 }
 
-static bool toy_flush(void *state, struct reply_out *out)
+static bool toy_flush(void *state, bool cut, struct reply_out *out)
 {
     const struct toy *t = state;
-    return !t->half || reply_say(out, "<", 1);
+    return cut || !t->half || reply_say(out, "<", 1);
 }
 
 static const struct reply_reader toy = {
@@ -115,7 +116,7 @@ static void test_plain(void **state)
     (void)state;
     struct reply *r;
     struct reply_event ev;
-    assert_true(reply_new(&r, &reply_plain, 2, NULL));
+    assert_true(reply_new(&r, &(struct reply_style){ .reader = &reply_plain }, 2, NULL));
     feed_text(r, 1, "{a}<>", 5, 2);
     assert_true(reply_next(r, &ev));
     assert_int_equal(ev.type, REPLY_TEXT);
@@ -165,7 +166,7 @@ static void test_error(void **state)
     (void)state;
     struct reply *r;
     struct reply_event ev;
-    assert_true(reply_new(&r, &reply_plain, 1, NULL));
+    assert_true(reply_new(&r, &(struct reply_style){ .reader = &reply_plain }, 1, NULL));
     struct lm_event error = { .type = LM_EV_ERROR, .usage = { .completion_tokens = 4 } };
     err_set(&error.error, ERR_FORMAT, "numbers are not finite");
     feed_text(r, 0, "so far", 6, 3);
@@ -195,7 +196,7 @@ static void test_every_cut(void **state)
         for (size_t k = i; k <= n; k++) {
             struct reply *r;
             struct buf b = BUF_INIT(0);
-            assert_true(reply_new(&r, &toy, 1, NULL));
+            assert_true(reply_new(&r, &(struct reply_style){ .reader = &toy }, 1, NULL));
             feed_text(r, 0, story, i, 0);
             read_all(r, &b);
             feed_text(r, 0, story + i, k - i, 0);
@@ -227,7 +228,7 @@ static void test_tokens_stay(void **state)
         struct reply *r;
         struct reply_event ev;
         int fed = 0, seen = 0;
-        assert_true(reply_new(&r, &toy, 1, NULL));
+        assert_true(reply_new(&r, &(struct reply_style){ .reader = &toy }, 1, NULL));
         for (size_t i = 0; i < sizeof story - 1; i += piece) {
             const size_t left = sizeof story - 1 - i;
             feed_text(r, 0, story + i, left < piece ? left : piece, 2);
@@ -251,7 +252,7 @@ static void test_choices(void **state)
     (void)state;
     struct reply *r;
     struct reply_event ev;
-    assert_true(reply_new(&r, &toy, 2, NULL));
+    assert_true(reply_new(&r, &(struct reply_style){ .reader = &toy }, 2, NULL));
     feed_text(r, 0, "{x", 2, 0);
     feed_text(r, 1, "y[f:2", 5, 1);
     feed_text(r, 0, "}z", 2, 0);
