@@ -22,10 +22,18 @@ struct lm_layer_shape {
     int rope;         /* which of lm_shape.rope; -1: q and k are not rotated */
     float attn_scale; /* multiplies q.k */
     bool routed;      /* experts, chosen by a router; else one dense feed-forward */
+    bool
+        unit_heads; /* heads of q and k get a mean square of 1 after the rotation, without weights (Llama 4) */
+    bool tempered;  /* q is multiplied by what lm_temper says of its position */
 };
 
 /* What gates the feed-forward: act(gate) * up. */
 enum lm_act { ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF };
+
+/* Queries far into a text see sharper: q is multiplied by 1 + scale * log(1 + floor((pos + 1) / every)). */
+struct lm_temper {
+    float scale, every; /* every 0: nothing */
+};
 
 /* The hyper-parameters; filled from the model's metadata by hparams.c and the family's hook, one vocabulary for every family. */
 struct lm_shape {
@@ -35,6 +43,9 @@ struct lm_shape {
     bool v_in_k; /* a value is the first v_dim channels of its key (multi-head latent attention) */
     int n_expert, n_expert_used, n_ff_expert; /* n_expert 0: dense */
     int n_ff_shared; /* width of the experts that every row goes through together; 0: none */
+    enum route_kind route;
+    bool weight_on_input; /* an expert's weight multiplies what goes in, not what comes out */
+    struct lm_temper temper;
     float eps;
     float embd_scale; /* multiplies the embedding of a token; 1: nothing */
     enum lm_act act;

@@ -154,18 +154,31 @@ static bool has_other_scale(struct binding *t, const struct tensor *f)
     return false;
 }
 
+static void out_and_in(const struct tensor_slot *s, int64_t *n_out, int64_t *n_in)
+{
+    const int64_t *last = s->t->dim + s->t->n_dims - 2;
+    *n_out = last[s->in_out ? 1 : 0];
+    *n_in = last[s->in_out ? 0 : 1];
+}
+
+/* Of stacked experts: one number an expert, or one a row of each. */
+static bool stacked_scale(struct tensor_slot *s, int64_t n_out, int64_t n_in)
+{
+    const int64_t n_expert = s->t->dim[0], elems = tensor_elems(s->scale);
+    s->scale_rows = elems == n_expert ? n_out : 1;
+    s->scale_cols = n_in;
+    return s->scale->dim[0] == n_expert && (elems == n_expert || elems == n_expert * n_out);
+}
+
 static void find_scale(struct binding *t, struct tensor_slot *s)
 {
-    const int64_t n_out = s->t->dim[0], n_in = s->t->dim[1];
+    int64_t n_out, n_in;
+    out_and_in(s, &n_out, &n_in);
     static const char *const suffix[] = { "_scale_inv", "_scale" };
     char name[300];
     for (int i = 0; i < 2 && !s->scale; i++) {
         snprintf(name, sizeof name, "%s%s", s->t->name, suffix[i]);
         s->scale = weights_find(t->w, name);
-    }
-    if (s->t->n_dims != 2) {
-        bind_fault(t, "%s: stacked FP8 experts are not supported", s->t->name);
-        return;
     }
     if (!s->scale) { /* plain e4m3 values, where nothing says otherwise */
         if (has_other_scale(t, s->t)) return;
@@ -177,6 +190,18 @@ static void find_scale(struct binding *t, struct tensor_slot *s)
     }
     if (s->scale->type > DT_BF16) {
         bind_fault(t, "%s: scale of type %s", name, dtype_info(s->scale->type)->name);
+        return;
+    }
+    if (s->t->n_dims == 3) {
+        if (stacked_scale(s, n_out, n_in)) {
+            check_scale(t, s->scale);
+            return;
+        }
+        char got[80];
+        shape_text(got, sizeof got, s->scale->dim, s->scale->n_dims);
+        bind_fault(
+            t, "%s: scale [%s] is not supported: neither one number an expert nor one a row of [%lld,%lld]",
+            name, got, (long long)n_out, (long long)n_in);
         return;
     }
     int64_t br, bc;
@@ -210,7 +235,7 @@ static void resolve_one(struct binding *t, const struct tensor_spec *spec, int i
     const bool fits = spell(name, sizeof name, t, pattern, il, ie);
     const struct tensor *f = fits ? weights_find(t->w, name) : NULL;
     if (!f) {
-        if (spec->need == TENSOR_NEEDED) bind_fault(t, "%s is missing", name);
+        if (!(spec->need & TENSOR_OPTIONAL)) bind_fault(t, "%s is missing", name);
         return;
     }
     int64_t want[TENSOR_SPEC_DIMS];
@@ -240,6 +265,7 @@ static void resolve_one(struct binding *t, const struct tensor_spec *spec, int i
         return;
     }
     s->t = f;
+    s->in_out = (spec->need & TENSOR_IN_OUT) != 0;
     if (f->type == DT_F8_E4M3)
         find_scale(t, s);
     else if (weights_gguf(t->w) && n > 1)
@@ -343,7 +369,9 @@ size_t bind_unused(const struct weights *w, const struct tensor_slot *slots, siz
 
 size_t slot_cost(const struct tensor_slot *s)
 {
-    return s->t && s->scale ? arena_cost((size_t)tensor_elems(s->scale), sizeof(float)) : 0;
+    if (!s->t || !s->scale) return 0;
+    const size_t n = s->t->n_dims == 3 ? (size_t)s->t->dim[0] : 1; /* each expert's apart */
+    return n * arena_cost((size_t)tensor_elems(s->scale) / n, sizeof(float));
 }
 
 float *slot_floats(const struct tensor_slot *s)
@@ -357,15 +385,19 @@ float *slot_floats(const struct tensor_slot *s)
 struct matrix slot_matrix(const struct tensor_slot *s, int ie, struct arena *a)
 {
     const struct tensor *t = s->t;
-    const int64_t n_out = t->dim[t->n_dims - 2], n_in = t->dim[t->n_dims - 1];
-    const size_t expert_bytes = dtype_row_bytes(t->type, n_in) * (size_t)n_out;
+    int64_t n_out, n_in;
+    out_and_in(s, &n_out, &n_in);
+    const size_t expert_bytes =
+        dtype_row_bytes(t->type, t->dim[t->n_dims - 1]) * (size_t)t->dim[t->n_dims - 2];
     struct matrix m = { .type = t->type,
                         .n_out = n_out,
                         .n_in = n_in,
                         .data = (const unsigned char *)t->data + (size_t)ie * expert_bytes };
     if (s->scale) {
-        float *scale = arena_new(a, float, (size_t)tensor_elems(s->scale));
-        if (scale) dequant_row(s->scale->type, s->scale->data, scale, tensor_elems(s->scale));
+        const int64_t n = tensor_elems(s->scale) / (t->n_dims == 3 ? t->dim[0] : 1);
+        const size_t at = dtype_row_bytes(s->scale->type, 1) * (size_t)(ie * n);
+        float *scale = arena_new(a, float, (size_t)n);
+        if (scale) dequant_row(s->scale->type, (const unsigned char *)s->scale->data + at, scale, n);
         m.scale = scale;
         m.scale_rows = s->scale_rows;
         m.scale_cols = s->scale_cols;

@@ -6,8 +6,9 @@
  * Names    {l} stands for the layer's number, {e} for the expert's.
  *          A language model inside a larger one has its tensors below another name than "model."; several are known.
  * FP8      an F8_E4M3 matrix NAME has its scale in NAME_scale or NAME_scale_inv: one number, one a row, or one a block
- *          (of the size that quantization_config names, 128x128 unless it does). w = data * scale either way. Without a scale the
- *          numbers stand for themselves, unless the configuration says that the model is quantised. */
+ *          (of the size that quantization_config names, 128x128 unless it does). w = data * scale either way. Stacked
+ *          experts [experts, out, in] have one number a row or an expert. Without a scale the numbers stand for themselves, unless the
+ *          configuration says that the model is quantised. */
 #ifndef HEARTH_LM_BIND_H
 #define HEARTH_LM_BIND_H
 
@@ -18,7 +19,11 @@
 
 #define TENSOR_SPEC_DIMS 3
 
-enum { TENSOR_NEEDED, TENSOR_OPTIONAL };
+enum {
+    TENSOR_NEEDED = 0,
+    TENSOR_OPTIONAL = 1,
+    TENSOR_IN_OUT = 2, /* a bit beside these: stacked [experts, in, out], against the convention */
+};
 
 struct tensor_spec {
     int slot;                  /* index in the family's array of slots */
@@ -31,6 +36,7 @@ struct tensor_slot {
     const struct tensor *t;     /* NULL: optional and absent */
     const struct tensor *scale; /* NULL: none */
     int64_t scale_rows, scale_cols;
+    bool in_out; /* TENSOR_IN_OUT */
 };
 
 struct binding {
@@ -60,8 +66,8 @@ size_t bind_unused(const struct weights *w, const struct tensor_slot *slots, siz
 size_t slot_cost(const struct tensor_slot *s);
 /* The tensor as f32, to be freed; NULL when the slot is empty or there is no memory. */
 float *slot_floats(const struct tensor_slot *s);
-/* The slot as a matrix; rows of expert `ie` when the tensor is stacked [experts, out, in] (else ie 0). Scales go to the
- * arena. */
+/* The slot as a matrix; rows of expert `ie` when the tensor is stacked [experts, out, in] (else ie 0). Of one that lies [in, out] the shape
+ * is [out, in], but the data as it lies: to be turned (turn.h). Scales go to the arena. */
 struct matrix slot_matrix(const struct tensor_slot *s, int ie, struct arena *a);
 
 #endif

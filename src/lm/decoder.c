@@ -37,8 +37,13 @@ struct lm_net {
     struct inputs in;
     int max_rows;
     dev_float *x, *qkv, *att, *h, *xn;
-    dev_float *y;     /* what a norm follows before it is added to x; NULL: there is no such norm */
-    dev_int *out_row; /* [max_rows] rows that head() is asked for */
+    dev_float *y;          /* what a norm follows before it is added to x; NULL: there is no such norm */
+    dev_int *out_row;      /* [max_rows] rows that head() is asked for */
+    const dev_float *ones; /* [head_dim]; NULL: no layer has unit heads */
+    dev_float *
+        temper; /* [max_rows] what q of this step's rows is multiplied by in tempered layers; NULL: none are */
+    float *temper_host;
+    bool tempered; /* it is not 1 for some of them */
     struct routing routing;
     size_t bytes;
 };
@@ -202,7 +207,7 @@ static bool find_tensors(struct load *ld, struct lm_shape *s, struct err *e)
         if (s->layer[il].routed)
             resolve_experts(ld, &t, s, il);
         else
-            resolve(&t, &dense_specs, il, 0, layer_slots(ld, il));
+            resolve(&t, ld->f->dense ? ld->f->dense : &dense_specs, il, 0, layer_slots(ld, il));
         if (!weights_gguf(ld->w)) settle_biases(ld, &t, il);
     }
     bind_other_norms(&t, s->n_layer, ld->l, (size_t)s->n_layer * L_COUNT);
@@ -212,7 +217,7 @@ static bool find_tensors(struct load *ld, struct lm_shape *s, struct err *e)
 static bool reserve(struct lm_net *n, const struct load *ld, struct err *e)
 {
     const struct lm_shape *s = &n->s;
-    size_t cost = 0, numbers = layers_rope_cost(s);
+    size_t cost = 0, numbers = layers_rope_cost(s) + layers_ones_cost(s);
     bool post = false;
     for (int i = 0; i < G_COUNT; i++) {
         cost += slot_cost(&ld->g[i]);
@@ -234,7 +239,7 @@ static bool reserve(struct lm_net *n, const struct load *ld, struct err *e)
     if (h < (size_t)s->n_ff_shared) h = (size_t)s->n_ff_shared;
     size_t acts = arena_cost(rows * embd, 4) * (post ? 3 : 2) + arena_cost(rows * (q + 2 * kv), 4) +
                   arena_cost(rows * q, 4) + arena_cost(rows * h, 4) + 2 * arena_cost(rows * k, 4) +
-                  arena_cost(rows, 4);
+                  arena_cost(rows, 4) * 2;
     if (!device_arena_init(&n->acts, n->dev, acts, e)) return false;
     n->x = device_arena_floats(&n->acts, rows * embd);
     n->xn = device_arena_floats(&n->acts, rows * embd);
@@ -246,8 +251,13 @@ static bool reserve(struct lm_net *n, const struct load *ld, struct err *e)
     n->routing.weight = device_arena_floats(&n->acts, rows * k);
     n->routing.expert = device_arena_ints(&n->acts, rows * k);
     n->out_row = device_arena_ints(&n->acts, rows);
+    if (s->temper.every > 0) {
+        n->temper = device_arena_floats(&n->acts, rows);
+        n->temper_host = calloc(rows, sizeof *n->temper_host);
+    }
     n->layer = calloc((size_t)s->n_layer, sizeof *n->layer);
-    return n->layer || err_set(e, ERR_NOMEM, "no memory for %d layers", s->n_layer);
+    return (n->layer && (!n->temper || n->temper_host)) ||
+           err_set(e, ERR_NOMEM, "no memory for %d layers", s->n_layer);
 }
 
 static bool load_layer(struct lm_net *n, struct layer_maker *mk, const struct load *ld, int il, struct err *e)
@@ -295,7 +305,8 @@ static bool load_weights(struct lm_net *n, const struct load *ld, struct err *e)
                               .scales = &n->scales,
                               .numbers = &n->numbers,
                               .fine = s->n_embd <= FINE_EMBD };
-    if (!layers_rope(&mk, n->freq, s, &ld->g[G_ROPE_FREQS], e)) return false;
+    if (!layers_rope(&mk, n->freq, s, &ld->g[G_ROPE_FREQS], e) || !layers_ones(&mk, &n->ones, s, e))
+        return false;
     if (!layers_norm(&mk, &n->norm, &ld->g[G_NORM], ld->f->norm_from_one && !weights_gguf(ld->w), e))
         return false;
     const struct matrix embd = slot_matrix(&ld->g[G_EMBD], 0, &n->scales);
@@ -369,6 +380,7 @@ static void free_net(struct lm_net *n)
     linear_free(n->head);
     table_free(n->embd);
     free(n->layer);
+    free(n->temper_host);
     inputs_free(&n->in);
     arena_free(&n->scales);
     device_arena_free(&n->numbers);
@@ -445,9 +457,11 @@ static void embed(struct lm_net *n, const struct lm_batch *b)
 }
 
 /* q and k of all rows, in place in qkv [rows, (n_head + 2 n_kv_head) * head_dim]. */
-static void rotate(struct lm_net *n, const struct layer *l, int which, const struct lm_batch *b)
+static void rotate(struct lm_net *n, const struct layer *l, const struct lm_layer_shape *ls,
+                   const struct lm_batch *b)
 {
     const struct lm_shape *s = &n->s;
+    const int which = ls->rope;
     struct rope_args r = { .x = n->qkv, .n = b->n_rows, .pos = n->in.pos, .eps = s->eps };
     if (which >= 0) {
         r.freq = n->freq[which];
@@ -461,7 +475,9 @@ static void rotate(struct lm_net *n, const struct layer *l, int which, const str
     r.head_norm = l->q_norm;
     if (!l->q_norm && !l->k_norm) {
         r.n_head += s->n_kv_head; /* k stands behind q: one operation */
-        if (r.n_rot) op_rope(n->dev, &r);
+        r.head_norm = ls->unit_heads ? n->ones : NULL;
+        r.norm_after = ls->unit_heads;
+        if (r.n_rot || r.head_norm) op_rope(n->dev, &r);
         return;
     }
     op_rope(n->dev, &r);
@@ -469,6 +485,18 @@ static void rotate(struct lm_net *n, const struct layer *l, int which, const str
     r.n_head = s->n_kv_head;
     r.head_norm = l->k_norm;
     op_rope(n->dev, &r);
+}
+
+/* Where it is 1 for all rows nothing is multiplied: the bits are the same. */
+static void set_temper(struct lm_net *n, const struct lm_batch *b)
+{
+    n->tempered = false;
+    if (!n->temper) return;
+    for (int r = 0; r < b->n_rows; r++) {
+        n->temper_host[r] = layers_temper(&n->s.temper, b->pos[r]);
+        n->tempered |= n->temper_host[r] != 1;
+    }
+    if (n->tempered) device_upload(n->dev, n->temper, n->temper_host, (size_t)b->n_rows);
 }
 
 /* att [rows, n_head * head_dim] from qkv; k and v of the rows go to their pages. */
@@ -533,11 +561,15 @@ static bool step(struct lm_net *n, const struct lm_batch *b, const struct kv_lay
     const enum epilogue gate = layers_gate(n->s.act);
     if (!inputs_set(&n->in, n->dev, b, groups(n, b), e)) return false;
     embed(n, b);
+    set_temper(n, b);
     for (int il = 0; il < n->s.n_layer; il++) {
         const struct layer *l = &n->layer[il];
         const struct lm_layer_shape *ls = &n->s.layer[il];
         product(n, l->qkv, l->attn_norm, n->x, n->qkv, rows, EPI_STORE);
-        rotate(n, l, ls->rope, b);
+        rotate(n, l, ls, b);
+        if (ls->tempered && n->tempered)
+            op_scale_rows(n->dev, n->qkv, linear_n_out(l->qkv), n->temper, rows,
+                          (int64_t)n->s.n_head * n->s.head_dim);
         attend(n, l, ls, b->n_seq, b->group ? b->group[il] : 0, &kv[il]);
         add_product(n, l->out, l->attn_post_norm, n->att, rows);
         if (ls->routed) {

@@ -38,6 +38,8 @@ struct decoder_family {
      * norm before the feed-forward in some and the one after attention in others. A norm of a layer in the file that has no place is
      * refused. */
     const struct tensor_specs *norms;
+    const struct tensor_specs
+        *dense;                 /* gate, up and down of layers without experts; NULL: as Llama has them */
     struct tensor_specs layer;  /* beyond attention, norms and dense feed-forward, which all have */
     struct tensor_specs moe;    /* router and stacked experts, shared ones */
     struct tensor_specs expert; /* one tensor an expert, for files without stacks */

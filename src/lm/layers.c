@@ -1,6 +1,9 @@
 #include "lm/layers.h"
 
+#include <math.h>
 #include <stdlib.h>
+
+#include "lm/turn.h"
 
 enum { ONE_GATE, ONE_UP, ONE_DOWN, ONE_COUNT };
 
@@ -87,6 +90,33 @@ bool layers_rope(struct layer_maker *mk, const dev_float **freq, const struct lm
     return ok;
 }
 
+static bool any_unit_heads(const struct lm_shape *s)
+{
+    for (int il = 0; il < s->n_layer; il++)
+        if (s->layer[il].unit_heads) return true;
+    return false;
+}
+
+size_t layers_ones_cost(const struct lm_shape *s)
+{
+    return any_unit_heads(s) ? device_arena_cost((size_t)s->head_dim) : 0;
+}
+
+bool layers_ones(struct layer_maker *mk, const dev_float **out, const struct lm_shape *s, struct err *e)
+{
+    *out = NULL;
+    if (!any_unit_heads(s)) return true;
+    float *one = calloc((size_t)s->head_dim, sizeof *one);
+    for (int i = 0; one && i < s->head_dim; i++) one[i] = 1;
+    return numbers(mk, out, one, (size_t)s->head_dim, e);
+}
+
+float layers_temper(const struct lm_temper *t, int32_t pos)
+{
+    if (t->every == 0) return 1;
+    return log1pf(floorf(((float)pos + 1) / t->every)) * t->scale + 1;
+}
+
 enum epilogue layers_gate(enum lm_act act)
 {
     static const enum epilogue of[] = {
@@ -106,42 +136,74 @@ static bool make_expert(struct layer_maker *mk, struct linear **out, const struc
     return true;
 }
 
-/* The matrices of expert ie: gate and up, then down. */
-static void matrices(struct layer_maker *mk, const struct expert_slots *t, const struct lm_shape *s, int ie,
-                     struct matrix *gu, struct matrix *down)
+/* Expert ie of a slot; what had to be turned for it stays with *x until released. */
+static bool take(struct layer_maker *mk, struct experts *x, const struct tensor_slot *s, int ie,
+                 struct matrix *m, struct err *e)
 {
-    if (!t->down->t) {
-        const struct tensor_slot *one = t->one + (size_t)ie * ONE_COUNT;
-        gu[0] = slot_matrix(&one[ONE_GATE], 0, mk->scales);
-        gu[1] = slot_matrix(&one[ONE_UP], 0, mk->scales);
-        *down = slot_matrix(&one[ONE_DOWN], 0, mk->scales);
-        return;
-    }
-    if (t->gate_up->t) { /* gate rows, then up rows */
-        gu[0] = gu[1] = slot_matrix(t->gate_up, ie, mk->scales);
-        gu[0].n_out = gu[1].n_out = s->n_ff_expert;
-        gu[1].data =
-            (const unsigned char *)gu[1].data + dtype_row_bytes(gu[1].type, gu[1].n_in) * (size_t)gu[1].n_out;
-    } else {
-        gu[0] = slot_matrix(t->gate, ie, mk->scales);
-        gu[1] = slot_matrix(t->up, ie, mk->scales);
-    }
-    *down = slot_matrix(t->down, ie, mk->scales);
+    *m = slot_matrix(s, ie, mk->scales);
+    if (!s->in_out) return true;
+    if (!turn_matrix(mk->dev, m, &x->turned[x->n_turned], e))
+        return err_wrap(e, "%s, expert %d", s->t->name, ie);
+    x->n_turned++;
+    return true;
+}
+
+static void release(struct experts *x, int down_to)
+{
+    while (x->n_turned > down_to) free(x->turned[--x->n_turned]);
+}
+
+/* A matrix of gate rows, then up rows: gu[0], divided. */
+static void halve(struct matrix *gu)
+{
+    const int64_t half = gu[0].n_out / 2;
+    gu[1] = gu[0];
+    gu[0].n_out = gu[1].n_out = half;
+    gu[1].data = (const unsigned char *)gu[0].data + dtype_row_bytes(gu[0].type, gu[0].n_in) * (size_t)half;
+    if (gu[0].scale && gu[0].scale_rows == 1) gu[1].scale = gu[0].scale + half;
+}
+
+static bool gate_up(struct layer_maker *mk, struct experts *x, const struct expert_slots *t, int ie,
+                    struct matrix *gu, struct err *e)
+{
+    const struct tensor_slot *one = t->one + (size_t)ie * ONE_COUNT;
+    if (!t->down->t)
+        return take(mk, x, &one[ONE_GATE], 0, &gu[0], e) && take(mk, x, &one[ONE_UP], 0, &gu[1], e);
+    if (!t->gate_up->t) return take(mk, x, t->gate, ie, &gu[0], e) && take(mk, x, t->up, ie, &gu[1], e);
+    if (!take(mk, x, t->gate_up, ie, &gu[0], e)) return false;
+    halve(gu);
+    return true;
+}
+
+/* *copied: the device reads none of the file's bytes. */
+static bool make_one(struct layer_maker *mk, struct experts *x, const struct expert_slots *t, int ie,
+                     bool *copied, struct err *e)
+{
+    const bool stacked = t->down->t != NULL;
+    const struct tensor_slot *down = stacked ? t->down : t->one + (size_t)ie * ONE_COUNT + ONE_DOWN;
+    const bool turned = down->in_out;
+    struct matrix m[2];
+    int before = x->n_turned;
+    if (!gate_up(mk, x, t, ie, m, e) || !make_expert(mk, &x->gate_up[ie], m, 2, down->t->name, ie, e))
+        return false;
+    if (linear_is_copy(x->gate_up[ie])) release(x, before);
+    before = x->n_turned;
+    if (!take(mk, x, down, stacked ? ie : 0, m, e) ||
+        !make_expert(mk, &x->down[ie], m, 1, down->t->name, ie, e))
+        return false;
+    if (linear_is_copy(x->down[ie])) release(x, before);
+    *copied = turned || (linear_is_copy(x->gate_up[ie]) && linear_is_copy(x->down[ie]));
+    return true;
 }
 
 static bool make_all(struct layer_maker *mk, struct experts *x, const struct lm_shape *s,
                      const struct expert_slots *t, struct err *e)
 {
     const bool stacked = t->down->t != NULL;
-    bool copies = true;
+    bool copies = true, copied = false;
     for (int ie = 0; ie < s->n_expert; ie++) {
         const struct tensor_slot *one = stacked ? NULL : t->one + (size_t)ie * ONE_COUNT;
-        const char *name = stacked ? t->down->t->name : one[ONE_DOWN].t->name;
-        struct matrix gu[2], down;
-        matrices(mk, t, s, ie, gu, &down);
-        if (!make_expert(mk, &x->gate_up[ie], gu, 2, name, ie, e)) return false;
-        if (!make_expert(mk, &x->down[ie], &down, 1, name, ie, e)) return false;
-        const bool copied = linear_is_copy(x->gate_up[ie]) && linear_is_copy(x->down[ie]);
+        if (!make_one(mk, x, t, ie, &copied, e)) return false;
         for (int i = 0; copied && one && i < ONE_COUNT; i++) weights_forget(mk->w, one[i].t);
         copies &= copied;
     }
@@ -155,11 +217,18 @@ bool layers_experts(struct layer_maker *mk, struct experts *x, const struct lm_s
                     const struct expert_slots *t, struct err *e)
 {
     *x = (struct experts){
-        .n_expert = s->n_expert, .n_used = s->n_expert_used, .renorm = renorm, .gate = layers_gate(s->act)
+        .n_expert = s->n_expert,
+        .n_used = s->n_expert_used,
+        .route = s->route,
+        .renorm = renorm,
+        .weight_on_input = s->weight_on_input,
+        .gate = layers_gate(s->act),
     };
     x->gate_up = calloc((size_t)s->n_expert, sizeof *x->gate_up);
     x->down = calloc((size_t)s->n_expert, sizeof *x->down);
-    if (!x->gate_up || !x->down) return err_set(e, ERR_NOMEM, "no memory for %d experts", s->n_expert);
+    x->turned = calloc((size_t)s->n_expert * ONE_COUNT, sizeof *x->turned);
+    if (!x->gate_up || !x->down || !x->turned)
+        return err_set(e, ERR_NOMEM, "no memory for %d experts", s->n_expert);
     if (!make_all(mk, x, s, t, e)) return false;
     if (t->shared_down->t) {
         const struct tensor_slot *gu[] = { t->shared_gate, t->shared_up }, *down[] = { t->shared_down };
@@ -179,6 +248,8 @@ void layers_experts_free(struct experts *x)
     }
     struct linear *all[] = { x->router, x->shared_gate_up, x->shared_down };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) linear_free(all[i]);
+    release(x, 0);
+    free(x->turned);
     free(x->gate_up);
     free(x->down);
     *x = (struct experts){ 0 };
@@ -197,7 +268,7 @@ void layers_run_experts(struct device *d, const struct experts *x, const dev_flo
                         int64_t rows, int64_t n_embd, const struct routing *r)
 {
     product(d, x->router, in, r->logits, rows, EPI_STORE);
-    op_route(d, &(struct route_args){ .kind = ROUTE_SOFTMAX,
+    op_route(d, &(struct route_args){ .kind = x->route,
                                       .logits = r->logits,
                                       .n = rows,
                                       .n_expert = x->n_expert,
@@ -213,6 +284,7 @@ void layers_run_experts(struct device *d, const struct experts *x, const dev_flo
     a.expert = r->expert;
     a.weight = r->weight;
     a.k = x->n_used;
+    a.weight_on_input = x->weight_on_input;
     op_moe(d, &a);
     if (!x->shared_down) return;
     product(d, x->shared_gate_up, in, r->hidden, rows, x->gate);

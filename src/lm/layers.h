@@ -35,6 +35,13 @@ bool layers_rope(struct layer_maker *mk, const dev_float **freq, const struct lm
                  const struct tensor_slot *divisor, struct err *e);
 size_t layers_rope_cost(const struct lm_shape *s); /* likewise */
 
+/* The weights of a norm that has none, [head_dim]; NULL where no layer has unit heads. */
+bool layers_ones(struct layer_maker *mk, const dev_float **out, const struct lm_shape *s, struct err *e);
+size_t layers_ones_cost(const struct lm_shape *s); /* likewise */
+
+/* What q is multiplied by at a position; the reference, too, computes it in f32. */
+float layers_temper(const struct lm_temper *t, int32_t pos);
+
 /* What gates a feed-forward, as an epilogue of its PAIRED product. */
 enum epilogue layers_gate(enum lm_act act);
 
@@ -53,8 +60,13 @@ struct experts {
     struct linear **gate_up, **down;             /* [n_expert], the layer's */
     struct linear *shared_gate_up, *shared_down; /* every row goes through these as well; NULL: none */
     int n_expert, n_used;
+    enum route_kind route;
     bool renorm; /* weights of the chosen sum to one */
+    bool weight_on_input;
     enum epilogue gate;
+    void **
+        turned; /* [n_turned] matrices that lay [in, out] (turn.h), where the device reads them and has no copy */
+    int n_turned;
 };
 
 /* On failure *x is to be freed too. */

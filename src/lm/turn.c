@@ -1,0 +1,47 @@
+#include "lm/turn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct job {
+    const unsigned char *from; /* [n_in, n_out] */
+    unsigned char *to;         /* [n_out, n_in] */
+    int64_t n_in, n_out;
+    size_t size; /* of an element */
+};
+
+/* By tiles, so that the lines of both sides that are in use stay in the first cache. */
+static void turn_part(void *arg, int ith, int nth)
+{
+    enum { TILE = 64 };
+    const struct job *j = arg;
+    const int64_t tiles = (j->n_out + TILE - 1) / TILE;
+    for (int64_t t = tiles * ith / nth; t < tiles * (ith + 1) / nth; t++) {
+        const int64_t o0 = t * TILE, o1 = o0 + TILE < j->n_out ? o0 + TILE : j->n_out;
+        for (int64_t i0 = 0; i0 < j->n_in; i0 += TILE) {
+            const int64_t i1 = i0 + TILE < j->n_in ? i0 + TILE : j->n_in;
+            for (int64_t o = o0; o < o1; o++)
+                for (int64_t i = i0; i < i1; i++)
+                    memcpy(j->to + (size_t)(o * j->n_in + i) * j->size,
+                           j->from + (size_t)(i * j->n_out + o) * j->size, j->size);
+        }
+    }
+}
+
+bool turn_matrix(struct device *d, struct matrix *m, void **copy, struct err *e)
+{
+    struct job j = { .from = m->data, .n_in = m->n_in, .n_out = m->n_out };
+    size_t elems, bytes;
+    j.size = dtype_row_bytes(m->type, 1);
+    if (!j.size)
+        return err_set(e, ERR_UNSUPPORTED, "%s matrices that lie [in, out] are not supported",
+                       dtype_info(m->type)->name);
+    if (mem_mul((size_t)j.n_in, (size_t)j.n_out, &elems) && mem_mul(elems, j.size, &bytes))
+        j.to = malloc(bytes);
+    if (!j.to)
+        return err_set(e, ERR_NOMEM, "no memory to turn a [%lld, %lld] matrix", (long long)j.n_in,
+                       (long long)j.n_out);
+    device_run_host(d, turn_part, &j);
+    m->data = *copy = j.to;
+    return true;
+}
