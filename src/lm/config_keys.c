@@ -87,6 +87,7 @@ static const char *const harmless[] = {
     "early_stopping",
     "tokenizer_class",
     "prefix",
+    "for_llm_compressor", /* Llama 4: how its FP8 copy was made */
     "unsloth_version",
     "unsloth_fixed",
     "model_name",

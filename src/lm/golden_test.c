@@ -355,10 +355,11 @@ static void test_inside_others(void **state)
 static void test_f32(void **state)
 {
     (void)state;
-    static const char *const names[] = { "llama3",     "llama_tied", "llama_linear_bias",
-                                         "llama_yarn", "mixtral",    "mixtral_fused",
-                                         "qwen2",      "qwen3",      "qwen3_moe",
-                                         "gemma3",     "smollm3" };
+    static const char *const names[] = { "llama3",         "llama_tied", "llama_linear_bias",
+                                         "llama_yarn",     "mixtral",    "mixtral_fused",
+                                         "qwen2",          "qwen3",      "qwen3_moe",
+                                         "gemma3",         "smollm3",    "llama4_scout",
+                                         "llama4_maverick" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         compare(names[i], "model.safetensors", F32_BOUND);
         compare(names[i], "model.gguf", F32_BOUND);

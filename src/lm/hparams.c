@@ -211,7 +211,7 @@ static void check_layer_types(const struct lm_shape *s, const struct hparam_fami
 {
     const json_t *types = json_object_get(src->config, "layer_types"), *one;
     size_t i;
-    if (!types || json_is_null(types)) return;
+    if (!types || json_is_null(types) || among(f->keys, "layer_types")) return; /* or its hook reads them */
     if (obeys_types(f) && (!json_is_array(types) || json_array_size(types) != (size_t)s->n_layer)) {
         hparams_complain(src->bad, "layer_types has %zu entries for %d layers", json_array_size(types),
                          s->n_layer);

@@ -41,6 +41,16 @@ def kv16_attention(module, query, key, value, mask, *args, sliding_window=None, 
 ALL_ATTENTION_FUNCTIONS.register("kv16", kv16_attention)
 
 
+def plain_mask(config):
+    """The causal mask, and for layers with chunks theirs: an unknown attention gets none by itself."""
+    full = torch.full((N_IDS, N_IDS), -torch.inf).triu(1)
+    if config.model_type != "llama4_text":
+        return full[None, None]
+    chunk = torch.arange(N_IDS) // config.attention_chunk_size
+    chunked = full.masked_fill(chunk[:, None] != chunk[None], -torch.inf)
+    return {"full_attention": full[None, None], "chunked_attention": chunked[None, None]}
+
+
 def build(model_type, cfg, seed):
     torch.manual_seed(seed)
     config = CONFIG_MAPPING[model_type](**cfg)
@@ -57,7 +67,8 @@ def build(model_type, cfg, seed):
                 p.copy_(torch.randn_like(p) * (0.25 if config.tie_word_embeddings else 1.0))
             else:
                 # gain 1: a larger one makes a chaotic network that multiplies every rounding
-                p.copy_(torch.randn_like(p) * (1.0 / math.sqrt(p.shape[-1])))
+                n_in = p.shape[-2] if model_type == "llama4_text" and p.dim() == 3 else p.shape[-1]  # experts lie [in, out]
+                p.copy_(torch.randn_like(p) * (1.0 / math.sqrt(n_in)))
     return model
 
 
@@ -119,6 +130,13 @@ GGUF_NAMES = {
 }
 
 
+LLAMA4_NAMES = {
+    "feed_forward.gate_proj": "ffn_gate", "feed_forward.up_proj": "ffn_up", "feed_forward.down_proj": "ffn_down",
+    "feed_forward.router": "ffn_gate_inp", "feed_forward.shared_expert.gate_proj": "ffn_gate_shexp",
+    "feed_forward.shared_expert.up_proj": "ffn_up_shexp", "feed_forward.shared_expert.down_proj": "ffn_down_shexp",
+}
+
+
 GEMMA_NORMS = {
     "post_attention_layernorm.weight": "post_attention_norm.weight", "pre_feedforward_layernorm.weight": "ffn_norm.weight",
     "post_feedforward_layernorm.weight": "post_ffw_norm.weight",
@@ -155,7 +173,14 @@ def write_gguf(path, arch, model, state, quant):
     w.add_context_length(c.max_position_embeddings)
     w.add_embedding_length(c.hidden_size)
     n_experts = getattr(c, "num_local_experts", None) or getattr(c, "num_experts", None)
-    w.add_feed_forward_length(c.intermediate_size)
+    llama4 = arch == "llama4"
+    w.add_feed_forward_length(c.intermediate_size_mlp if llama4 else c.intermediate_size)
+    if llama4:
+        w.add_expert_feed_forward_length(c.intermediate_size)
+        w.add_interleave_moe_layer_step(c.interleave_moe_layer_step)
+        w.add_uint32("llama4.attention.chunk_size", c.attention_chunk_size)  # published files leave these three out
+        w.add_uint32("llama4.attention.temperature_length", c.floor_scale)
+        w.add_float32("llama4.attention.temperature_scale", c.attn_scale)
     if n_experts:
         w.add_expert_count(n_experts)
         w.add_expert_used_count(c.num_experts_per_tok)
@@ -188,6 +213,10 @@ def write_gguf(path, arch, model, state, quant):
         if name.startswith("model.layers."):
             _, _, il, rest = name.split(".", 3)
             parts = [(rest, t)]
+            if llama4 and "feed_forward.experts." in rest:
+                t = t.transpose(1, 2)
+                rest = rest.replace("feed_forward", "mlp")
+                parts = [(rest, t)]
             if rest == "mlp.experts.gate_up_proj":
                 half = t.shape[1] // 2
                 parts = [("GATE", t[:, :half]), ("UP", t[:, half:])]
@@ -200,7 +229,7 @@ def write_gguf(path, arch, model, state, quant):
                 if rest in ("GATE", "UP", "DOWN"):
                     to = f"ffn_{rest.lower()}_exps.weight"
                 else:
-                    names = {**GGUF_NAMES, **(GEMMA_NORMS if gemma else {})}
+                    names = {**GGUF_NAMES, **(GEMMA_NORMS if gemma else {}), **(LLAMA4_NAMES if llama4 else {})}
                     to = next((rest.replace(k, v) for k, v in names.items() if k in rest), None)
                 if to is None:
                     raise SystemExit(f"no GGUF name for {rest}")
@@ -246,7 +275,7 @@ def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=None, old_r
     ids = torch.randint(0, model.config.vocab_size, (1, N_IDS), generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         logits = model(ids).logits[0].float()
-        mask = torch.full((N_IDS, N_IDS), -torch.inf).triu(1)[None, None]  # an unknown attention gets no mask by itself
+        mask = plain_mask(model.config)
         model.config._attn_implementation = "kv16"
         logits_kv16 = model(ids, attention_mask=mask).logits[0].float()
     out = root / name
@@ -335,7 +364,7 @@ def variant(root, name, base, more, drop):
     ids = load_file(root / base / "golden.safetensors")["ids"][None].long()
     with torch.no_grad():
         plain = model(ids).logits[0].float()
-        mask = torch.full((N_IDS, N_IDS), -torch.inf).triu(1)[None, None]
+        mask = plain_mask(model.config)
         model.config._attn_implementation = "kv16"
         logits = model(ids, attention_mask=mask).logits[0].float()
     assert (plain - logits).norm() / plain.norm() < 2e-3, name  # else the mask of one of them is another
@@ -377,6 +406,16 @@ def defaults(root):
                 "sliding", "hidden_activation", "query_pre_attn_scalar", "no_rope_layers")
         kinds[kind] = {k: c[k] for k in keys if k in c}
     (root / "defaults.json").write_text(json.dumps(kinds, indent=1) + "\n")
+
+
+def llama4_defaults(root):
+    c = AutoConfig.for_model("llama4_text")
+    keys = ("num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads", "head_dim", "intermediate_size",
+            "intermediate_size_mlp", "max_position_embeddings", "rms_norm_eps", "num_local_experts", "num_experts_per_tok", "moe_layers",
+            "no_rope_layers", "layer_types", "attention_chunk_size", "use_qk_norm", "attn_temperature_tuning", "floor_scale", "attn_scale",
+            "attention_bias", "tie_word_embeddings", "hidden_act")
+    out = {**{k: getattr(c, k) for k in keys}, "rope_theta": c.rope_parameters["rope_theta"]}
+    (root / "llama4_defaults.json").write_text(json.dumps(out) + "\n")
 
 
 def tokenizer_files(out):
@@ -477,6 +516,19 @@ def main():
     small = {**base, "pad_token_id": 0, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 5, "num_attention_heads": 4, "tie_word_embeddings": True,
              "rope_parameters": {"rope_theta": 2e6, "rope_type": "default"}}
     case(root, "smollm3", "smollm3", small, 20, arch="smollm3")
+    # Scout: experts everywhere, heads normalised; Maverick: dense layers between, which are wider, and heads as they are. Both cross chunks
+    # and steps of the temperature.
+    llama4 = {k: v for k, v in base.items() if k != "rope_parameters"} | dict(
+        hidden_size=32, intermediate_size=16, intermediate_size_mlp=40, num_hidden_layers=4, num_attention_heads=4, head_dim=8,
+        num_local_experts=4, num_experts_per_tok=1, attention_chunk_size=20, floor_scale=11, attn_scale=0.3)
+    case(root, "llama4_scout", "llama4_text", {
+        **llama4, "use_qk_norm": True, "interleave_moe_layer_step": 1,
+        "rope_parameters": dict(rope_type="llama3", rope_theta=5e5, factor=16.0, low_freq_factor=1.0, high_freq_factor=1.0,
+                                original_max_position_embeddings=64)}, 21, arch="llama4")
+    # 128 experts: by that number llama.cpp knows which of the two it has
+    case(root, "llama4_maverick", "llama4_text", {
+        **llama4, "hidden_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 4, "num_local_experts": 128,
+        "use_qk_norm": False, "interleave_moe_layer_step": 2, "rope_parameters": dict(rope_type="default", rope_theta=5e5)}, 22, arch="llama4")
     # one that can chat, for the engine's own tests: six layers by the default pattern, five of which see 40 tokens
     gemma = root / "gemma3_chat"
     if not sys.argv[2:] or gemma.name in sys.argv[2:]:
@@ -490,6 +542,8 @@ def main():
                 "num_experts_per_tok": 2, "norm_topk_prob": True})
     for name, (base_case, more, drop) in VARIANTS.items():
         variant(root, name, base_case, more, drop)
+    if not sys.argv[2:] or "llama4_defaults" in sys.argv[2:]:
+        llama4_defaults(root)
     if sys.argv[2:]:
         return
     defaults(root)
