@@ -16,6 +16,7 @@ DEVICE  := $(wildcard src/device/*.c src/device/*/*.c)     # the arithmetic; one
 TEXT    := $(wildcard src/text/*.c src/text/*/*.c)          # sampling; tokenizer/; jinja/ (chat templates)
 LM      := $(wildcard src/lm/*.c)                          # language models, KV cache, scheduler
 IMAGE   := $(wildcard src/image/*.c)                       # image networks, schedules, pipelines
+STORE   := $(wildcard src/store/*.c)                       # where rows are kept: SQLite, PostgreSQL
 SERVICE := $(wildcard src/service/*.c src/service/*/*.c)    # what a request means; models/ (catalog, registry); hub/
 HTTP    := $(wildcard src/http/*.c src/http/dialects/*.c)  # server, router, event streams, dialects
 CLI     := $(wildcard src/cli/*.c)                         # one file per command; main.c
@@ -26,12 +27,12 @@ ISAS_aarch64 := neon dotprod i8mm armbf16
 TARGET  := $(shell $(CC) -dumpmachine 2>/dev/null)
 FOREIGN := $(foreach a,x86_64 aarch64,$(if $(findstring $(a),$(TARGET)),,$(ISAS_$(a))))
 
-ALL   := $(BASE) $(FORMAT) $(DEVICE) $(TEXT) $(LM) $(IMAGE) $(SERVICE) $(HTTP) $(CLI)
+ALL   := $(BASE) $(FORMAT) $(DEVICE) $(TEXT) $(LM) $(IMAGE) $(STORE) $(SERVICE) $(HTTP) $(CLI)
 ALL   := $(filter-out $(foreach isa,$(FOREIGN),%_$(isa).c),$(ALL))
 TESTS := $(filter %_test.c,$(ALL))
 LIB   := $(filter-out %_test.c src/cli/main.c,$(ALL))
 
-PKGS     := libmicrohttpd jansson libpcre2-8 libcurl libsodium yaml-0.1 libedit libpng zlib libjpeg libwebp chafa
+PKGS     := libmicrohttpd jansson libpcre2-8 libcurl libsodium yaml-0.1 libedit libpng zlib libjpeg libwebp chafa sqlite3 libpq
 
 # CPPFLAGS, CFLAGS and LDFLAGS are the caller's, from the environment or the command line, and add to ours. They come behind what is
 # ours by choice (OPTIMISE), so that they win over it, and before what the sources need (HEARTH_CFLAGS): their language, arithmetic

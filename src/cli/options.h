@@ -60,6 +60,9 @@ struct options {
     char *hub, *hub_token, *sha256;
     int64_t tries;
 
+    /* the account */
+    char *store; /* a file or a URL; "": none */
+
     /* output */
     bool json;
 

@@ -161,6 +161,9 @@ const struct option_spec options_table[] = {
       "attempts in a row that bring nothing before a download is given up" },
     { "sha256", OPT_STR, F(sha256), "", 0, 0, CMD_PULL, "HEX", "what the file must hash to" },
 
+    { "store", OPT_STR, F(store), "", 0, 0, CMD_STORE, "FILE|URL",
+      "where keys and the ledger are: a file (SQLite), or postgresql://...; a password belongs into the environment or ~/.pgpass" },
+
     { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH, NULL, "print JSON" },
 };
 /* clang-format on */

@@ -22,14 +22,17 @@ MAY_USE = {
     "text/grammar": {"base", "text", "text/tokenizer"},
     "lm": {"base", "format", "device", "text", "text/jinja", "text/tokenizer"},
     "image": {"base", "format", "device", "text", "text/tokenizer"},
+    "store": {"base"},
     "service": {"base", "format", "text", "text/jinja", "text/tokenizer", "lm", "image", "device", "service/hub", "service/models",
                 "service/tools", "text/grammar"},
     "service/tools": {"base", "format", "text", "text/jinja", "text/tokenizer", "service"},
     "service/models": {"base", "format", "lm", "image"},
     "service/hub": {"base", "format", "lm", "service/models"},
-    "http": {"base", "format", "text", "text/jinja", "text/tokenizer", "service", "service/models", "service/tools"},
+    "service/account": {"base", "format", "store", "service", "service/models"},
+    "http": {"base", "format", "text", "text/jinja", "text/tokenizer", "service", "service/models", "service/tools",
+             "service/account"},
     "cli": {"base", "format", "device", "text", "text/jinja", "text/tokenizer", "lm", "image", "service", "service/hub",
-            "service/models", "service/tools", "http"},
+            "service/models", "service/tools", "service/account", "store", "http"},
 }
 # Headers that only these may include: a handler reaches its request through http/exchange.h, whichever transport carries it.
 ONLY = {

@@ -1,0 +1,99 @@
+/* schema.c - see schema.h. A version, once released, is never changed: what comes later is a line of its own at the end. */
+#include "store/schema.h"
+
+#include <stddef.h>
+
+/* Times are Unix milliseconds, 0 stands for never; money is nano-dollars; hashes are hexadecimal. */
+static const char *const version_1[] = {
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value BIGINT NOT NULL)",
+    "INSERT INTO meta VALUES ('version', 0)",
+    "INSERT INTO meta VALUES ('keys', 0)", /* goes up with every change of keys */
+    "CREATE TABLE keys (id TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, hint TEXT NOT NULL, name TEXT NOT "
+    "NULL, "
+    "project TEXT NOT NULL, scopes TEXT NOT NULL, addresses TEXT NOT NULL, limits TEXT NOT NULL, "
+    "budgets TEXT NOT NULL, tags TEXT NOT NULL, made_ms BIGINT NOT NULL, expires_ms BIGINT NOT NULL, "
+    "revoked_ms BIGINT NOT NULL)",
+    NULL,
+};
+
+static const char *const *const versions[] = { version_1 };
+enum { N_VERSIONS = sizeof versions / sizeof *versions };
+
+int schema_version(void) { return N_VERSIONS; }
+
+struct at {
+    const struct store_backend *b;
+    void *c;
+};
+
+static bool run(const struct at *s, const char *sql, const struct store_value *args, int n, store_row_fn *row,
+                void *arg, struct err *e)
+{
+    int64_t changed;
+    return s->b->run(s->c, sql, args, n, row, arg, &changed, e);
+}
+
+static bool take_number(void *arg, const struct store_row *r, struct err *e)
+{
+    (void)e;
+    *(int64_t *)arg = r->v[0].number;
+    return true;
+}
+
+static bool found_version(const struct at *s, int64_t *version, struct err *e)
+{
+    bool has;
+    *version = 0;
+    if (!s->b->has_table(s->c, "meta", &has, e)) return false;
+    return !has ||
+           run(s, "SELECT value FROM meta WHERE name = 'version'", STORE_NO_ARGS, take_number, version, e);
+}
+
+static bool step(const struct at *s, int64_t version, struct err *e)
+{
+    for (const char *const *sql = versions[version]; *sql; sql++)
+        if (!run(s, *sql, STORE_NO_ARGS, NULL, NULL, e))
+            return err_wrap(e, "version %d of the schema", (int)version + 1);
+    return run(s, "UPDATE meta SET value = $1 WHERE name = 'version'", STORE_ARGS(STORE_V(version + 1)), NULL,
+               NULL, e);
+}
+
+static bool bring(const struct at *s, const char *where, bool migrate, int to, struct err *e)
+{
+    int64_t is;
+    if (s->b->lock_schema && !run(s, s->b->lock_schema, STORE_NO_ARGS, NULL, NULL, e)) return false;
+    if (!found_version(s, &is, e)) return false;
+    if (is > to)
+        return err_set(
+            e, ERR_FORMAT,
+            "%s was made by a newer hearth (schema %d, this one knows %d): run that one, or restore "
+            "a backup from before",
+            where, (int)is, to);
+    if (is && is < to && !migrate)
+        return err_set(e, ERR_FORMAT,
+                       "%s has schema %d, this hearth needs %d: back it up, then run `hearth store migrate`",
+                       where, (int)is, to);
+    for (; is < to; is++)
+        if (!step(s, is, e)) return false;
+    return true;
+}
+
+bool schema_apply_to(const struct store_backend *b, void *connection, const char *where, bool migrate,
+                     int version, struct err *e)
+{
+    const struct at s = { b, connection };
+    int64_t is;
+    /* Most often there is nothing to do, and then no lock is worth waiting for. */
+    if (!found_version(&s, &is, e)) return false;
+    if (is == version) return true;
+    if (!run(&s, b->begin_write, STORE_NO_ARGS, NULL, NULL, e)) return false;
+    if (bring(&s, where, migrate, version, e)) return run(&s, "COMMIT", STORE_NO_ARGS, NULL, NULL, e);
+    run(&s, "ROLLBACK", STORE_NO_ARGS, NULL, NULL, NULL);
+    return false;
+}
+
+bool schema_apply(const struct store_backend *b, void *connection, const char *where, bool migrate,
+                  struct err *e)
+{
+    return schema_apply_to(b, connection, where, migrate, N_VERSIONS, e);
+}
