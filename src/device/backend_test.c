@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "device/backend_case.h"
+#include "device/backend_route.h"
 
 #include "base/isa.h"
 #include "device/guard/guard.h"
@@ -192,55 +193,6 @@ static void case_attention_paged(struct ctx *c)
                                                   .scale = 0.125f });
     result(c, out, heads * dim);
     device_unreserve(c->d, kv.pages, 4 * kv.page_stride);
-}
-
-static void case_route(struct ctx *c)
-{
-    const int n_expert = pick(c, 4, 40), k = pick(c, 1, 4);
-    const bool softmax = pick(c, 0, 1) == 0;
-    const int64_t n = pick(c, 1, 9);
-    const float *logits = values(c, n * n_expert);
-    struct err e = { 0 };
-    dev_int *expert = device_ints(c->d, (size_t)(n * k), &e);
-    assert_non_null(expert);
-    c->piece[c->n_piece++] = expert;
-    dev_float *weight = put_random(c, n * k), *x = put(c, values(c, 32), 32),
-              *rows = put_random(c, n * k * 1);
-    op_route(c->d, &(struct route_args){ .kind = softmax ? ROUTE_SOFTMAX : ROUTE_SIGMOID,
-                                         .logits = put(c, logits, n * n_expert),
-                                         .n = n,
-                                         .n_expert = n_expert,
-                                         .k = k,
-                                         .renorm = softmax,
-                                         .expert = expert,
-                                         .weight = weight });
-    result(c, weight, n * k);
-    float *want = host(c, (size_t)(n * k) * sizeof *want), *ids = host(c, (size_t)(n * k) * sizeof *ids);
-    for (int64_t r = 0; r < n; r++) {
-        const float *row = logits + r * n_expert;
-        double sum = 0;
-        int at = 0;
-        for (int pass = 0; pass < 2; pass++)
-            for (int i = 0; i < n_expert; i++) {
-                int above = 0;
-                for (int j = 0; j < n_expert; j++) above += row[j] > row[i] || (row[j] == row[i] && j < i);
-                if (above >= k) continue;
-                if (pass == 0) {
-                    sum += exp(row[i]);
-                } else {
-                    ids[r * k + at] = (float)i;
-                    want[r * k + at++] = (float)(softmax ? exp(row[i]) / sum : 1 / (1 + exp(-row[i])));
-                }
-            }
-    }
-    expect(c, want, n * k);
-    /* The choice, seen through a gather of a table of numbers 0, 1, 2 ... */
-    float *count = host(c, (size_t)n_expert * sizeof *count);
-    for (int i = 0; i < n_expert; i++) count[i] = (float)i;
-    x = put(c, count, n_expert);
-    op_gather(c->d, rows, 1, x, 1, expert, n * k, 1);
-    result(c, rows, n * k);
-    expect(c, ids, n * k);
 }
 
 /* ---- dense operations ---------------------------------------------------------------------------------------------- */

@@ -357,19 +357,25 @@ void op_axpby(struct device *d, dev_float *y, const dev_float *x, float a, float
 
 /* ---- routing ------------------------------------------------------------------------------------------------- */
 
-enum route_kind {
-    ROUTE_SOFTMAX, /* softmax over all experts, the k largest kept */
-    ROUTE_SIGMOID, /* the k largest logits, each expert's weight the sigmoid of its own (Llama 4) */
-};
+/* How logits become scores: a softmax over all experts, or each one's sigmoid. Sigmoids of large logits are equal: without a bias and
+ * groups it is the logits that are compared (Llama 4). */
+enum route_kind { ROUTE_SOFTMAX, ROUTE_SIGMOID };
+enum { ROUTE_EXPERTS = 4096, ROUTE_GROUPS = 64, ROUTE_GROUP_BEST = 8 }; /* at most */
 
 /* Which experts each row goes to: logits [n, n_expert] (overwritten) -> expert [n, k] ascending, as op_moe() adds them, and weight
- * [n, k]. Ties go to the lower expert. renorm: a row's weights are divided by their sum. */
+ * [n, k]. The k experts of the highest score plus bias are chosen; ties go to the lower expert, and of what is no number to any.
+ * n_group > 1: experts stand in groups of n_expert / n_group, and only those of the n_group_used best groups can be chosen, a group
+ * being worth the sum of its group_best highest (DeepSeek-V3: 2; V2: 1); n_group_used groups have k experts at least.
+ * A weight is the score without the bias; renorm: divided by their sum; then times `scale`. */
 struct route_args {
     enum route_kind kind;
     dev_float *logits;
     int64_t n;
     int n_expert, k;
+    const dev_float *bias;                 /* [n_expert], for the choice alone; NULL: none */
+    int n_group, n_group_used, group_best; /* n_group 0 and 1: no groups */
     bool renorm;
+    float scale; /* 0 counts as 1 */
     dev_int *expert;
     dev_float *weight;
 };

@@ -35,6 +35,14 @@ struct lm_temper {
     float scale, every; /* every 0: nothing */
 };
 
+/* How a row's experts are chosen and weighed: fields of struct route_args. */
+struct lm_routing {
+    enum route_kind kind;
+    bool renorm;
+    int n_group, n_group_used, group_best;
+    float scale;
+};
+
 /* The hyper-parameters; filled from the model's metadata by hparams.c and the family's hook, one vocabulary for every family. */
 struct lm_shape {
     int n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab, n_ctx_train;
@@ -42,10 +50,10 @@ struct lm_shape {
         v_dim; /* channels of a key and of a value in the cache; head_dim unless the family's hook says otherwise */
     bool v_in_k; /* a value is the first v_dim channels of its key (multi-head latent attention) */
     int n_expert, n_expert_used, n_ff_expert; /* n_expert 0: dense */
-    int n_ff_shared; /* width of the experts that every row goes through together; 0: none */
-    enum route_kind route;
+    int n_ff_shared;      /* width of the experts that every row goes through together; 0: none */
     bool weight_on_input; /* an expert's weight multiplies what goes in, not what comes out */
     struct lm_temper temper;
+    struct lm_routing routing;
     float eps;
     float embd_scale; /* multiplies the embedding of a token; 1: nothing */
     enum lm_act act;

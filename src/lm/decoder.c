@@ -280,6 +280,7 @@ static bool load_layer(struct lm_net *n, struct layer_maker *mk, const struct lo
     if (!layers_linear(mk, &l->out, out, 1, LINEAR_CONCAT, out_bias, e)) return false;
     if (n->s.layer[il].routed) {
         const struct expert_slots x = { .router = &t[L_ROUTER],
+                                        .router_bias = &t[L_ROUTER_BIAS],
                                         .gate_up = &t[L_GATE_UP_EXPS],
                                         .gate = &t[L_GATE_EXPS],
                                         .up = &t[L_UP_EXPS],
@@ -288,7 +289,7 @@ static bool load_layer(struct lm_net *n, struct layer_maker *mk, const struct lo
                                         .shared_gate = &t[L_SHARED_GATE],
                                         .shared_up = &t[L_SHARED_UP],
                                         .shared_down = &t[L_SHARED_DOWN] };
-        return layers_experts(mk, &l->experts, &n->s, hparams_renorm(ld->h, ld->w), &x, e);
+        return layers_experts(mk, &l->experts, &n->s, &x, e);
     }
     const struct tensor_slot *gu[] = { &t[L_GATE], &t[L_UP] },
                              *gu_bias[] = { &t[L_GATE_BIAS], &t[L_UP_BIAS] };

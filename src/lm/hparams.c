@@ -316,7 +316,8 @@ struct hparam_biases hparams_biases(const struct hparam_family *f, const struct 
     };
 }
 
-bool hparams_renorm(const struct hparam_family *f, const struct weights *w)
+/* Do the chosen experts' weights sum to one? */
+static bool renorm(const struct hparam_family *f, const struct weights *w)
 {
     return f->renorm || weights_gguf(w) || json_is_true(json_object_get(hparams_config(w), "norm_topk_prob"));
 }
@@ -431,6 +432,14 @@ static void check(const struct lm_shape *t, const struct hparam_family *f, bool 
     if (!(t->eps >= 0 && t->eps < 0.1f)) hparams_complain(bad, "norm epsilon %g", (double)t->eps);
     if (t->n_expert && (t->n_expert_used < 1 || t->n_expert_used > t->n_expert))
         hparams_complain(bad, "%d experts a token of %d", t->n_expert_used, t->n_expert);
+    const struct lm_routing *r = &t->routing;
+    if (t->n_expert &&
+        (r->n_group < 1 || r->n_group > ROUTE_GROUPS || t->n_expert % r->n_group || r->n_group_used < 1 ||
+         r->n_group_used > r->n_group || t->n_expert / r->n_group * r->n_group_used < t->n_expert_used))
+        hparams_complain(bad, "%d experts in %d groups, of which %d hold the %d of a token", t->n_expert,
+                         r->n_group, r->n_group_used, t->n_expert_used);
+    if (!(r->scale > 0 && r->scale < 1e6f))
+        hparams_complain(bad, "weights of experts are scaled by %g", (double)r->scale);
     if (t->k_dim < 1 || t->v_dim < 1 || (t->v_in_k && t->v_dim > t->k_dim))
         hparams_complain(bad, "keys of %d channels and values of %d", t->k_dim, t->v_dim);
     for (int il = 0; il < t->n_layer; il++) {
@@ -461,6 +470,9 @@ bool hparams_read(struct lm_shape *s, const struct hparam_family *f, const struc
         if (src.gguf && f->absent.n_ff_expert && t.n_expert_used) t.n_ff_expert /= t.n_expert_used;
     }
     t.k_dim = t.v_dim = t.head_dim;
+    t.routing = (struct lm_routing){ .renorm = renorm(f, w), .n_group = 1, .n_group_used = 1 };
+    t.routing.group_best = 1;
+    t.routing.scale = 1;
     fill_layers(&t, f, &src);
     if (f->layers) f->layers(&t, &src);
     check(&t, f, src.gguf != NULL, &bad);

@@ -84,9 +84,6 @@ struct hparam_biases {
 };
 struct hparam_biases hparams_biases(const struct hparam_family *f, const struct weights *w);
 
-/* Do the chosen experts' weights sum to one? */
-bool hparams_renorm(const struct hparam_family *f, const struct weights *w);
-
 /* tie_word_embeddings, of the whole model or of its text part. */
 enum hparam_tied { TIED_UNSAID, TIED_NO, TIED_YES };
 enum hparam_tied hparams_tied(const struct weights *w);

@@ -213,14 +213,13 @@ static bool make_all(struct layer_maker *mk, struct experts *x, const struct lm_
     return true;
 }
 
-bool layers_experts(struct layer_maker *mk, struct experts *x, const struct lm_shape *s, bool renorm,
+bool layers_experts(struct layer_maker *mk, struct experts *x, const struct lm_shape *s,
                     const struct expert_slots *t, struct err *e)
 {
     *x = (struct experts){
         .n_expert = s->n_expert,
         .n_used = s->n_expert_used,
-        .route = s->route,
-        .renorm = renorm,
+        .routing = s->routing,
         .weight_on_input = s->weight_on_input,
         .gate = layers_gate(s->act),
     };
@@ -237,7 +236,8 @@ bool layers_experts(struct layer_maker *mk, struct experts *x, const struct lm_s
             return false;
     }
     const struct tensor_slot *router[] = { t->router };
-    return layers_linear(mk, &x->router, router, 1, LINEAR_CONCAT, NULL, e);
+    return layers_norm(mk, &x->bias, t->router_bias, false, e) &&
+           layers_linear(mk, &x->router, router, 1, LINEAR_CONCAT, NULL, e);
 }
 
 void layers_experts_free(struct experts *x)
@@ -268,12 +268,17 @@ void layers_run_experts(struct device *d, const struct experts *x, const dev_flo
                         int64_t rows, int64_t n_embd, const struct routing *r)
 {
     product(d, x->router, in, r->logits, rows, EPI_STORE);
-    op_route(d, &(struct route_args){ .kind = x->route,
+    op_route(d, &(struct route_args){ .kind = x->routing.kind,
                                       .logits = r->logits,
                                       .n = rows,
                                       .n_expert = x->n_expert,
                                       .k = x->n_used,
-                                      .renorm = x->renorm,
+                                      .bias = x->bias,
+                                      .n_group = x->routing.n_group,
+                                      .n_group_used = x->routing.n_group_used,
+                                      .group_best = x->routing.group_best,
+                                      .renorm = x->routing.renorm,
+                                      .scale = x->routing.scale,
                                       .expert = r->expert,
                                       .weight = r->weight });
     struct moe_args a = { .gate_up = x->gate_up, .down = x->down, .n_expert = x->n_expert, .epi = x->gate };

@@ -49,7 +49,7 @@ enum epilogue layers_gate(enum lm_act act);
 
 /* Where a layer's experts lie: stacked in one tensor [n_expert, out, in] (gate and up apart or together), or one by one. */
 struct expert_slots {
-    const struct tensor_slot *router;
+    const struct tensor_slot *router, *router_bias;                  /* no bias: an empty slot */
     const struct tensor_slot *gate_up, *gate, *up, *down;            /* stacked; empty slots: one by one */
     const struct tensor_slot *one;                                   /* [n_expert][3]: gate, up, down */
     const struct tensor_slot *shared_gate, *shared_up, *shared_down; /* empty: none */
@@ -60,8 +60,8 @@ struct experts {
     struct linear **gate_up, **down;             /* [n_expert], the layer's */
     struct linear *shared_gate_up, *shared_down; /* every row goes through these as well; NULL: none */
     int n_expert, n_used;
-    enum route_kind route;
-    bool renorm; /* weights of the chosen sum to one */
+    struct lm_routing routing;
+    const dev_float *bias; /* [n_expert] for the choice alone; NULL: none */
     bool weight_on_input;
     enum epilogue gate;
     void **
@@ -70,7 +70,7 @@ struct experts {
 };
 
 /* On failure *x is to be freed too. */
-bool layers_experts(struct layer_maker *mk, struct experts *x, const struct lm_shape *s, bool renorm,
+bool layers_experts(struct layer_maker *mk, struct experts *x, const struct lm_shape *s,
                     const struct expert_slots *slots, struct err *e);
 void layers_experts_free(struct experts *x);
 

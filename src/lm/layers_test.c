@@ -123,8 +123,10 @@ static void check(const struct weights *w, struct device *d, enum lm_act a, bool
     struct tensor_slot slot[COUNT] = { { 0 } }, none = { 0 };
     struct lm_shape s = { .n_embd = EMBD, .n_expert = EXPERTS, .n_expert_used = USED, .act = a };
     s.n_ff_expert = FF;
+    s.routing.renorm = renorm;
     for (int t = 0; t < COUNT; t++) slot[t].t = weights_find(w, tensors[t].name);
     const struct expert_slots slots = { .router = &slot[ROUTER],
+                                        .router_bias = &none,
                                         .gate_up = &slot[GATE_UP],
                                         .gate = &none,
                                         .up = &none,
@@ -135,7 +137,7 @@ static void check(const struct weights *w, struct device *d, enum lm_act a, bool
     struct experts x;
     assert_true(arena_init(&scales, 4096, &e));
     struct layer_maker mk = { .dev = d, .w = w, .scales = &scales };
-    if (!layers_experts(&mk, &x, &s, renorm, &slots, &e)) fail_msg("%s", e.msg);
+    if (!layers_experts(&mk, &x, &s, &slots, &e)) fail_msg("%s", e.msg);
     float in[ROWS * EMBD], y[ROWS * EMBD], one[EMBD], logits[ROWS * SHARED], weight[ROWS * USED];
     int32_t expert[ROWS * USED];
     for (int i = 0; i < ROWS * EMBD; i++) in[i] = number(20, i) * 3, y[i] = number(21, i);

@@ -173,7 +173,8 @@ static void particular(struct lm_shape *s, const struct hparam_source *src)
         s->n_ff = count_of(src, NULL, "intermediate_size_mlp", 16384, 1, 1 << 22);
     }
     s->n_ff_shared = s->n_expert ? s->n_ff_expert : 0;
-    s->route = ROUTE_SIGMOID;
+    s->routing.kind = ROUTE_SIGMOID;
+    s->routing.renorm = false;
     s->weight_on_input = true;
     place_experts(s, src);
     place_rotation(s, src);

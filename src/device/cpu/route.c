@@ -1,62 +1,106 @@
-/* route.c - which experts a row goes to. Logits, softmax and choice are f32; the choice depends on the row's logits alone. */
+/* route.c - which experts a row goes to. Logits, scores and choice are f32; the choice depends on the row's logits alone. */
 #include <math.h>
 
 #include "device/cpu/cpu_internal.h"
 
-/* expert [j] and weight [j] are in ascending order of expert: one more. */
-static void insert(int32_t *expert, float *weight, int j, int32_t id, float w)
+/* Of experts, and of groups of them, that are taken or cannot be. */
+#define NEVER (-INFINITY)
+
+static void softmax(float *p, int n)
 {
-    for (; j > 0 && expert[j - 1] > id; j--) expert[j] = expert[j - 1], weight[j] = weight[j - 1];
-    expert[j] = id;
-    weight[j] = w;
+    float max = p[0], sum = 0;
+    for (int i = 1; i < n; i++) max = p[i] > max ? p[i] : max;
+    for (int i = 0; i < n; i++) sum += p[i] = expf(p[i] - max);
+    for (int i = 0; i < n; i++) p[i] /= sum;
 }
 
-static int largest(const float *p, int n)
+static float sigmoid(float x) { return 1 / (1 + expf(-x)); }
+
+struct row {
+    const struct route_args *a;
+    const float *score; /* [n_expert], or logits of sigmoids */
+    bool late;          /* logits: a sigmoid follows the choice */
+    bool *shut;         /* [n_expert] these cannot be chosen (any more) */
+};
+
+/* What expert i counts for in the choice. */
+static float merit(const struct row *r, int i)
 {
-    int best = 0;
-    for (int i = 1; i < n; i++)
-        if (p[i] > p[best]) best = i;
+    if (r->shut[i]) return NEVER;
+    return r->a->bias ? r->score[i] + r->a->bias[i] : r->score[i];
+}
+
+/* The best of experts [lo, hi) that are not shut; lo where none is better than nothing. */
+static int best_of(const struct row *r, int lo, int hi)
+{
+    int best = lo;
+    for (int i = lo + 1; i < hi; i++)
+        if (merit(r, i) > merit(r, best) || (r->shut[best] && !r->shut[i])) best = i;
     return best;
 }
 
-/* Chosen by the logit itself: sigmoids of large ones are equal. */
-static void route_sigmoid(float *p, int n_expert, int k, int32_t *expert, float *weight)
+/* The sum of the highest in experts [lo, hi), which are left as they were. */
+static float worth(const struct row *r, int lo, int hi)
 {
-    for (int j = 0; j < k; j++) {
-        const int best = largest(p, n_expert);
-        insert(expert, weight, j, best, 1 / (1 + expf(-p[best])));
-        p[best] = -INFINITY; /* taken */
+    int taken[ROUTE_GROUP_BEST], k = 0;
+    const int wanted = r->a->group_best, n = wanted < hi - lo ? wanted : hi - lo;
+    float sum = 0;
+    for (; k < n && k < ROUTE_GROUP_BEST; k++) {
+        taken[k] = best_of(r, lo, hi);
+        sum += merit(r, taken[k]);
+        r->shut[taken[k]] = true;
+    }
+    while (k) r->shut[taken[--k]] = false;
+    return sum;
+}
+
+/* Shuts all but the best groups. */
+static void choose_groups(const struct row *r)
+{
+    const struct route_args *a = r->a;
+    const int size = a->n_expert / a->n_group;
+    float of[ROUTE_GROUPS];
+    for (int g = 0; g < a->n_group; g++) of[g] = worth(r, g * size, (g + 1) * size);
+    for (int g = 0; g < a->n_group; g++) {
+        int above = 0;
+        for (int o = 0; o < a->n_group; o++) above += of[o] > of[g] || (of[o] == of[g] && o < g);
+        for (int i = 0; above >= a->n_group_used && i < size; i++) r->shut[g * size + i] = true;
     }
 }
 
-static void route_softmax(float *p, int n_expert, int k, bool renorm, int32_t *expert, float *weight)
+static void route(const struct row *r, int32_t *expert, float *weight)
 {
-    float max = p[0], sum = 0, kept = 0;
-    for (int i = 1; i < n_expert; i++) max = p[i] > max ? p[i] : max;
-    for (int i = 0; i < n_expert; i++) sum += p[i] = expf(p[i] - max);
-    for (int j = 0; j < k; j++) {
-        const int best = largest(p, n_expert);
-        const float w = p[best] / sum;
-        p[best] = -1; /* taken */
+    const struct route_args *a = r->a;
+    const float scale = a->scale == 0 ? 1 : a->scale;
+    float kept = 0;
+    for (int i = 0; i < a->n_expert; i++) r->shut[i] = false;
+    if (a->n_group > 1) choose_groups(r);
+    for (int j = 0; j < a->k; j++) {
+        const int best = best_of(r, 0, a->n_expert);
+        const float w = r->late ? sigmoid(r->score[best]) : r->score[best];
+        r->shut[best] = true;
         kept += w;
-        insert(expert, weight, j, best, w);
+        int at = j; /* insert in ascending expert order */
+        for (; at > 0 && expert[at - 1] > best; at--)
+            expert[at] = expert[at - 1], weight[at] = weight[at - 1];
+        expert[at] = best;
+        weight[at] = w;
     }
-    if (renorm)
-        for (int j = 0; j < k; j++) weight[j] /= kept;
+    for (int j = 0; a->renorm && j < a->k; j++) weight[j] /= kept + 1e-20f; /* sigmoids may all be 0 */
+    for (int j = 0; j < a->k; j++) weight[j] *= scale;
 }
 
 void cpu_route(struct device *d, const struct route_args *a)
 {
     (void)d;
+    const bool late = a->kind == ROUTE_SIGMOID && !a->bias && a->n_group <= 1;
+    bool shut[ROUTE_EXPERTS];
     for (int64_t r = 0; r < a->n; r++) {
-        float *logits = a->logits + r * a->n_expert;
-        switch (a->kind) {
-        case ROUTE_SOFTMAX:
-            route_softmax(logits, a->n_expert, a->k, a->renorm, a->expert + r * a->k, a->weight + r * a->k);
-            break;
-        case ROUTE_SIGMOID:
-            route_sigmoid(logits, a->n_expert, a->k, a->expert + r * a->k, a->weight + r * a->k);
-            break;
-        }
+        float *score = a->logits + r * a->n_expert;
+        const struct row row = { a, score, late, shut };
+        if (a->kind == ROUTE_SOFTMAX) softmax(score, a->n_expert);
+        for (int i = 0; a->kind == ROUTE_SIGMOID && !late && i < a->n_expert; i++)
+            score[i] = sigmoid(score[i]);
+        route(&row, a->expert + r * a->k, a->weight + r * a->k);
     }
 }
