@@ -20,14 +20,16 @@ struct tool_format {
     const struct reply_reader *reader;
     /* Marks whose text the reader has to see, up to a NULL, should they be control tokens; others are not shown. Where they are, those of them
      * that a grammar spells count as their text in its constraint. */
-    const char *const *control;
+    const char *const *control; /* NULL: none */
     /* Texts with which a call opens in a free answer, up to a NULL: as soon as one of them stands there the answer is held to the grammar
-     * from its beginning. opens_first: only in front of everything else but white space. */
+     * from the text's beginning. opens_first: only in front of everything else but white space. */
     const char *const *opens;
     bool opens_first;
-    /* What an answer of one call or several (set->one) of the tools that are allowed (or the one that is named) may be, opening included:
-     * GBNF, and the schemas of its names that stand for JSON (grammar.h). *forced: a control token in front of it that the model has to
-     * say, or NULL; the grammar begins behind it, also where the answer was opened by it. false: no memory. */
+    /* The same, but the grammar begins behind the text: marks that no answer needs, or that only a control token may say. NULL: none. */
+    const char *const *opens_before;
+    /* What an answer of one call or several (set->one) of the tools that are allowed (or the one that is named) may be: GBNF, and the schemas
+     * of its names that stand for JSON (grammar.h). *forced: which of opens_before an answer that must be a call has to begin with, as its
+     * control token where the vocabulary has one, else as text; or NULL. false: no memory. */
     bool (*grammar)(const struct tool_set *set, struct buf *gbnf, json_t *schemas, const char **forced);
     /* What a system message says of the tools where the template has no place for them. false: no memory. */
     bool (*instructions)(const struct tool_set *set, struct buf *out);
