@@ -15,8 +15,8 @@
 
 struct growing {             /* one choice */
     struct wire_choice said; /* of a stream only the tokens, and those only for raw_output */
-    size_t bytes, chars;     /* of what was streamed */
-    double last;             /* when its latest piece came */
+    struct wire_growing growing;
+    double last; /* when its latest piece came */
 };
 
 enum phase { PHASE_OPEN, PHASE_RUN, PHASE_USAGE, PHASE_DONE, PHASE_OVER };
@@ -75,11 +75,12 @@ static const char *stop_that_stays(const struct exchange *x, const struct text_w
 }
 
 /* Books an event; `keep`: what it says is wanted later. */
-static void take_event(struct exchange *x, struct text_work *t, const struct reply_event *ev, bool keep)
+static void take_event(struct exchange *x, struct text_work *t, struct reply_event *ev, bool keep)
 {
     bool ok = true;
     if (is_piece(ev)) {
         struct growing *c = &t->choice[ev->index];
+        wire_place_tokens(ev, &c->growing);
         const double now = clock_seconds();
         if (c->last > 0) metrics_inter_token(&exchange_server(x)->metrics, now - c->last);
         c->last = now;
@@ -88,6 +89,7 @@ static void take_event(struct exchange *x, struct text_work *t, const struct rep
     if (keep && (is_piece(ev) || ev->type == REPLY_CHOICE_END)) {
         struct wire_choice *c = &t->choice[ev->index].said;
         const char *rest = stop_that_stays(x, t, ev);
+        if (ev->type == REPLY_TEXT) t->choice[ev->index].growing.bytes += ev->len;
         ok = wire_choice_take(c, ev) && (!rest || buf_puts(&c->text, rest));
     }
     if (ev->type == REPLY_DONE) t->usage = ev->usage;
@@ -199,33 +201,19 @@ static bool collect(struct exchange *x, void *arg)
 
 /* ---- a stream ------------------------------------------------------------------------------------------------------ */
 
-static void stream_piece(struct text_work *t, const struct reply_event *ev, struct buf *out)
-{
-    struct growing *c = &t->choice[ev->index];
-    struct wire_piece p = { .text = ev->text ? ev->text : "",
-                            .len = ev->len,
-                            .tokens = ev->tokens,
-                            .n_tokens = (size_t)ev->n_tokens,
-                            .bytes_before = c->bytes,
-                            .chars_before = c->chars };
-    if (!p.len && !p.n_tokens && !ev->call.name) return;
-    wire_event_piece(out, &t->reply, ev, &p);
-    c->bytes += p.len;
-    c->chars += wire_chars(p.text, p.len);
-}
-
 static void stream_end(struct exchange *x, struct text_work *t, const struct reply_event *ev, struct buf *out)
 {
     struct buf raw = BUF_INIT(0);
+    struct wire_growing *g = &t->choice[ev->index].growing;
     const char *stays = stop_that_stays(x, t, ev);
     if (stays) {
         struct reply_event rest = {
             .type = REPLY_TEXT, .index = ev->index, .text = (char *)stays, .len = strlen(stays)
         };
-        stream_piece(t, &rest, out);
+        wire_stream_piece(out, &t->reply, g, &rest);
     }
     if (t->request.raw_output) print_raw_output(&raw, t, ev->index);
-    wire_event_end(out, &t->reply, ev->index, wire_finish_reason(ev->finish), raw.data, &ev->usage);
+    wire_stream_end(out, &t->reply, g, ev, raw.data);
     buf_free(&raw);
 }
 
@@ -245,7 +233,7 @@ static bool stream_step(struct exchange *x, struct text_work *t, struct buf *out
         if (!why && !generation_next(t->generation, &ev)) return false;
         if (!why) {
             take_event(x, t, &ev, false);
-            if (is_piece(&ev)) stream_piece(t, &ev, out);
+            if (is_piece(&ev)) wire_stream_piece(out, &t->reply, &t->choice[ev.index].growing, &ev);
             if (ev.type == REPLY_CHOICE_END && !exchange_timed_out(x)) stream_end(x, t, &ev, out);
             if (ev.type == REPLY_DONE) t->phase = PHASE_USAGE;
             reply_event_free(&ev);

@@ -4,6 +4,12 @@
 
 #include "http/dialects/wire.h"
 
+void wire_place_tokens(struct reply_event *ev, struct wire_growing *g)
+{
+    g->mixed |= ev->type != REPLY_TEXT;
+    for (int i = 0; g->mixed && i < ev->n_tokens; i++) ev->tokens[i].text_offset = g->bytes;
+}
+
 bool wire_choice_keep_tokens(struct wire_choice *c, const struct reply_event *ev)
 {
     size_t need = c->n_tokens + (size_t)ev->n_tokens;

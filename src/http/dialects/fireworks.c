@@ -11,7 +11,17 @@ static void print_id(struct buf *b, bool chat, const unsigned char r[16])
     }
 }
 
-static void first_delta(struct buf *b) { buf_puts(b, "{\"role\":\"assistant\"}"); }
+static void first_delta(struct buf *b, bool calls)
+{
+    (void)calls;
+    buf_puts(b, "{\"role\":\"assistant\"}");
+}
+
+static void usage_details(struct buf *b, const struct usage *u)
+{
+    if (u->reasoning_tokens)
+        buf_printf(b, ",\"completion_tokens_details\":{\"reasoning_tokens\":%d}", u->reasoning_tokens);
+}
 
 const struct wire_style fireworks_style = {
     .dialect = DIALECT_FIREWORKS,
@@ -22,4 +32,5 @@ const struct wire_style fireworks_style = {
     .extra_token_fields = true,
     .id = print_id,
     .first_delta = first_delta,
+    .usage_details = usage_details,
 };

@@ -13,9 +13,10 @@ static void print_id(struct buf *b, bool chat, const unsigned char random[16])
 
 static void message_extras(struct buf *b) { buf_puts(b, ",\"refusal\":null,\"annotations\":[]"); }
 
-static void first_delta(struct buf *b)
+/* Clients join what they get: "" and nothing more is a text, null and nothing more is none. */
+static void first_delta(struct buf *b, bool calls)
 {
-    buf_puts(b, "{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}");
+    buf_printf(b, "{\"role\":\"assistant\",\"content\":%s,\"refusal\":null}", calls ? "null" : "\"\"");
 }
 
 static void reply_extras(struct buf *b)
@@ -35,6 +36,7 @@ const struct wire_style openai_style = {
     .dialect = DIALECT_OPENAI,
     .chat_max_tokens = -1,
     .overflow = OVERFLOW_ERROR,
+    .stop_when_named = true,
     .id = print_id,
     .message_extras = message_extras,
     .first_delta = first_delta,

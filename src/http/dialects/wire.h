@@ -46,8 +46,10 @@ struct wire_style {
     bool extra_token_fields;  /* logprobs: token_id, text_offset and the like */
     void (*id)(struct buf *b, bool chat, const unsigned char random[16]);
     void (*message_extras)(struct buf *b); /* members of a full message behind content */
-    void (*first_delta)(struct buf *b);    /* the delta that opens a choice */
-    void (*reply_extras)(struct buf *b);   /* members of a full reply behind usage */
+    bool stop_when_named; /* a call of the function that the request named ends with "stop" */
+    /* The delta that opens a choice; calls: it may turn out to be calls without a text. */
+    void (*first_delta)(struct buf *b, bool calls);
+    void (*reply_extras)(struct buf *b); /* members of a full reply behind usage */
     void (*usage_details)(struct buf *b, const struct usage *u);
 };
 
@@ -73,15 +75,25 @@ struct wire_reply {
 void wire_reply_init(struct wire_reply *r, const struct wire_request *w, const char *model,
                      const struct tokenizer *t);
 
-const char *wire_finish_reason(enum reply_finish finish);
+/* Parts of replies and chunks (print.c). */
+void wire_put_head(struct buf *b, const struct wire_reply *r, const char *object); /* up to "choices":[ */
+void wire_put_usage(struct buf *b, const struct wire_reply *r, const struct usage *u);
+void wire_put_perf(struct buf *b, const struct usage *u); /* ,"perf_metrics":{...} */
+void wire_put_token_ids(struct buf *b, const struct wire_reply *r, const struct reply_token *t, size_t n);
+void wire_put_prompt_facts(struct buf *b, const struct wire_reply *r);
+/* {"name":...,"arguments": of a function; "id":...,"type":...,"function": and that of a call. */
+void wire_open_function(struct buf *b, const char *name);
+void wire_open_call(struct buf *b, const char *id, const char *name);
+const char *wire_thought_name(const struct wire_request *w); /* the member that split thoughts are */
+const char *wire_finish_reason(const struct wire_request *w, enum reply_finish finish);
 
 /* A piece of a choice's output: all of it in a full reply, what is new in a chunk. */
 struct wire_piece {
     const char *text;
     size_t len;
-    const struct reply_token *tokens; /* their text_offset counts bytes of the choice's whole output */
+    const struct reply_token *tokens; /* placed: their text_offset counts bytes of the choice's answer */
     size_t n_tokens;
-    size_t bytes_before, chars_before; /* of the output in front of text */
+    size_t bytes_before, chars_before; /* of the answer in front of text */
 };
 
 struct wire_call {
@@ -99,21 +111,33 @@ struct wire_choice {
     enum reply_finish finish;
     char *raw_output; /* printed JSON, or NULL; owned */
 };
-/* Adds a piece of it, or its end. False when there is no memory. */
+/* Adds a piece of it, tokens placed, or its end. False when there is no memory. */
 bool wire_choice_take(struct wire_choice *c, const struct reply_event *ev);
 bool wire_choice_keep_tokens(struct wire_choice *c, const struct reply_event *ev); /* those of ev alone */
 void wire_choice_free(struct wire_choice *c);
 void wire_print_full(struct buf *b, const struct wire_reply *r, const struct wire_choice *choice, int n,
                      const struct usage *u);
 
-/* Events of a stream, each "data: {...}\n\n". */
+/* How far a choice's output is told. Zeroed to begin with. */
+struct wire_growing {
+    size_t bytes, chars; /* of the answer's text that has been said; chars: of a stream */
+    bool mixed;          /* there was something else than text */
+    bool answered;       /* a stream had a text or a call */
+};
+/* Places an event's tokens, whose offsets count bytes of all that the model wrote, in the answer. In a choice that has been nothing but text
+ * so far the two are the same; from a thought or a call on a token stands where the piece begins that it came with. Called with each event
+ * before it is printed or kept. */
+void wire_place_tokens(struct reply_event *ev, struct wire_growing *g);
+
+/* Events of a stream, each "data: {...}\n\n" (stream.c). What they say together is what wire_print_full() says of the same reply events. */
 void wire_event_open(struct buf *b, const struct wire_reply *r, int choice);
-/* TEXT, THOUGHT or CALL. Plain completions have no place for the latter two: their generations are read as plain text. p: ev's text and tokens
- * with where they stand. */
-void wire_event_piece(struct buf *b, const struct wire_reply *r, const struct reply_event *ev,
-                      const struct wire_piece *p);
-void wire_event_end(struct buf *b, const struct wire_reply *r, int choice, const char *finish_reason,
-                    const char *raw_output, const struct usage *u);
+/* TEXT, THOUGHT or CALL; nothing where there is nothing to say. Plain completions have no place for the latter two: their generations are read
+ * as plain text. */
+void wire_stream_piece(struct buf *b, const struct wire_reply *r, struct wire_growing *g,
+                       const struct reply_event *ev);
+/* CHOICE_END. raw_output: printed JSON, or NULL. */
+void wire_stream_end(struct buf *b, const struct wire_reply *r, const struct wire_growing *g,
+                     const struct reply_event *ev, const char *raw_output);
 void wire_event_usage(struct buf *b, const struct wire_reply *r,
                       const struct usage *u); /* nothing when not asked for */
 void wire_event_done(struct buf *b);
