@@ -439,6 +439,43 @@ def tokenizer_files(out):
     return tok.get_vocab_size()
 
 
+LLAMA4_SPLIT = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+                r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+                r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+def llama4_tokenizer_files(out):
+    """Llama 4's tokenizer of 256 bytes and few merges: its pre-tokenizer, its control tokens, the start of a text by a post-processor."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+    bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {b: i for i, b in enumerate(bytes_)}
+    merges = []
+    for a, b in (("h", "e"), ("l", "l"), ("he", "ll"), ("hell", "o"), ("t", "h"), ("th", "e"), ("\u0120", "the"), ("i", "n")):
+        merges.append((a, b))
+        vocab[a + b] = len(vocab)
+    tok = Tokenizer(models.BPE(vocab=vocab, merges=merges, ignore_merges=False))
+    tok.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(LLAMA4_SPLIT), behavior="isolated", invert=False),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=True, use_regex=False)])
+    tok.decoder = decoders.ByteLevel()
+    tok.add_special_tokens(["<|begin_of_text|>", "<|end_of_text|>", "<|header_start|>", "<|header_end|>", "<|eom|>", "<|eot|>",
+                            "<|python_start|>", "<|python_end|>"])
+    tok.post_processor = processors.Sequence([
+        processors.ByteLevel(trim_offsets=True),
+        processors.TemplateProcessing(single="<|begin_of_text|> $A", pair="<|begin_of_text|> $A <|begin_of_text|> $B",
+                                      special_tokens=[("<|begin_of_text|>", tok.token_to_id("<|begin_of_text|>"))])])
+    tok.save(str(out / "tokenizer.json"))
+    template = ("{{ bos_token }}{% for m in messages %}<|header_start|>{{ m.role }}<|header_end|>\n\n{{ m.content | trim }}<|eot|>{% endfor %}"
+                "{% if add_generation_prompt %}<|header_start|>assistant<|header_end|>\n\n{% endif %}")
+    (out / "tokenizer_config.json").write_text(json.dumps({
+        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|begin_of_text|>", "eos_token": "<|eot|>", "chat_template": template},
+        indent=1) + "\n")
+    stops = [tok.token_to_id(t) for t in ("<|end_of_text|>", "<|eom|>", "<|eot|>")]
+    (out / "generation_config.json").write_text(json.dumps({
+        "bos_token_id": tok.token_to_id("<|begin_of_text|>"), "eos_token_id": stops}, indent=1) + "\n")
+    return tok.get_vocab_size()
+
+
 def gemma_tokenizer_files(out):
     """A SentencePiece tokenizer as Gemma's tokenizer.json has it (spaces as U+2581, bytes for what has no token), and its turns."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -538,6 +575,15 @@ def main():
             "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 512, "tie_word_embeddings": True,
             "sliding_window": 40, "query_pre_attn_scalar": 16}, 19, arch=None)
         (gemma / "golden.safetensors").unlink()
+    # and one of Llama 4: eight layers, six of which see chunks of 48 tokens
+    chat4 = root / "llama4_chat"
+    if not sys.argv[2:] or chat4.name in sys.argv[2:]:
+        chat4.mkdir(parents=True, exist_ok=True)
+        case(root, chat4.name, "llama4_text", {
+            **llama4, "vocab_size": llama4_tokenizer_files(chat4), "num_hidden_layers": 8, "num_attention_heads": 2, "num_key_value_heads": 1,
+            "intermediate_size_mlp": 32, "max_position_embeddings": 512, "interleave_moe_layer_step": 2, "attention_chunk_size": 48,
+            "floor_scale": 50, "rope_parameters": dict(rope_type="default", rope_theta=5e5)}, 23, dtype=torch.bfloat16, arch=None)
+        (chat4 / "golden.safetensors").unlink()
     both(root, {**qwen, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 24, "moe_intermediate_size": 16, "num_experts": 4,
                 "num_experts_per_tok": 2, "norm_topk_prob": True})
     for name, (base_case, more, drop) in VARIANTS.items():
