@@ -213,6 +213,25 @@ static bool make_all(struct layer_maker *mk, struct experts *x, const struct lm_
     return true;
 }
 
+/* In f32 whatever the file's type: where two logits are close, products rounded to 16 bits would choose another expert. */
+static bool make_router(struct layer_maker *mk, struct linear **out, const struct tensor_slot *s,
+                        struct err *e)
+{
+    if (s->t->type == DT_F32 || s->scale) return layers_linear(mk, out, &s, 1, LINEAR_CONCAT, NULL, e);
+    float *wide = slot_floats(s);
+    if (!wide) return err_set(e, ERR_NOMEM, "no memory for a router");
+    struct matrix m = slot_matrix(s, 0, mk->scales);
+    m.type = DT_F32;
+    m.data = wide;
+    const bool ok =
+        linear_new(mk->dev, out, &m, 1, LINEAR_CONCAT, NULL, 1, e) || err_wrap(e, "%s", s->t->name);
+    free(wide); /* f32 is always copied */
+    if (!ok) return false;
+    made(mk, *out);
+    weights_forget(mk->w, s->t);
+    return true;
+}
+
 bool layers_experts(struct layer_maker *mk, struct experts *x, const struct lm_shape *s,
                     const struct expert_slots *t, struct err *e)
 {
@@ -235,9 +254,7 @@ bool layers_experts(struct layer_maker *mk, struct experts *x, const struct lm_s
             !layers_linear(mk, &x->shared_down, down, 1, LINEAR_CONCAT, NULL, e))
             return false;
     }
-    const struct tensor_slot *router[] = { t->router };
-    return layers_norm(mk, &x->bias, t->router_bias, false, e) &&
-           layers_linear(mk, &x->router, router, 1, LINEAR_CONCAT, NULL, e);
+    return layers_norm(mk, &x->bias, t->router_bias, false, e) && make_router(mk, &x->router, t->router, e);
 }
 
 void layers_experts_free(struct experts *x)
