@@ -255,6 +255,9 @@ static void test_variants(void **state)
         "gemma3_published",
         "gemma3_absent",
         "smollm3_listed",
+        "llama4_listed",
+        "llama4_moe_layers",
+        "llama4_absent",
         "mistral_window",
         "mistral_layer_types",
         "mistral_absent",
@@ -327,6 +330,7 @@ static void test_inside_others(void **state)
         { "llama3", NULL, "", "" },
         { "llama_tied", "text_config", "model.language_model.", "" },
         { "gemma3", "text_config", "language_model.model.", "language_model." },
+        { "llama4_scout", "text_config", "language_model.model.", "language_model." },
         { "llama_fp8", "text_config", "model.language_model.", "" }, /* weight_block_size is down there too */
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -428,6 +432,10 @@ static void test_narrow(void **state)
     compare("qwen2_bf16", "model.gguf", NARROW_BOUND);
     static const char *const fp8[] = { "llama_fp8", "llama_fp8_64x32", "llama_fp8_128", "llama_fp8_24x40" };
     for (size_t i = 0; i < sizeof fp8 / sizeof *fp8; i++) compare(fp8[i], "model.safetensors", NARROW_BOUND);
+    compare("llama4_bf16", "model.safetensors", NARROW_BOUND);
+    compare("llama4_bf16", "model.gguf", NARROW_BOUND);
+    compare("llama4_fp8_fused", "model.safetensors", NARROW_BOUND); /* stacked experts that lie [in, out] */
+    compare("llama4_fp8_apart", "model.safetensors", NARROW_BOUND);
 }
 
 /* All eleven bits of a weight and as many of what it meets: the reference in f16 is an order of magnitude further off. */

@@ -86,6 +86,34 @@ def e4m3_blocks(w, block):
     return q, s, back
 
 
+def e4m3_experts(name, t, fused):
+    """Llama 4's stacked experts [expert, in, out] -> (tensors as FP8 copies of Maverick have them, the values they stand for): one number a column,
+    stacked as fbgemm_fp8 writes them, or an expert's matrices apart and turned, as compressed-tensors does."""
+    scale = t.abs().amax(1, keepdim=True) / 448
+    q = (t / scale).to(torch.float8_e4m3fn)
+    back = q.float() * scale
+    if fused:
+        return {name: q, name + "_scale": scale.transpose(1, 2) if "down" in name else scale}, back
+    stem, kind = name.rsplit(".", 1)
+    out = {}
+    for e in range(t.shape[0]):
+        parts = [("down_proj", q[e], scale[e])] if kind == "down_proj" else [
+            (k, q[e][:, half], scale[e][:, half])
+            for k, half in (("gate_proj", slice(0, t.shape[2] // 2)), ("up_proj", slice(t.shape[2] // 2, None)))]
+        for k, w, s in parts:
+            out[f"{stem}.{e}.{k}.weight"] = w.T.contiguous()
+            out[f"{stem}.{e}.{k}.weight_scale"] = s.T.contiguous()
+    return out, back
+
+
+FP8_CHANNELS = {
+    "fused": {"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0, "modules_to_not_convert": ["lm_head"]},
+    "apart": {"quant_method": "compressed-tensors", "format": "float-quantized", "quantization_status": "compressed", "ignore": ["lm_head"],
+              "config_groups": {"group_0": {"targets": ["Linear"], "weights": {"num_bits": 8, "type": "float", "strategy": "channel"},
+                                            "input_activations": {"num_bits": 8, "type": "float", "strategy": "token", "dynamic": True}}}},
+}
+
+
 def split_experts(state):
     """Fused expert tensors of newer transformers -> one tensor an expert, as Mixtral and Qwen publish them."""
     out = {}
@@ -252,7 +280,8 @@ def add(w, name, a, quant):
         w.add_tensor(name, gguf.quants.quantize(a, quant), raw_dtype=quant)
 
 
-def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=None, old_rope=None, style="fused", arch="llama", drop=()):
+def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=None, old_rope=None, style="fused", arch="llama", drop=(),
+         fp8_experts=None):
     if sys.argv[2:] and name not in sys.argv[2:]:
         return
     model = build(model_type, cfg, seed)
@@ -266,6 +295,10 @@ def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=None, old_r
             if fp8 and v.dim() == 2 and "proj" in k:
                 q, s, back = e4m3_blocks(v, fp8)
                 stored[k], scales[k + "_scale_inv"] = q, s
+                v.copy_(back)
+            elif fp8_experts and ".experts." in k:
+                tensors, back = e4m3_experts(k, v, fp8_experts == "fused")
+                stored.update(tensors)
                 v.copy_(back)
             elif fp8 or dtype != torch.float32:
                 stored[k] = v.to(torch.bfloat16 if fp8 else dtype)
@@ -291,8 +324,10 @@ def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=None, old_r
         config.update(old_rope)
     if fp8:
         config["quantization_config"] = {"quant_method": "fp8", "weight_block_size": list(fp8)}
+    if fp8_experts:
+        config["quantization_config"] = FP8_CHANNELS[fp8_experts]
     (out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-    if arch and not fp8:
+    if arch and not fp8 and not fp8_experts:
         quant = {torch.bfloat16: gguf.GGMLQuantizationType.BF16, torch.float16: gguf.GGMLQuantizationType.F16}.get(dtype)
         write_gguf(out / "model.gguf", arch, model, state, quant)
     print(name, sum(f.stat().st_size for f in out.iterdir()), "bytes, logits std %.2f" % logits.std())
@@ -340,6 +375,12 @@ VARIANTS = {
                                      "tie_word_embeddings", "rms_norm_eps")),
     "smollm3_listed": ("smollm3", dict(no_rope_layers=[1, 0, 1, 1, 0], use_sliding_window=True, sliding_window=16, tie_word_embeddings=True,
                                        layer_types=["full_attention", "sliding_attention"] * 2 + ["full_attention"]), ()),
+    # Llama 4: what lists say, absent keys
+    "llama4_listed": ("llama4_scout", dict(no_rope_layers=[1, 0, 1, 0], attn_temperature_tuning=False, use_qk_norm=True,
+                                           layer_types=["full_attention", "chunked_attention", "chunked_attention", "full_attention"]), ()),
+    "llama4_moe_layers": ("llama4_maverick", dict(moe_layers=[1, 3], no_rope_layer_interval=2, use_qk_norm=True), ("interleave_moe_layer_step",)),
+    "llama4_absent": ("llama4_scout", {}, ("attention_chunk_size", "floor_scale", "attn_scale", "use_qk_norm", "interleave_moe_layer_step",
+                                           "rms_norm_eps", "rope_parameters", "intermediate_size_mlp", "num_experts_per_tok")),
     # activations
     "llama_gelu": ("llama3", dict(hidden_act="gelu"), ()),
     "llama_gelu_tanh": ("llama3", dict(hidden_act="gelu_pytorch_tanh"), ()),
@@ -566,6 +607,12 @@ def main():
     case(root, "llama4_maverick", "llama4_text", {
         **llama4, "hidden_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 4, "num_local_experts": 128,
         "use_qk_norm": False, "interleave_moe_layer_step": 2, "rope_parameters": dict(rope_type="default", rope_theta=5e5)}, 22, arch="llama4")
+    # Maverick as it is published in FP8, and in BF16: gate and up of one size with the embedding, so that a matrix turned wrongly still fits
+    square = {**llama4, "num_hidden_layers": 4, "interleave_moe_layer_step": 2, "use_qk_norm": False, "intermediate_size": 16,
+              "rope_parameters": dict(rope_type="default", rope_theta=5e5)}
+    case(root, "llama4_fp8_fused", "llama4_text", square, 24, dtype=torch.bfloat16, arch=None, fp8_experts="fused")
+    case(root, "llama4_fp8_apart", "llama4_text", square, 25, dtype=torch.bfloat16, arch=None, fp8_experts="apart")
+    case(root, "llama4_bf16", "llama4_text", {**square, "use_qk_norm": True}, 26, dtype=torch.bfloat16, arch="llama4")
     # one that can chat, for the engine's own tests: six layers by the default pattern, five of which see 40 tokens
     gemma = root / "gemma3_chat"
     if not sys.argv[2:] or gemma.name in sys.argv[2:]:
