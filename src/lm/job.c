@@ -40,6 +40,7 @@ bool terms_new(struct terms **out, const struct lm_request *r, struct err *e)
     t->sampling.bias = NULL;
     t->ignore_end = r->ignore_end;
     t->want_tokens = r->want_token_ids || r->sampling.n_top_logprobs >= 0;
+    t->guide = guide_plan_ref(r->guide);
     memcpy(t->space, r->space, sizeof t->space);
     bool ok = true;
     if (r->sampling.n_bias > 0) {
@@ -66,10 +67,25 @@ bool terms_new(struct terms **out, const struct lm_request *r, struct err *e)
 void terms_unref(struct terms *t)
 {
     if (!t || atomic_fetch_sub(&t->refs, 1) != 1) return;
+    guide_plan_unref(t->guide);
     stop_set_free(t->stops);
     free(t->stop_ids);
     free(t->bias);
     free(t);
+}
+
+/* What the plan of its request asks for one choice. */
+static bool steered(struct seq *s, int n_vocab, struct err *e)
+{
+    struct guide_plan *p = s->job->terms->guide;
+    if (!p) return true;
+    s->mask.bits = calloc(((size_t)n_vocab + 31) / 32, sizeof *s->mask.bits);
+    if (!s->mask.bits) return err_set(e, ERR_NOMEM, "no memory for a constraint");
+    if (!guide_new(&s->mask.guide, p, e)) return false;
+    detok_show(s->detok, guide_shown(p));
+    if (guide_is_strict(p)) detok_keep_space(s->detok);
+    detok_stops(s->detok, !guide_thinks(s->mask.guide));
+    return true;
 }
 
 bool job_begin(struct seq *s, const struct tokenizer *tok, int n_vocab, int n_group, unsigned isa,
@@ -91,7 +107,7 @@ bool job_begin(struct seq *s, const struct tokenizer *tok, int n_vocab, int n_gr
     if (!ok) err_set(e, ERR_NOMEM, "no memory for %d tokens", s->n_limit);
     ok = ok && sampler_new(&s->sampler, &p, n_vocab, isa, e) &&
          (p.repetition_penalty == 1 || sampler_prompt(s->sampler, j->prompt, (size_t)j->n_prompt, e)) &&
-         detok_new(&s->detok, tok, j->terms->stops, false, e);
+         detok_new(&s->detok, tok, j->terms->stops, false, e) && steered(s, n_vocab, e);
     if (!ok) {
         free(token);
         job_drop(s);
@@ -107,6 +123,13 @@ void job_drop(struct seq *s)
     free(s->token);
     free(s->page[0].at);
     free(s->held);
+    free(s->kept_logits);
+    free(s->mask.bits);
+    guide_free(s->mask.guide);
+    s->kept_logits = NULL;
+    s->mask.bits = NULL;
+    s->mask.guide = NULL;
+    s->mask.wanted = false;
     sampler_free(s->sampler);
     detok_free(s->detok);
     s->token = s->page[0].at = NULL;
@@ -268,7 +291,8 @@ bool job_take_token(struct seq *s, const struct tokenizer *tok, const struct pic
 {
     size_t bytes = 0, len;
     const char *text;
-    if (!tokenizer_is_control(tok, pick->id)) tokenizer_bytes(tok, pick->id, &bytes);
+    if (!tokenizer_is_control(tok, pick->id) || guide_shows(s->job->terms->guide, pick->id))
+        tokenizer_bytes(tok, pick->id, &bytes);
     if (s->job->terms->want_tokens) {
         const struct lm_token t = {
             .id = pick->id, .pick = *pick, .text_offset = s->text_made, .text_len = bytes

@@ -15,6 +15,7 @@
 
 #include "lm/kvplan.h"
 #include "lm/lm.h"
+#include "lm/masks.h"
 
 struct scheduler;
 
@@ -32,6 +33,7 @@ struct terms {
     int32_t *stop_ids;
     int n_stop_ids;
     bool ignore_end, want_tokens;
+    struct guide_plan *guide;      /* or NULL */
     unsigned char space[LM_SPACE]; /* whose prefixes */
 };
 
@@ -55,6 +57,11 @@ struct seq {
     struct sampler *sampler;
     struct detok *detok;
     struct pick pick;      /* the last draw */
+    struct mask mask;      /* what may be drawn next; its guide is NULL when nothing steers */
+    int n_thought;         /* tokens of the thought that the job has counted */
+    float *kept_logits;    /* [n_vocab] to draw from when the mask is there, or NULL */
+    bool complete;         /* its prompt has been processed once */
+    bool draws;            /* in this step, from logits that are there */
     struct lm_token *held; /* tokens whose text is not out yet, when tokens are wanted */
     int n_held, cap_held;
     size_t text_made, text_out; /* bytes of all tokens so far; bytes handed out */

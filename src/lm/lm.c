@@ -24,6 +24,7 @@ struct lm {
     struct lm_net *net;
     struct lm_shape shape;
     struct tokenizer *tok;
+    struct constraint_cache *constraints;
     struct chat_template *tmpl;
     struct err tmpl_error;
     struct kvcache *cache;
@@ -121,6 +122,7 @@ static bool load_text(struct lm *m, struct err *e)
     const struct gguf *g = weights_gguf(m->w);
     if (!(g ? tokenizer_from_gguf(&m->tok, g, e) : tokenizer_from_dir(&m->tok, weights_dir(m->w), e)))
         return err_wrap(e, "tokenizer");
+    if (!constraint_cache_new(&m->constraints, m->tok, e)) return false;
     const char *source = tokenizer_chat_template(m->tok);
     if (source && !chat_template_compile(&m->tmpl, source, strlen(source), &m->tmpl_error)) {
         if (m->tmpl_error.code == ERR_NOMEM) return err_set(e, ERR_NOMEM, "%s", m->tmpl_error.msg);
@@ -236,6 +238,7 @@ void lm_free(struct lm *m)
     kvcache_free(m->cache);
     if (m->net) m->arch->engine->free(m->net);
     if (m->tmpl) chat_template_free(m->tmpl);
+    constraint_cache_free(m->constraints);
     if (m->tok) tokenizer_free(m->tok);
     if (m->w) weights_close(m->w);
     free(m->name);
@@ -247,6 +250,7 @@ bool lm_intact(const struct lm *m, struct err *e) { return weights_intact(m->w, 
 const struct lm_info *lm_info(const struct lm *m) { return &m->info; }
 const struct tokenizer *lm_tokenizer(const struct lm *m) { return m->tok; }
 const struct chat_template *lm_chat_template(const struct lm *m) { return m->tmpl; }
+struct constraint_cache *lm_constraints(const struct lm *m) { return m->constraints; }
 const char *lm_chat_template_error(const struct lm *m)
 {
     return m->tmpl_error.code != ERR_NONE ? m->tmpl_error.msg : NULL;

@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "device/device.h"
+#include "text/grammar/guide.h"
 #include "text/jinja/chat_template.h"
 #include "text/sampler.h"
 #include "text/tokenizer/tokenizer.h"
@@ -62,6 +63,7 @@ struct lm_info {
 const struct lm_info *lm_info(const struct lm *m);
 const struct tokenizer *lm_tokenizer(const struct lm *m);
 const struct chat_template *lm_chat_template(const struct lm *m); /* NULL when the model has none */
+struct constraint_cache *lm_constraints(const struct lm *m);      /* over the model's vocabulary */
 const char *lm_chat_template_error(const struct lm *m);           /* why a template is not usable, or NULL */
 
 enum lm_finish { LM_FINISH_NONE, LM_FINISH_STOP, LM_FINISH_LENGTH, LM_FINISH_CANCELLED, LM_FINISH_ERROR };
@@ -75,7 +77,8 @@ struct lm_prompt {
 };
 
 struct lm_usage {
-    int prompt_tokens, cached_tokens, completion_tokens; /* completion: summed over choices */
+    int prompt_tokens, cached_tokens;
+    int completion_tokens, reasoning_tokens; /* summed over choices; the latter are among the former */
     double queue_s, prefill_s, ttft_s, total_s;
 };
 
@@ -88,6 +91,8 @@ struct lm_request {
     const int32_t *stop_ids; /* tokens that end a choice as the model's end tokens do, ignore_end or not */
     int n_stop_ids;
     bool ignore_end; /* do not stop at the model's end tokens */
+    /* What steers each choice, or NULL; a reference is taken. Stop strings count outside of thoughts alone. */
+    struct guide_plan *guide;
     bool echo;
     int echo_last; /* events carry the prompt (or its last tokens) before the completion */
     bool want_token_ids;

@@ -6,63 +6,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "lm/radix.h"
-
-/* What a chunk of a prompt may add to a step in which others decode: 50 ms is a gap that a reader does not see. A step that
- * takes longer than that by itself, reading a large model's weights, may take twice its time. */
-#define CHUNK_TARGET_S 0.05
-#define MIN_CHUNK 16
+#include "lm/scheduler_inside.h"
 
 _Static_assert((int)LM_SPACE == (int)RADIX_SPACE, "a request's space is the tree's");
-
-struct piece { /* one sequence's part of the present step */
-    struct seq *seq;
-    int row, n_rows;
-};
-
-struct draw { /* one row of logits and who wants a token from it */
-    struct seq *seq;
-    float *logits;
-};
-
-struct scheduler {
-    struct scheduler_config c;
-    struct radix *radix;
-    const struct kv_plan *kv; /* the cache's */
-    pthread_t thread;
-    bool started;
-
-    pthread_mutex_t mu; /* guards what follows, up to the blank line */
-    pthread_cond_t cond;
-    struct lm_job *queue, *queue_last; /* jobs of which nothing has begun, in order of arrival */
-    struct lm_job *gone;               /* those of them that were cancelled, for the thread to end */
-    uint64_t next_ticket, next_number;
-    int n_queued; /* choices that have not begun, also of jobs that have */
-    bool stop, woken;
-    struct lm_stats stats;
-    struct err failure; /* ERR_NONE: none; written once, by the thread */
-
-    _Atomic uint64_t head; /* number of the queue's first job */
-    struct lm_job *open; /* jobs whose prompt is ready and whose other choices may begin; ascending tickets */
-    struct seq *again;   /* sequences that gave way, ascending tickets */
-    int n_again;
-    bool full;            /* the next in order found no pages; until something leaves */
-    struct seq **running; /* ascending tickets */
-    int n_running;
-    struct lm_stats count; /* the thread's own; copied to stats once a step */
-    double decode_s;       /* a step without prompts, smoothed */
-    double row_cost_s;     /* what a prompt row adds to it, smoothed */
-
-    int max_rows, max_draws;
-    int32_t *ids, *pos, *out_row;
-    struct lm_seq *attn; /* [n_group][n_piece] */
-    struct piece *piece;
-    int n_piece, *plan;
-    struct draw *draw;
-    dev_float *logits; /* [max_draws, n_vocab] */
-    int n_draw;        /* entries of draw[] that this step filled */
-    atomic_int next_draw;
-};
 
 /* ---- pages ---------------------------------------------------------------------------------------------------------- */
 
@@ -134,11 +80,12 @@ static void preempt(struct scheduler *s, int i)
     remember(s, q);
     give_up_pages(s, q);
     go_again(s, q);
+    free(q->kept_logits); /* they are computed again */
+    q->kept_logits = NULL;
     s->count.preemptions++;
 }
 
-/* Pages for the next n_rows tokens of running[i]; the youngest make room. false: it had to go itself. */
-static bool make_room(struct scheduler *s, int i, int n_rows)
+bool scheduler_make_room(struct scheduler *s, int i, int n_rows)
 {
     struct seq *q = s->running[i];
     const int need = kv_pages_for(q->n_past + n_rows);
@@ -269,6 +216,7 @@ static void drop_seq(struct scheduler *s, struct seq *q)
     struct lm_job *j = q->job;
     give_up_pages(s, q);
     if (!q->finished) end_early(s, j);
+    masks_forget(s->masks, &q->mask);
     job_drop(q);
     if (is_over(j)) { /* also the last of its choices */
         atomic_fetch_add(&j->refs, 1);
@@ -422,6 +370,38 @@ static bool admit_one(struct scheduler *s, struct seq *q)
     return true;
 }
 
+static void wake(void *arg)
+{
+    struct scheduler *s = arg;
+    pthread_mutex_lock(&s->mu);
+    s->woken = true;
+    pthread_cond_signal(&s->cond);
+    pthread_mutex_unlock(&s->mu);
+}
+
+/* Asks what may be drawn next. A token that is forced where its logits are wanted, or where the sequence has not begun to draw, is a mask of
+ * its own; take_token() sees to the others. */
+static bool steer(struct scheduler *s, struct seq *q, struct err *e)
+{
+    enum guide_next next;
+    const int32_t *ids;
+    int n;
+    if (!q->mask.guide) return true;
+    if (!guide_next(q->mask.guide, &next, &ids, &n, e)) return false;
+    if (next == GUIDE_ANY) return true;
+    if (next == GUIDE_FORCED) {
+        memset(q->mask.bits, 0, ((size_t)s->c.shape->n_vocab + 31) / 32 * sizeof *q->mask.bits);
+        q->mask.bits[ids[0] / 32] |= UINT32_C(1) << (ids[0] % 32);
+        q->mask.over = q->mask.failed = false;
+        q->mask.wanted = true;
+        atomic_store(&q->mask.ready, true);
+        return true;
+    }
+    if (!s->masks && !masks_new(&s->masks, wake, s, e)) return false;
+    masks_ask(s->masks, &q->mask);
+    return true;
+}
+
 /* The job's next choice, which has not begun, takes its memory and its place. */
 static bool begin(struct scheduler *s, struct lm_job *j)
 {
@@ -434,6 +414,7 @@ static bool begin(struct scheduler *s, struct lm_job *j)
         return true;
     }
     if (!admit_one(s, q)) return false;
+    if (!q->mask.wanted && !steer(s, q, &e)) job_end(j, &e);
     if (++j->n_begun == j->n_choices) close_choices(s, j);
     pthread_mutex_lock(&s->mu);
     s->n_queued--;
@@ -484,176 +465,13 @@ static void admit(struct scheduler *s)
 
 /* ---- one step ------------------------------------------------------------------------------------------------------- */
 
-static int rows_left(const struct seq *q) { return q->n_token - q->n_past; }
-
-/* plan[i]: rows for running[i]. */
-static void plan_rows(struct scheduler *s)
-{
-    int n_decode = 0, oldest = -1, budget = s->c.prefill_chunk;
-    for (int i = 0; i < s->n_running; i++) {
-        const int left = rows_left(s->running[i]); /* 0: it draws from logits that are there */
-        s->plan[i] = left == 1;
-        n_decode += s->plan[i];
-        if (left > 1 && oldest < 0) oldest = i;
-    }
-    if (oldest < 0) return;
-    if (n_decode && s->row_cost_s > 0) {
-        double rows = (s->decode_s > CHUNK_TARGET_S ? s->decode_s : CHUNK_TARGET_S) / s->row_cost_s;
-        if (rows < budget) budget = rows < MIN_CHUNK ? MIN_CHUNK : (int)rows;
-        if (budget > s->c.prefill_chunk) budget = s->c.prefill_chunk;
-    }
-    int left = rows_left(s->running[oldest]);
-    s->plan[oldest] = left < (budget + 1) / 2 ? left : (budget + 1) / 2;
-    budget -= s->plan[oldest];
-    while (budget > 0) { /* the shortest next */
-        int best = -1;
-        for (int i = 0; i < s->n_running; i++)
-            if (s->plan[i] == 0 && rows_left(s->running[i]) > 0 &&
-                (best < 0 || rows_left(s->running[i]) < rows_left(s->running[best])))
-                best = i;
-        if (best < 0) break;
-        left = rows_left(s->running[best]);
-        s->plan[best] = left < budget ? left : budget;
-        budget -= s->plan[best];
-    }
-    left = rows_left(s->running[oldest]) - s->plan[oldest];
-    s->plan[oldest] += left < budget ? left : budget;
-}
-
-/* Lays the batch out. running[] may shrink from its young end meanwhile. */
-static int compose(struct scheduler *s, struct lm_batch *b)
-{
-    int row = 0;
-    bool decodes = false;
-    plan_rows(s);
-    s->n_piece = 0;
-    for (int i = 0; i < s->n_running; i++) {
-        struct seq *q = s->running[i];
-        const int n = s->plan[i];
-        if (n == 0) continue;
-        if (!make_room(s, i, n)) break; /* it was the youngest */
-        s->piece[s->n_piece++] = (struct piece){ q, row, n };
-        for (int k = 0; k < n; k++) {
-            s->ids[row + k] = q->token[q->n_past + k];
-            s->pos[row + k] = q->n_past + k;
-        }
-        row += n;
-        decodes |= n == 1;
-    }
-    for (int g = 0, at = 0; g < s->kv->n_group; g++)
-        for (int i = 0; i < s->n_piece; i++) {
-            const struct piece *p = &s->piece[i];
-            s->attn[at++] = (struct lm_seq){
-                .row = p->row, .n = p->n_rows, .pos0 = p->seq->n_past, .page = p->seq->page[g].at
-            };
-        }
-    *b = (struct lm_batch){ .n_rows = row,
-                            .ids = s->ids,
-                            .pos = s->pos,
-                            .seq = s->attn,
-                            .n_seq = s->n_piece,
-                            .group = s->kv->group_of,
-                            .lane = decodes || row == 0 ? POOL_DECODE : POOL_PREFILL };
-    return row;
-}
-
-/* Log-probabilities of prompt tokens (echo), or plain logits (tests): more rows than draws, block by block. */
-static bool score_prompt(struct scheduler *s, const struct piece *p, struct err *e)
-{
-    struct seq *q = p->seq;
-    struct lm_job *j = q->job;
-    if (q->choice != 0 || j->prompt_ready) return true;
-    const size_t n_vocab = (size_t)s->c.shape->n_vocab;
-    const int n_valid =
-        tokenizer_n_vocab(s->c.tok) < (int)n_vocab ? tokenizer_n_vocab(s->c.tok) : (int)n_vocab;
-    for (int k = 0; k < p->n_rows;) {
-        int n = 0;
-        for (; n < s->max_draws && k + n < p->n_rows; n++) s->out_row[n] = p->row + k + n;
-        const int pos = q->n_past + k; /* row `pos` predicts token pos + 1 */
-        const bool scores = pos + n >= j->score_from;
-        if ((j->raw_logits || scores) && !s->c.arch->engine->head(s->c.net, s->out_row, n, s->logits, e))
-            return false;
-        if (j->raw_logits) {
-            device_download(s->c.dev, j->raw_logits + (size_t)pos * n_vocab, s->logits, (size_t)n * n_vocab);
-        } else if (scores) {
-            const float *logits = device_read(s->c.dev, s->logits, (size_t)n * n_vocab);
-            for (int r = 0; r < n; r++) {
-                const int i = pos + r + 1;
-                if (i < j->score_from || i >= j->n_prompt) continue;
-                struct pick *pick = &j->echo_token[i - j->echo_from].pick;
-                sampler_score(device_isa(s->c.dev), logits + (size_t)r * n_vocab, n_valid, q->token[i],
-                              j->terms->sampling.n_top_logprobs, pick);
-                j->broken |= pick->broken;
-            }
-        }
-        k += n;
-    }
-    return true;
-}
-
-static void draw_some(void *arg, int ith, int nth)
-{
-    (void)ith, (void)nth;
-    struct scheduler *s = arg;
-    const int n_vocab = s->c.shape->n_vocab;
-    const int n_valid = tokenizer_n_vocab(s->c.tok) < n_vocab ? tokenizer_n_vocab(s->c.tok) : n_vocab;
-    for (int i; (i = atomic_fetch_add(&s->next_draw, 1)) < s->n_draw;)
-        sampler_pick(s->draw[i].seq->sampler, s->draw[i].logits, n_valid, NULL, &s->draw[i].seq->pick);
-}
-
-static bool draws_first(const struct seq *q) { return q->n_token == q->job->n_prompt && !q->job->raw_logits; }
-
-/* For the other choices, while the sampler has not touched them. Without memory they compute them again. */
-static void keep_first_logits(const struct scheduler *s, struct lm_job *j, const float *logits)
-{
-    const size_t n = (size_t)s->c.shape->n_vocab;
-    if (j->n_choices == 1 || j->first_logits) return;
-    j->first_logits = malloc(n * sizeof *logits);
-    if (j->first_logits) memcpy(j->first_logits, logits, n * sizeof *logits);
-}
-
-/* After the forward pass, with the device still ours: logits and draws for every sequence that is complete up to now. Their number
- * into *n_draws. */
-static bool draw_tokens(struct scheduler *s, int *n_draws, struct err *e)
-{
-    const size_t n_vocab = (size_t)s->c.shape->n_vocab;
-    int n = 0, n_head;
-    for (int i = 0; i < s->n_piece; i++) {
-        const struct piece *p = &s->piece[i];
-        if (p->seq->n_past + p->n_rows < p->seq->n_token || p->seq->job->max_tokens == 0) continue;
-        s->out_row[n] = p->row + p->n_rows - 1;
-        s->draw[n++].seq = p->seq;
-    }
-    n_head = n;
-    for (int i = 0; i < s->n_running; i++)
-        if (rows_left(s->running[i]) == 0 && s->running[i]->job->max_tokens != 0)
-            s->draw[n++].seq = s->running[i];
-    *n_draws = n;
-    if (n == 0) return true;
-    if (n_head > 0 && !s->c.arch->engine->head(s->c.net, s->out_row, n_head, s->logits, e)) return false;
-    float *logits = device_take(s->c.dev, s->logits, (size_t)n * n_vocab);
-    for (int i = 0; i < n; i++) s->draw[i].logits = logits + (size_t)i * n_vocab;
-    for (int i = 0; i < n_head; i++)
-        if (s->draw[i].seq->choice == 0 && draws_first(s->draw[i].seq))
-            keep_first_logits(s, s->draw[i].seq->job, s->draw[i].logits);
-    for (int i = n_head; i < n; i++)
-        memcpy(s->draw[i].logits, s->draw[i].seq->job->first_logits, n_vocab * sizeof(float));
-    s->n_draw = n; /* what lies behind is of an earlier step, its sequences perhaps gone */
-    atomic_store(&s->next_draw, 0);
-    if (n == 1)
-        draw_some(s, 0, 1);
-    else
-        device_run_host(s->c.dev, draw_some, s);
-    return true;
-}
-
 /* The device failed: whoever was in the step ends with its error, and the next step begins anew. */
 static void end_failed(struct scheduler *s, struct err *e)
 {
     log_error("%s: %s", s->c.name, e->msg);
     for (int i = 0; i < s->n_piece; i++) job_end(s->piece[i].seq->job, e);
     for (int i = 0; i < s->n_running; i++)
-        if (rows_left(s->running[i]) == 0) job_end(s->running[i]->job, e);
+        if (s->running[i]->draws) job_end(s->running[i]->job, e);
 }
 
 static void end_broken(struct scheduler *s, struct lm_job *j)
@@ -670,6 +488,8 @@ static void end_broken(struct scheduler *s, struct lm_job *j)
 static void prompt_complete(struct scheduler *s, struct seq *q)
 {
     struct lm_job *j = q->job;
+    if (q->complete) return;
+    q->complete = true;
     if (j->broken) {
         end_broken(s, j);
         return;
@@ -696,26 +516,71 @@ static bool ends(const struct scheduler *s, const struct terms *t, int32_t id)
     return !t->ignore_end && tokenizer_is_end(s->c.tok, id);
 }
 
+/* The sequence's next token; false: its choice ends with it. */
+static bool append(struct scheduler *s, struct seq *q, const struct pick *pick)
+{
+    struct lm_job *j = q->job;
+    struct guide *g = q->mask.guide;
+    struct err e;
+    q->token[q->n_token++] = pick->id;
+    j->usage.completion_tokens++;
+    s->count.completion_tokens++;
+    if (g && !guide_take(g, pick->id, &e)) {
+        job_end(j, &e);
+        return false;
+    }
+    if (g) {
+        j->usage.reasoning_tokens += guide_thought_tokens(g) - q->n_thought;
+        q->n_thought = guide_thought_tokens(g);
+        detok_stops(q->detok, !guide_thinks(g));
+    }
+    const bool full = q->n_token == q->n_limit;
+    if (job_take_token(q, s->c.tok, pick))
+        job_end_choice(q, LM_FINISH_STOP, detok_stop_hit(q->detok));
+    else if (full)
+        job_end_choice(q, LM_FINISH_LENGTH, NULL);
+    return !q->finished;
+}
+
+/* Takes what can only come so, without a pass for each token, and asks what may come then. */
+static void follow(struct scheduler *s, struct seq *q)
+{
+    enum guide_next next = GUIDE_ANY;
+    const int32_t *ids;
+    int n;
+    struct err e;
+    if (!q->mask.guide) return;
+    for (;;) {
+        if (!guide_next(q->mask.guide, &next, &ids, &n, &e)) {
+            job_end(q->job, &e);
+            return;
+        }
+        if (next != GUIDE_FORCED || q->job->terms->sampling.n_top_logprobs >= 0) break;
+        const struct pick pick = { .id = ids[0] };
+        sampler_take(q->sampler, pick.id);
+        if (!append(s, q, &pick)) return;
+    }
+    if (!steer(s, q, &e)) job_end(q->job, &e);
+}
+
 static void take_token(struct scheduler *s, struct seq *q)
 {
     struct lm_job *j = q->job;
     if (q->finished) return;
+    if (q->mask.wanted && q->mask.failed) {
+        job_end(j, &q->mask.why);
+        return;
+    }
     if (q->pick.broken) {
         end_broken(s, j);
         return;
     }
-    if (ends(s, j->terms, q->pick.id)) {
+    if ((q->mask.wanted && q->mask.over) || ends(s, j->terms, q->pick.id)) {
         job_end_choice(q, LM_FINISH_STOP, NULL);
         return;
     }
-    q->token[q->n_token++] = q->pick.id;
-    j->usage.completion_tokens++;
-    s->count.completion_tokens++;
-    const bool full = q->n_token == q->n_limit;
-    if (job_take_token(q, s->c.tok, &q->pick))
-        job_end_choice(q, LM_FINISH_STOP, detok_stop_hit(q->detok));
-    else if (full)
-        job_end_choice(q, LM_FINISH_LENGTH, NULL);
+    q->mask.wanted = false;
+    if (append(s, q, &q->pick)) follow(s, q);
 }
 
 static void smooth(double *mean, double v) { *mean = *mean > 0 ? 0.7 * *mean + 0.3 * v : v; }
@@ -733,21 +598,36 @@ static void measure(struct scheduler *s, double took, int decode_rows, int promp
     }
 }
 
+/* All that runs waits for masks. */
+static void wait_for_news(struct scheduler *s)
+{
+    pthread_mutex_lock(&s->mu);
+    while (!s->stop && !s->woken && s->n_running > 0) pthread_cond_wait(&s->cond, &s->mu);
+    pthread_mutex_unlock(&s->mu);
+}
+
 static void step(struct scheduler *s)
 {
     struct lm_batch b;
-    const int rows = compose(s, &b);
+    const int rows = scheduler_compose(s, &b);
     int without_rows = 0;
-    for (int i = 0; i < s->n_running; i++) without_rows += rows_left(s->running[i]) == 0;
-    if (rows + without_rows == 0) return;
+    for (int i = 0; i < s->n_running; i++) {
+        struct seq *q = s->running[i];
+        q->draws = rows_left(q) == 0 && (!q->mask.wanted || mask_ready(&q->mask));
+        without_rows += q->draws;
+    }
+    if (rows + without_rows == 0) {
+        wait_for_news(s);
+        return;
+    }
     const double t0 = clock_seconds();
     device_acquire(s->c.dev, b.lane);
     const double t1 = clock_seconds();
     struct err failure;
     int n_draws = 0;
     bool ok = !rows || s->c.arch->engine->step(s->c.net, &b, kvcache_layers(s->c.cache), &failure);
-    for (int i = 0; ok && i < s->n_piece; i++) ok = score_prompt(s, &s->piece[i], &failure);
-    if (ok) ok = draw_tokens(s, &n_draws, &failure);
+    for (int i = 0; ok && i < s->n_piece; i++) ok = scheduler_score(s, &s->piece[i], &failure);
+    if (ok) ok = scheduler_draw(s, &n_draws, &failure);
     device_release(s->c.dev);
     const double now = clock_seconds();
     if (!ok) {
@@ -764,7 +644,7 @@ static void step(struct scheduler *s)
 
     int prompt_rows = 0;
     for (int i = 0; i < s->n_running && without_rows; i++)
-        if (rows_left(s->running[i]) == 0) prompt_complete(s, s->running[i]);
+        if (s->running[i]->draws) prompt_complete(s, s->running[i]);
     for (int i = 0; i < s->n_piece; i++) {
         const struct piece *p = &s->piece[i];
         struct seq *q = p->seq;
@@ -871,6 +751,7 @@ bool scheduler_submit(struct scheduler *s, struct lm_job *const *jobs, int n_job
         atomic_fetch_add(&j->refs, 1);
         queue_put(s, j, false);
     }
+    s->woken = true;
     pthread_cond_signal(&s->cond);
     pthread_mutex_unlock(&s->mu);
     return true;
@@ -934,6 +815,7 @@ void scheduler_free(struct scheduler *s)
         pthread_mutex_unlock(&s->mu);
         pthread_join(s->thread, NULL);
     }
+    masks_free(s->masks);
     radix_free(s->radix);
     free(s->running);
     free(s->plan);

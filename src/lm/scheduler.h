@@ -12,6 +12,8 @@
  *            processed again later. Nothing of that shows in its output.
  * Sharing    prompts start from the longest prefix in the tree (radix.h). Choices of one request wait for the first one's
  *            prompt and then find it there, and draw their first token from the logits that the first one's last token gave.
+ * Steering   what a request demands of its answer becomes masks on a thread of its own (masks.h) while a step computes; a sequence whose mask is
+ *            late draws in a later step from logits that it keeps. Tokens that can only come so are taken without a pass for each.
  * Results    do not depend on any of this: rows are independent in every device operation.
  * Threads    submit, stats and wake from anywhere; all else happens on the scheduler's own thread. */
 #ifndef HEARTH_LM_SCHEDULER_H

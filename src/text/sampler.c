@@ -355,6 +355,13 @@ static size_t draw(struct sampler *s, float *w, size_t n, double z, double u, fl
     return c.id ? (size_t)c.id[at] : at;
 }
 
+static void record(struct sampler *s, int32_t id)
+{
+    if (!penalises(&s->p)) return;
+    struct seen *t = seen_add(s, id); /* without memory the penalty is lost, not the request */
+    if (t && t->n_out < INT32_MAX) t->n_out++;
+}
+
 void sampler_pick(struct sampler *s, float *logits, int32_t n_valid, const uint32_t *allowed,
                   struct pick *out)
 {
@@ -400,10 +407,15 @@ void sampler_pick(struct sampler *s, float *logits, int32_t n_valid, const uint3
             out->logprob = out->top[i].logprob; /* to the last digit the same */
     out->id = (int32_t)id;
 
-    if (penalises(&s->p)) {
-        struct seen *t = seen_add(s, out->id); /* without memory the penalty is lost, not the request */
-        if (t && t->n_out < INT32_MAX) t->n_out++;
-    }
+    record(s, out->id);
+}
+
+void sampler_take(struct sampler *s, int32_t id)
+{
+    s->n_picked++;
+    if (s->p.mirostat_target > 0 && s->p.temperature >= MIN_TEMPERATURE) /* it was no surprise */
+        s->mu += s->p.mirostat_lr * s->p.mirostat_target;
+    record(s, id);
 }
 
 void sampler_score(unsigned isa, const float *logits, int32_t n_valid, int32_t id, int n_top,

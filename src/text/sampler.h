@@ -60,6 +60,8 @@ bool sampler_prompt(struct sampler *s, const int32_t *ids, size_t n, struct err 
  * above n_valid are never drawn. */
 void sampler_pick(struct sampler *s, float *logits, int32_t n_valid, const uint32_t *allowed,
                   struct pick *out);
+/* A token that was not drawn, because no other could come: recorded as a drawn one is, and its random number is passed over. */
+void sampler_take(struct sampler *s, int32_t id);
 /* log p of token `id` under these logits, unpenalised: for echo and scoring. */
 void sampler_score(unsigned isa, const float *logits, int32_t n_valid, int32_t id, int n_top,
                    struct pick *out);

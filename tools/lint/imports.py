@@ -20,7 +20,7 @@ MAY_USE = {
     "text/jinja": {"base", "text"},
     "text/tokenizer": {"base", "format", "text"},
     "text/grammar": {"base", "text", "text/tokenizer"},
-    "lm": {"base", "format", "device", "text", "text/jinja", "text/tokenizer"},
+    "lm": {"base", "format", "device", "text", "text/grammar", "text/jinja", "text/tokenizer"},
     "image": {"base", "format", "device", "text", "text/tokenizer"},
     "store": {"base"},
     "service": {"base", "format", "text", "text/jinja", "text/tokenizer", "lm", "image", "device", "service/hub", "service/models",

@@ -22,7 +22,8 @@ struct stop_set {
 struct detok {
     const struct tokenizer *t; /* borrowed */
     const struct stop_set *stops;
-    bool show_control, started, stopped;
+    const uint32_t *shown; /* control tokens */
+    bool show_control, started, stopped, off;
     const char *hit;       /* the stop string that ended it */
     unsigned char part[4]; /* the beginning of a character */
     size_t n_part;
@@ -91,6 +92,16 @@ bool detok_new(struct detok **out, const struct tokenizer *t, const struct stop_
     return true;
 }
 
+void detok_show(struct detok *d, const uint32_t *bits) { d->shown = bits; }
+void detok_keep_space(struct detok *d) { d->started = true; }
+
+void detok_stops(struct detok *d, bool on)
+{
+    if (d->off == !on) return;
+    d->off = !on;
+    for (int i = 0; d->stops && i < d->stops->n; i++) d->state[i] = 0;
+}
+
 void detok_free(struct detok *d)
 {
     if (d) buf_free(&d->text);
@@ -115,7 +126,7 @@ static const struct stop *stops_at(struct detok *d, char c)
 /* Whole characters; true when a stop string is complete, then the text ends before it. */
 static bool take(struct detok *d, const char *s, size_t n)
 {
-    if (!d->stops) {
+    if (!d->stops || d->off) {
         buf_append(&d->text, s, n);
         return false;
     }
@@ -185,7 +196,8 @@ bool detok_push(struct detok *d, int32_t id, const char **text, size_t *len)
     *text = "";
     *len = 0;
     if (d->stopped) return true;
-    if (tokenizer_is_control(d->t, id) && !d->show_control) return false;
+    const bool shown = d->show_control || (d->shown && (d->shown[id / 32] >> (id % 32) & 1));
+    if (!shown && tokenizer_is_control(d->t, id)) return false;
     size_t n;
     const char *s = tokenizer_bytes(d->t, id, &n);
     if (!d->started && n && d->t->strip_first && s[0] == ' ' && d->t->vocab.kind[id] == VOCAB_NORMAL) {

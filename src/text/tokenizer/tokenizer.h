@@ -76,6 +76,12 @@ void stop_set_free(struct stop_set *s);
 bool detok_new(struct detok **out, const struct tokenizer *t, const struct stop_set *stops, bool show_control,
                struct err *e);
 void detok_free(struct detok *d);
+/* Control tokens that are shown all the same: bits [(n_vocab + 31) / 32], borrowed for the stream's life. */
+void detok_show(struct detok *d, const uint32_t *bits);
+/* Stop strings do not count while they are off; they begin anew when they are on again. */
+void detok_stops(struct detok *d, bool on);
+/* The space in front of the first token stays, where encoding would put one there. Before the first token. */
+void detok_keep_space(struct detok *d);
 /* Takes one token; *text/len is what may now be shown (valid until the next call). Returns true when a stop string was
  * completed: the text before it has been handed out, and nothing more will come. */
 bool detok_push(struct detok *d, int32_t id, const char **text, size_t *len);

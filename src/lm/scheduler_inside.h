@@ -1,0 +1,80 @@
+/* scheduler_inside.h - the scheduler as its own files see it: scheduler.c (queue, pages, admission, ends, the thread) and scheduler_step.c
+ * (what goes into a step, and what is drawn). */
+#ifndef HEARTH_LM_SCHEDULER_INSIDE_H
+#define HEARTH_LM_SCHEDULER_INSIDE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "lm/arch.h"
+#include "lm/job.h"
+#include "lm/kvcache.h"
+#include "lm/masks.h"
+#include "lm/radix.h"
+#include "lm/scheduler.h"
+
+enum { MIN_CHUNK = 16 }; /* rows of a prompt that a step takes at least */
+
+struct piece { /* one sequence's part of the present step */
+    struct seq *seq;
+    int row, n_rows;
+};
+
+struct draw { /* one row of logits and who wants a token from it */
+    struct seq *seq;
+    float *logits;
+};
+
+struct scheduler {
+    struct scheduler_config c;
+    struct radix *radix;
+    struct masks *masks;      /* made for the first sequence that is steered */
+    const struct kv_plan *kv; /* the cache's */
+    pthread_t thread;
+    bool started;
+
+    pthread_mutex_t mu; /* guards what follows, up to the blank line */
+    pthread_cond_t cond;
+    struct lm_job *queue, *queue_last; /* jobs of which nothing has begun, in order of arrival */
+    struct lm_job *gone;               /* those of them that were cancelled, for the thread to end */
+    uint64_t next_ticket, next_number;
+    int n_queued; /* choices that have not begun, also of jobs that have */
+    bool stop, woken;
+    struct lm_stats stats;
+    struct err failure; /* ERR_NONE: none; written once, by the thread */
+
+    _Atomic uint64_t head; /* number of the queue's first job */
+    struct lm_job *open; /* jobs whose prompt is ready and whose other choices may begin; ascending tickets */
+    struct seq *again;   /* sequences that gave way, ascending tickets */
+    int n_again;
+    bool full;            /* the next in order found no pages; until something leaves */
+    struct seq **running; /* ascending tickets */
+    int n_running;
+    struct lm_stats count; /* the thread's own; copied to stats once a step */
+    double decode_s;       /* a step without prompts, smoothed */
+    double row_cost_s;     /* what a prompt row adds to it, smoothed */
+
+    int max_rows, max_draws;
+    int32_t *ids, *pos, *out_row;
+    struct lm_seq *attn; /* [n_group][n_piece] */
+    struct piece *piece;
+    int n_piece, *plan;
+    struct draw *draw;
+    dev_float *logits; /* [max_draws, n_vocab] */
+    int n_draw;        /* entries of draw[] that this step filled */
+    atomic_int next_draw;
+};
+
+static inline int rows_left(const struct seq *q) { return q->n_token - q->n_past; }
+
+/* Pages for the next n_rows tokens of running[i]; the youngest make room. false: it had to go itself. */
+bool scheduler_make_room(struct scheduler *s, int i, int n_rows);
+/* Lays the batch out: its rows. running[] may shrink from its young end meanwhile. */
+int scheduler_compose(struct scheduler *s, struct lm_batch *b);
+/* Log-probabilities of prompt tokens (echo), or plain logits (tests): more rows than draws, block by block. */
+bool scheduler_score(struct scheduler *s, const struct piece *p, struct err *e);
+/* After the forward pass, with the device still ours: logits and draws for every sequence that is complete up to now. Their number
+ * into *n_draws. */
+bool scheduler_draw(struct scheduler *s, int *n_draws, struct err *e);
+
+#endif

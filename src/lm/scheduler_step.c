@@ -1,0 +1,196 @@
+/* scheduler_step.c - what goes into one step of the scheduler, and what is drawn from its logits (scheduler_inside.h). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lm/scheduler_inside.h"
+
+/* What a chunk of a prompt may add to a step in which others decode: 50 ms is a gap that a reader does not see. A step that
+ * takes longer than that by itself, reading a large model's weights, may take twice its time. */
+#define CHUNK_TARGET_S 0.05
+
+/* plan[i]: rows for running[i]. */
+static void plan_rows(struct scheduler *s)
+{
+    int n_decode = 0, oldest = -1, budget = s->c.prefill_chunk;
+    for (int i = 0; i < s->n_running; i++) {
+        const int left = rows_left(s->running[i]); /* 0: it draws from logits that are there */
+        s->plan[i] = left == 1;
+        n_decode += s->plan[i];
+        if (left > 1 && oldest < 0) oldest = i;
+    }
+    if (oldest < 0) return;
+    if (n_decode && s->row_cost_s > 0) {
+        double rows = (s->decode_s > CHUNK_TARGET_S ? s->decode_s : CHUNK_TARGET_S) / s->row_cost_s;
+        if (rows < budget) budget = rows < MIN_CHUNK ? MIN_CHUNK : (int)rows;
+        if (budget > s->c.prefill_chunk) budget = s->c.prefill_chunk;
+    }
+    int left = rows_left(s->running[oldest]);
+    s->plan[oldest] = left < (budget + 1) / 2 ? left : (budget + 1) / 2;
+    budget -= s->plan[oldest];
+    while (budget > 0) { /* the shortest next */
+        int best = -1;
+        for (int i = 0; i < s->n_running; i++)
+            if (s->plan[i] == 0 && rows_left(s->running[i]) > 0 &&
+                (best < 0 || rows_left(s->running[i]) < rows_left(s->running[best])))
+                best = i;
+        if (best < 0) break;
+        left = rows_left(s->running[best]);
+        s->plan[best] = left < budget ? left : budget;
+        budget -= s->plan[best];
+    }
+    left = rows_left(s->running[oldest]) - s->plan[oldest];
+    s->plan[oldest] += left < budget ? left : budget;
+}
+
+int scheduler_compose(struct scheduler *s, struct lm_batch *b)
+{
+    int row = 0;
+    bool decodes = false;
+    plan_rows(s);
+    s->n_piece = 0;
+    for (int i = 0; i < s->n_running; i++) {
+        struct seq *q = s->running[i];
+        const int n = s->plan[i];
+        if (n == 0) continue;
+        if (!scheduler_make_room(s, i, n)) break; /* it was the youngest */
+        s->piece[s->n_piece++] = (struct piece){ q, row, n };
+        for (int k = 0; k < n; k++) {
+            s->ids[row + k] = q->token[q->n_past + k];
+            s->pos[row + k] = q->n_past + k;
+        }
+        row += n;
+        decodes |= n == 1;
+    }
+    for (int g = 0, at = 0; g < s->kv->n_group; g++)
+        for (int i = 0; i < s->n_piece; i++) {
+            const struct piece *p = &s->piece[i];
+            s->attn[at++] = (struct lm_seq){
+                .row = p->row, .n = p->n_rows, .pos0 = p->seq->n_past, .page = p->seq->page[g].at
+            };
+        }
+    *b = (struct lm_batch){ .n_rows = row,
+                            .ids = s->ids,
+                            .pos = s->pos,
+                            .seq = s->attn,
+                            .n_seq = s->n_piece,
+                            .group = s->kv->group_of,
+                            .lane = decodes || row == 0 ? POOL_DECODE : POOL_PREFILL };
+    return row;
+}
+
+bool scheduler_score(struct scheduler *s, const struct piece *p, struct err *e)
+{
+    struct seq *q = p->seq;
+    struct lm_job *j = q->job;
+    if (q->choice != 0 || j->prompt_ready) return true;
+    const size_t n_vocab = (size_t)s->c.shape->n_vocab;
+    const int n_valid =
+        tokenizer_n_vocab(s->c.tok) < (int)n_vocab ? tokenizer_n_vocab(s->c.tok) : (int)n_vocab;
+    for (int k = 0; k < p->n_rows;) {
+        int n = 0;
+        for (; n < s->max_draws && k + n < p->n_rows; n++) s->out_row[n] = p->row + k + n;
+        const int pos = q->n_past + k; /* row `pos` predicts token pos + 1 */
+        const bool scores = pos + n >= j->score_from;
+        if ((j->raw_logits || scores) && !s->c.arch->engine->head(s->c.net, s->out_row, n, s->logits, e))
+            return false;
+        if (j->raw_logits) {
+            device_download(s->c.dev, j->raw_logits + (size_t)pos * n_vocab, s->logits, (size_t)n * n_vocab);
+        } else if (scores) {
+            const float *logits = device_read(s->c.dev, s->logits, (size_t)n * n_vocab);
+            for (int r = 0; r < n; r++) {
+                const int i = pos + r + 1;
+                if (i < j->score_from || i >= j->n_prompt) continue;
+                struct pick *pick = &j->echo_token[i - j->echo_from].pick;
+                sampler_score(device_isa(s->c.dev), logits + (size_t)r * n_vocab, n_valid, q->token[i],
+                              j->terms->sampling.n_top_logprobs, pick);
+                j->broken |= pick->broken;
+            }
+        }
+        k += n;
+    }
+    return true;
+}
+
+static void draw_some(void *arg, int ith, int nth)
+{
+    (void)ith, (void)nth;
+    struct scheduler *s = arg;
+    const int n_vocab = s->c.shape->n_vocab;
+    const int n_valid = tokenizer_n_vocab(s->c.tok) < n_vocab ? tokenizer_n_vocab(s->c.tok) : n_vocab;
+    for (int i; (i = atomic_fetch_add(&s->next_draw, 1)) < s->n_draw;) {
+        struct seq *q = s->draw[i].seq;
+        sampler_pick(q->sampler, s->draw[i].logits, n_valid, q->mask.wanted ? q->mask.bits : NULL, &q->pick);
+    }
+}
+
+static bool draws_first(const struct seq *q) { return q->n_token == q->job->n_prompt && !q->job->raw_logits; }
+
+/* For the other choices, while the sampler has not touched them. Without memory they compute them again. */
+static void keep_first_logits(const struct scheduler *s, struct lm_job *j, const float *logits)
+{
+    const size_t n = (size_t)s->c.shape->n_vocab;
+    if (j->n_choices == 1 || j->first_logits) return;
+    j->first_logits = malloc(n * sizeof *logits);
+    if (j->first_logits) memcpy(j->first_logits, logits, n * sizeof *logits);
+}
+
+/* Of the first n_head draws of n, those whose mask is not there yet are left for a later step, with their logits. The number of those that
+ * stay. */
+static int keep_late(const struct scheduler *s, int n_head, int n)
+{
+    const size_t bytes = (size_t)s->c.shape->n_vocab * sizeof(float);
+    int stay = 0;
+    for (int i = 0; i < n; i++) {
+        struct seq *q = s->draw[i].seq;
+        if (i >= n_head || !q->mask.wanted || mask_ready(&q->mask)) {
+            s->draw[stay++] = s->draw[i];
+            continue;
+        }
+        struct err e;
+        q->kept_logits = malloc(bytes);
+        if (q->kept_logits)
+            memcpy(q->kept_logits, s->draw[i].logits, bytes);
+        else
+            err_set(&e, ERR_NOMEM, "no memory for a step's logits"), job_end(q->job, &e);
+    }
+    return stay;
+}
+
+bool scheduler_draw(struct scheduler *s, int *n_draws, struct err *e)
+{
+    const size_t n_vocab = (size_t)s->c.shape->n_vocab;
+    int n = 0, n_head;
+    for (int i = 0; i < s->n_piece; i++) {
+        const struct piece *p = &s->piece[i];
+        if (p->seq->n_past + p->n_rows < p->seq->n_token || p->seq->job->max_tokens == 0) continue;
+        s->out_row[n] = p->row + p->n_rows - 1;
+        s->draw[n++].seq = p->seq;
+    }
+    n_head = n;
+    for (int i = 0; i < s->n_running; i++)
+        if (s->running[i]->draws && s->running[i]->job->max_tokens != 0) s->draw[n++].seq = s->running[i];
+    *n_draws = n;
+    if (n == 0) return true;
+    if (n_head > 0 && !s->c.arch->engine->head(s->c.net, s->out_row, n_head, s->logits, e)) return false;
+    float *logits = device_take(s->c.dev, s->logits, (size_t)n * n_vocab);
+    for (int i = 0; i < n; i++) s->draw[i].logits = logits + (size_t)i * n_vocab;
+    for (int i = 0; i < n_head; i++)
+        if (s->draw[i].seq->choice == 0 && draws_first(s->draw[i].seq))
+            keep_first_logits(s, s->draw[i].seq->job, s->draw[i].logits);
+    for (int i = n_head; i < n; i++) {
+        struct seq *q = s->draw[i].seq;
+        memcpy(s->draw[i].logits, q->kept_logits ? q->kept_logits : q->job->first_logits,
+               n_vocab * sizeof(float));
+        free(q->kept_logits);
+        q->kept_logits = NULL;
+    }
+    *n_draws = n = keep_late(s, n_head, n);
+    if (n == 0) return true;
+    s->n_draw = n; /* what lies behind is of an earlier step, its sequences perhaps gone */
+    atomic_store(&s->next_draw, 0);
+    if (n == 1)
+        draw_some(s, 0, 1);
+    else
+        device_run_host(s->c.dev, draw_some, s);
+    return true;
+}

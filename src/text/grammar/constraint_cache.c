@@ -1,0 +1,198 @@
+#include "text/grammar/constraint_cache.h"
+
+#include <pthread.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_KEPT = 256, KEY = 32 };
+
+struct entry {
+    struct held_constraint held; /* first: what holders see */
+    struct constraint_cache *cache;
+    struct entry *next; /* the one asked for before it */
+    unsigned char key[KEY];
+    int holders; /* the cache is one of them as long as it keeps it */
+};
+
+struct constraint_cache {
+    const struct tokenizer *tok;
+    pthread_mutex_t mu;  /* guards what follows */
+    struct entry *first; /* the one asked for last */
+    int n;
+    bool ready; /* what follows is made */
+    const char **text;
+    uint32_t *len;
+    struct vocab_trie *trie;
+    struct free_masks *masks;
+};
+
+bool constraint_cache_new(struct constraint_cache **out, const struct tokenizer *tok, struct err *e)
+{
+    struct constraint_cache *c = calloc(1, sizeof *c);
+    if (!c) return err_set(e, ERR_NOMEM, "no memory for constraints");
+    c->tok = tok;
+    pthread_mutex_init(&c->mu, NULL);
+    *out = c;
+    return true;
+}
+
+static void entry_free(struct entry *x)
+{
+    constraint_free(x->held.constraint);
+    free(x);
+}
+
+void constraint_cache_free(struct constraint_cache *c)
+{
+    if (!c) return;
+    while (c->first) {
+        struct entry *x = c->first;
+        c->first = x->next;
+        entry_free(x);
+    }
+    free_masks_free(c->masks);
+    vocab_trie_free(c->trie);
+    free(c->text);
+    free(c->len);
+    pthread_mutex_destroy(&c->mu);
+    free(c);
+}
+
+/* Under the lock: the vocabulary as the masks want it. Control tokens are part of no text. */
+static bool prepare(struct constraint_cache *c, struct err *e)
+{
+    if (c->ready) return true;
+    const int32_t n = tokenizer_n_vocab(c->tok);
+    c->text = calloc((size_t)n + 1, sizeof *c->text);
+    c->len = calloc((size_t)n + 1, sizeof *c->len);
+    bool ok = (c->text && c->len) || err_set(e, ERR_NOMEM, "no memory for constraints");
+    for (int32_t id = 0; ok && id < n; id++) {
+        size_t len = 0;
+        c->text[id] = tokenizer_bytes(c->tok, id, &len);
+        if (!c->text[id] || tokenizer_is_control(c->tok, id) || tokenizer_is_end(c->tok, id)) len = 0;
+        if (!c->text[id]) c->text[id] = "";
+        c->len[id] = (uint32_t)len;
+    }
+    ok = ok && vocab_trie_new(&c->trie, c->text, c->len, n, e) && free_masks_new(&c->masks, c->trie, e);
+    if (!ok) {
+        vocab_trie_free(c->trie);
+        free(c->text);
+        free(c->len);
+        c->text = NULL;
+        c->len = NULL;
+        c->trie = NULL;
+    }
+    return c->ready = ok;
+}
+
+/* Under the lock. */
+static void drop_holder(struct entry *x)
+{
+    if (--x->holders == 0) entry_free(x);
+}
+
+static struct entry *find(struct constraint_cache *c, const unsigned char key[KEY])
+{
+    for (struct entry **p = &c->first; *p; p = &(*p)->next) {
+        struct entry *x = *p;
+        if (memcmp(x->key, key, KEY) != 0) continue;
+        *p = x->next;
+        x->next = c->first;
+        c->first = x;
+        x->holders++;
+        return x;
+    }
+    return NULL;
+}
+
+/* Keeps it, and lets go of those that nobody asked for the longest. */
+static void keep(struct constraint_cache *c, struct entry *x)
+{
+    x->next = c->first;
+    c->first = x;
+    x->holders++;
+    if (++c->n <= MAX_KEPT) return;
+    struct entry **p = &c->first;
+    while ((*p)->next) p = &(*p)->next;
+    struct entry *last = *p;
+    *p = NULL;
+    c->n--;
+    drop_holder(last);
+}
+
+static bool key_of(unsigned char key[KEY], const struct constraint_source *s, struct err *e)
+{
+    crypto_generichash_state h;
+    const unsigned char kind[2] = { (unsigned char)s->kind, s->closed };
+    char *json =
+        s->schema ? json_dumps(s->schema, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17)) : NULL;
+    if (s->schema && !json) return err_set(e, ERR_NOMEM, "no memory for a constraint");
+    crypto_generichash_init(&h, NULL, 0, KEY);
+    crypto_generichash_update(&h, kind, sizeof kind);
+    if (json) crypto_generichash_update(&h, (const unsigned char *)json, strlen(json) + 1);
+    if (s->text) crypto_generichash_update(&h, (const unsigned char *)s->text, s->len);
+    crypto_generichash_final(&h, key, KEY);
+    free(json);
+    return true;
+}
+
+static bool compile(struct constraint_cache *c, const struct constraint_source *s, struct constraint **out,
+                    struct err *e)
+{
+    struct schema *schema;
+    switch (s->kind) {
+    case CONSTRAINT_SCHEMA:
+        return schema_compile(&schema, s->schema, NULL, e) && constraint_of_schema(out, schema, c->masks, e);
+    case CONSTRAINT_GRAMMAR:
+    case CONSTRAINT_REGEX: break;
+    }
+    return err_set(e, ERR_UNSUPPORTED, "grammars and regular expressions are not supported yet");
+}
+
+bool constraint_cache_get(struct constraint_cache *c, const struct constraint_source *s,
+                          struct held_constraint **out, struct err *e)
+{
+    unsigned char key[KEY];
+    if (!key_of(key, s, e)) return false;
+    pthread_mutex_lock(&c->mu);
+    const bool ok = prepare(c, e);
+    struct entry *x = ok ? find(c, key) : NULL;
+    pthread_mutex_unlock(&c->mu);
+    if (x) *out = &x->held;
+    if (x || !ok) return ok;
+    x = calloc(1, sizeof *x);
+    if (!x) return err_set(e, ERR_NOMEM, "no memory for a constraint");
+    if (!compile(c, s, &x->held.constraint, e)) {
+        free(x);
+        return false;
+    }
+    memcpy(x->key, key, KEY);
+    x->cache = c;
+    x->holders = 1;
+    pthread_mutex_lock(&c->mu);
+    keep(c, x);
+    pthread_mutex_unlock(&c->mu);
+    *out = &x->held;
+    return true;
+}
+
+struct held_constraint *constraint_hold(struct held_constraint *h)
+{
+    struct entry *x = (struct entry *)h;
+    if (!x) return NULL;
+    pthread_mutex_lock(&x->cache->mu);
+    x->holders++;
+    pthread_mutex_unlock(&x->cache->mu);
+    return h;
+}
+
+void constraint_let_go(struct held_constraint *h)
+{
+    struct entry *x = (struct entry *)h;
+    if (!x) return;
+    struct constraint_cache *c = x->cache;
+    pthread_mutex_lock(&c->mu);
+    drop_holder(x);
+    pthread_mutex_unlock(&c->mu);
+}

@@ -1,0 +1,47 @@
+/* constraint_cache.h - constraints over one vocabulary, compiled once and kept by their content.
+ *
+ * Bounds    so many constraints and so many bytes; the one that was not asked for the longest goes first. A constraint that somebody holds
+ *           lives on until it is let go of.
+ * Threads   any; two that ask for the same compile it twice at worst. */
+#ifndef HEARTH_TEXT_GRAMMAR_CONSTRAINT_CACHE_H
+#define HEARTH_TEXT_GRAMMAR_CONSTRAINT_CACHE_H
+
+#include <jansson.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "text/grammar/matcher.h"
+#include "text/tokenizer/tokenizer.h"
+
+struct constraint_cache;
+
+/* tok: borrowed. Costs nothing before the first constraint. */
+bool constraint_cache_new(struct constraint_cache **out, const struct tokenizer *tok, struct err *e);
+void constraint_cache_free(struct constraint_cache *c); /* nothing of it may be held */
+
+enum constraint_kind {
+    CONSTRAINT_SCHEMA,  /* JSON that meets `schema` */
+    CONSTRAINT_GRAMMAR, /* GBNF `text`, whose names may be keys of `schema` (grammar.h) */
+    CONSTRAINT_REGEX    /* `text` */
+};
+struct constraint_source {
+    enum constraint_kind kind;
+    const json_t *schema;
+    const char *text;
+    size_t len;
+    bool closed;               /* objects that list properties and say nothing of others admit no others */
+    const atomic_bool *cancel; /* once set, compiling ends soon with ERR_CANCELLED; NULL: never */
+};
+
+/* A constraint that is held. */
+struct held_constraint {
+    struct constraint *constraint; /* the holder's to use, not to free */
+};
+/* ERR_REQUEST, ERR_UNSUPPORTED, ERR_LIMIT: as schema_compile() and constraint_of_grammar() say them. */
+bool constraint_cache_get(struct constraint_cache *c, const struct constraint_source *s,
+                          struct held_constraint **out, struct err *e);
+struct held_constraint *constraint_hold(struct held_constraint *h); /* once more; NULL: NULL */
+void constraint_let_go(struct held_constraint *h);
+
+#endif

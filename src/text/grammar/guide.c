@@ -1,0 +1,687 @@
+#include "text/grammar/guide.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+
+enum {
+    MAX_MARK = 64,  /* bytes of a mark or of a text that opens a call */
+    MAX_OPENS = 16, /* such texts */
+    MAX_GAP = 8     /* bytes of white space between a thought and an answer that is held to a constraint */
+};
+
+struct guide_plan {
+    atomic_int refs;
+    const struct tokenizer *tok;
+    int32_t n_vocab;
+    size_t words;
+    char *think_open, *think_close;
+    size_t n_open, n_close;
+    bool inside, ignore_end, opens_first;
+    int64_t budget;
+    struct held_constraint *answer, *call;
+    char *opens[MAX_OPENS];
+    size_t opens_len[MAX_OPENS];
+    int n_opens;
+    int32_t first;   /* -1: none */
+    size_t n_first;  /* bytes of its text */
+    uint32_t *ends;  /* [words] end tokens */
+    uint32_t *shown; /* [words] control tokens that are part of the text; NULL: none */
+    uint32_t *valid; /* [words] all tokens */
+    uint32_t *
+        crossing; /* [words] tokens that hold a whole mark and, behind it, what cannot come there; NULL: none */
+    int32_t *close; /* the tokens that close a thought */
+    int n_to_close;
+};
+
+enum phase {
+    BEFORE, /* a thought may begin, or the answer */
+    THOUGHT,
+    GAP,  /* white space behind a thought */
+    FREE, /* an answer, watched for a call */
+    HELD  /* to the matcher */
+};
+
+struct guide {
+    struct guide_plan *plan;
+    enum phase phase;
+    size_t n_open;           /* BEFORE: bytes of the opening mark so far */
+    bool may_think;          /* BEFORE: they are all that was said */
+    bool may_answer;         /* BEFORE: the matcher took all that was said */
+    char tail[2 * MAX_MARK]; /* THOUGHT, FREE: the last bytes */
+    size_t n_tail;
+    bool said;       /* FREE: something other than white space */
+    int64_t n_think; /* tokens of the thought, marks not counted */
+    int n_thought;   /* marks counted */
+    size_t n_gap;
+    struct matcher *matcher;
+    int32_t *forced; /* what is left of it: [at, n) */
+    int at, n_forced;
+};
+
+/* ---- bits ------------------------------------------------------------------------------------------------------------ */
+
+static bool has(const uint32_t *bits, int32_t id) { return bits[id / 32] >> (id % 32) & 1; }
+static void add(uint32_t *bits, int32_t id) { bits[id / 32] |= UINT32_C(1) << (id % 32); }
+static void take_away(uint32_t *bits, int32_t id) { bits[id / 32] &= ~(UINT32_C(1) << (id % 32)); }
+
+static bool is_white(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
+
+/* What a token adds to the text. */
+static const char *bytes_of(const struct guide_plan *p, int32_t id, size_t *len)
+{
+    *len = 0;
+    if (id < 0 || id >= p->n_vocab) return "";
+    if (tokenizer_is_control(p->tok, id) && !guide_shows(p, id)) return "";
+    const char *s = tokenizer_bytes(p->tok, id, len);
+    return s ? s : "";
+}
+
+/* ---- plans ----------------------------------------------------------------------------------------------------------- */
+
+bool guide_shows(const struct guide_plan *p, int32_t id)
+{
+    return p && p->shown && id < p->n_vocab && has(p->shown, id);
+}
+const uint32_t *guide_shown(const struct guide_plan *p) { return p->shown; }
+bool guide_is_strict(const struct guide_plan *p) { return p && p->answer; }
+
+struct guide_plan *guide_plan_ref(struct guide_plan *p)
+{
+    if (p) atomic_fetch_add(&p->refs, 1);
+    return p;
+}
+
+void guide_plan_unref(struct guide_plan *p)
+{
+    if (!p || atomic_fetch_sub(&p->refs, 1) != 1) return;
+    constraint_let_go(p->answer);
+    constraint_let_go(p->call);
+    for (int i = 0; i < p->n_opens; i++) free(p->opens[i]);
+    free(p->think_open);
+    free(p->think_close);
+    free(p->ends);
+    free(p->shown);
+    free(p->valid);
+    free(p->crossing);
+    free(p->close);
+    free(p);
+}
+
+static bool no_memory(struct err *e) { return err_set(e, ERR_NOMEM, "no memory to steer an answer"); }
+
+static bool marks(struct guide_plan *p, const struct guide_spec *s, struct err *e)
+{
+    if (s->think_close) {
+        p->think_open = strdup(s->think_open);
+        p->think_close = strdup(s->think_close);
+        if (!p->think_open || !p->think_close) return no_memory(e);
+        p->n_open = strlen(p->think_open);
+        p->n_close = strlen(p->think_close);
+        if (!p->n_open || !p->n_close || p->n_open > MAX_MARK || p->n_close > MAX_MARK)
+            return err_set(e, ERR_UNSUPPORTED, "the marks of a thought are of 1 to %d bytes", MAX_MARK);
+    }
+    for (int i = 0; p->call && s->opens && s->opens[i]; i++) {
+        const size_t n = strlen(s->opens[i]);
+        if (i == MAX_OPENS || !n || n > MAX_MARK)
+            return err_set(e, ERR_UNSUPPORTED, "a call opens with one of at most %d texts of 1 to %d bytes",
+                           MAX_OPENS, MAX_MARK);
+        if (!(p->opens[i] = strdup(s->opens[i]))) return no_memory(e);
+        p->opens_len[i] = n;
+        p->n_opens++;
+    }
+    return true;
+}
+
+static bool control_tokens(struct guide_plan *p, const struct guide_spec *s, struct err *e)
+{
+    for (int i = 0; s->control && s->control[i]; i++) {
+        const int32_t id = tokenizer_find(p->tok, s->control[i]);
+        if (id < 0) continue; /* of another member of the family */
+        if (!p->shown && !(p->shown = calloc(p->words, sizeof *p->shown))) return no_memory(e);
+        add(p->shown, id);
+    }
+    p->first = s->first ? tokenizer_find(p->tok, s->first) : -1;
+    if (s->first && p->first < 0)
+        return err_set(e, ERR_UNSUPPORTED, "this model has no token %.60s, with which its calls begin",
+                       s->first);
+    p->n_first = s->first ? strlen(s->first) : 0;
+    for (int32_t id = 0; id < p->n_vocab; id++) {
+        add(p->valid, id);
+        if (tokenizer_is_end(p->tok, id)) add(p->ends, id);
+    }
+    return true;
+}
+
+static bool closing(struct guide_plan *p, struct err *e)
+{
+    struct buf text = BUF_INIT(0);
+    struct token_list l = { 0 };
+    if (!p->think_close) return true;
+    buf_printf(&text, "\n%s\n\n", p->think_close);
+    const bool ok =
+        text.failed ? no_memory(e) : tokenizer_encode(p->tok, text.data, text.len, NULL, true, 0, &l, e);
+    buf_free(&text);
+    p->close = l.id;
+    p->n_to_close = (int)l.n;
+    return ok;
+}
+
+/* ---- what may stand behind a mark --------------------------------------------------------------------------------------- */
+
+/* Can the call go on with rest[n] behind the text that opens it? */
+static bool call_takes(const struct guide_plan *p, struct matcher *m, int open, const char *rest, size_t n,
+                       bool *ok, struct err *e)
+{
+    const char *text = p->opens[open];
+    size_t len = p->opens_len[open], taken;
+    if (p->first >= 0 && len >= p->n_first &&
+        !strncmp(text, tokenizer_token_text(p->tok, p->first), p->n_first)) {
+        text += p->n_first;
+        len -= p->n_first;
+    }
+    *ok = false;
+    if (!matcher_take_bytes(m, text, len, &taken, e)) return false;
+    if (taken < len) return true;
+    if (!matcher_take_bytes(m, rest, n, &taken, e)) return false;
+    *ok = taken == n;
+    return true;
+}
+
+static bool call_could(const struct guide_plan *p, int open, const char *rest, size_t n, bool *ok,
+                       struct err *e)
+{
+    struct matcher *m;
+    if (!matcher_new(&m, p->call->constraint, e)) return false;
+    const bool fine = call_takes(p, m, open, rest, n, ok, e);
+    matcher_free(m);
+    return fine;
+}
+
+static bool only_white(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!is_white(s[i])) return false;
+    return true;
+}
+
+/* Behind a thought that an answer under a constraint follows. */
+static bool only_gap(const char *s, size_t n) { return n <= MAX_GAP && only_white(s, n); }
+
+/* Does the token, behind k bytes of mark[n], complete the mark? *rest: what of it lies behind. */
+static bool completes(const char *mark, size_t n, size_t k, const char *s, size_t len, size_t *rest)
+{
+    if (len < n - k || memcmp(s, mark + k, n - k) != 0) return false;
+    *rest = len - (n - k);
+    return true;
+}
+
+/* Does the token, where nothing of the mark is there, hold all of it with something behind? The last such place. */
+static bool holds(const char *mark, size_t n, const char *s, size_t len, size_t *rest)
+{
+    for (size_t i = len > n ? len - n : 0; i-- > 0;)
+        if (!memcmp(s + i, mark, n)) {
+            *rest = len - n - i;
+            return true;
+        }
+    return false;
+}
+
+static bool cross(struct guide_plan *p, int32_t id, struct err *e)
+{
+    if (!p->crossing && !(p->crossing = calloc(p->words, sizeof *p->crossing))) return no_memory(e);
+    add(p->crossing, id);
+    return true;
+}
+
+/* Once: the tokens that hold a mark and more. Most vocabularies have none. */
+static bool find_crossing(struct guide_plan *p, struct err *e)
+{
+    size_t len, rest;
+    if (!p->answer && !p->n_opens) return true;
+    for (int32_t id = 0; id < p->n_vocab; id++) {
+        const char *s = bytes_of(p, id, &len);
+        if (len < 2) continue;
+        if (p->answer && p->think_close && holds(p->think_close, p->n_close, s, len, &rest) &&
+            !only_gap(s + len - rest, rest) && !cross(p, id, e))
+            return false;
+        for (int i = 0; i < p->n_opens; i++) {
+            bool ok = true;
+            if (!holds(p->opens[i], p->opens_len[i], s, len, &rest)) continue;
+            if (!call_could(p, i, s + len - rest, rest, &ok, e)) return false;
+            if (!ok && !cross(p, id, e)) return false;
+        }
+    }
+    return true;
+}
+
+bool guide_plan_new(struct guide_plan **out, const struct guide_spec *s, const struct tokenizer *tok,
+                    struct err *e)
+{
+    struct guide_plan *p = calloc(1, sizeof *p);
+    if (!p) return no_memory(e);
+    atomic_init(&p->refs, 1);
+    p->tok = tok;
+    p->n_vocab = tokenizer_n_vocab(tok);
+    p->words = ((size_t)p->n_vocab + 31) / 32;
+    p->inside = s->inside && s->think_close;
+    p->ignore_end = s->ignore_end;
+    p->opens_first = s->opens_first;
+    p->budget = s->budget;
+    p->answer = constraint_hold(s->answer);
+    p->call = s->answer ? NULL : constraint_hold(s->call);
+    p->ends = calloc(p->words, sizeof *p->ends);
+    p->valid = calloc(p->words, sizeof *p->valid);
+    const bool ok = ((p->ends && p->valid) || no_memory(e)) && marks(p, s, e) && control_tokens(p, s, e) &&
+                    closing(p, e) && find_crossing(p, e);
+    if (!ok) {
+        guide_plan_unref(p);
+        return false;
+    }
+    *out = p;
+    return true;
+}
+
+/* ---- a choice ---------------------------------------------------------------------------------------------------------- */
+
+static bool hold_to(struct guide *g, struct held_constraint *c, struct err *e)
+{
+    matcher_free(g->matcher);
+    g->matcher = NULL;
+    return matcher_new(&g->matcher, c->constraint, e);
+}
+
+bool guide_new(struct guide **out, struct guide_plan *p, struct err *e)
+{
+    struct guide *g = calloc(1, sizeof *g);
+    if (!g) return no_memory(e);
+    g->plan = guide_plan_ref(p);
+    g->phase = p->inside ? THOUGHT : p->think_open ? BEFORE : p->answer ? HELD : FREE;
+    g->may_think = g->may_answer = true;
+    if (p->answer && !hold_to(g, p->answer, e)) {
+        guide_free(g);
+        return false;
+    }
+    if (g->phase == HELD && p->first >= 0) { /* what must stand in front of the constraint */
+        g->forced = malloc(sizeof *g->forced);
+        if (!g->forced) {
+            guide_free(g);
+            return no_memory(e);
+        }
+        g->forced[0] = p->first;
+        g->n_forced = 1;
+    }
+    *out = g;
+    return true;
+}
+
+void guide_free(struct guide *g)
+{
+    if (!g) return;
+    guide_plan_unref(g->plan);
+    matcher_free(g->matcher);
+    free(g->forced);
+    free(g);
+}
+
+bool guide_thinks(const struct guide *g)
+{
+    return g->phase == THOUGHT || g->phase == GAP || (g->phase == BEFORE && g->n_open > 0);
+}
+int guide_thought_tokens(const struct guide *g) { return g->n_thought; }
+
+/* ---- what may come next ------------------------------------------------------------------------------------------------ */
+
+static bool force(struct guide *g, const int32_t *ids, int n, struct err *e)
+{
+    int32_t *all = malloc((size_t)n * sizeof *all);
+    if (!all) return no_memory(e);
+    memcpy(all, ids, (size_t)n * sizeof *all);
+    free(g->forced);
+    g->forced = all;
+    g->at = 0;
+    g->n_forced = n;
+    return true;
+}
+
+/* How much of mark[n] the tail ends in, less than all. */
+static size_t partial(const struct guide *g, const char *mark, size_t n)
+{
+    size_t k = g->n_tail < n - 1 ? g->n_tail : n - 1;
+    while (k && memcmp(g->tail + g->n_tail - k, mark, k) != 0) k--;
+    return k;
+}
+
+static bool watches(const struct guide *g)
+{
+    const struct guide_plan *p = g->plan;
+    if (p->opens_first && g->said) { /* only what is under way */
+        for (int i = 0; i < p->n_opens; i++)
+            if (partial(g, p->opens[i], p->opens_len[i]) == g->n_tail && g->n_tail) return true;
+        return false;
+    }
+    return p->n_opens > 0;
+}
+
+bool guide_next(struct guide *g, enum guide_next *next, const int32_t **ids, int *n, struct err *e)
+{
+    const struct guide_plan *p = g->plan;
+    if (g->at == g->n_forced && g->phase == THOUGHT && p->budget >= 0 && g->n_think >= p->budget &&
+        p->n_to_close && !force(g, p->close, p->n_to_close, e))
+        return false;
+    if (g->at < g->n_forced) {
+        *ids = g->forced + g->at;
+        *n = g->n_forced - g->at;
+        *next = GUIDE_FORCED;
+        return true;
+    }
+    *next = GUIDE_ANY;
+    switch (g->phase) {
+    case BEFORE:
+    case THOUGHT:
+        if (p->answer) *next = GUIDE_MASK;
+        break;
+    case GAP:
+    case FREE:
+        if (p->answer) *next = GUIDE_MASK;
+        if (!watches(g)) break;
+        for (int i = 0; i < p->n_opens; i++)
+            if (partial(g, p->opens[i], p->opens_len[i])) *next = GUIDE_MASK;
+        if (p->crossing) *next = GUIDE_MASK;
+        break;
+    case HELD: *next = GUIDE_MASK; break;
+    }
+    return true;
+}
+
+/* ---- masks -------------------------------------------------------------------------------------------------------------- */
+
+static void join(uint32_t *to, const uint32_t *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++) to[i] |= from[i];
+}
+
+static void drop(uint32_t *to, const uint32_t *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++) to[i] &= ~from[i];
+}
+
+static bool held_mask(struct guide *g, uint32_t *bits, struct err *e)
+{
+    const struct guide_plan *p = g->plan;
+    if (!matcher_mask(g->matcher, bits, e)) return false;
+    if (matcher_can_end(g->matcher) && !p->ignore_end) join(bits, p->ends, p->words);
+    return true;
+}
+
+/* Tokens with which a thought begins or goes on beginning. */
+static void mark_opening(const struct guide *g, uint32_t *bits)
+{
+    const struct guide_plan *p = g->plan;
+    const char *left = p->think_open + g->n_open;
+    const size_t n_left = p->n_open - g->n_open;
+    for (int32_t id = 0; id < p->n_vocab; id++) {
+        size_t len;
+        const char *s = bytes_of(p, id, &len);
+        if (len && !memcmp(s, left, len < n_left ? len : n_left) &&
+            (len <= n_left || only_gap(s + n_left, len - n_left)))
+            add(bits, id);
+    }
+}
+
+static bool before_mask(struct guide *g, uint32_t *bits, struct err *e)
+{
+    const struct guide_plan *p = g->plan;
+    memset(bits, 0, p->words * sizeof *bits);
+    if (g->may_answer && p->first >= 0)
+        add(bits, p->first);
+    else if (g->may_answer && !held_mask(g, bits, e))
+        return false;
+    if (g->may_think) mark_opening(g, bits);
+    return true;
+}
+
+static void thought_mask(const struct guide *g, uint32_t *bits)
+{
+    const struct guide_plan *p = g->plan;
+    const size_t k = partial(g, p->think_close, p->n_close);
+    memcpy(bits, p->valid, p->words * sizeof *bits);
+    drop(bits, p->ends, p->words);
+    if (p->crossing) drop(bits, p->crossing, p->words);
+    for (int32_t id = 0; k && id < p->n_vocab; id++) {
+        size_t len, rest;
+        const char *s = bytes_of(p, id, &len);
+        if (len && completes(p->think_close, p->n_close, k, s, len, &rest) && !only_gap(s + len - rest, rest))
+            take_away(bits, id);
+    }
+}
+
+static bool gap_mask(struct guide *g, uint32_t *bits, struct err *e)
+{
+    const struct guide_plan *p = g->plan;
+    memset(bits, 0, p->words * sizeof *bits);
+    if (p->first >= 0)
+        add(bits, p->first);
+    else if (!held_mask(g, bits, e))
+        return false;
+    for (int32_t id = 0; id < p->n_vocab; id++) {
+        size_t len;
+        const char *s = bytes_of(p, id, &len);
+        if (len && only_gap(s, len) && g->n_gap + len <= MAX_GAP) add(bits, id);
+    }
+    return true;
+}
+
+static bool free_mask(const struct guide *g, uint32_t *bits, struct err *e)
+{
+    const struct guide_plan *p = g->plan;
+    memcpy(bits, p->valid, p->words * sizeof *bits);
+    if (p->crossing) drop(bits, p->crossing, p->words);
+    for (int i = 0; i < p->n_opens; i++) {
+        const size_t k = partial(g, p->opens[i], p->opens_len[i]);
+        for (int32_t id = 0; k && id < p->n_vocab; id++) {
+            size_t len, rest;
+            bool ok;
+            const char *s = bytes_of(p, id, &len);
+            if (!len || !completes(p->opens[i], p->opens_len[i], k, s, len, &rest) || !rest) continue;
+            if (!call_could(p, i, s + len - rest, rest, &ok, e)) return false;
+            if (!ok) take_away(bits, id);
+        }
+    }
+    return true;
+}
+
+static bool only_ends(const struct guide_plan *p, const uint32_t *bits)
+{
+    for (size_t i = 0; i < p->words; i++)
+        if (bits[i] & ~p->ends[i]) return false;
+    return true;
+}
+
+bool guide_mask(struct guide *g, uint32_t *bits, bool *over, struct err *e)
+{
+    *over = false;
+    switch (g->phase) {
+    case BEFORE: return before_mask(g, bits, e);
+    case THOUGHT: thought_mask(g, bits); return true;
+    case GAP: return g->plan->answer ? gap_mask(g, bits, e) : free_mask(g, bits, e);
+    case FREE: return free_mask(g, bits, e);
+    case HELD:
+        if (!held_mask(g, bits, e)) return false;
+        *over = only_ends(g->plan, bits);
+        return true;
+    }
+    return false;
+}
+
+/* ---- taking ------------------------------------------------------------------------------------------------------------- */
+
+static void remember(struct guide *g, const char *s, size_t n)
+{
+    if (n > MAX_MARK) {
+        s += n - MAX_MARK;
+        n = MAX_MARK;
+    }
+    if (g->n_tail + n > sizeof g->tail) {
+        const size_t keep = MAX_MARK;
+        memmove(g->tail, g->tail + g->n_tail - keep, keep);
+        g->n_tail = keep;
+    }
+    memcpy(g->tail + g->n_tail, s, n);
+    g->n_tail += n;
+}
+
+/* Looks for mark[n] in the tail and s[len] behind it, ending in s. *rest: bytes of s behind its first place. */
+static bool seen(const struct guide *g, const char *mark, size_t n, const char *s, size_t len, size_t *rest)
+{
+    for (size_t k = g->n_tail < n - 1 ? g->n_tail : n - 1; k > 0; k--)
+        if (!memcmp(g->tail + g->n_tail - k, mark, k) && completes(mark, n, k, s, len, rest)) return true;
+    for (size_t i = 0; i + n <= len; i++)
+        if (!memcmp(s + i, mark, n)) {
+            *rest = len - n - i;
+            return true;
+        }
+    return false;
+}
+
+static bool cannot(struct err *e, const char *what)
+{
+    return err_set(e, ERR_FORMAT, "a token was drawn that %s does not allow", what);
+}
+
+static bool held_take(struct guide *g, const char *s, size_t n, struct err *e)
+{
+    size_t taken;
+    if (!matcher_take_bytes(g->matcher, s, n, &taken, e)) return false;
+    return taken == n || cannot(e, "the answer's constraint");
+}
+
+/* s[n] is the answer's. */
+static bool answer_takes(struct guide *g, const char *s, size_t n, struct err *e)
+{
+    const struct guide_plan *p = g->plan;
+    if (g->phase == HELD) return held_take(g, s, n, e);
+    size_t rest = 0, best = 0;
+    int open = -1;
+    if (watches(g))
+        for (int i = 0; i < p->n_opens; i++)
+            if (seen(g, p->opens[i], p->opens_len[i], s, n, &rest) && (open < 0 || rest > best)) {
+                bool white = true; /* in front of it, in s */
+                if (p->opens_first && n > rest + p->opens_len[i])
+                    for (size_t k = 0; k < n - rest - p->opens_len[i]; k++) white &= is_white(s[k]);
+                if (!white) continue;
+                open = i;
+                best = rest;
+            }
+    if (open >= 0) {
+        bool ok;
+        if (!hold_to(g, p->call, e) || !call_takes(p, g->matcher, open, s + n - best, best, &ok, e))
+            return false;
+        if (ok) {
+            g->phase = HELD;
+            return true;
+        }
+        /* Something that looked like a call and is none: a name that no tool has. It stays text. */
+        matcher_free(g->matcher);
+        g->matcher = NULL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!g->said && is_white(s[i])) continue;
+        if (!g->said) g->n_tail = 0; /* nothing but what begins here can open a call first */
+        g->said = true;
+        remember(g, s + i, n - i);
+        break;
+    }
+    return true;
+}
+
+static bool gap_takes(struct guide *g, const char *s, size_t n, struct err *e)
+{
+    const struct guide_plan *p = g->plan;
+    if (only_white(s, n) && (!p->answer || g->n_gap + n <= MAX_GAP)) {
+        g->n_gap += n;
+        return true;
+    }
+    g->phase = p->answer ? HELD : FREE;
+    return answer_takes(g, s, n, e);
+}
+
+static bool thought_takes(struct guide *g, const char *s, size_t n, struct err *e)
+{
+    const struct guide_plan *p = g->plan;
+    size_t rest;
+    if (seen(g, p->think_close, p->n_close, s, n, &rest)) {
+        g->n_tail = 0;
+        g->phase = GAP;
+        return gap_takes(g, s + n - rest, rest, e);
+    }
+    remember(g, s, n);
+    return true;
+}
+
+static bool before_takes(struct guide *g, int32_t id, const char *s, size_t n, struct err *e)
+{
+    const struct guide_plan *p = g->plan;
+    const size_t left = p->n_open - g->n_open;
+    size_t taken = 0;
+    if (g->may_think && n && !memcmp(s, p->think_open + g->n_open, n < left ? n : left)) {
+        g->n_thought++;
+        if (n >= left) { /* the mark is whole */
+            g->phase = THOUGHT;
+            g->n_tail = 0;
+            return thought_takes(g, s + left, n - left, e);
+        }
+        g->n_open += n;
+    } else {
+        g->may_think = false;
+    }
+    if (p->answer) {
+        if (p->first >= 0) {
+            if (id == p->first) g->phase = HELD;
+            return id == p->first || g->may_think || cannot(e, "the answer's constraint");
+        }
+        if (g->may_answer && !matcher_take_bytes(g->matcher, s, n, &taken, e)) return false;
+        g->may_answer &= taken == n;
+        if (!g->may_think && !g->may_answer) return cannot(e, "the answer's constraint");
+        if (!g->may_think) g->phase = HELD;
+        if (g->phase == HELD) g->n_thought = 0;
+        return true;
+    }
+    if (g->may_think) return true;
+    /* What looked like the beginning of a thought is the answer's. */
+    const size_t before = g->n_open;
+    g->phase = FREE;
+    g->n_thought = 0;
+    return (!before || answer_takes(g, p->think_open, before, e)) &&
+           (g->phase == HELD ? held_take(g, s, n, e) : answer_takes(g, s, n, e));
+}
+
+bool guide_take(struct guide *g, int32_t id, struct err *e)
+{
+    size_t n;
+    const char *s = bytes_of(g->plan, id, &n);
+    if (g->at < g->n_forced) {
+        if (g->forced[g->at] != id) return cannot(e, "what is forced");
+        g->at++;
+    }
+    switch (g->phase) {
+    case BEFORE: return before_takes(g, id, s, n, e);
+    case THOUGHT:
+        g->n_thought++;
+        g->n_think++;
+        return thought_takes(g, s, n, e);
+    case GAP:
+        if (id == g->plan->first) {
+            g->phase = HELD;
+            return true;
+        }
+        return gap_takes(g, s, n, e);
+    case FREE: return answer_takes(g, s, n, e);
+    case HELD:
+        if (id == g->plan->first) return true; /* in front of all that is held */
+        return held_take(g, s, n, e);
+    }
+    return false;
+}
