@@ -8,8 +8,10 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "cli/calls.h"
 #include "cli/line_input.h"
 #include "cli/talk.h"
+#include "format/json_memory.h"
 
 enum { MAX_MESSAGE = 4 << 20 };
 
@@ -19,8 +21,12 @@ struct chat {
     json_t *messages;
     bool terminal;           /* someone is there: prompts, figures */
     const char *dim, *plain; /* "" where colours are not wanted */
-    struct line_input *in;   /* with a terminal */
-    struct buf reply;
+    struct line_input *in;   /* with a terminal, once a line was asked for */
+    struct wishes wishes;
+    struct buf reply, thought;
+    struct calls calls; /* of the reply under way */
+    bool seen;          /* thoughts are shown */
+    bool thinking;      /* the last that was shown is a thought */
     bool done;
 };
 
@@ -44,39 +50,126 @@ static void reset(struct chat *c)
     }
 }
 
-static void show(void *arg, const char *text, size_t len)
+static void print(struct chat *c, const char *text, size_t len)
 {
-    struct chat *c = arg;
-    buf_append(&c->reply, text, len);
     fwrite(text, 1, len, stdout);
     if (fflush(stdout) || ferror(stdout)) interrupted = c->done = true; /* whoever read this has left */
 }
 
-/* Asks with the conversation as it stands; the reply is added to it. */
-static bool reply(struct chat *c)
+static void end_thought(struct chat *c)
 {
+    if (c->thinking) printf("%s\n\n", c->plain);
+    c->thinking = false;
+}
+
+static void show(void *arg, const char *text, size_t len)
+{
+    struct chat *c = arg;
+    end_thought(c);
+    buf_append(&c->reply, text, len);
+    print(c, text, len);
+}
+
+static void show_thought(void *arg, const char *text, size_t len)
+{
+    struct chat *c = arg;
+    buf_append(&c->thought, text, len);
+    if (!c->seen) return;
+    if (!c->thinking) printf("%s", c->dim);
+    c->thinking = true;
+    print(c, text, len);
+}
+
+static void take_call(void *arg, int call, const char *id, const char *name, const char *piece, size_t len)
+{
+    struct chat *c = arg;
+    end_thought(c);
+    calls_add(&c->calls, call, id, name, piece, len);
+}
+
+static void show_figures(const struct chat *c, const struct talk_stats *s)
+{
+    double rate = s->total_s > s->first_s && s->completion_tokens > 1
+                      ? (s->completion_tokens - 1) / (s->total_s - s->first_s)
+                      : 0;
+    printf("%s%s%d tokens, %.1f tokens/s, first after %.2f s%s%s\n", c->dim, s->stopped ? "stopped; " : "",
+           s->completion_tokens, rate, s->first_s, s->hit_length ? ", cut at the token limit" : "", c->plain);
+}
+
+/* One reply to the conversation as it stands, added to it. Calls that a stop cut are none. */
+static bool reply_once(struct chat *c, bool choose)
+{
+    const struct talk_question question = { .messages = c->messages, .wishes = &c->wishes, .choose = choose };
+    const struct talk_sink sink = { show, show_thought, take_call, c };
     struct err e = { 0 };
     struct talk_stats s;
     interrupted = false;
     buf_clear(&c->reply);
-    bool ok = talk_ask(c->talk, c->messages, NULL, show, c, &interrupted, &s, &e);
-    if (!ok) {
-        fprintf(stderr, "%shearth chat: %s\n", c->reply.len ? "\n" : "", e.msg);
+    buf_clear(&c->thought);
+    calls_clear(&c->calls);
+    bool ok = talk_ask(c->talk, &question, &sink, &interrupted, &s, &e);
+    end_thought(c);
+    if (ok && s.stopped) calls_clear(&c->calls);
+    json_t *m = ok ? calls_message(&c->calls, c->reply.data, c->reply.len, &e) : NULL;
+    if (!m) {
+        fprintf(stderr, "%shearth chat: %s%s\n", c->reply.len ? "\n" : "", e.msg,
+                ok && s.hit_length ? "; the token limit cut it" : "");
         return false;
     }
-    printf("\n");
-    json_array_append_new(c->messages, json_pack("{s:s, s:s%}", "role", "assistant", "content",
-                                                 c->reply.data ? c->reply.data : "", c->reply.len));
-    if (c->terminal) {
-        double rate = s.total_s > s.first_s && s.completion_tokens > 1
-                          ? (s.completion_tokens - 1) / (s.total_s - s.first_s)
-                          : 0;
-        printf("%s%s%d tokens, %.1f tokens/s, first after %.2f s%s%s\n", c->dim, s.stopped ? "stopped; " : "",
-               s.completion_tokens, rate, s.first_s, s.hit_length ? ", cut at the token limit" : "",
-               c->plain);
-    }
+    if (!c->calls.n) json_object_del(m, "tool_calls");
+    if (c->thought.len)
+        json_object_set_new(m, "reasoning_content", json_stringn(c->thought.data, c->thought.len));
+    json_array_append_new(c->messages, m);
+    if (c->reply.len || !c->calls.n) printf("\n");
+    if (c->terminal) show_figures(c, &s);
     fflush(stdout);
     return true;
+}
+
+static enum line_kind next_line(struct chat *c, const char *prompt, char **line);
+
+/* Shows the reply's calls, one a line, and adds what the next lines of the input say they gave. */
+static bool answer_calls(struct chat *c)
+{
+    for (int i = 0; i < c->calls.n; i++) {
+        const struct call *one = &c->calls.v[i];
+        json_t *arguments = json_memory_load(one->arguments.data, one->arguments.len, 0, NULL);
+        char *line = arguments ? json_memory_dumps(arguments, JSON_COMPACT) : NULL;
+        printf("%s %s\n", one->name, line ? line : one->arguments.data);
+        json_decref(arguments);
+        free(line);
+    }
+    fflush(stdout);
+    for (int i = 0; i < c->calls.n; i++) {
+        const struct call *one = &c->calls.v[i];
+        char prompt[100], *line;
+        snprintf(prompt, sizeof prompt, "%.80s gave: ", one->name);
+        if (next_line(c, prompt, &line) != LINE_TEXT) {
+            fprintf(stderr, "hearth chat: there is no line with what %s gave; the message is dropped\n",
+                    one->name);
+            return false;
+        }
+        json_t *m = json_pack("{s:s, s:s, s:s}", "role", "tool", "tool_call_id", one->id ? one->id : "",
+                              "content", line);
+        free(line);
+        if (!m || json_array_append_new(c->messages, m)) {
+            fprintf(stderr, "hearth chat: what %s gave is not valid UTF-8; the message is dropped\n",
+                    one->name);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Asks with the conversation as it stands until the answer is there; all of it is added, or nothing. */
+static bool reply(struct chat *c)
+{
+    const size_t before = json_array_size(c->messages);
+    bool ok = reply_once(c, true);
+    while (ok && c->calls.n) ok = answer_calls(c) && reply_once(c, false);
+    while (!ok && json_array_size(c->messages) > before)
+        json_array_remove(c->messages, json_array_size(c->messages) - 1);
+    return ok;
 }
 
 static bool ask(struct chat *c, const char *text, size_t len)
@@ -243,8 +336,13 @@ static bool handle(struct chat *c, const char *line, size_t len)
 #define FENCE "\"\"\""
 
 /* The next line, without its newline; *line is malloc'ed with LINE_TEXT. */
-static enum line_kind next_line(const struct chat *c, const char *prompt, char **line)
+static enum line_kind next_line(struct chat *c, const char *prompt, char **line)
 {
+    if (c->terminal && !c->in) {
+        char *history = options_state_file("chat_history");
+        c->in = line_input_open(history, &interrupted);
+        free(history);
+    }
     if (c->in) return line_input_next(c->in, prompt, line);
     size_t size = 0;
     *line = NULL;
@@ -282,7 +380,7 @@ static bool add_line(struct message *m, const char *line, bool first)
 }
 
 /* A whole message. LINE_INTERRUPTED: what was typed of it is gone and nothing is sent; so is what the end of input cuts off. */
-static enum line_kind next_message(const struct chat *c, struct buf *out)
+static enum line_kind next_message(struct chat *c, struct buf *out)
 {
     struct message m = { .text = out };
     bool more = true;
@@ -304,12 +402,8 @@ static bool converse(struct chat *c)
 {
     struct buf message = BUF_INIT(MAX_MESSAGE);
     bool all_ok = true, asked = false; /* asked: Ctrl-C was pressed once with nothing typed */
-    if (c->terminal) {
-        char *history = options_state_file("chat_history");
-        c->in = line_input_open(history, &interrupted);
-        free(history);
+    if (c->terminal)
         printf("%s%s  /help lists commands; Ctrl-C stops a reply%s\n", c->dim, talk_model(c->talk), c->plain);
-    }
     while (!c->done) {
         enum line_kind kind = next_message(c, &message);
         if (kind == LINE_END) {
@@ -333,7 +427,6 @@ static bool converse(struct chat *c)
         all_ok &= handle(c, message.data, message.len);
     }
     if (c->terminal) printf("\n");
-    line_input_close(c->in);
     buf_free(&message);
     return all_ok;
 }
@@ -348,11 +441,12 @@ int cmd_chat(int argc, char **argv)
     }
     log_set_level(LOG_WARN);
     struct err e = { 0 };
-    struct chat c = { .o = &o, .messages = json_array(), .reply = BUF_INIT(0) };
-    c.terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    struct chat c = { .o = &o, .messages = json_array(), .reply = BUF_INIT(0), .thought = BUF_INIT(0) };
+    c.seen = isatty(STDOUT_FILENO);
+    c.terminal = c.seen && isatty(STDIN_FILENO);
     c.dim = options_colours(STDOUT_FILENO) ? "\033[2m" : "";
     c.plain = *c.dim ? "\033[0m" : "";
-    if (!talk_open(&c.talk, &o, o.args.n ? o.args.v[0] : NULL, &e)) {
+    if (!wishes_read(&c.wishes, &o, &e) || !talk_open(&c.talk, &o, o.args.n ? o.args.v[0] : NULL, &e)) {
         fprintf(stderr, "hearth chat: %s\n", e.msg);
         rc = 1;
     } else {
@@ -367,9 +461,13 @@ int cmd_chat(int argc, char **argv)
         }
         rc = ok || c.terminal ? 0 : 1;
     }
+    line_input_close(c.in);
     talk_close(c.talk);
+    wishes_free(&c.wishes);
+    calls_clear(&c.calls);
     json_decref(c.messages);
     buf_free(&c.reply);
+    buf_free(&c.thought);
     options_free(&o);
     return rc;
 }

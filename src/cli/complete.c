@@ -40,12 +40,14 @@ int cmd_complete(int argc, char **argv)
     struct buf input = BUF_INIT(MAX_PROMPT);
     struct talk *t = NULL;
     struct talk_stats stats;
+    struct wishes wishes = { .reasoning = "" };
     /* One argument is the prompt, but for the name of a model with a prompt on standard input. */
     bool piped = o.args.n == 1 && !isatty(STDIN_FILENO) && talk_names_model(&o, o.args.v[0]);
     const char *model = o.args.n == 2 || piped ? o.args.v[0] : NULL,
                *prompt = o.args.n && !piped ? o.args.v[o.args.n - 1] : NULL;
     bool ok = true;
     atomic_bool stop = false;
+    const struct talk_sink sink = { .text = print_text, .arg = &stop };
     if (o.args.n > 2) {
         fprintf(stderr, "hearth complete: too many arguments; quote the prompt\n");
         rc = 2;
@@ -55,7 +57,9 @@ int cmd_complete(int argc, char **argv)
             prompt = input.data ? input.data : "";
         }
         ok = ok && (*prompt || err_set(&e, ERR_REQUEST, "there is no prompt")) &&
-             talk_open(&t, &o, model, &e) && talk_ask(t, NULL, prompt, print_text, &stop, &stop, &stats, &e);
+             wishes_read(&wishes, &o, &e) && talk_open(&t, &o, model, &e) &&
+             talk_ask(t, &(struct talk_question){ .prompt = prompt, .wishes = &wishes }, &sink, &stop, &stats,
+                      &e);
         if (ok)
             printf("\n");
         else
@@ -63,6 +67,7 @@ int cmd_complete(int argc, char **argv)
         rc = ok ? 0 : 1;
     }
     talk_close(t);
+    wishes_free(&wishes);
     buf_free(&input);
     options_free(&o);
     return rc;

@@ -47,7 +47,9 @@ struct options {
     char *system_text;
     int64_t max_tokens; /* -1: the model's own end, or the context's */
     double temperature, top_p, min_p, repetition_penalty;
-    int64_t top_k, seed; /* seed -1: a new one each time */
+    int64_t top_k, seed;                   /* seed -1: a new one each time */
+    char *schema, *grammar, *regex;        /* what the answer must be, "": anything */
+    char *tools, *tool_choice, *reasoning; /* "": none; the model decides; as the model is */
 
     /* image */
     char *model, *output, *size, *negative, *sampler, *init, *mask;

@@ -131,6 +131,17 @@ const struct option_spec options_table[] = {
     { "repetition-penalty", OPT_NUM, F(repetition_penalty), "1", 0.01, 2, ASKS, "R", "above 1: repeat less" },
     { "seed", OPT_INT, F(seed), "-1", -1, 9e18, ASKS | CMD_IMAGE, "N", "the same seed gives the same answer; -1: a new one" },
 
+    { "schema", OPT_STR, F(schema), "", 0, 0, ASKS, "FILE", "every answer is JSON that meets this JSON Schema" },
+    { "grammar", OPT_STR, F(grammar), "", 0, 0, ASKS, "FILE", "every answer is one that this grammar (GBNF) derives from root" },
+    { "regex", OPT_STR, F(regex), "", 0, 0, ASKS, "EXPR",
+      "every answer matches this regular expression (ECMA-262) from its beginning to its end" },
+    { "tools", OPT_STR, F(tools), "", 0, 0, CMD_CHAT, "FILE",
+      "a JSON array of tools, as requests have them, that the model may call; calls are printed and their results asked for, or read line by line from a pipe" },
+    { "tool-choice", OPT_STR, F(tool_choice), "", 0, 0, CMD_CHAT, "CHOICE",
+      "auto, none, required or the name of a tool, which a message's first reply keeps to; default: auto" },
+    { "reasoning", OPT_WORD, F(reasoning), "", 0, 0, CMD_CHAT, "none|low|medium|high",
+      "how long the model thinks before it answers; thoughts are shown in a terminal alone; default: the model's own" },
+
     { "model", OPT_STR, F(model), "", 0, 0, CMD_IMAGE, "MODEL",
       "image model: a path or an installed name; default: the first one installed" },
     { "output", OPT_STR, F(output), "", 0, 0, CMD_IMAGE, "FILE",

@@ -105,10 +105,11 @@ static void wait_for_news(struct talk *t)
     pthread_mutex_unlock(&t->lock);
 }
 
-static bool fill_request(const struct talk *t, const json_t *messages, const char *prompt,
-                         struct gen_request *q)
+static bool fill_request(const struct talk *t, const struct talk_question *ask, struct gen_request *q,
+                         struct err *e)
 {
     const struct options *o = t->o;
+    const json_t *messages = ask->messages;
     gen_request_init(q);
     q->model = strdup(t->model);
     q->max_tokens = o->max_tokens;
@@ -127,24 +128,33 @@ static bool fill_request(const struct talk *t, const json_t *messages, const cha
         q->prompts = calloc(1, sizeof *q->prompts);
         if (q->prompts) {
             q->n_prompts = 1;
-            q->prompts[0].len = strlen(prompt);
-            q->prompts[0].text = strdup(prompt);
+            q->prompts[0].len = strlen(ask->prompt);
+            q->prompts[0].text = strdup(ask->prompt);
         }
     }
-    return q->model && (messages ? q->messages != NULL : q->prompts && q->prompts[0].text);
+    if (!q->model || !(messages ? q->messages != NULL : q->prompts && q->prompts[0].text))
+        return err_set(e, ERR_NOMEM, "out of memory");
+    return wishes_to_request(ask->wishes, ask->choose, q, e);
 }
 
-static bool ask_local(struct talk *t, const json_t *messages, const char *prompt,
-                      void (*on_text)(void *, const char *, size_t), void *arg, const atomic_bool *stop,
-                      struct talk_stats *stats, struct err *e)
+static void show_event(const struct reply_event *ev, const struct talk_sink *sink)
+{
+    if (ev->type == REPLY_TEXT && ev->len) sink->text(sink->arg, ev->text, ev->len);
+    if (ev->type == REPLY_THOUGHT && ev->len && sink->thought) sink->thought(sink->arg, ev->text, ev->len);
+    if (ev->type == REPLY_CALL && sink->call)
+        sink->call(sink->arg, ev->call.index, ev->call.id, ev->call.name, ev->text ? ev->text : "", ev->len);
+}
+
+static bool ask_local(struct talk *t, const struct talk_question *ask, const struct talk_sink *sink,
+                      const atomic_bool *stop, struct talk_stats *stats, struct err *e)
 {
     struct gen_request q;
     struct generation *g = NULL;
     struct fault f = { 0 };
     double start = clock_seconds();
-    if (!fill_request(t, messages, prompt, &q)) {
+    if (!fill_request(t, ask, &q, e)) {
         gen_request_free(&q);
-        return err_set(e, ERR_NOMEM, "out of memory");
+        return false;
     }
     bool ok = generation_start(t->registry, t->local, &q, stop, wake, t, &g, &f), over = false;
     if (!ok) *e = f.err;
@@ -158,9 +168,9 @@ static bool ask_local(struct talk *t, const json_t *messages, const char *prompt
             }
             continue;
         }
-        if (ev.type == REPLY_TEXT && ev.len && !stats->stopped) {
+        if (ev.type == REPLY_TEXT || ev.type == REPLY_THOUGHT || ev.type == REPLY_CALL) {
             if (stats->first_s == 0) stats->first_s = clock_seconds() - start;
-            on_text(arg, ev.text, ev.len);
+            if (!stats->stopped) show_event(&ev, sink);
         } else if (ev.type == REPLY_CHOICE_END) {
             stats->hit_length = ev.finish == REPLY_LENGTH;
         } else if (ev.type == REPLY_DONE) {
@@ -188,8 +198,7 @@ struct transfer {
     long status;
     CURL *curl;
     bool stream;
-    void (*on_text)(void *, const char *, size_t);
-    void *arg;
+    const struct talk_sink *sink;
     struct talk_stats *stats;
     const atomic_bool *stop;
     double start;
@@ -197,22 +206,53 @@ struct transfer {
     bool failed;
 };
 
+static void show_delta(const json_t *choice, const struct talk_sink *sink)
+{
+    const json_t *delta = json_object_get(choice, "delta"), *call;
+    const json_t *text = json_object_get(delta, "content"),
+                 *thought = json_object_get(delta, "reasoning_content");
+    size_t i;
+    if (!text) text = json_object_get(choice, "text");
+    if (!thought) thought = json_object_get(delta, "reasoning");
+    if (json_string_length(thought) && sink->thought)
+        sink->thought(sink->arg, json_string_value(thought), json_string_length(thought));
+    if (json_string_length(text)) sink->text(sink->arg, json_string_value(text), json_string_length(text));
+    json_array_foreach(json_object_get(delta, "tool_calls"), i, call)
+    {
+        const json_t *function = json_object_get(call, "function"),
+                     *piece = json_object_get(function, "arguments");
+        if (!sink->call) break;
+        sink->call(sink->arg, (int)json_integer_value(json_object_get(call, "index")),
+                   json_string_value(json_object_get(call, "id")),
+                   json_string_value(json_object_get(function, "name")),
+                   json_is_string(piece) ? json_string_value(piece) : "", json_string_length(piece));
+    }
+}
+
+/* Whether the model has said something with this event: its first one names a role alone. */
+static bool says_something(const json_t *choice)
+{
+    const json_t *delta = json_object_get(choice, "delta");
+    return json_string_length(json_object_get(choice, "text")) ||
+           json_string_length(json_object_get(delta, "content")) ||
+           json_string_length(json_object_get(delta, "reasoning_content")) ||
+           json_string_length(json_object_get(delta, "reasoning")) || json_object_get(delta, "tool_calls");
+}
+
 static void read_event(struct transfer *x, const char *line, size_t len)
 {
     if (len < 6 || memcmp(line, "data: ", 6) != 0 || (len == 12 && !memcmp(line, "data: [DONE]", 12))) return;
     json_t *o = json_memory_load(line + 6, len - 6, 0, NULL);
     const json_t *error = json_object_get(o, "error"), *usage = json_object_get(o, "usage");
     const json_t *choice = json_array_get(json_object_get(o, "choices"), 0);
-    const json_t *text = json_object_get(json_object_get(choice, "delta"), "content");
-    if (!text) text = json_object_get(choice, "text");
     if (json_is_object(error)) {
         const char *m = json_string_value(json_object_get(error, "message"));
         err_set(x->e, ERR_IO, "the server says: %s", m ? m : "error");
         x->failed = true;
     }
-    if (json_string_length(text)) {
+    if (says_something(choice)) {
         if (x->stats->first_s == 0) x->stats->first_s = clock_seconds() - x->start;
-        x->on_text(x->arg, json_string_value(text), json_string_length(text));
+        show_delta(choice, x->sink);
     }
     const char *finish = json_string_value(json_object_get(choice, "finish_reason"));
     if (finish) x->stats->hit_length = !strcmp(finish, "length");
@@ -319,17 +359,17 @@ static bool open_url(struct talk *t, const char *model, struct err *e)
     return ok;
 }
 
-static bool ask_url(struct talk *t, const json_t *messages, const char *prompt,
-                    void (*on_text)(void *, const char *, size_t), void *arg, const atomic_bool *stop,
-                    struct talk_stats *stats, struct err *e)
+static bool ask_url(struct talk *t, const struct talk_question *ask, const struct talk_sink *sink,
+                    const atomic_bool *stop, struct talk_stats *stats, struct err *e)
 {
     const struct options *o = t->o;
+    const json_t *messages = ask->messages;
     json_t *q = json_pack("{s:s, s:b, s:{s:b}, s:f, s:f}", "model", t->model, "stream", 1, "stream_options",
                           "include_usage", 1, "temperature", o->temperature, "top_p", o->top_p);
     if (messages)
         json_object_set_new(q, "messages", json_memory_copy(messages));
     else
-        json_object_set_new(q, "prompt", json_string(prompt));
+        json_object_set_new(q, "prompt", json_string(ask->prompt));
     if (o->max_tokens >= 0)
         json_object_set_new(q, "max_tokens", json_integer(o->max_tokens));
     else if (!messages)
@@ -340,11 +380,11 @@ static bool ask_url(struct talk *t, const json_t *messages, const char *prompt,
     if (o->repetition_penalty != 1)
         json_object_set_new(q, "repetition_penalty", json_real(o->repetition_penalty));
     if (o->seed >= 0) json_object_set_new(q, "seed", json_integer(o->seed));
-    char *body = json_memory_dumps(q, JSON_COMPACT);
+    char *body = wishes_to_body(ask->wishes, ask->choose, q) ? json_memory_dumps(q, JSON_COMPACT) : NULL;
     json_decref(q);
     if (!body) return err_set(e, ERR_REQUEST, "the text is not valid UTF-8");
     struct transfer x = {
-        .stream = true, .on_text = on_text, .arg = arg, .stats = stats, .stop = stop, .start = clock_seconds()
+        .stream = true, .sink = sink, .stats = stats, .stop = stop, .start = clock_seconds()
     };
     bool ok = transfer(t, messages ? "/chat/completions" : "/completions", body, &x, e);
     stats->total_s = clock_seconds() - x.start;
@@ -407,10 +447,9 @@ bool talk_names_model(const struct options *o, const char *name)
     return found;
 }
 
-bool talk_ask(struct talk *t, const json_t *messages, const char *prompt,
-              void (*on_text)(void *arg, const char *text, size_t len), void *arg, const atomic_bool *stop,
-              struct talk_stats *stats, struct err *e)
+bool talk_ask(struct talk *t, const struct talk_question *question, const struct talk_sink *sink,
+              const atomic_bool *stop, struct talk_stats *stats, struct err *e)
 {
     *stats = (struct talk_stats){ 0 };
-    return (t->curl ? ask_url : ask_local)(t, messages, prompt, on_text, arg, stop, stats, e);
+    return (t->curl ? ask_url : ask_local)(t, question, sink, stop, stats, e);
 }

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "cli/options.h"
+#include "cli/wishes.h"
 
 struct talk;
 
@@ -27,10 +28,26 @@ struct talk_stats {
     bool hit_length, stopped;
 };
 
-/* Asks with a conversation (messages, an array of {role, content}) or, with messages NULL, continues `prompt`. on_text gets the reply
- * piece by piece, whole characters only. Sampling is that of the options given to talk_open(). */
-bool talk_ask(struct talk *t, const json_t *messages, const char *prompt,
-              void (*on_text)(void *arg, const char *text, size_t len), void *arg, const atomic_bool *stop,
-              struct talk_stats *stats, struct err *e);
+/* What is asked: a conversation (an array of messages as requests have them) or, with messages NULL, the continuation of `prompt`. Sampling
+ * is that of the options given to talk_open(). */
+struct talk_question {
+    const json_t *messages;
+    const char *prompt;
+    const struct wishes *wishes;
+    bool choose; /* the choice of a tool is kept to (wishes.h) */
+};
+
+/* What comes, piece by piece, whole characters only. */
+struct talk_sink {
+    void (*text)(void *arg, const char *text, size_t len);
+    void (*thought)(void *arg, const char *text, size_t len); /* NULL: left out */
+    /* A piece of the arguments of a call of a tool, numbered from 0. id and name, where the piece has them, are the call's, else NULL;
+     * this NULL: left out. */
+    void (*call)(void *arg, int call, const char *id, const char *name, const char *piece, size_t len);
+    void *arg;
+};
+
+bool talk_ask(struct talk *t, const struct talk_question *question, const struct talk_sink *sink,
+              const atomic_bool *stop, struct talk_stats *stats, struct err *e);
 
 #endif
