@@ -36,8 +36,12 @@ struct lm {
 bool lm_supports(const char *model_type)
 {
     for (int i = 0; i < lm_n_families; i++)
-        for (int k = 0; k < lm_families[i]->n_members; k++)
-            if (strcmp(lm_families[i]->member[k].hf, model_type) == 0) return true;
+        for (int k = 0; k < lm_families[i]->n_members; k++) {
+            const struct hparam_family *f = &lm_families[i]->member[k];
+            if (strcmp(f->hf, model_type) == 0) return true;
+            for (const char *const *larger = f->within; larger && *larger; larger++)
+                if (strcmp(*larger, model_type) == 0) return true;
+        }
     return false;
 }
 
