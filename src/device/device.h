@@ -111,7 +111,7 @@ static inline size_t device_arena_cost(size_t n) { return arena_cost(n, sizeof(d
 
 /* ---- linear layers ---------------------------------------------------------------------------------------- */
 
-/* A weight matrix [n_out, n_in]. `scale` is for F8_E4M3 and int8 data: w = data * scale[o / scale_rows, i / scale_cols]
+/* A weight matrix [n_out, n_in]. `scale` is for F8_E4M3, BF16 and int8 data: w = data * scale[o / scale_rows, i / scale_cols]
  * (scale_rows = n_out and scale_cols = n_in: one scale for the tensor; NULL: no scale). */
 struct matrix {
     enum dtype type;

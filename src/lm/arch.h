@@ -39,8 +39,16 @@ struct lm_temper {
 struct lm_routing {
     enum route_kind kind;
     bool renorm;
+    bool biased; /* the file has a bias for each expert */
     int n_group, n_group_used, group_best;
     float scale;
+};
+
+/* Multi-head latent attention (mla.h): ranks of q and of k and v, and what a head's channels are. kv_rank 0: there is none; q_rank 0: q comes
+ * of the row itself. */
+struct lm_latent {
+    int q_rank, kv_rank;
+    int nope, rope, v; /* channels of q and k that do not rotate and that do, and of v */
 };
 
 /* The hyper-parameters; filled from the model's metadata by hparams.c and the family's hook, one vocabulary for every family. */
@@ -49,6 +57,8 @@ struct lm_shape {
     int k_dim,
         v_dim; /* channels of a key and of a value in the cache; head_dim unless the family's hook says otherwise */
     bool v_in_k; /* a value is the first v_dim channels of its key (multi-head latent attention) */
+    struct lm_latent latent;
+    int n_guess_layer; /* layers behind the last one, which guess further tokens and are passed over */
     int n_expert, n_expert_used, n_ff_expert; /* n_expert 0: dense */
     int n_ff_shared;      /* width of the experts that every row goes through together; 0: none */
     bool weight_on_input; /* an expert's weight multiplies what goes in, not what comes out */

@@ -316,8 +316,8 @@ static bool is_used(const struct tensor *f, const struct tensor **used, size_t n
     return bsearch(&f, used, n_used, sizeof *used, by_address) != NULL;
 }
 
-/* What follows "model.layers.N." or "blk.N." with N below n_layer; NULL: the name is another one. */
-static const char *in_layer(const struct binding *t, const char *name, int n_layer)
+/* What follows "model.layers.N." or "blk.N." with N in [lo, hi); NULL: the name is another one. */
+static const char *in_layers(const struct binding *t, const char *name, int lo, int hi)
 {
     char prefix[96];
     snprintf(prefix, sizeof prefix, "%s%s", weights_gguf(t->w) ? "" : t->body,
@@ -326,7 +326,7 @@ static const char *in_layer(const struct binding *t, const char *name, int n_lay
     char *end;
     if (strncmp(name, prefix, n) != 0) return NULL;
     const long il = strtol(name + n, &end, 10);
-    return end > name + n && *end == '.' && il >= 0 && il < n_layer ? end + 1 : NULL;
+    return end > name + n && *end == '.' && il >= lo && il < hi ? end + 1 : NULL;
 }
 
 void bind_other_norms(struct binding *t, int n_layer, const struct tensor_slot *slots, size_t n)
@@ -339,15 +339,15 @@ void bind_other_norms(struct binding *t, int n_layer, const struct tensor_slot *
     }
     for (size_t i = 0; i < weights_count(t->w); i++) {
         const struct tensor *f = weights_at(t->w, i);
-        const char *rest = in_layer(t, f->name, n_layer);
+        const char *rest = in_layers(t, f->name, 0, n_layer);
         if (rest && strstr(rest, "norm") && !is_used(f, used, n_used))
             bind_fault(t, "%s: a norm that is not supported in this architecture", f->name);
     }
     free(used);
 }
 
-size_t bind_unused(const struct weights *w, const struct tensor_slot *slots, size_t n, char *names,
-                   size_t cap)
+size_t bind_unused(const struct weights *w, const struct tensor_slot *slots, size_t n, int lo, int hi,
+                   char *names, size_t cap)
 {
     struct binding t;
     size_t n_used, n_unused = 0, len = 0;
@@ -358,6 +358,7 @@ size_t bind_unused(const struct weights *w, const struct tensor_slot *slots, siz
     for (size_t i = 0; i < weights_count(w); i++) {
         const struct tensor *f = weights_at(w, i);
         if (is_used(f, used, n_used) || is_of_others(w, f->name, t.body)) continue;
+        if (in_layers(&t, f->name, lo, hi)) continue;
         const size_t need = strlen(f->name) + (n_unused ? 2 : 0);
         if (len + need < cap)
             len += (size_t)snprintf(names + len, cap - len, "%s%s", n_unused ? ", " : "", f->name);

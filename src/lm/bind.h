@@ -58,9 +58,9 @@ bool bind_close(struct binding *t, struct err *e);
 void bind_other_norms(struct binding *t, int n_layer, const struct tensor_slot *slots, size_t n);
 
 /* Names tensors of the file, up to `cap` bytes, that none of the n slots refers to, and counts them. What other programs keep beside a
- * language model (rotary tables, scales of activations, the other parts of a larger model) does not count. */
-size_t bind_unused(const struct weights *w, const struct tensor_slot *slots, size_t n, char *names,
-                   size_t cap);
+ * language model (rotary tables, scales of activations, the other parts of a larger model) does not count, nor do layers [lo, hi). */
+size_t bind_unused(const struct weights *w, const struct tensor_slot *slots, size_t n, int lo, int hi,
+                   char *names, size_t cap);
 
 /* Memory slot_matrix() takes from the arena for this slot. */
 size_t slot_cost(const struct tensor_slot *s);

@@ -261,12 +261,12 @@ static void test_unused_tensors(void **state)
     assert_true(weights_count(w) < 64);
     for (size_t i = 0; i < weights_count(w); i++)
         if (weights_at(w, i) != left[0] && weights_at(w, i) != left[1]) slots[n++].t = weights_at(w, i);
-    assert_int_equal(bind_unused(w, slots, n, names, sizeof names), 2);
+    assert_int_equal(bind_unused(w, slots, n, 0, 0, names, sizeof names), 2);
     assert_non_null(strstr(names, "lm_head.weight"));
     assert_non_null(strstr(names, "model.norm.weight"));
     slots[n++].t = left[0];
     slots[0].scale = left[1];
-    assert_int_equal(bind_unused(w, slots, n, names, sizeof names), 0);
+    assert_int_equal(bind_unused(w, slots, n, 0, 0, names, sizeof names), 0);
     assert_string_equal(names, "");
     weights_close(w);
 }

@@ -9,6 +9,7 @@
 #include "lm/hparams.h"
 #include "lm/inputs.h"
 #include "lm/layers.h"
+#include "lm/mla.h"
 #include "lm/quantization.h"
 
 /* Up to this width products with quantised weights keep more bits of the activations. On the starter model (576 wide)
@@ -19,9 +20,11 @@
 struct layer {
     const dev_float *attn_norm, *attn_post_norm, *ffn_norm, *ffn_post_norm; /* [n_embd] or NULL */
     const dev_float *q_norm, *k_norm;                                       /* [head_dim] or NULL */
-    struct linear *qkv, *out;                                               /* q, k, v one after the other */
-    struct linear *gate_up, *down;                                          /* dense layers */
-    struct experts experts;                                                 /* layers with a router */
+    struct linear *qkv; /* q, k, v one after the other; NULL: latent attention */
+    struct mla mla;
+    struct linear *out;
+    struct linear *gate_up, *down; /* dense layers */
+    struct experts experts;        /* layers with a router */
 };
 
 struct lm_net {
@@ -45,6 +48,7 @@ struct lm_net {
     float *temper_host;
     bool tempered; /* it is not 1 for some of them */
     struct routing routing;
+    struct mla_room mla;
     size_t bytes;
 };
 
@@ -127,9 +131,26 @@ static void resolve_experts(struct load *ld, struct binding *t, const struct lm_
     struct tensor_slot *l = layer_slots(ld, il);
     resolve(t, &ld->f->moe, il, 0, l);
     if (!l[L_ROUTER].t) bind_fault(t, "layer %d: the router of its experts is missing", il);
+    if (s->routing.biased && !l[L_ROUTER_BIAS].t)
+        bind_fault(t, "layer %d: the bias of the router of its experts is missing", il);
+    if (s->n_ff_shared && (!l[L_SHARED_GATE].t || !l[L_SHARED_UP].t || !l[L_SHARED_DOWN].t))
+        bind_fault(t, "layer %d: its shared experts are missing", il);
     const bool gate_up = l[L_GATE_UP_EXPS].t || (l[L_GATE_EXPS].t && l[L_UP_EXPS].t);
     if (gate_up && l[L_DOWN_EXPS].t) return;
     for (int ie = 0; ie < s->n_expert; ie++) resolve(t, &ld->f->expert, il, ie, expert_slots(ld, s, il, ie));
+}
+
+static void resolve_latent(const struct load *ld, struct binding *t, const struct lm_shape *s, int il)
+{
+    const struct latent_tables *f = ld->f->latent;
+    struct tensor_slot *l = layer_slots(ld, il);
+    resolve(t, &f->all, il, 0, l);
+    resolve(t, s->latent.q_rank ? &f->q_two : &f->q, il, 0, l);
+    resolve(t, &f->joined, il, 0, l);
+    if (l[L_KV_B].t) return;
+    resolve(t, &f->apart, il, 0, l);
+    if (!l[L_K_B].t || !l[L_V_B].t)
+        bind_fault(t, "layer %d: the keys and values of its latents (kv_b, or k_b and v_b) are missing", il);
 }
 
 /* A config.json says which products have biases: the others are passed over, as the reference passes over them. */
@@ -190,6 +211,14 @@ static bool find_tensors(struct load *ld, struct lm_shape *s, struct err *e)
     dim[DIM_FF_EXPERT] = s->n_ff_expert;
     dim[DIM_2FF_EXPERT] = 2 * (int64_t)s->n_ff_expert;
     dim[DIM_FF_SHARED] = s->n_ff_shared;
+    dim[DIM_HEADS] = s->n_head;
+    dim[DIM_Q_RANK] = s->latent.q_rank;
+    dim[DIM_KV_RANK] = s->latent.kv_rank;
+    dim[DIM_KV_A] = (int64_t)s->latent.kv_rank + s->latent.rope;
+    dim[DIM_KV_B] = (int64_t)s->n_head * (s->latent.nope + s->latent.v);
+    dim[DIM_NOPE] = s->latent.nope;
+    dim[DIM_V] = s->latent.v;
+    dim[DIM_ATT] = (int64_t)s->n_head * (s->latent.kv_rank ? s->latent.v : s->head_dim);
     bind_open(&t, ld->w, dim);
     resolve(&t, &global_specs, 0, 0, ld->g);
     settle_head(ld, &t);
@@ -201,7 +230,10 @@ static bool find_tensors(struct load *ld, struct lm_shape *s, struct err *e)
         bind_fault(&t, "%s: %lld rows, but the vocabulary has %lld", head->name, (long long)head->dim[0],
                    (long long)embd->dim[0]);
     for (int il = 0; il < s->n_layer; il++) {
-        resolve(&t, &layer_specs, il, 0, layer_slots(ld, il));
+        if (s->latent.kv_rank)
+            resolve_latent(ld, &t, s, il);
+        else
+            resolve(&t, &layer_specs, il, 0, layer_slots(ld, il));
         resolve(&t, ld->f->norms, il, 0, layer_slots(ld, il));
         resolve(&t, &ld->f->layer, il, 0, layer_slots(ld, il));
         if (s->layer[il].routed)
@@ -233,18 +265,23 @@ static bool reserve(struct lm_net *n, const struct load *ld, struct err *e)
         post |= layer_slots(ld, il)[L_ATTN_POST_NORM].t || layer_slots(ld, il)[L_FFN_POST_NORM].t;
     if (!arena_init(&n->scales, cost, e) || !device_arena_init(&n->numbers, n->dev, numbers, e)) return false;
 
-    const size_t rows = (size_t)n->max_rows, q = (size_t)ld->dim[DIM_Q], kv = (size_t)ld->dim[DIM_KV];
+    const bool latent = s->latent.kv_rank > 0;
+    const size_t rows = (size_t)n->max_rows, att = (size_t)ld->dim[DIM_ATT];
+    const size_t qkv = latent ? 0 : (size_t)(ld->dim[DIM_Q] + 2 * ld->dim[DIM_KV]);
     const size_t embd = (size_t)s->n_embd, experts = (size_t)s->n_expert, k = (size_t)s->n_expert_used;
     size_t h = experts > (size_t)s->n_ff ? experts : (size_t)s->n_ff; /* some layers may be dense */
     if (h < (size_t)s->n_ff_shared) h = (size_t)s->n_ff_shared;
-    size_t acts = arena_cost(rows * embd, 4) * (post ? 3 : 2) + arena_cost(rows * (q + 2 * kv), 4) +
-                  arena_cost(rows * q, 4) + arena_cost(rows * h, 4) + 2 * arena_cost(rows * k, 4) +
-                  arena_cost(rows, 4) * 2;
+    size_t acts = arena_cost(rows * embd, 4) * (post ? 3 : 2) + arena_cost(rows * qkv, 4) +
+                  (latent ? mla_room_cost(s, rows) : 0) + arena_cost(rows * att, 4) +
+                  arena_cost(rows * h, 4) + 2 * arena_cost(rows * k, 4) + arena_cost(rows, 4) * 2;
     if (!device_arena_init(&n->acts, n->dev, acts, e)) return false;
     n->x = device_arena_floats(&n->acts, rows * embd);
     n->xn = device_arena_floats(&n->acts, rows * embd);
-    n->qkv = device_arena_floats(&n->acts, rows * (q + 2 * kv));
-    n->att = device_arena_floats(&n->acts, rows * q);
+    if (latent)
+        mla_room_take(&n->mla, s, &n->acts, rows);
+    else
+        n->qkv = device_arena_floats(&n->acts, rows * qkv);
+    n->att = device_arena_floats(&n->acts, rows * att);
     n->h = device_arena_floats(&n->acts, rows * h);
     if (post) n->y = device_arena_floats(&n->acts, rows * embd);
     n->routing.logits = n->routing.hidden = n->h; /* a layer has either these or a dense hidden row */
@@ -260,6 +297,28 @@ static bool reserve(struct lm_net *n, const struct load *ld, struct err *e)
            err_set(e, ERR_NOMEM, "no memory for %d layers", s->n_layer);
 }
 
+static bool load_attention(struct lm_net *n, struct layer_maker *mk, struct layer *l,
+                           const struct tensor_slot *t, struct err *e)
+{
+    const struct tensor_slot *qkv[] = { &t[L_Q], &t[L_K], &t[L_V] };
+    const struct tensor_slot *qkv_bias[] = { &t[L_Q_BIAS], &t[L_K_BIAS], &t[L_V_BIAS] };
+    const struct tensor_slot *out[] = { &t[L_OUT] }, *out_bias[] = { &t[L_OUT_BIAS] };
+    if (n->s.latent.kv_rank) {
+        const struct mla_slots m = { .q_a = &t[L_Q_A],
+                                     .q_norm = &t[L_Q_A_NORM],
+                                     .q = &t[L_Q],
+                                     .kv_a = &t[L_KV_A],
+                                     .kv_norm = &t[L_KV_A_NORM],
+                                     .kv_b = &t[L_KV_B],
+                                     .k_b = &t[L_K_B],
+                                     .v_b = &t[L_V_B] };
+        if (!mla_load(mk, &l->mla, &n->s, &m, e)) return false;
+    } else if (!layers_linear(mk, &l->qkv, qkv, 3, LINEAR_CONCAT, qkv_bias, e)) {
+        return false;
+    }
+    return layers_linear(mk, &l->out, out, 1, LINEAR_CONCAT, out_bias, e);
+}
+
 static bool load_layer(struct lm_net *n, struct layer_maker *mk, const struct load *ld, int il, struct err *e)
 {
     struct layer *l = &n->layer[il];
@@ -273,11 +332,7 @@ static bool load_layer(struct lm_net *n, struct layer_maker *mk, const struct lo
                  { &l->q_norm, L_Q_NORM },       { &l->k_norm, L_K_NORM } };
     for (size_t i = 0; i < sizeof norm / sizeof *norm; i++)
         if (!layers_norm(mk, norm[i].to, &t[norm[i].slot], from_one, e)) return false;
-    const struct tensor_slot *qkv[] = { &t[L_Q], &t[L_K], &t[L_V] };
-    const struct tensor_slot *qkv_bias[] = { &t[L_Q_BIAS], &t[L_K_BIAS], &t[L_V_BIAS] };
-    const struct tensor_slot *out[] = { &t[L_OUT] }, *out_bias[] = { &t[L_OUT_BIAS] };
-    if (!layers_linear(mk, &l->qkv, qkv, 3, LINEAR_CONCAT, qkv_bias, e)) return false;
-    if (!layers_linear(mk, &l->out, out, 1, LINEAR_CONCAT, out_bias, e)) return false;
+    if (!load_attention(n, mk, l, t, e)) return false;
     if (n->s.layer[il].routed) {
         const struct expert_slots x = { .router = &t[L_ROUTER],
                                         .router_bias = &t[L_ROUTER_BIAS],
@@ -333,7 +388,9 @@ static void report_unused(const struct load *ld, const struct lm_shape *s)
     memcpy(all, ld->g, sizeof ld->g);
     memcpy(all + G_COUNT, ld->l, n_l * sizeof *all);
     if (n_x) memcpy(all + G_COUNT + n_l, ld->x, n_x * sizeof *all);
-    const size_t n = bind_unused(ld->w, all, G_COUNT + n_l + n_x, names, sizeof names);
+    if (s->n_guess_layer) log_info("layers from %d on, which guess further tokens, are not used", s->n_layer);
+    const size_t n = bind_unused(ld->w, all, G_COUNT + n_l + n_x, s->n_layer, s->n_layer + s->n_guess_layer,
+                                 names, sizeof names);
     if (n)
         log_warn("%zu tensor%s of the file %s not used: %s%s", n, n == 1 ? "" : "s", n == 1 ? "is" : "are",
                  names, n > 1 ? " ..." : "");
@@ -377,6 +434,7 @@ static void free_net(struct lm_net *n)
         struct linear *all[] = { l->qkv, l->out, l->gate_up, l->down };
         for (size_t i = 0; i < sizeof all / sizeof *all; i++) linear_free(all[i]);
         layers_experts_free(&l->experts);
+        mla_free(&l->mla);
     }
     linear_free(n->head);
     table_free(n->embd);
@@ -500,23 +558,37 @@ static void set_temper(struct lm_net *n, const struct lm_batch *b)
     if (n->tempered) device_upload(n->dev, n->temper, n->temper_host, (size_t)b->n_rows);
 }
 
-/* att [rows, n_head * head_dim] from qkv; k and v of the rows go to their pages. */
-static void attend(struct lm_net *n, const struct layer *l, const struct lm_layer_shape *ls, int n_seq,
-                   int group, const struct kv_layer *kv)
+/* att [rows, n_head * v channels] from x; keys and values of the rows go to their pages. */
+static void attend(struct lm_net *n, int il, const struct lm_batch *b, const struct kv_layer *kv)
 {
     const struct lm_shape *s = &n->s;
-    struct attn_args a = { .kv = kv, .seq = n->in.seq, .n_seq = n_seq, .n_head = s->n_head, .out = n->att };
+    const struct layer *l = &n->layer[il];
+    const struct lm_layer_shape *ls = &s->layer[il];
+    const int64_t rows = b->n_rows, group = b->group ? b->group[il] : 0;
+    struct attn_args a = {
+        .kv = kv, .seq = n->in.seq, .n_seq = b->n_seq, .n_head = s->n_head, .out = n->att
+    };
     a.where = n->in.where;
-    a.page = n->in.page + (int64_t)group * n_seq * n->in.max_pages;
+    a.page = n->in.page + group * b->n_seq * n->in.max_pages;
     a.max_pages = n->in.max_pages;
+    a.window = ls->window;
+    a.chunk = ls->chunk;
+    if (!l->qkv) {
+        const struct mla_step st = { s, ls, l->attn_norm, n->freq[ls->rope], n->in.pos, rows, a };
+        mla_run(n->dev, &l->mla, &st, &n->mla, n->x, n->att);
+        return;
+    }
+    product(n, l->qkv, l->attn_norm, n->x, n->qkv, rows, EPI_STORE);
+    rotate(n, l, ls, b);
+    if (ls->tempered && n->tempered)
+        op_scale_rows(n->dev, n->qkv, linear_n_out(l->qkv), n->temper, rows,
+                      (int64_t)s->n_head * s->head_dim);
     a.q = n->qkv;
     a.k = a.q + (int64_t)s->n_head * s->head_dim;
     a.v = a.k + (int64_t)s->n_kv_head * s->head_dim;
     a.ldq = a.ldk = a.ldv = linear_n_out(l->qkv);
     a.ldo = (int64_t)s->n_head * s->head_dim;
     a.scale = ls->attn_scale;
-    a.window = ls->window;
-    a.chunk = ls->chunk;
     op_attention_paged(n->dev, &a);
 }
 
@@ -566,12 +638,7 @@ static bool step(struct lm_net *n, const struct lm_batch *b, const struct kv_lay
     for (int il = 0; il < n->s.n_layer; il++) {
         const struct layer *l = &n->layer[il];
         const struct lm_layer_shape *ls = &n->s.layer[il];
-        product(n, l->qkv, l->attn_norm, n->x, n->qkv, rows, EPI_STORE);
-        rotate(n, l, ls, b);
-        if (ls->tempered && n->tempered)
-            op_scale_rows(n->dev, n->qkv, linear_n_out(l->qkv), n->temper, rows,
-                          (int64_t)n->s.n_head * n->s.head_dim);
-        attend(n, l, ls, b->n_seq, b->group ? b->group[il] : 0, &kv[il]);
+        attend(n, il, b, &kv[il]);
         add_product(n, l->out, l->attn_post_norm, n->att, rows);
         if (ls->routed) {
             add_experts(n, l, rows);

@@ -1,4 +1,4 @@
-/* Networks against transformers: tests/golden/lm/NAME (tools/reference/lm_golden.py) in both file formats, and variants of their
+/* Networks against transformers: tests/golden/lm/NAME (tools/reference/lm_golden.py, deepseek_golden.py) in both file formats, and variants of their
  * configuration over the same weights. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,6 +24,8 @@
  * weights differ by the order of sums alone; bf16 and fp8 weights may be multiplied in bf16. The cache's rounding itself is
  * worth about 2e-4 on these networks, so the plain reference gets a bound of its own. */
 static const double F32_BOUND = 1e-4, NARROW_BOUND = 1e-2, CACHE_BOUND = 5e-4;
+/* Quantised weights of small networks meet 15 bits of the activations. */
+static const double QUANT_BOUND = 2e-3;
 
 struct golden {
     struct weights *w;
@@ -378,6 +380,32 @@ static void test_windows(void **state)
         compare(names[i], "model.safetensors", F32_BOUND);
 }
 
+/* Keys and values of the latents in one matrix, and apart; layers behind the last are in the Hugging Face files of V3. */
+static void test_latent(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *file;
+        double bound;
+    } all[] = {
+        { "deepseek_v3", "model.safetensors", F32_BOUND },
+        { "deepseek_v3", "model.gguf", F32_BOUND },
+        { "deepseek_v3", "split.gguf", F32_BOUND },
+        { "deepseek_v3_mscale", "model.safetensors", F32_BOUND },
+        { "deepseek_v2_lite", "model.safetensors", F32_BOUND },
+        { "deepseek_v2_lite", "model.gguf", F32_BOUND },
+        { "deepseek_v2", "model.safetensors", F32_BOUND },
+        { "deepseek_v2", "split.gguf", F32_BOUND },
+        { "deepseek_bf16", "model.safetensors", NARROW_BOUND },
+        { "deepseek_bf16", "split.gguf", NARROW_BOUND },
+        { "deepseek_q8_0", "model.gguf", QUANT_BOUND },
+        { "deepseek_q8_0_split", "split.gguf", QUANT_BOUND },
+        { "deepseek_fp8", "model.safetensors", NARROW_BOUND },
+        { "deepseek_fp8_48x40", "model.safetensors", NARROW_BOUND },
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) compare(all[i].name, all[i].file, all[i].bound);
+}
+
 /* llama.cpp knows no window for these, whatever a file says: two keys more, which leave the tensors where they stand to 64 bytes. */
 static void test_gguf_window_is_passed_over(void **state)
 {
@@ -449,12 +477,11 @@ static void test_f16(void **state)
 int main(void)
 {
     log_set_level(LOG_ERROR - 1); /* keys that are passed over are the point of some variants */
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_f32),
-                                        cmocka_unit_test(test_windows),
-                                        cmocka_unit_test(test_variants),
-                                        cmocka_unit_test(test_inside_others),
-                                        cmocka_unit_test(test_gguf_window_is_passed_over),
-                                        cmocka_unit_test(test_narrow),
-                                        cmocka_unit_test(test_f16) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_f32),           cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_latent),        cmocka_unit_test(test_variants),
+        cmocka_unit_test(test_inside_others), cmocka_unit_test(test_gguf_window_is_passed_over),
+        cmocka_unit_test(test_narrow),        cmocka_unit_test(test_f16)
+    };
     return cmocka_run_group_tests_name("golden networks", tests, NULL, NULL);
 }

@@ -391,7 +391,7 @@ static void read_gguf(struct lm_shape *t, const struct hparam_family *f, const s
     if (!t->n_kv_head) t->n_kv_head = t->n_head;
     if (!t->head_dim) t->head_dim = t->n_embd / t->n_head;
     v = hparams_number(src, "attention.value_length", NULL, t->head_dim);
-    if (v != t->head_dim)
+    if (v != t->head_dim && !f->own_values)
         hparams_complain(src->bad,
                          "attention.value_length is %g, but attention.key_length %d: they cannot differ here",
                          v, t->head_dim);

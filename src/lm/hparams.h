@@ -63,6 +63,7 @@ struct hparam_family {
     bool renorm;         /* routing weights of the chosen experts sum to one; else norm_topk_prob decides */
     /* What is particular: *s has its numbers and its layers' records, may change them, and is checked afterwards. NULL: nothing. */
     void (*layers)(struct lm_shape *s, const struct hparam_source *src);
+    bool own_values; /* values have a width of their own (attention.value_length), which layers() reads */
     const char *const *keys; /* that layers() follows, of both formats; the last one NULL. NULL: none */
 };
 

@@ -7,8 +7,7 @@
 
 enum { ONE_GATE, ONE_UP, ONE_DOWN, ONE_COUNT };
 
-/* Takes a new device layer into account. */
-static void made(struct layer_maker *mk, struct linear *l)
+void layers_made(struct layer_maker *mk, struct linear *l)
 {
     mk->bytes += linear_bytes(l);
     if (mk->fine) linear_set_fine(l);
@@ -36,7 +35,7 @@ bool layers_linear(struct layer_maker *mk, struct linear **out, const struct ten
     bool ok = linear_new(mk->dev, out, m, n_parts, join, b, 1, e) || err_wrap(e, "%s", part[0]->t->name);
     free(b);
     if (!ok) return false;
-    made(mk, *out);
+    layers_made(mk, *out);
     for (int i = 0; i < n_parts; i++)
         if (linear_is_copy(*out)) weights_forget(mk->w, part[i]->t);
     return true;
@@ -132,7 +131,7 @@ static bool make_expert(struct layer_maker *mk, struct linear **out, const struc
 {
     if (!linear_new(mk->dev, out, m, n_parts, n_parts == 2 ? LINEAR_PAIRED : LINEAR_CONCAT, NULL, 1, e))
         return err_wrap(e, "%s, expert %d", name, ie);
-    made(mk, *out);
+    layers_made(mk, *out);
     return true;
 }
 
@@ -227,7 +226,7 @@ static bool make_router(struct layer_maker *mk, struct linear **out, const struc
         linear_new(mk->dev, out, &m, 1, LINEAR_CONCAT, NULL, 1, e) || err_wrap(e, "%s", s->t->name);
     free(wide); /* f32 is always copied */
     if (!ok) return false;
-    made(mk, *out);
+    layers_made(mk, *out);
     weights_forget(mk->w, s->t);
     return true;
 }

@@ -25,6 +25,9 @@ struct layer_maker {
 bool layers_linear(struct layer_maker *mk, struct linear **out, const struct tensor_slot *const *part,
                    int n_parts, enum linear_join join, const struct tensor_slot *const *bias, struct err *e);
 
+/* Takes a device layer into account that was made elsewhere. */
+void layers_made(struct layer_maker *mk, struct linear *l);
+
 /* A norm's weights [n] into *out, on the device; NULL when the slot is empty. from_one: the file holds w of 1 + w. */
 bool layers_norm(struct layer_maker *mk, const dev_float **out, const struct tensor_slot *s, bool from_one,
                  struct err *e);
