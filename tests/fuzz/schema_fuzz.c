@@ -28,7 +28,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct schema_limits small = { 2000, 50000, 2000, 256, 40000, 200000 };
+    static const struct schema_limits small = { .max_states = 2000,
+                                                .max_nodes = 50000,
+                                                .max_values = 2000,
+                                                .max_clauses = 256,
+                                                .steps = 300000,
+                                                .bytes = 16 << 20 };
     json_error_t why;
     struct schema *s;
     struct constraint *c;

@@ -29,8 +29,12 @@ static bool room(struct build *b, struct err *e)
     struct dfa *d = b->d;
     if (d->n < b->cap) return true;
     if (d->n >= b->max) return err_set(e, ERR_LIMIT, "needs an automaton of more than %d states", b->max);
-    int cap = b->cap ? b->cap * 2 : 64;
+    int cap = b->cap ? b->cap * 2 : 16;
     if (cap > b->max) cap = b->max;
+    const size_t more = (size_t)(cap - b->cap);
+    const size_t bytes = more * ((size_t)(d->n_class + b->width) * 4 + 17);
+    if (!budget_bytes(rx_budget(b->p), bytes) || !budget_take(rx_budget(b->p), (long)(bytes / 64)))
+        return budget_ok(rx_budget(b->p), e);
     int32_t *next = realloc(d->next, (size_t)cap * (size_t)d->n_class * sizeof *next);
     if (next) d->next = next;
     uint8_t *accepts = realloc(d->accepts, (size_t)cap);
@@ -152,6 +156,18 @@ static void hash_table(struct dfa *d)
     d->hash[1] = b;
 }
 
+/* Gives back what its making had in reserve. */
+static void shrink(struct dfa *d)
+{
+    const size_t n = d->n > 0 ? (size_t)d->n : 1;
+    int32_t *next = realloc(d->next, n * (size_t)d->n_class * sizeof *next);
+    if (next) d->next = next;
+    uint8_t *accepts = realloc(d->accepts, n);
+    if (accepts) d->accepts = accepts;
+    uint64_t *label = d->label ? realloc(d->label, n * sizeof *label) : NULL;
+    if (label) d->label = label;
+}
+
 bool dfa_new(struct dfa **out, struct rx_pool *p, rx base, const rx *watched, int n_watched, int max_states,
              struct err *e)
 {
@@ -188,8 +204,13 @@ bool dfa_new(struct dfa **out, struct rx_pool *p, rx base, const rx *watched, in
         }
         if (!rx_ok(p, e)) goto done;
     }
+    /* Dead states are found and the table is hashed: three more looks at each cell. */
+    if (!budget_take(rx_budget(p), (long)d->n * n_class)) {
+        budget_ok(rx_budget(p), e);
+        goto done;
+    }
     ok = dfa_prune(d, e);
-    if (ok) hash_table(d);
+    if (ok) hash_table(d), shrink(d);
 done:
     free(b.bucket);
     free(b.part);
@@ -211,7 +232,7 @@ void dfa_free(struct dfa *d)
 }
 
 bool dfa_of_texts(struct dfa **out, const char *const *text, int n, const struct dfa *other, int max_states,
-                  int *first_other, struct err *e)
+                  int *first_other, struct budget *b, struct err *e)
 {
     struct dfa *d = calloc(1, sizeof *d);
     const int n_other = other ? other->n : 0;
@@ -229,13 +250,17 @@ bool dfa_of_texts(struct dfa **out, const char *const *text, int n, const struct
     }
     if (other) memcpy(d->class_of, other->class_of, sizeof d->class_of);
     int members[256] = { 0 };
-    for (int b = 0; b < 256; b++) members[d->class_of[b]]++;
-    for (int b = 0; b < 256; b++) /* each byte of a text is a class of its own */
-        if (used[b] && members[d->class_of[b]] > 1)
-            members[d->class_of[b]]--, d->class_of[b] = (uint8_t)n_class++;
-    for (int b = 255; b >= 0; b--) rep[d->class_of[b]] = b;
+    for (int x = 0; x < 256; x++) members[d->class_of[x]]++;
+    for (int x = 0; x < 256; x++) /* each byte of a text is a class of its own */
+        if (used[x] && members[d->class_of[x]] > 1)
+            members[d->class_of[x]]--, d->class_of[x] = (uint8_t)n_class++;
+    for (int x = 255; x >= 0; x--) rep[d->class_of[x]] = x;
     const size_t cap = bytes + (size_t)n_other, c = (size_t)n_class;
     d->n_class = n_class;
+    if (!budget_bytes(b, cap * (c * 4 + 13)) || !budget_take(b, (long)(cap * c))) {
+        dfa_free(d);
+        return budget_ok(b, e);
+    }
     d->next = malloc(cap * c * sizeof *d->next);
     d->accepts = calloc(cap, 1);
     d->label = calloc(cap, sizeof *d->label);

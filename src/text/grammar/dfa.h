@@ -25,8 +25,8 @@ static inline int32_t dfa_next(const struct dfa *d, int32_t state, unsigned char
     return d->next[state * d->n_class + d->class_of[byte]];
 }
 
-/* base, watching n_watched (at most 64) others; watched ones do not restrict it. false: more than max_states are needed (ERR_LIMIT), or no
- * memory. Free with dfa_free(). */
+/* base, watching n_watched (at most 64) others; watched ones do not restrict it. false: more than max_states are needed, or more than the
+ * pool's budget (ERR_LIMIT), or no memory. Free with dfa_free(). */
 bool dfa_new(struct dfa **out, struct rx_pool *p, rx base, const rx *watched, int n_watched, int max_states,
              struct err *e);
 void dfa_free(struct dfa *d);
@@ -38,7 +38,7 @@ bool dfa_prune(struct dfa *d, struct err *e);
  * where it would be by then. label[s] is the string's number + 1 where one ends, else 0; label of `other`'s own states: 0, and
  * *first_other is the first of them. accepts: where a string ends, and where other accepts. */
 bool dfa_of_texts(struct dfa **out, const char *const *text, int n, const struct dfa *other, int max_states,
-                  int *first_other, struct err *e);
+                  int *first_other, struct budget *b, struct err *e);
 
 /* How many strings are accepted; `most` when they are as many or more. */
 uint32_t dfa_size(const struct dfa *d, uint32_t most);

@@ -6,7 +6,7 @@
 #include "text/tokenizer/onig_set.h"
 #include "text/unicode.h"
 
-enum { MAX_NESTING = 200, MAX_REPEAT = 20000, MAX_ITEMS = 100000, LAST = 0x10ffff };
+enum { MAX_NESTING = 200, MAX_REPEAT = 20000, MAX_ITEMS = 20000, LAST = 0x10ffff };
 
 enum kind {
     ONE,    /* a character of a set */
@@ -47,8 +47,15 @@ static bool refuse(struct parse *t, enum err_code code, const char *what)
                    code == ERR_UNSUPPORTED ? ", which is not supported" : "");
 }
 
+/* Out of budget? The error says so. */
+static bool spent(struct parse *t, long steps)
+{
+    return !budget_take(rx_budget(t->p), steps) && !budget_ok(rx_budget(t->p), t->e);
+}
+
 static int add(struct parse *t, struct item it)
 {
+    if (spent(t, 8)) return -1;
     if (t->n_item >= MAX_ITEMS) {
         err_set(t->e, ERR_LIMIT, "the regular expression has more than %d parts", MAX_ITEMS);
         return -1;
@@ -204,7 +211,10 @@ static enum escape escape(struct parse *t, bool in_class, uint32_t *c, struct on
         onig_set_free(&one);
         return ok ? A_SET : FAILED;
     case 'p':
-    case 'P': t->i++; return property(t, ch == 'P', set) ? A_SET : FAILED;
+    case 'P':
+        if (spent(t, 10000)) return FAILED; /* a walk over all characters' properties */
+        t->i++;
+        return property(t, ch == 'P', set) ? A_SET : FAILED;
     case 't': return t->i++, *c = 9, A_CHAR;
     case 'n': return t->i++, *c = 10, A_CHAR;
     case 'v': return t->i++, *c = 11, A_CHAR;
@@ -261,7 +271,7 @@ static int class(struct parse *t)
     while (ok && more(t) && at(t, 0) != ']') {
         uint32_t a = 0, b = 0;
         bool a_set, b_set;
-        ok = class_atom(t, &a, &s, &a_set);
+        ok = !spent(t, 8 + (long)s.n / 2) && class_atom(t, &a, &s, &a_set);
         if (!ok) break;
         if (at(t, 0) == '-' && t->i + 1 < t->n && at(t, 1) != ']') {
             t->i++;
@@ -456,11 +466,23 @@ static int sequence(struct parse *t)
 
 static int alternatives(struct parse *t)
 {
-    int a = sequence(t);
-    while (a >= 0 && at(t, 0) == '|' && more(t)) {
+    /* Those of each rank stand for 2^rank alternatives, joined in pairs, so that many of them do not nest deep. */
+    int of_rank[32], n = 0, rank[32];
+    for (;;) {
+        int a = sequence(t), r = 0;
+        if (a < 0) return -1;
+        while (n > 0 && rank[n - 1] == r) {
+            a = add_two(t, ALT, of_rank[--n], a);
+            if (a < 0) return -1;
+            r++;
+        }
+        of_rank[n] = a;
+        rank[n++] = r;
+        if (!more(t) || at(t, 0) != '|') break;
         t->i++;
-        a = add_two(t, ALT, a, sequence(t));
     }
+    int a = of_rank[--n];
+    while (n > 0 && a >= 0) a = add_two(t, ALT, of_rank[--n], a);
     return a;
 }
 
@@ -495,6 +517,7 @@ static enum before behind(struct parse *t, int at_item, enum before w, bool *sur
 {
     const struct item *x = &t->item[at_item];
     bool s1 = true, s2 = true;
+    budget_take(rx_budget(t->p), 3);
     switch (x->kind) {
     case ONE: {
         const rx word = word_char(t->p);
@@ -523,6 +546,7 @@ static bool then(struct parse *t, int at_item, enum before w, rx rest, rx *out)
 {
     const struct item x = t->item[at_item];
     rx a, b;
+    if (spent(t, 4)) return false;
     if (x.plain) return *out = rx_cat(t->p, plain(t, at_item), rest), true;
     switch (x.kind) {
     case START: return *out = w == AT_START ? rest : RX_NONE, true;

@@ -71,24 +71,48 @@ static rx integer(struct rx_pool *p)
     return rx_or(p, byte(p, '0'), rx_cat(p, digit(p, 1, 9), digits(p, 0)));
 }
 
+/* Numbers lo..hi of n digits, leading zeros written. */
+static rx same_length(struct rx_pool *p, int lo, int hi, int n)
+{
+    int unit = 1;
+    if (n == 0) return RX_EMPTY;
+    for (int k = 1; k < n; k++) unit *= 10;
+    const int a = lo / unit, b = hi / unit;
+    if (a == b) return rx_cat(p, digit(p, a, a), same_length(p, lo % unit, hi % unit, n - 1));
+    const rx low = rx_cat(p, digit(p, a, a), same_length(p, lo % unit, unit - 1, n - 1));
+    const rx high = rx_cat(p, digit(p, b, b), same_length(p, 0, hi % unit, n - 1));
+    const rx mid = rx_cat(p, digit(p, a + 1, b - 1), rx_repeat(p, digit(p, 0, 9), n - 1, n - 1));
+    return rx_or(p, rx_or(p, low, high), mid);
+}
+
+/* Whole numbers lo..hi above 0, without leading zeros. */
+static rx between(struct rx_pool *p, int lo, int hi)
+{
+    rx r = RX_NONE;
+    for (int n = 1, first = 1; first <= hi; n++, first *= 10) {
+        const int last = first * 10 - 1;
+        if (lo > last) continue;
+        r = rx_or(p, r, same_length(p, lo > first ? lo : first, hi < last ? hi : last, n));
+    }
+    return r;
+}
+
 /* e and its number, for exponents first..last that are written so. */
 static rx exponent(struct rx_pool *p, int first, int last)
 {
-    rx *part = malloc((2 * EXP_END + 1) * sizeof *part), r;
-    size_t n = 0;
-    if (!part) return RX_NONE;
     if (first < -EXP_END) first = -EXP_END;
     if (last > EXP_END) last = EXP_END;
-    for (int x = first; x <= last; x++) {
-        char text[16];
-        if (x > EXP_LOW && x < EXP_HIGH) continue;
-        snprintf(text, sizeof text, "%d", x < 0 ? -x : x);
-        rx number = rx_text(p, text, strlen(text));
-        if (x > -10 && x < 0) number = rx_cat(p, maybe(p, byte(p, '0')), number);
-        part[n++] = rx_cat(p, x < 0 ? byte(p, '-') : maybe(p, byte(p, '+')), number);
+    rx r = RX_NONE;
+    if (last >= EXP_HIGH) {
+        const rx up = between(p, first > EXP_HIGH ? first : EXP_HIGH, last);
+        r = rx_cat(p, maybe(p, byte(p, '+')), up);
     }
-    r = rx_or_all(p, part, n);
-    free(part);
+    if (first <= EXP_LOW) {
+        const int lo = last < EXP_LOW ? -last : -EXP_LOW, hi = -first;
+        rx down = between(p, lo, hi);
+        if (lo < 10) down = rx_or(p, down, rx_cat(p, byte(p, '0'), between(p, lo, hi < 9 ? hi : 9)));
+        r = rx_or(p, r, rx_cat(p, byte(p, '-'), down));
+    }
     return rx_cat(p, rx_or(p, byte(p, 'e'), byte(p, 'E')), r);
 }
 

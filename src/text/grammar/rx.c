@@ -1,10 +1,9 @@
 #include "text/grammar/rx.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 4000 };
+enum { MAX_DEPTH = 4000, BYTES_A_STEP = 64 };
 
 enum kind { NONE, EMPTY, SET, CAT, OR, AND, NOT, REPEAT, STATE };
 
@@ -38,15 +37,16 @@ struct rx_pool {
     uint32_t *mark; /* rx_classes(): the call that has seen the node */
     size_t n_mark;
     uint32_t round;
-    bool failed, no_memory;
+    rx byte[256]; /* of each byte alone; RX_NONE: not made yet */
+    bool failed;  /* too many expressions, or too deep; else the budget knows */
     int depth;
-    long work; /* steps that are left */
+    struct budget own, *budget;
 };
 
 static rx fail(struct rx_pool *p, bool no_memory)
 {
     p->failed = true;
-    p->no_memory |= no_memory;
+    if (no_memory) budget_no_memory(p->budget);
     return RX_NONE;
 }
 
@@ -55,6 +55,10 @@ static bool grow(struct rx_pool *p, void **at, size_t *cap, size_t need, size_t 
     if (need <= *cap) return true;
     size_t want = *cap ? *cap * 2 : 256;
     if (want < need) want = need;
+    /* A copy of what is there, and pages that are touched for the first time. */
+    if (!budget_bytes(p->budget, (want - *cap) * each) ||
+        !budget_take(p->budget, (long)(want * each / BYTES_A_STEP)))
+        return fail(p, false), false;
     void *q = realloc(*at, want * each);
     if (!q) return fail(p, true), false;
     *at = q;
@@ -83,6 +87,7 @@ static bool same(const struct rx_pool *p, const struct node *x, const struct nod
 static void rehash(struct rx_pool *p)
 {
     const size_t n = p->n_bucket * 2;
+    if (!budget_bytes(p->budget, n * sizeof(uint32_t)) || !budget_take(p->budget, (long)n / 2)) return;
     uint32_t *b = calloc(n, sizeof *b);
     if (!b) return; /* longer chains */
     free(p->bucket);
@@ -99,7 +104,9 @@ static void rehash(struct rx_pool *p)
 static rx intern(struct rx_pool *p, struct node want, const rx *part, const struct rx_bytes *set)
 {
     if (p->failed) return RX_NONE;
-    if (--p->work < 0) return fail(p, false);
+    /* A large pool lies in slow memory. */
+    const long far = p->n >> 15 < 8 ? (long)(p->n >> 15) : 8;
+    if (!budget_take(p->budget, 2 + far + (part ? want.max / 4 : 0))) return fail(p, false);
     uint32_t h = mix(17, (uint32_t)want.kind);
     if (set)
         for (int i = 0; i < 4; i++) h = mix(mix(h, (uint32_t)set->has[i]), (uint32_t)(set->has[i] >> 32));
@@ -111,7 +118,7 @@ static rx intern(struct rx_pool *p, struct node want, const rx *part, const stru
     want.hash = h ^= h >> 15;
     for (uint32_t i = p->bucket[h & (p->n_bucket - 1)]; i; i = p->node[i].next)
         if (same(p, &p->node[i], &want, part, set)) return (rx)i;
-    if (p->n >= p->max) return fail(p, false);
+    if (p->n >= p->max || !budget_take(p->budget, 4)) return fail(p, false);
     if (!grow(p, (void **)&p->node, &p->cap, p->n + 1, sizeof *p->node)) return RX_NONE;
     if (set) {
         if (!grow(p, (void **)&p->set, &p->cap_set, p->n_set + 1, sizeof *p->set)) return RX_NONE;
@@ -133,12 +140,13 @@ static rx intern(struct rx_pool *p, struct node want, const rx *part, const stru
     return (rx)p->n++;
 }
 
-struct rx_pool *rx_pool_new(size_t max_nodes, long max_work)
+static struct rx_pool *pool_new(size_t max_nodes, long max_work, struct budget *b)
 {
     struct rx_pool *p = calloc(1, sizeof *p);
     if (!p) return NULL;
     p->max = max_nodes;
-    p->work = max_work > 0 ? max_work : LONG_MAX;
+    budget_open(&p->own, max_work, 0, NULL);
+    p->budget = b ? b : &p->own;
     p->n_bucket = 1024;
     p->n_memo = 1 << 15;
     p->bucket = calloc(p->n_bucket, sizeof *p->bucket);
@@ -153,6 +161,10 @@ struct rx_pool *rx_pool_new(size_t max_nodes, long max_work)
     intern(p, (struct node){ .kind = NOT, .a = RX_NONE, .has_empty = true }, NULL, NULL);
     return p;
 }
+
+struct rx_pool *rx_pool_new(size_t max_nodes, long max_work) { return pool_new(max_nodes, max_work, NULL); }
+struct rx_pool *rx_pool_within(size_t max_nodes, struct budget *b) { return pool_new(max_nodes, 0, b); }
+struct budget *rx_budget(struct rx_pool *p) { return p->budget; }
 
 void rx_pool_free(struct rx_pool *p)
 {
@@ -173,9 +185,10 @@ void rx_pool_free(struct rx_pool *p)
 
 bool rx_ok(const struct rx_pool *p, struct err *e)
 {
-    if (!p->failed) return true;
-    if (p->no_memory) return err_set(e, ERR_NOMEM, "no memory for an expression");
-    return err_set(e, ERR_LIMIT, "its patterns, lengths and numbers take too much work together");
+    if (!budget_ok(p->budget, e)) return false;
+    return !p->failed ||
+           err_set(e, ERR_LIMIT, "its patterns, lengths and numbers take more than %zu expressions together",
+                   p->max);
 }
 
 bool rx_has_empty(const struct rx_pool *p, rx a) { return p->node[a].has_empty; }
@@ -191,8 +204,11 @@ static rx rx_set(struct rx_pool *p, const struct rx_bytes *s)
 rx rx_range(struct rx_pool *p, unsigned first, unsigned last)
 {
     struct rx_bytes s = { 0 };
+    if (first == last && p->byte[first] != RX_NONE && !p->failed) return p->byte[first];
     rx_bytes_add(&s, first, last);
-    return rx_set(p, &s);
+    const rx r = rx_set(p, &s);
+    if (first == last && !p->failed) p->byte[first] = r;
+    return r;
 }
 
 rx rx_cat(struct rx_pool *p, rx a, rx b)
@@ -261,6 +277,26 @@ static bool has_opposites(const struct rx_pool *p, const rx *part, size_t n)
     return false;
 }
 
+/* Sorts the parts and drops what is there twice. false: the budget is used up. */
+static bool ascending(struct rx_pool *p, rx *part, size_t *n)
+{
+    size_t kept = 0, out_of_order = 0;
+    for (size_t i = 1; i < *n; i++) out_of_order += part[i] < part[i - 1];
+    if (out_of_order == 1 && part[*n - 1] < part[*n - 2]) { /* one more, behind those of a union */
+        const rx last = part[*n - 1];
+        size_t i = *n - 1;
+        for (; i > 0 && part[i - 1] > last; i--) part[i] = part[i - 1];
+        part[i] = last;
+    } else if (out_of_order > 0) {
+        if (!budget_take(p->budget, (long)*n * 6)) return fail(p, false), false;
+        qsort(part, *n, sizeof *part, by_number);
+    }
+    for (size_t i = 0; i < *n; i++)
+        if (!i || part[i] != part[i - 1]) part[kept++] = part[i];
+    *n = kept;
+    return true;
+}
+
 /* OR or AND of n expressions. zero: what absorbs all (RX_ALL or RX_NONE); one: what changes nothing. */
 static rx join(struct rx_pool *p, enum kind kind, const rx *in, size_t n_in)
 {
@@ -268,7 +304,7 @@ static rx join(struct rx_pool *p, enum kind kind, const rx *in, size_t n_in)
     size_t n = 0, room = 0;
     for (size_t i = 0; i < n_in; i++) room += p->node[in[i]].kind == kind ? (size_t)p->node[in[i]].max : 1;
     if (room == 0) return one;
-    p->work -= (long)room * 2;
+    if (!budget_take(p->budget, (long)room * 2)) return fail(p, false);
     rx few[16], *part = room <= 16 ? few : malloc(room * sizeof *part);
     if (!part) return fail(p, true);
     struct rx_bytes set = { 0 };
@@ -298,11 +334,7 @@ static rx join(struct rx_pool *p, enum kind kind, const rx *in, size_t n_in)
         if (s == zero) over = true;
         if (s != one && !over) part[n++] = s;
     }
-    qsort(part, n, sizeof *part, by_number);
-    size_t kept = 0;
-    for (size_t i = 0; i < n; i++)
-        if (!i || part[i] != part[i - 1]) part[kept++] = part[i];
-    n = kept;
+    if (!ascending(p, part, &n)) over = true;
     rx r;
     if (over || has_opposites(p, part, n)) {
         r = zero;
@@ -347,7 +379,9 @@ rx rx_repeat(struct rx_pool *p, rx a, int min, int max)
 int rx_table(struct rx_pool *p, const struct rx_table *t)
 {
     const size_t cells = (size_t)t->n * (size_t)t->n_class;
-    if (cells > p->max * 8) return fail(p, false), -1;
+    if (cells > p->max * 8 || !budget_bytes(p->budget, cells * sizeof(int32_t)) ||
+        !budget_take(p->budget, (long)cells / 2))
+        return fail(p, false), -1;
     int32_t *next = malloc(cells * sizeof *next);
     uint8_t *accepts = malloc((size_t)t->n);
     if (!next || !accepts || !grow(p, (void **)&p->table, &p->cap_table, p->n_table + 1, sizeof *p->table)) {
@@ -477,8 +511,8 @@ rx rx_after(struct rx_pool *p, rx a, unsigned b)
     if (p->node[a].kind == SET) return derive(p, a, b);
     uint32_t h = ((uint32_t)a * 256 + b) * 0x9e3779b1u;
     const size_t at = (h ^ h >> 15) & (p->n_memo - 1);
+    if (!budget_take(p->budget, 1)) return fail(p, false);
     if (p->memo[at].a == a && p->memo[at].b == b) return p->memo[at].is;
-    p->work -= 2;
     if (++p->depth > MAX_DEPTH) return p->depth--, fail(p, false);
     const rx r = derive(p, a, b);
     p->depth--;
@@ -488,26 +522,36 @@ rx rx_after(struct rx_pool *p, rx a, unsigned b)
 
 /* ---- classes of bytes ---------------------------------------------------------------------------------------------- */
 
-static void refine(const struct rx_bytes *s, uint8_t class_of[256], int *n)
+/* Classes as sets, so that a class is split by a few words' work. */
+struct classes {
+    struct rx_bytes set[256];
+    int n;
+};
+
+static void refine(struct classes *k, const struct rx_bytes *s)
 {
-    int inside[256]; /* the class that members of this class go to; -1: none yet */
-    int count[256] = { 0 }, total[256] = { 0 };
-    for (int b = 0; b < 256; b++) {
-        inside[b] = -1;
-        total[class_of[b]]++;
-        count[class_of[b]] += rx_bytes_has(s, (unsigned)b);
-    }
-    for (int b = 0; b < 256; b++) {
-        const int c = class_of[b];
-        if (!rx_bytes_has(s, (unsigned)b) || count[c] == 0 || count[c] == total[c]) continue;
-        if (inside[c] < 0) inside[c] = (*n)++;
-        class_of[b] = (uint8_t)inside[c];
+    for (int c = 0, n = k->n; c < n; c++) {
+        struct rx_bytes in;
+        uint64_t some = 0, rest = 0;
+        for (int w = 0; w < 4; w++) {
+            in.has[w] = k->set[c].has[w] & s->has[w];
+            some |= in.has[w];
+            rest |= k->set[c].has[w] & ~s->has[w];
+        }
+        if (!some || !rest) continue;
+        for (int w = 0; w < 4; w++) k->set[c].has[w] &= ~in.has[w];
+        k->set[k->n++] = in;
     }
 }
 
 void rx_classes(struct rx_pool *p, rx a, uint8_t class_of[256], int *n)
 {
     if (p->n_mark < p->n) {
+        if (!budget_bytes(p->budget, (p->n - p->n_mark) * sizeof(uint32_t)) ||
+            !budget_take(p->budget, (long)(p->n - p->n_mark) / 8)) {
+            fail(p, false);
+            return;
+        }
         uint32_t *m = realloc(p->mark, p->n * sizeof *m);
         if (!m) {
             fail(p, true);
@@ -517,6 +561,8 @@ void rx_classes(struct rx_pool *p, rx a, uint8_t class_of[256], int *n)
         p->mark = m;
         p->n_mark = p->n;
     }
+    struct classes k = { .n = *n };
+    for (unsigned x = 0; x < 256; x++) rx_bytes_add(&k.set[class_of[x]], x, x);
     p->round++;
     size_t n_pending = 0, cap = 0;
     rx *pending = NULL;
@@ -525,16 +571,22 @@ void rx_classes(struct rx_pool *p, rx a, uint8_t class_of[256], int *n)
     p->mark[a] = p->round;
     while (n_pending > 0) {
         const struct node *x = &p->node[pending[--n_pending]];
+        if (!budget_take(p->budget, x->kind == SET     ? 4 + k.n / 4
+                                    : x->kind == STATE ? 40 * p->table[x->a].n_class
+                                                       : 1)) {
+            fail(p, false);
+            break;
+        }
         const bool many = x->kind == OR || x->kind == AND;
         rx two[2] = { x->a, x->b };
         const rx *next = many ? p->part + x->min : two;
-        int n_next = many ? x->max : x->kind == CAT ? 2 : x->kind == NOT || x->kind == REPEAT ? 1 : 0;
-        if (x->kind == SET && *n < 256) refine(&p->set[x->a], class_of, n);
-        for (int c = 0; x->kind == STATE && c < p->table[x->a].n_class && *n < 256; c++) {
+        const int n_next = many ? x->max : x->kind == CAT ? 2 : x->kind == NOT || x->kind == REPEAT ? 1 : 0;
+        if (x->kind == SET) refine(&k, &p->set[x->a]);
+        for (int c = 0; x->kind == STATE && c < p->table[x->a].n_class; c++) {
             struct rx_bytes s = { 0 };
             for (unsigned b = 0; b < 256; b++)
                 if (p->table[x->a].class_of[b] == c) rx_bytes_add(&s, b, b);
-            refine(&s, class_of, n);
+            refine(&k, &s);
         }
         if (!grow(p, (void **)&pending, &cap, n_pending + (size_t)n_next, sizeof *pending)) break;
         for (int i = 0; i < n_next; i++) {
@@ -544,4 +596,8 @@ void rx_classes(struct rx_pool *p, rx a, uint8_t class_of[256], int *n)
         }
     }
     free(pending);
+    for (int c = 0; c < k.n; c++)
+        for (unsigned x = 0; x < 256; x++)
+            if (rx_bytes_has(&k.set[c], x)) class_of[x] = (uint8_t)c;
+    *n = k.n;
 }

@@ -2,8 +2,8 @@
  *
  * An expression is a number: equal numbers are equal expressions (hash-consed), and simple laws are applied as they are made. Complement
  * and intersection cost nothing here; the automaton (dfa.h) is made from derivatives (Brzozowski 1964; Owens, Reppy, Turon 2009).
- * Failure  a pool has room for so many expressions. What does not fit makes the pool fail: everything made from then on is
- *          meaningless, and rx_ok() says so once at the end.
+ * Failure  a pool has room for so many expressions, and a budget. What does not fit makes the pool fail: everything made from then on
+ *          is meaningless, and rx_ok() says so once at the end.
  * Threads  one owner at a time. */
 #ifndef HEARTH_TEXT_GRAMMAR_RX_H
 #define HEARTH_TEXT_GRAMMAR_RX_H
@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/err.h"
+#include "text/grammar/budget.h"
 
 typedef int32_t rx;
 enum { RX_NONE, RX_EMPTY, RX_ALL }; /* no string; the empty string alone; every string */
@@ -30,8 +30,12 @@ static inline void rx_bytes_add(struct rx_bytes *s, unsigned first, unsigned las
 }
 
 struct rx_pool;
-/* max_work: steps of making and deriving, some 20 ns each; 0: no limit. NULL: no memory. */
+/* max_work: steps of making and deriving (budget.h); 0: no limit. NULL: no memory. */
 struct rx_pool *rx_pool_new(size_t max_nodes, long max_work);
+/* The same, counting against a budget that the caller shares with it, and which outlives the pool. */
+struct rx_pool *rx_pool_within(size_t max_nodes, struct budget *b);
+/* What the pool counts against: its own, or the caller's. */
+struct budget *rx_budget(struct rx_pool *p);
 void rx_pool_free(struct rx_pool *p);
 /* false and an error when an expression did not fit, or there was no memory. */
 bool rx_ok(const struct rx_pool *p, struct err *e);

@@ -9,16 +9,17 @@
 #include "text/grammar/number.h"
 #include "text/grammar/schema_internal.h"
 
-enum { CHUNK = 1 << 16, MAX_CHOICES = 512, MAX_BYTES = 256 << 20 };
+enum { CHUNK = 1 << 16, MAX_CHOICES = 512, MAX_CHOICE_LEN = 4000 };
 
+/* steps: the slowest take some 20 ns, so that the worst of schemas is refused within 100 ms (schema_test.c has such). */
 static const struct schema_limits default_limits = { .max_states = 60000,
                                                      .max_nodes = 600000,
                                                      .max_values = 50000,
                                                      .max_clauses = 4096,
-                                                     .fuel = 1500000,
-                                                     .work = 5000000 };
+                                                     .steps = 4500000,
+                                                     .bytes = 64 << 20 };
 
-/* ---- memory, names, fuel ------------------------------------------------------------------------------------------------- */
+/* ---- memory, names, budget ----------------------------------------------------------------------------------------------- */
 
 struct chunk {
     struct chunk *next;
@@ -30,14 +31,16 @@ void *compile_alloc(struct compile *c, bool keep, size_t n, size_t size, struct 
 {
     struct chunk **list = keep ? &c->kept : &c->chunk;
     size_t bytes;
-    if (__builtin_mul_overflow(n, size, &bytes) || bytes > MAX_BYTES)
+    if (__builtin_mul_overflow(n, size, &bytes) || bytes > SIZE_MAX / 2)
         return err_set(e, ERR_LIMIT, "schema: too large"), NULL;
     bytes = (bytes + 15) & ~(size_t)15;
+    if (!budget_take(&c->budget, 1)) return budget_ok(&c->budget, e), NULL;
     if (!*list || (*list)->cap - (*list)->used < bytes) {
         const size_t cap = bytes > CHUNK ? bytes : CHUNK;
+        if (!budget_bytes(&c->budget, cap) || !budget_take(&c->budget, (long)(cap / 32)))
+            return budget_ok(&c->budget, e), NULL;
         struct chunk *k = calloc(1, sizeof *k + cap);
         if (!k) return err_set(e, ERR_NOMEM, "no memory for a schema"), NULL;
-        if (!compile_burn(c, (long)(cap / CHUNK) * 64, e)) return free(k), NULL;
         k->cap = cap;
         k->next = *list;
         *list = k;
@@ -58,9 +61,7 @@ static void chunks_free(struct chunk *k)
 
 bool compile_burn(struct compile *c, long steps, struct err *e)
 {
-    c->fuel -= steps + 1;
-    return c->fuel > 0 ||
-           err_set(e, ERR_LIMIT, "schema: too much work to compile; simplify its alternatives");
+    return budget_take(&c->budget, steps) || (budget_ok(&c->budget, e), err_wrap(e, "schema"));
 }
 
 static unsigned hash_text(const char *s)
@@ -72,7 +73,7 @@ static unsigned hash_text(const char *s)
 
 static bool grow_buckets(int **bucket, int *n_bucket, struct err *e)
 {
-    const int n = *n_bucket ? *n_bucket * 2 : 256;
+    const int n = *n_bucket ? *n_bucket * 2 : 256; /* its memory counts with what is in it */
     int *b = malloc((size_t)n * sizeof *b);
     if (!b) return err_set(e, ERR_NOMEM, "no memory for a schema");
     for (int i = 0; i < n; i++) b[i] = -1;
@@ -92,6 +93,7 @@ int compile_name(struct compile *c, const char *s, struct err *e)
             c->name_bucket[at & (unsigned)(c->n_name_bucket - 1)] = i;
         }
     }
+    if (!compile_burn(c, 4 + (long)strlen(s) / 8, e)) return -1;
     unsigned at = hash_text(s);
     for (;; at++) {
         const int i = c->name_bucket[at & (unsigned)(c->n_name_bucket - 1)];
@@ -132,8 +134,20 @@ bool compile_pattern(struct compile *c, int sub, const char *key, int name, rx *
 
 const struct dfa *compile_dfa(struct compile *c, rx r, struct err *e)
 {
-    for (int i = c->n_dfa - 1; i >= 0; i--)
+    if (c->n_dfa * 2 >= c->n_dfa_bucket) {
+        if (!grow_buckets(&c->dfa_bucket, &c->n_dfa_bucket, e)) return NULL;
+        for (int i = 0; i < c->n_dfa; i++) {
+            unsigned at = (unsigned)c->dfa_of[i] * 2654435761u;
+            while (c->dfa_bucket[at & (unsigned)(c->n_dfa_bucket - 1)] >= 0) at++;
+            c->dfa_bucket[at & (unsigned)(c->n_dfa_bucket - 1)] = i;
+        }
+    }
+    unsigned at = (unsigned)r * 2654435761u;
+    for (;; at++) {
+        const int i = c->dfa_bucket[at & (unsigned)(c->n_dfa_bucket - 1)];
+        if (i < 0) break;
         if (c->dfa_of[i] == r) return c->dfa[i];
+    }
     if (c->n_dfa == c->cap_dfa) {
         const int cap = c->cap_dfa ? c->cap_dfa * 2 : 64;
         struct dfa **d = realloc(c->dfa, (size_t)cap * sizeof *d);
@@ -143,8 +157,9 @@ const struct dfa *compile_dfa(struct compile *c, rx r, struct err *e)
         if (!d || !of) return err_set(e, ERR_NOMEM, "no memory for a schema"), NULL;
         c->cap_dfa = cap;
     }
+    if (!compile_burn(c, 200, e)) return NULL; /* what the smallest takes: a dozen allocations */
     if (!dfa_new(&c->dfa[c->n_dfa], c->pool, r, NULL, 0, c->limits.max_states, e)) return NULL;
-    if (!compile_burn(c, c->dfa[c->n_dfa]->n, e)) return dfa_free(c->dfa[c->n_dfa]), NULL;
+    c->dfa_bucket[at & (unsigned)(c->n_dfa_bucket - 1)] = c->n_dfa;
     c->dfa_of[c->n_dfa] = r;
     return c->dfa[c->n_dfa++];
 }
@@ -208,13 +223,14 @@ const json_t *first_items(struct compile *c, int sub, const char **key)
 /* ---- values -------------------------------------------------------------------------------------------------------------- */
 
 /* A schema that only refers stands for what it refers to. */
-static bool is_reference(const struct compile *c, int sub)
+static bool is_reference(struct compile *c, int sub)
 {
     static const char *const also[] = { "title",       "description", "default",  "examples",
                                         "$comment",    "deprecated",  "readOnly", "writeOnly",
                                         "definitions", "$defs",       "$schema" };
     if (sub <= DOC_FALSE || !json_is_string(schema_key(&c->doc, sub, "$ref"))) return false;
     if (c->doc.draft <= DRAFT_7) return true;
+    budget_take(&c->budget, 30);
     size_t others = json_object_size(c->doc.sub[sub].json) - 1;
     for (size_t i = 0; i < sizeof also / sizeof *also; i++)
         others -= json_object_get(c->doc.sub[sub].json, also[i]) != NULL;
@@ -261,6 +277,7 @@ static int new_value(struct compile *c, const int *lit, int n, struct err *e)
 int compile_value(struct compile *c, int *lit, int n, struct err *e)
 {
     int kept = 0;
+    if (!compile_burn(c, 4 * (long)n + 4, e)) return -1;
     for (int i = 0; i < n; i++) {
         for (int hop = 0; is_reference(c, lit[i] / 2); hop++) {
             const int sub = lit[i] / 2;
@@ -269,7 +286,7 @@ int compile_value(struct compile *c, int *lit, int n, struct err *e)
             if (to < 0) return -1;
             if (hop > 100) {
                 schema_refuse(&c->doc, sub, ERR_REQUEST, "$ref", e,
-                              "refers to itself, with no value in between");
+                              "refers to itself with no value in between, or through more than 100 others");
                 return -1;
             }
             lit[i] = LITERAL(to, lit[i] & 1);
@@ -318,7 +335,7 @@ static bool reaches(struct compile *c, const struct dfa *d, int *shortest, int *
     for (int s = 0; s < n; s++) shortest[s] = d->accepts[s] ? 0 : 1 << 29;
     for (bool changed = true; changed;) {
         changed = false;
-        if (!compile_burn(c, n, e)) return false;
+        if (!compile_burn(c, (long)n * k / 8, e)) return false;
         for (int s = n - 1; s >= 0; s--)
             for (int i = 0; i < k; i++) {
                 const int32_t t = d->next[s * k + i];
@@ -330,7 +347,7 @@ static bool reaches(struct compile *c, const struct dfa *d, int *shortest, int *
     for (int s = 0; s < n; s++) longest[s] = -1;
     for (bool changed = true; changed;) {
         changed = false;
-        if (!compile_burn(c, n, e)) return false;
+        if (!compile_burn(c, (long)n * k / 8, e)) return false;
         for (int s = n - 1; s >= 0; s--) {
             if (left[s]) continue;
             int most = 0;
@@ -442,6 +459,7 @@ static bool work_out(struct compile *c, int id, struct err *e)
 static bool spell(struct compile *c, const struct dfa *d, int32_t s, struct buf *b, bool string,
                   const char **text, int *n, struct err *e)
 {
+    if (!compile_burn(c, 60, e)) return false;
     if (d->accepts[s]) {
         json_t *j = string ? json_stringn(b->data ? b->data : "", b->len) : NULL;
         char *dump =
@@ -475,7 +493,9 @@ static bool add_choices(struct compile *c, struct array_form *f, struct err *e)
     for (int k = 0; k < 2; k++) {
         const struct dfa *d = k ? v->number : v->string ? v->string->d : NULL;
         if (!d) continue;
+        if (!compile_burn(c, (long)d->n * d->n_class / 4 + 40, e)) return false;
         total += dfa_size(d, MAX_CHOICES + 1);
+        if (v->string && d == v->string->d && d->n > MAX_CHOICES * MAX_CHOICE_LEN) return true;
     }
     if (total > MAX_CHOICES) return true;
     const char **text = compile_alloc(c, false, (size_t)total + 1, sizeof *text, e);
@@ -492,12 +512,13 @@ static bool add_choices(struct compile *c, struct array_form *f, struct err *e)
     qsort(text, (size_t)n, sizeof *text, by_text);
     struct choices *h = compile_alloc(c, true, 1, sizeof *h, e);
     int first_other;
-    if (!h || !dfa_of_texts(&h->d, text, n, NULL, c->limits.max_states, &first_other, e)) return false;
+    if (!h || !dfa_of_texts(&h->d, text, n, NULL, c->limits.max_states, &first_other, &c->budget, e))
+        return false;
     f->choices = h;
     h->n = n;
     h->words = (n + 63) / 64 + (n == 0);
     h->reach = compile_alloc(c, true, (size_t)h->d->n * (size_t)h->words, sizeof *h->reach, e);
-    if (!h->reach) return false;
+    if (!h->reach || !compile_burn(c, (long)h->d->n * (h->d->n_class / 8 + h->words), e)) return false;
     for (int s = h->d->n - 1; s >= 0; s--) {
         uint64_t *r = h->reach + (size_t)s * (size_t)h->words;
         if (h->d->accepts[s]) {
@@ -534,6 +555,7 @@ static int array_end(const struct sat *s, const struct array_form *f)
 
 static bool array_can(const struct sat *s, const struct array_form *f)
 {
+    budget_take(&s->c->budget, 2 + ((long)f->n_prefix << f->n_track));
     const int end = array_end(s, f);
     const int max = end >= 0 && (f->max < 0 || end < f->max) ? end : f->max;
     if (max >= 0 && f->min > max) return false;
@@ -556,12 +578,14 @@ static bool class_can(const struct sat *s, const struct key_class *k) { return s
 static bool in_set(const uint64_t *set, int i) { return set[i / 64] >> (i % 64) & 1; }
 
 /* need: the required ones and what they bring along. */
-static void close_over(const struct object_form *f, uint64_t *need)
+static void close_over(struct compile *c, const struct object_form *f, uint64_t *need)
 {
     for (bool changed = true; changed;) {
         changed = false;
+        if (!budget_take(&c->budget, f->n_depend)) return;
         for (int d = 0; d < f->n_depend; d++) {
             if (!in_set(need, f->depend[d].named)) continue;
+            if (!budget_take(&c->budget, f->words / 4)) return;
             for (int w = 0; w < f->words; w++) {
                 changed |= (f->depend[d].required[w] & ~need[w]) != 0;
                 need[w] |= f->depend[d].required[w];
@@ -581,8 +605,9 @@ static bool object_can(struct sat *s, const struct object_form *f)
 {
     uint64_t few[8], *need = f->words <= 8 ? few : malloc((size_t)f->words * sizeof *need);
     if (!need) return true;
+    budget_take(&s->c->budget, 4 + f->n_class / 2);
     memcpy(need, f->required, (size_t)f->words * sizeof *need);
-    close_over(f, need);
+    close_over(s->c, f, need);
     int n_need = 0, n_can = 0;
     bool can = true;
     for (int i = 0; i < f->n_named; i++) {
@@ -629,7 +654,8 @@ static bool finish_object(struct sat *s, struct object_form *f, struct err *e)
     for (int i = 0; i < f->n_named && f->n_depend > 0; i++) { /* one that would bring along what cannot be */
         memset(need, 0, (size_t)f->words * sizeof *need);
         need[i / 64] |= UINT64_C(1) << (i % 64);
-        close_over(f, need);
+        close_over(c, f, need);
+        if (!compile_burn(c, f->n_named / 4, e)) return false;
         for (int k = 0; k < f->n_named; k++) gone[i] |= in_set(need, k) && f->cls[k].value[0] == 0;
     }
     f->any_name &= f->n_class > f->n_named && !gone[f->n_named];
@@ -639,7 +665,8 @@ static bool finish_object(struct sat *s, struct object_form *f, struct err *e)
     f->class_of = compile_alloc(c, true, (size_t)d->n + 1, sizeof *f->class_of, e);
     f->open = compile_alloc(c, true, (size_t)d->n + 1, 1, e);
     f->reach = compile_alloc(c, true, (size_t)d->n * (size_t)f->words + 1, sizeof *f->reach, e);
-    if (!f->class_of || !f->open || !f->reach || !compile_burn(c, d->n, e)) return false;
+    if (!f->class_of || !f->open || !f->reach || !compile_burn(c, (long)d->n * d->n_class / 2, e))
+        return false;
     for (int q = 0; q < d->n; q++) {
         f->class_of[q] = d->accepts[q] ? (int)d->label[q] : -1;
         if (f->class_of[q] >= f->n_named) f->open[q] = 1;
@@ -647,6 +674,7 @@ static bool finish_object(struct sat *s, struct object_form *f, struct err *e)
     f->all_open = f->max < 0;
     for (bool changed = true; changed;) {
         changed = false;
+        if (!compile_burn(c, (long)d->n * (d->n_class / 8 + f->words / 2 + 1), e)) return false;
         for (int q = d->n - 1; q >= 0; q--) {
             uint64_t *r = f->reach + (size_t)q * (size_t)f->words;
             if (f->class_of[q] >= 0 && f->class_of[q] < f->n_named)
@@ -676,7 +704,7 @@ static bool finish(struct compile *c, struct err *e)
             if (!add_choices(c, c->value[i]->array[k], e)) return false;
     for (bool changed = true; changed;) {
         changed = false;
-        if (!compile_burn(c, c->n_value, e)) return false;
+        if (!compile_burn(c, 4 * (long)c->n_value, e)) return false;
         for (int i = c->n_value - 1; i >= 0; i--)
             if (!s.is[i] && value_can(&s, c->value[i])) s.is[i] = changed = true;
     }
@@ -687,6 +715,7 @@ static bool finish(struct compile *c, struct err *e)
             struct array_form *f = v->array[k];
             if (!array_can(&s, f)) continue;
             const int end = array_end(&s, f);
+            if (!compile_burn(c, (long)f->n_prefix << f->n_track, e)) return false;
             if (end >= 0 && (f->max < 0 || end < f->max)) f->max = end;
             for (int m = 0; m < 1 << f->n_track; m++) {
                 for (int p = 0; p < f->n_prefix; p++)
@@ -731,17 +760,31 @@ static void free_values(struct value **value, int n)
     }
 }
 
+static struct schema_limits with_defaults(const struct schema_limits *l)
+{
+    struct schema_limits all = default_limits;
+    if (!l) return all;
+    if (l->max_states) all.max_states = l->max_states;
+    if (l->max_nodes) all.max_nodes = l->max_nodes;
+    if (l->max_values) all.max_values = l->max_values;
+    if (l->max_clauses) all.max_clauses = l->max_clauses;
+    if (l->steps) all.steps = l->steps;
+    if (l->bytes) all.bytes = l->bytes;
+    all.cancel = l->cancel;
+    return all;
+}
+
 bool schema_compile(struct schema **out, const json_t *json, const struct schema_limits *limits,
                     struct err *e)
 {
-    struct compile c = { .limits = limits ? *limits : default_limits };
-    c.fuel = c.limits.fuel;
+    struct compile c = { .limits = with_defaults(limits) };
+    budget_open(&c.budget, c.limits.steps, c.limits.bytes, c.limits.cancel);
     struct schema *s = calloc(1, sizeof *s);
     struct owner *own = calloc(1, sizeof *own);
-    c.pool = rx_pool_new((size_t)c.limits.max_nodes, c.limits.work);
+    c.pool = rx_pool_within((size_t)c.limits.max_nodes, &c.budget);
     bool ok = s && own && c.pool;
-    if (!ok) err_set(e, ERR_NOMEM, "no memory for a schema");
-    ok = ok && schema_doc_open(&c.doc, json, c.limits.max_values * 4, e);
+    if (!ok && budget_ok(&c.budget, e)) err_set(e, ERR_NOMEM, "no memory for a schema");
+    ok = ok && schema_doc_open(&c.doc, json, c.limits.max_values * 4, &c.budget, e);
     const bool opened = ok;
     if (ok) {
         c.any_text = rx_any_text(c.pool);
@@ -788,6 +831,7 @@ bool schema_compile(struct schema **out, const json_t *json, const struct schema
     free(c.value_bucket);
     free(c.unsat);
     free(c.dfa_of);
+    free(c.dfa_bucket);
     return ok;
 }
 

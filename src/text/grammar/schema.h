@@ -90,17 +90,18 @@ struct schema {
     void *owner;          /* what all of it lies in */
 };
 
-struct schema_limits {
-    int max_states;  /* of one automaton */
-    int max_nodes;   /* expressions */
-    int max_values;  /* places */
-    int max_clauses; /* forms of one value, before what cannot be is taken out */
-    long fuel;       /* steps of working out alternatives */
-    long work;       /* steps of making automata */
+struct schema_limits {         /* 0: the default */
+    int max_states;            /* of one automaton */
+    int max_nodes;             /* expressions */
+    int max_values;            /* places */
+    int max_clauses;           /* forms of one value, before what cannot be is taken out */
+    long steps;                /* of everything that compiling does (budget.h): they bound its time */
+    long long bytes;           /* memory, likewise */
+    const atomic_bool *cancel; /* set: compiling ends soon, with ERR_CANCELLED. NULL: nobody does */
 };
 
 /* limits NULL: the default ones. ERR_REQUEST: the schema is wrong; ERR_UNSUPPORTED: it cannot be enforced; ERR_LIMIT: it is too
- * complex. The message names keyword and path. */
+ * complex; ERR_CANCELLED. The message names keyword and path. */
 bool schema_compile(struct schema **out, const json_t *json, const struct schema_limits *limits,
                     struct err *e);
 void schema_free(struct schema *s);

@@ -53,7 +53,9 @@ static bool covers(const struct clause *a, const struct clause *b)
 static bool add(struct compile *c, struct clauses *list, struct clause k, struct err *e)
 {
     if (list->n <= 256) {
-        if (!compile_burn(c, list->n, e)) return false;
+        long looks = 2 * list->n;
+        for (int i = 0; i < list->n; i++) looks += (list->at[i].n < k.n ? list->at[i].n : k.n) / 2;
+        if (!compile_burn(c, looks, e)) return false;
         for (int i = 0; i < list->n; i++)
             if (covers(&k, &list->at[i])) return true;
         for (int i = 0; i < list->n;)
@@ -383,6 +385,9 @@ static bool conditions(struct compile *c, int sub, bool neg, struct clauses *acc
 /* A schema that only this constant meets, in words of every draft. */
 static int constant(struct compile *c, int sub, const json_t *v, struct err *e)
 {
+    const size_t parts = json_is_object(v) ? json_object_size(v) : json_array_size(v);
+    if (!compile_burn(c, 80 + 200 * (long)parts, e) || !budget_bytes(&c->budget, 1000 + 600 * parts))
+        return budget_ok(&c->budget, e), -1;
     json_t *made = json_object(), *inner = json_is_object(v) ? json_object() : json_array(),
            *names = json_array();
     const char *key;
@@ -479,7 +484,7 @@ static bool dnf(struct compile *c, int lit, enum json_kind kind, struct clauses 
     const int sub = lit / 2;
     const bool neg = lit & 1;
     if (sub <= DOC_FALSE) return (sub == DOC_TRUE) != neg ? add_true(c, out, e) : true;
-    if (!compile_burn(c, 4, e)) return false;
+    if (!compile_burn(c, 30, e)) return false;
     if (++c->depth > MAX_DEPTH) {
         c->depth--;
         return schema_refuse(&c->doc, sub, ERR_REQUEST, "$ref", e,
@@ -521,6 +526,7 @@ bool value_is_unsat(struct compile *c, int value, int depth, bool *unsat, struct
     const int *lit = set->lit, n = set->n;
     bool is = true;
     *unsat = false;
+    if (!compile_burn(c, 20 + 10 * n, e)) return false;
     for (int v = 0; v < 3; v++) {
         const json_t *j = v == 0 ? json_null() : v == 1 ? json_true() : json_false();
         bool all = true;

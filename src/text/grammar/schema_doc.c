@@ -8,7 +8,7 @@
 
 #include "base/buf.h"
 
-enum { MAX_WALK = 400 };
+enum { MAX_WALK = 400, MAX_URI = 4096, MAX_TAIL = 600 };
 
 bool schema_refuse(const struct schema_doc *d, int sub, enum err_code code, const char *key, struct err *e,
                    const char *fmt, ...)
@@ -18,8 +18,19 @@ bool schema_refuse(const struct schema_doc *d, int sub, enum err_code code, cons
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    const char *path = d->sub[sub].path ? d->sub[sub].path : "#";
-    return err_set(e, code, "schema: %.180s/%s: %s", path, key, text);
+    char path[200];
+    schema_doc_path(d, sub, path, sizeof path);
+    return err_set(e, code, "schema: %s/%s: %s", path, key, text);
+}
+
+void schema_doc_path(const struct schema_doc *d, int sub, char *out, size_t room)
+{
+    enum { DEEP = 64 };
+    int way[DEEP], n = 0;
+    for (int s = sub; s > 0 && d->sub[s].parent >= 0; s = d->sub[s].parent)
+        if (d->sub[s].tail && n < DEEP) way[n++] = s;
+    size_t at = (size_t)snprintf(out, room, "#");
+    while (n > 0 && at < room) at += (size_t)snprintf(out + at, room - at, "/%s", d->sub[way[--n]].tail);
 }
 
 /* ---- subschemas -------------------------------------------------------------------------------------------------------- */
@@ -51,25 +62,41 @@ static int find_sub(const struct schema_doc *d, const json_t *json)
     }
 }
 
-/* Takes over path. */
-static int new_sub(struct schema_doc *d, const json_t *json, char *path, int base, struct err *e)
+static uint64_t keys_of(struct budget *b, const json_t *json)
 {
-    if (!path) return err_set(e, ERR_NOMEM, "no memory for a schema"), -1;
+    const char *key;
+    json_t *v;
+    uint64_t keys = 0;
+    budget_take(b, 2 * (long)json_object_size(json));
+    json_object_foreach((json_t *)json, key, v) keys |= schema_key_bit(key);
+    return keys;
+}
+
+/* Takes over tail. */
+static int new_sub(struct schema_doc *d, const json_t *json, int parent, char *tail, int base, struct err *e)
+{
     if (d->n_sub >= d->max_sub) {
-        free(path);
+        free(tail);
         return err_set(e, ERR_LIMIT, "schema: more than %d subschemas", d->max_sub), -1;
+    }
+    if (!budget_take(d->budget, 35) ||
+        !budget_bytes(d->budget, 3 * sizeof *d->sub + (tail ? strlen(tail) + 32 : 0))) {
+        free(tail);
+        return budget_ok(d->budget, e), -1;
     }
     if (d->n_sub == d->cap_sub) {
         const int cap = d->cap_sub ? d->cap_sub * 2 : 64;
         struct sub *q = realloc(d->sub, (size_t)cap * sizeof *q);
         if (!q) {
-            free(path);
+            free(tail);
             return err_set(e, ERR_NOMEM, "no memory for a schema"), -1;
         }
         d->sub = q;
         d->cap_sub = cap;
     }
-    d->sub[d->n_sub++] = (struct sub){ json, path, base };
+    d->sub[d->n_sub++] = (struct sub){
+        .json = json, .parent = parent, .tail = tail, .base = base, .keys = keys_of(d->budget, json)
+    };
     if (d->n_sub * 2 > d->n_bucket) {
         if (!rehash(d, e)) return -1;
     } else {
@@ -80,23 +107,22 @@ static int new_sub(struct schema_doc *d, const json_t *json, char *path, int bas
     return d->n_sub - 1;
 }
 
-static int sub_at(struct schema_doc *d, int base, const json_t *json, char *path, struct err *e)
+/* The subschema that stands at `tail` of `parent`; tail is cut when it is long. */
+static int sub_at(struct schema_doc *d, int parent, int base, const json_t *json, const char *tail,
+                  struct err *e)
 {
-    if (json_is_boolean(json)) {
-        free(path);
-        return json_is_true(json) ? DOC_TRUE : DOC_FALSE;
-    }
+    if (json_is_boolean(json)) return json_is_true(json) ? DOC_TRUE : DOC_FALSE;
     if (!json_is_object(json)) {
-        err_set(e, ERR_REQUEST, "schema: %.180s: a schema is an object, true or false", path ? path : "#");
-        free(path);
+        char path[200];
+        schema_doc_path(d, parent, path, sizeof path);
+        err_set(e, ERR_REQUEST, "schema: %s/%.180s: a schema is an object, true or false", path, tail);
         return -1;
     }
     const int known = find_sub(d, json);
-    if (known >= 0) {
-        free(path);
-        return known;
-    }
-    return new_sub(d, json, path, base, e);
+    if (known >= 0) return known;
+    char *copy = strndup(tail, MAX_TAIL);
+    if (!copy) return err_set(e, ERR_NOMEM, "no memory for a schema"), -1;
+    return new_sub(d, json, parent, copy, base, e);
 }
 
 int schema_doc_sub(struct schema_doc *d, int parent, const json_t *json, struct err *e, const char *fmt, ...)
@@ -106,21 +132,19 @@ int schema_doc_sub(struct schema_doc *d, int parent, const json_t *json, struct 
         const int known = find_sub(d, json);
         if (known >= 0) return known;
     }
-    struct buf b = BUF_INIT(1 << 16);
-    char tail[600];
+    char tail[MAX_TAIL];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(tail, sizeof tail, fmt, ap);
     va_end(ap);
-    buf_printf(&b, "%s/%s", d->sub[parent].path, tail);
-    return sub_at(d, d->sub[parent].base, json, buf_take(&b), e);
+    return sub_at(d, parent, d->sub[parent].base, json, tail, e);
 }
 
 int schema_doc_add(struct schema_doc *d, int parent, json_t *made, struct err *e)
 {
     if (!made || (!d->made && !(d->made = json_array())) || json_array_append_new(d->made, made) < 0)
         return err_set(e, ERR_NOMEM, "no memory for a schema"), -1;
-    return new_sub(d, made, strdup(d->sub[parent].path), d->sub[parent].base, e);
+    return new_sub(d, made, parent, NULL, d->sub[parent].base, e);
 }
 
 /* ---- identifiers ------------------------------------------------------------------------------------------------------- */
@@ -192,8 +216,25 @@ static bool add_anchor(struct schema_doc *d, const char *name, int resource, int
     return true;
 }
 
-/* $id and $anchor of a schema object at `path`, whose surrounding resource is `base`; the resource it is in. -1 on error. */
-static int identify(struct schema_doc *d, const json_t *json, const char *path, int base, struct err *e)
+struct step { /* of the way from the root to where a walk is */
+    const struct step *up;
+    const char *key, *name; /* name NULL: it is number i of a list, or (i SIZE_MAX) the keyword's own value */
+    size_t i;
+};
+
+static void write_way(struct buf *b, const struct step *s)
+{
+    if (!s) return;
+    write_way(b, s->up);
+    buf_printf(b, "%s%.200s", b->len ? "/" : "", s->key);
+    if (s->name)
+        buf_printf(b, "/%.200s", s->name);
+    else if (s->i != SIZE_MAX)
+        buf_printf(b, "/%zu", s->i);
+}
+
+/* $id and $anchor of a schema object at the end of `way`, whose surrounding resource is `base`; the resource it is in. -1 on error. */
+static int identify(struct schema_doc *d, const json_t *json, const struct step *way, int base, struct err *e)
 {
     const char *id = json_string_value(json_object_get(json, "$id"));
     if (!id && (d->draft == DRAFT_4 || d->draft == DRAFT_UNSAID))
@@ -207,8 +248,14 @@ static int identify(struct schema_doc *d, const json_t *json, const char *path, 
             if (!d->resource[0].uri) return err_set(e, ERR_NOMEM, "no memory for a schema"), -1;
         }
     } else if (id || anchor) {
-        const int sub = sub_at(d, base, json, strdup(path), e);
+        struct buf tail = BUF_INIT(1 << 18);
+        write_way(&tail, way);
+        const int sub = sub_at(d, DOC_ROOT, base, json, tail.data ? tail.data : "", e);
+        buf_free(&tail);
         if (sub < 0) return -1;
+        if (id && strlen(id) > MAX_URI)
+            return schema_refuse(d, sub, ERR_LIMIT, "$id", e, "longer than %d bytes", MAX_URI), -1;
+        if (!budget_take(d->budget, 100)) return budget_ok(d->budget, e), -1;
         if (id && *id == '#') { /* drafts up to 7: an anchor */
             anchor = id + 1;
         } else if (id) {
@@ -222,52 +269,53 @@ static int identify(struct schema_doc *d, const json_t *json, const char *path, 
 }
 
 /* Looks for identifiers in schemas below `json`. */
-static bool walk(struct schema_doc *d, const json_t *json, const char *path, int base, int depth,
+static bool walk(struct schema_doc *d, const json_t *json, const struct step *way, int base, int depth,
                  struct err *e)
 {
     static const char *const maps[] = { "properties", "patternProperties", "definitions",
                                         "$defs",      "dependentSchemas",  "dependencies" };
     static const char *const many[] = { "allOf", "anyOf", "oneOf", "prefixItems", "items" };
-    static const char *const one[] = {
-        "items", "additionalItems", "additionalProperties", "contains", "propertyNames", "not", "if", "then",
-        "else"
-    };
+    static const char *const one[] = { "items",
+                                       "additionalItems",
+                                       "additionalProperties",
+                                       "contains",
+                                       "propertyNames",
+                                       "not",
+                                       "if",
+                                       "then",
+                                       "else",
+                                       "unevaluatedProperties",
+                                       "unevaluatedItems" };
     if (!json_is_object(json)) return true;
     if (depth > MAX_WALK) return err_set(e, ERR_LIMIT, "schema: nested deeper than %d", MAX_WALK);
-    base = identify(d, json, path, base, e);
+    if (!budget_take(d->budget, 14)) return budget_ok(d->budget, e);
+    const uint64_t keys = keys_of(d->budget, json);
+    base = identify(d, json, way, base, e);
     if (base < 0) return false;
-    bool ok = true;
-    char *below = NULL;
-    for (size_t k = 0; ok && k < sizeof maps / sizeof *maps; k++) {
+    for (size_t k = 0; k < sizeof maps / sizeof *maps; k++) {
         const char *key;
         json_t *v;
-        json_object_foreach((json_t *)json_object_get(json, maps[k]), key, v)
+        if (!(keys & schema_key_bit(maps[k]))) continue;
+        json_object_foreach(json_object_get(json, maps[k]), key, v)
         {
-            if (!json_is_object(v)) continue;
-            if (asprintf(&below, "%s/%s/%s", path, maps[k], key) < 0)
-                return err_set(e, ERR_NOMEM, "no memory");
-            ok = walk(d, v, below, base, depth + 1, e);
-            free(below);
-            if (!ok) break;
+            if (!walk(d, v, &(struct step){ way, maps[k], key, 0 }, base, depth + 1, e)) return false;
         }
     }
-    for (size_t k = 0; ok && k < sizeof many / sizeof *many; k++) {
+    for (size_t k = 0; k < sizeof many / sizeof *many; k++) {
+        if (!(keys & schema_key_bit(many[k]))) continue;
         const json_t *list = json_object_get(json, many[k]);
-        for (size_t i = 0; ok && i < json_array_size(list); i++) {
-            if (asprintf(&below, "%s/%s/%zu", path, many[k], i) < 0)
-                return err_set(e, ERR_NOMEM, "no memory");
-            ok = walk(d, json_array_get(list, i), below, base, depth + 1, e);
-            free(below);
-        }
+        if (!budget_take(d->budget, (long)json_array_size(list))) return budget_ok(d->budget, e);
+        for (size_t i = 0; i < json_array_size(list); i++)
+            if (!walk(d, json_array_get(list, i), &(struct step){ way, many[k], NULL, i }, base, depth + 1,
+                      e))
+                return false;
     }
-    for (size_t k = 0; ok && k < sizeof one / sizeof *one; k++) {
-        const json_t *v = json_object_get(json, one[k]);
-        if (!json_is_object(v)) continue;
-        if (asprintf(&below, "%s/%s", path, one[k]) < 0) return err_set(e, ERR_NOMEM, "no memory");
-        ok = walk(d, v, below, base, depth + 1, e);
-        free(below);
+    for (size_t k = 0; k < sizeof one / sizeof *one; k++) {
+        if (!(keys & schema_key_bit(one[k]))) continue;
+        const struct step to = { way, one[k], NULL, SIZE_MAX };
+        if (!walk(d, json_object_get(json, one[k]), &to, base, depth + 1, e)) return false;
     }
-    return ok;
+    return true;
 }
 
 static enum draft draft_of(const json_t *root)
@@ -282,26 +330,28 @@ static enum draft draft_of(const json_t *root)
     return DRAFT_UNSAID;
 }
 
-bool schema_doc_open(struct schema_doc *d, const json_t *root, int max_sub, struct err *e)
+bool schema_doc_open(struct schema_doc *d, const json_t *root, int max_sub, struct budget *b, struct err *e)
 {
-    *d = (struct schema_doc){ .root = root, .draft = draft_of(root), .max_sub = max_sub };
-    bool ok = rehash(d, e) && new_sub(d, json_true(), strdup("#"), 0, e) == DOC_TRUE &&
-              new_sub(d, json_false(), strdup("#"), 0, e) == DOC_FALSE;
+    *d = (struct schema_doc){ .root = root, .draft = draft_of(root), .max_sub = max_sub, .budget = b };
+    bool ok = rehash(d, e) && new_sub(d, json_true(), -1, NULL, 0, e) == DOC_TRUE &&
+              new_sub(d, json_false(), -1, NULL, 0, e) == DOC_FALSE;
     if (ok && json_is_boolean(root)) {
         json_t *made = json_is_true(root) ? json_object() : json_pack("{s:{}}", "not");
         ok = schema_doc_add(d, DOC_TRUE, made, e) == DOC_ROOT;
         d->root = made;
+    } else if (ok && !json_is_object(root)) {
+        ok = err_set(e, ERR_REQUEST, "schema: a schema is an object, true or false");
     } else if (ok) {
-        ok = sub_at(d, 0, root, strdup("#"), e) == DOC_ROOT;
+        ok = new_sub(d, root, -1, NULL, 0, e) == DOC_ROOT;
     }
-    ok = ok && add_resource(d, strdup(""), DOC_ROOT, e) && walk(d, d->root, "#", 0, 0, e);
+    ok = ok && add_resource(d, strdup(""), DOC_ROOT, e) && walk(d, d->root, NULL, 0, 0, e);
     if (!ok) schema_doc_close(d);
     return ok;
 }
 
 void schema_doc_close(struct schema_doc *d)
 {
-    for (int i = 0; i < d->n_sub; i++) free(d->sub[i].path);
+    for (int i = 0; i < d->n_sub; i++) free(d->sub[i].tail);
     for (int i = 0; i < d->n_resource; i++) free(d->resource[i].uri);
     for (int i = 0; i < d->n_anchor; i++) free(d->anchor[i].name);
     free(d->sub);
@@ -336,13 +386,14 @@ static void unescape(char *s, bool pointer)
 }
 
 /* Follows a JSON pointer, "/a/b", below a resource's root. */
-static int follow(struct schema_doc *d, int sub, int resource, char *pointer, const char *ref, struct err *e)
+static int follow(struct schema_doc *d, int sub, int resource, const char *pointer, const char *ref,
+                  struct err *e)
 {
     const json_t *v = d->sub[d->resource[resource].root].json;
     int base = resource;
     char *save = NULL, *copy = strdup(pointer);
     if (!copy) return err_set(e, ERR_NOMEM, "no memory for a schema"), -1;
-    for (char *part = *pointer ? pointer + 1 : NULL; part && v;) {
+    for (char *part = *copy ? copy + 1 : NULL; part && v;) {
         save = strchr(part, '/');
         if (save) *save++ = 0;
         unescape(part, true);
@@ -357,22 +408,21 @@ static int follow(struct schema_doc *d, int sub, int resource, char *pointer, co
         if (known >= 0) base = d->sub[known].base;
         part = save;
     }
+    free(copy);
     if (!v) {
-        free(copy);
         schema_refuse(d, sub, ERR_REQUEST, "$ref", e, "%.120s leads nowhere", ref);
         return -1;
     }
-    char *path = NULL;
-    const char *root = d->sub[d->resource[resource].root].path;
-    if (asprintf(&path, "%s%s", root, copy) < 0) path = NULL;
-    free(copy);
-    return sub_at(d, base, v, path, e);
+    return sub_at(d, d->resource[resource].root, base, v, *pointer ? pointer + 1 : "", e);
 }
 
 int schema_doc_ref(struct schema_doc *d, int sub, const char *ref, struct err *e)
 {
     const size_t n = strcspn(ref, "#");
     int resource = d->sub[sub].base;
+    if (!budget_take(d->budget, 20 + (long)strlen(ref) / 4 + (n > 0 ? d->n_resource : 0) + d->n_anchor))
+        return budget_ok(d->budget, e), -1;
+    if (n > MAX_URI) return schema_refuse(d, sub, ERR_LIMIT, "$ref", e, "longer than %d bytes", MAX_URI), -1;
     if (n > 0) {
         char *uri = resolve(d->resource[resource].uri, ref, n);
         if (!uri) return err_set(e, ERR_NOMEM, "no memory for a schema"), -1;
@@ -420,7 +470,7 @@ static const struct {
               { "unevaluatedItems", DRAFT_2019 },
               { "prefixItems", DRAFT_2020 } };
 
-const json_t *schema_key(const struct schema_doc *d, int sub, const char *key)
+const json_t *schema_key_find(const struct schema_doc *d, int sub, const char *key)
 {
     const json_t *s = d->sub[sub].json, *v = json_object_get(s, key);
     if (!v) return NULL;
@@ -432,6 +482,8 @@ const json_t *schema_key(const struct schema_doc *d, int sub, const char *key)
 
 bool schema_doc_check(struct schema_doc *d, int sub, struct err *e)
 {
+    if (d->sub[sub].checked) return true;
+    d->sub[sub].checked = true;
     static const char *const refused[] = { "unevaluatedProperties", "unevaluatedItems", "$dynamicRef",
                                            "$recursiveRef" };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {

@@ -8,8 +8,10 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
 
-#include "base/err.h"
+#include "text/grammar/budget.h"
 
 enum draft {
     DRAFT_4 = 4,
@@ -22,8 +24,11 @@ enum draft {
 
 struct sub {
     const json_t *json; /* an object, true or false */
-    char *path;         /* "#/properties/a" */
+    int parent;         /* the subschema that it was named from, and ... */
+    char *tail;         /* ... the way from there: "properties/a". NULL: the same place */
     int base;           /* index of the resource whose identifier is in force */
+    uint64_t keys;      /* schema_key_bit() of each of its keywords: most questions for one end here */
+    bool checked;
 };
 
 struct doc_resource {
@@ -47,12 +52,13 @@ struct schema_doc {
     int n_anchor;
     json_t *made; /* an array: schemas that stand for constants */
     int max_sub;
+    struct budget *budget;
 };
 
 enum { DOC_TRUE, DOC_FALSE, DOC_ROOT }; /* numbers of the two trivial schemas and of the document itself */
 
-/* Borrows root, which must outlive it. */
-bool schema_doc_open(struct schema_doc *d, const json_t *root, int max_sub, struct err *e);
+/* Borrows root and the budget, which must outlive it. */
+bool schema_doc_open(struct schema_doc *d, const json_t *root, int max_sub, struct budget *b, struct err *e);
 void schema_doc_close(struct schema_doc *d);
 
 /* The number of a subschema that stands at `key` (and `index` below it, or -1; and `name` below it, or NULL) of `parent`. */
@@ -63,8 +69,21 @@ int schema_doc_add(struct schema_doc *d, int parent, json_t *made, struct err *e
 /* What the $ref of a subschema means; -1 on error. */
 int schema_doc_ref(struct schema_doc *d, int sub, const char *ref, struct err *e);
 
+/* One of 64 bits, by the keyword's length and two of its letters; the compiler works it out. */
+static inline uint64_t schema_key_bit(const char *key)
+{
+    const size_t n = strlen(key);
+    const unsigned char *k = (const unsigned char *)key;
+    return n ? UINT64_C(1) << ((n * 5 + k[0] * 3u + k[n - 1] * 7u + k[n / 2] * 11u) & 63) : 1;
+}
+const json_t *schema_key_find(const struct schema_doc *d, int sub, const char *key);
 /* The keyword's value, or NULL when it is absent. With $ref and a draft up to 7 every sibling is absent. */
-const json_t *schema_key(const struct schema_doc *d, int sub, const char *key);
+static inline const json_t *schema_key(const struct schema_doc *d, int sub, const char *key)
+{
+    return d->sub[sub].keys & schema_key_bit(key) ? schema_key_find(d, sub, key) : NULL;
+}
+/* Where a subschema stands: "#/properties/a", cut when it is longer than `room`. */
+void schema_doc_path(const struct schema_doc *d, int sub, char *out, size_t room);
 /* Keywords that nothing here follows: refused by name (unevaluated..., $dynamicRef, a $recursiveRef). */
 bool schema_doc_check(struct schema_doc *d, int sub, struct err *e);
 /* "keyword K at PATH: ..." */

@@ -4,7 +4,7 @@
 
 #include "text/grammar/schema_internal.h"
 
-enum { MAX_WATCHED = 60, FEW_NAMES = 64, MAX_PREFIX = 4096, MAX_COUNT = 1 << 30 };
+enum { MAX_WATCHED = 60, FEW_NAMES = 64, MAX_PREFIX = 4096, MAX_COUNT = 1 << 30, MAX_OVERLAPS = 256 };
 
 struct group_pattern {
     int group, name, sub, bit; /* bit: among the watched */
@@ -87,6 +87,7 @@ static bool literals_of_member(struct compile *c, const struct object_parts *o, 
                                int *lit, int *n, bool *forbidden, struct err *e)
 {
     *n = 0;
+    if (!compile_burn(c, 6 * o->n_group + o->n_group * o->n_pattern / 4 + o->k->n, e)) return false;
     for (int g = 0; g < o->n_group; g++) {
         const json_t *v =
             name < 0 ? NULL : json_object_get(schema_key(&c->doc, o->group[g], "properties"), c->name[name]);
@@ -126,6 +127,7 @@ static bool taken_by(struct compile *c, const struct object_parts *o, int name, 
                      bool *forbidden, struct err *e)
 {
     *taken = 0;
+    if (!compile_burn(c, 2 * o->n_watched + o->n_group, e)) return false;
     for (int i = 0; i < o->n_watched; i++) {
         rx r;
         if (!compile_pattern(c, o->n_group ? o->group[0] : DOC_ROOT, "patternProperties", o->watched[i], &r,
@@ -151,6 +153,7 @@ static bool names_of_list(struct compile *c, int sub, const char *key, const jso
     for (size_t i = 0; i < json_array_size(list); i++) {
         const char *s = json_string_value(json_array_get(list, i));
         if (!s) return schema_refuse(&c->doc, sub, ERR_REQUEST, key, e, "has to be a list of names");
+        if (!compile_burn(c, 4, e)) return false;
         name[*n] = compile_name(c, s, e);
         if (name[(*n)++] < 0) return false;
     }
@@ -189,7 +192,7 @@ bool object_is_unsat(struct compile *c, const struct clause *k, int depth, bool 
     *unsat = false;
     if (!object_parts_of(c, k, &o, e) || !required_names(c, &o, &name, &n, e)) return false;
     lit = compile_alloc(c, false, literal_room(&o), sizeof *lit, e);
-    if (!lit || !compile_burn(c, k->n + n, e)) return false;
+    if (!lit || !compile_burn(c, 20 + 4 * k->n + 2 * n, e)) return false;
     if (o.max >= 0 && (o.min > o.max || n > o.max)) return *unsat = true, true;
     for (int i = 0; i < n && !*unsat; i++) {
         uint64_t taken;
@@ -380,6 +383,7 @@ static bool keys_of(struct compile *c, const struct object_parts *o, struct obje
         if (!dfa_new(&mine, c->pool, base, watched, n_watched, c->limits.max_states, e))
             return err_wrap(e, "schema: names");
         other = mine->n > 0 ? mine : NULL;
+        if (!compile_burn(c, (long)mine->n * mine->n_class / 4 + 300, e)) goto done;
         if (other && dfa_size(mine, FEW_NAMES + 1) <= FEW_NAMES) { /* so few that each is known by name */
             char text[512];
             if (!spell(c, mine, 0, text, 0, name, &n, e)) {
@@ -409,15 +413,19 @@ static bool keys_of(struct compile *c, const struct object_parts *o, struct obje
     }
     int first_other;
     if (!dfa_of_texts(&f->keys, (const char *const *)f->name, n, other, c->limits.max_states, &first_other,
-                      e)) {
+                      &c->budget, e)) {
         err_wrap(e, "schema: names");
         goto done;
     }
     struct dfa *d = f->keys;
-    f->cls = compile_alloc(c, true, (size_t)n + 257, sizeof *f->cls, e);
+    f->cls = compile_alloc(c, true,
+                           (size_t)n + (!other         ? 0
+                                        : other->label ? MAX_OVERLAPS
+                                                       : 1),
+                           sizeof *f->cls, e);
     if (!f->cls) goto done;
-    uint64_t mask_of[256];
-    int class_of_mask[256], n_mask = 0;
+    uint64_t mask_of[MAX_OVERLAPS];
+    int class_of_mask[MAX_OVERLAPS], n_mask = 0;
     for (int i = 0; i < n; i++) {
         uint64_t taken;
         bool forbidden = false;
@@ -439,8 +447,8 @@ static bool keys_of(struct compile *c, const struct object_parts *o, struct obje
         int m = 0;
         while (m < n_mask && mask_of[m] != mask) m++;
         if (m == n_mask) {
-            if (n_mask == 256) {
-                err_set(e, ERR_LIMIT, "schema: patternProperties overlap in more than %d ways", 256);
+            if (n_mask == MAX_OVERLAPS) {
+                err_set(e, ERR_LIMIT, "schema: patternProperties overlap in more than %d ways", MAX_OVERLAPS);
                 goto done;
             }
             mask_of[m] = mask;
@@ -572,6 +580,7 @@ static bool literals_of_item(struct compile *c, const struct array_parts *o, int
                              struct err *e)
 {
     *n = 0;
+    if (!compile_burn(c, 6 * o->n_group + o->k->n, e)) return false;
     for (int g = 0; g < o->n_group; g++) {
         const char *key;
         const json_t *list = first_items(c, o->group[g], &key), *v;
@@ -600,7 +609,7 @@ bool array_is_unsat(struct compile *c, const struct clause *k, int depth, bool *
     *unsat = false;
     if (!array_parts_of(c, k, &o, e)) return false;
     int *lit = compile_alloc(c, false, (size_t)k->n * 2 + 2, sizeof *lit, e);
-    if (!lit || !compile_burn(c, k->n, e)) return false;
+    if (!lit || !compile_burn(c, 20 + 8 * k->n, e)) return false;
     if (o.max >= 0 && o.min > o.max) return *unsat = true, true;
     for (int i = 0; i < o.min && i <= o.n_prefix && !*unsat; i++) {
         if (!literals_of_item(c, &o, i, lit, &n, e)) return false;

@@ -30,7 +30,7 @@ struct compile {
     struct schema_doc doc;
     struct rx_pool *pool;
     struct schema_limits limits;
-    long fuel;
+    struct budget budget;
     struct chunk *chunk; /* memory that goes with the compilation */
     struct chunk *kept;  /* memory of the schema that comes out */
     rx any_text, numbers, plain_numbers;
@@ -51,13 +51,13 @@ struct compile {
 
     struct dfa **dfa; /* those made, by expression */
     rx *dfa_of;
-    int n_dfa, cap_dfa;
+    int n_dfa, cap_dfa, *dfa_bucket, n_dfa_bucket;
     int depth;
 };
 
 /* Memory that lives as long as the compilation, or (keep) as long as the schema. Zeroed; NULL: none, and *e says so. */
 void *compile_alloc(struct compile *c, bool keep, size_t n, size_t size, struct err *e);
-bool compile_burn(struct compile *c, long steps, struct err *e);   /* false: the fuel is out */
+bool compile_burn(struct compile *c, long steps, struct err *e);   /* false: the budget is used up */
 int compile_name(struct compile *c, const char *s, struct err *e); /* a string's number; -1 */
 /* A pattern as texts; refused with the keyword's path when it cannot be. */
 bool compile_pattern(struct compile *c, int sub, const char *key, int name, rx *out, struct err *e);

@@ -33,6 +33,7 @@ bool type_allows(struct compile *c, int sub, const char *type, bool *allows, str
     *allows = !t;
     if (!t) return true;
     if (json_is_array(t)) {
+        if (!compile_burn(c, 2 * (long)json_array_size(t), e)) return false;
         for (size_t i = 0; i < json_array_size(t); i++)
             if (!one_type(c, sub, json_array_get(t, i), type, allows, e)) return false;
     } else if (!one_type(c, sub, t, type, allows, e)) {
@@ -163,7 +164,9 @@ static bool constants(struct compile *c, const struct scalar_kind *k, int sub, b
         rx *part = compile_alloc(c, false, n + 1, sizeof *part, e);
         const char **text = compile_alloc(c, false, n + 1, sizeof *text, e);
         size_t n_part = 0, n_text = 0;
-        if (!part || !text || !compile_burn(c, (long)n, e)) return false;
+        long sorting = 4; /* of each: the more there are, the farther apart they lie */
+        for (size_t half = n; half > 1; half /= 2) sorting += 2;
+        if (!part || !text || !compile_burn(c, (long)n * sorting, e)) return false;
         for (size_t i = 0; i < n; i++) {
             const json_t *v = which ? from : json_array_get(from, i);
             struct decimal d;
@@ -174,6 +177,7 @@ static bool constants(struct compile *c, const struct scalar_kind *k, int sub, b
                 text[n_text++] = json_string_value(v);
             } else if (!k->strings && json_is_number(v)) {
                 decimal_from(&d, v);
+                if (!compile_burn(c, 100, e)) return false;
                 part[n_part++] =
                     neg ? number_equal(c->pool, &d) : number_written(c->pool, &d, json_is_real(v));
             }
@@ -197,6 +201,7 @@ static bool language_of(struct compile *c, const struct scalar_kind *k, int sub,
     rx acc = neg ? RX_NONE : all_of(c, k), part, *list;
     bool allows;
     int n;
+    if (!compile_burn(c, 20, e)) return false;
     if (!schema_doc_check(&c->doc, sub, e) || !type_allows(c, sub, k->type, &allows, e)) return false;
     if (!allows && k->strings) return *out = neg ? c->any_text : RX_NONE, true;
     if (!constants(c, k, sub, neg, &acc, e) || !k->own(c, sub, neg, len, &acc, e)) return false;
@@ -239,7 +244,7 @@ static bool language(struct compile *c, const struct scalar_kind *k, int lit, st
     const bool neg = lit & 1;
     if (sub <= DOC_FALSE) return *out = (sub == DOC_TRUE) == !neg ? all_of(c, k) : RX_NONE, true;
     struct scalars *s = info(c, sub, e);
-    if (!s || !compile_burn(c, 1, e)) return false;
+    if (!s || !compile_burn(c, 2, e)) return false;
     struct memo_rx *m = k->strings ? &s->string : &s->number;
     if (!len && m->known[neg]) return *out = m->is[neg], true;
     if (m->busy)
@@ -404,12 +409,13 @@ static bool holds(struct compile *c, int sub, const json_t *v, int depth, bool *
     if (depth > MAX_DEPTH)
         return schema_refuse(&c->doc, sub, ERR_REQUEST, "$ref", e,
                              "refers to itself, with no value in between");
-    if (!schema_doc_check(&c->doc, sub, e) || !compile_burn(c, 1, e)) return false;
+    if (!schema_doc_check(&c->doc, sub, e) || !compile_burn(c, 12, e)) return false;
     if (!type_allows(c, sub, json_is_null(v) ? "null" : "boolean", &allows, e)) return false;
     bool all = allows;
     if (!list_key(c, sub, "enum", &j, e)) return false;
     if (j) {
         bool found = false;
+        if (!compile_burn(c, (long)json_array_size(j), e)) return false;
         for (size_t i = 0; i < json_array_size(j); i++) found |= json_equal(json_array_get(j, i), v);
         all &= found;
     }
