@@ -335,10 +335,18 @@ static bool parse_body(struct exchange *x, bool chat, struct wire_request *w, st
 static bool offered(struct wire_request *w, struct fault *f)
 {
     const struct gen_request *q = &w->gen;
+    bool calls = q->tools.n;
+    for (size_t i = 0; i < json_array_size(q->messages); i++) {
+        const json_t *m = json_array_get(q->messages, i);
+        calls |= json_object_get(m, "tool_calls") || json_object_get(m, "tool_call_id");
+    }
     if (q->answer.kind != FORM_ANY) {
         f->param = q->answer.from;
         err_set(&f->err, ERR_UNSUPPORTED, "%s: an answer of a form is not supported by this server yet",
                 f->param);
+    } else if (calls) {
+        f->param = q->tools.legacy ? "functions" : "tools";
+        err_set(&f->err, ERR_UNSUPPORTED, "%s are not supported by this server yet", f->param);
     } else if (q->think_budget >= 0) {
         f->param = q->thinking_from;
         err_set(&f->err, ERR_UNSUPPORTED,

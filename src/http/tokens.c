@@ -108,7 +108,7 @@ static bool tokenize(struct exchange *x, const struct token_request *r, struct t
     if (r->messages) {
         struct gen_request q;
         gen_request_init(&q);
-        bool ok = wire_messages(r->messages, exchange_server(x)->o.strict_fields, &q.messages, f) &&
+        bool ok = wire_messages(r->messages, exchange_server(x)->o.strict_fields, false, &q.messages, f) &&
                   tokenize_messages(&r->model_in_use, &q, exchange_stop_flag(x, false), out, f);
         gen_request_free(&q);
         return ok;

@@ -79,9 +79,10 @@ struct answer_form {
 
 struct gen_request {
     char *model; /* as the client wrote it */
-    json_t
-        *messages; /* chat: validated array of {role, content, ...}; content is a string or an array of parts
-                         {"type": "text", "text": ...}. NULL: completion */
+    /* Chat: a checked array of {role, content, ...}; content is a string or an array of parts {"type": "text", "text": ...}. An assistant's
+     * may have tool_calls [{"id", "type": "function", "function": {"name", "arguments": a JSON object as text}}], and then content may be
+     * null; a message of the role "tool" has a tool_call_id. NULL: completion. */
+    json_t *messages;
     json_t *
         template_vars; /* chat: variables for the model's template, by names that are free for it; NULL: none */
     bool loose_vars;   /* those that the template does not ask for are left out, not refused */

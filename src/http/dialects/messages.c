@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/words.h"
 #include "http/dialects/wire.h"
 #include "http/json_in.h"
 
@@ -64,62 +65,109 @@ static json_t *content_parts(const json_t *content, size_t i, bool strict, struc
     return out;
 }
 
-static bool one_message(const json_t *in, size_t i, bool strict, json_t *out, struct fault *f)
+/* A copy of the members that are texts; `names` ends with NULL. */
+static bool pass_texts(const json_t *in, size_t i, const char *const *names, json_t *out, struct fault *f)
+{
+    for (; *names; names++) {
+        char what[60];
+        json_t *v = json_object_get(in, *names);
+        if (!v || json_is_null(v)) continue;
+        snprintf(what, sizeof what, ".%s must be a string", *names);
+        if (!json_is_string(v)) return bad(f, i, what);
+        if (json_object_set(out, *names, v)) return err_set(&f->err, ERR_NOMEM, "out of memory");
+    }
+    return true;
+}
+
+/* Content as a string, as text parts, or null where an assistant's turn is calls and no text. New, or NULL. */
+static json_t *content_of(const json_t *in, size_t i, const char *role, bool calls, bool strict,
+                          struct fault *f)
+{
+    const json_t *content = json_object_get(in, "content"), *refusal = json_object_get(in, "refusal");
+    const bool none = !content || json_is_null(content);
+    json_t *out;
+    if (refusal && !json_is_null(refusal) && !json_is_string(refusal))
+        return bad(f, i, ".refusal must be a string"), NULL;
+    if (json_is_string(content))
+        return json_incref((json_t *)content);
+    else if (json_is_array(content) || json_is_object(content))
+        return content_parts(content, i, strict, f);
+    else if (none && !strcmp(role, "assistant"))
+        out = json_is_string(refusal) ? json_incref((json_t *)refusal)
+              : calls                 ? json_null()
+                                      : json_string("");
+    else if (none && !strcmp(role, "function"))
+        out = json_string("");
+    else
+        return bad(f, i, ".content must be a string or an array of parts"), NULL;
+    if (!out) err_set(&f->err, ERR_NOMEM, "out of memory");
+    return out;
+}
+
+/* What a result answers: the call's id or, in the older form, the latest call of that name. */
+static bool answered_call(const json_t *in, size_t i, bool function, const json_t *called, json_t *out,
+                          struct fault *f)
+{
+    const json_t *key = json_object_get(in, function ? "name" : "tool_call_id");
+    char made_up[40];
+    if (!json_is_string(key) || !json_string_length(key))
+        return bad(f, i,
+                   function ? ".name is required and must be the function's"
+                            : ".tool_call_id is required and must be a string");
+    const char *id = json_string_value(function ? json_object_get(called, json_string_value(key)) : key);
+    snprintf(made_up, sizeof made_up, "call_%zu", i);
+    return !json_object_set_new(out, "tool_call_id", json_string(id ? id : made_up)) ||
+           err_set(&f->err, ERR_NOMEM, "out of memory");
+}
+
+/* called: the id of each function's latest call so far, by name. */
+static bool one_message(const json_t *in, size_t i, bool strict, bool paired, json_t *called, json_t *out,
+                        struct fault *f)
 {
     static const char known[] = "role content name tool_calls tool_call_id reasoning_content refusal audio "
                                 "function_call annotations id reasoning";
+    static const char *const passed[] = { "name", "reasoning_content", NULL };
     char where[40];
+    json_t *calls = NULL;
+    int kind;
     if (!json_is_object(in)) return bad(f, i, " must be an object with role and content");
     const char *role = json_string_value(json_object_get(in, "role"));
     if (!role) return bad(f, i, ".role is required and must be a string");
-    if (!strcmp(role, "tool") || !strcmp(role, "function"))
-        return not_offered(f, i, ".role: tools are not supported by this server yet");
-    if (strcmp(role, "system") && strcmp(role, "developer") && strcmp(role, "user") &&
-        strcmp(role, "assistant"))
-        return bad(f, i, ".role must be one of system, developer, user, assistant");
+    if (!words_have("system|developer|user|assistant|tool|function", role, &kind))
+        return bad(f, i, ".role must be one of system, developer, user, assistant, tool, function");
     snprintf(where, sizeof where, "messages[%zu].", i);
     if (!json_in_members(in, known, where, strict, "messages", f)) return false;
-    const json_t *calls = json_object_get(in, "tool_calls"), *call = json_object_get(in, "function_call");
-    if ((calls && !json_is_null(calls) && json_array_size(calls)) || (call && !json_is_null(call)))
-        return not_offered(f, i, ".tool_calls: tools are not supported by this server yet");
-
-    const json_t *audio = json_object_get(in, "audio"), *refusal = json_object_get(in, "refusal");
+    const json_t *audio = json_object_get(in, "audio");
     if (audio && !json_is_null(audio))
         return not_offered(f, i, ".audio: audio is not supported by this server yet");
-    if (refusal && !json_is_null(refusal) && !json_is_string(refusal))
-        return bad(f, i, ".refusal must be a string");
 
-    const json_t *content = json_object_get(in, "content");
-    json_t *text;
-    if (json_is_string(content))
-        text = json_incref((json_t *)content);
-    else if (json_is_array(content) || json_is_object(content))
-        text = content_parts(content, i, strict, f);
-    else if (!strcmp(role, "assistant") && (!content || json_is_null(content)))
-        text = json_is_string(refusal) ? json_incref((json_t *)refusal) : json_string("");
-    else
-        return bad(f, i, ".content must be a string or an array of parts");
-    if (!text) return f->err.code ? false : err_set(&f->err, ERR_NOMEM, "out of memory");
-    int lost = json_object_set_new(out, "role", json_string(!strcmp(role, "developer") ? "system" : role));
-    lost |= json_object_set_new(out, "content", text);
-    static const char *const passed[] = { "name", "reasoning_content" };
-    for (size_t k = 0; k < 2; k++) {
-        json_t *v = json_object_get(in, passed[k]);
-        if (!v || json_is_null(v)) continue;
-        if (!json_is_string(v))
-            return bad(f, i, k ? ".reasoning_content must be a string" : ".name must be a string");
-        lost |= json_object_set(out, passed[k], v);
+    if (!wire_calls(in, i, strict, paired, &calls, f)) return false;
+    if (calls && strcmp(role, "assistant") != 0) {
+        json_decref(calls);
+        return bad(f, i, ".tool_calls: only an assistant's message may have calls");
     }
+    json_t *text = content_of(in, i, role, calls != NULL, strict, f);
+    static const char *const as[] = { "system", "system", "user", "assistant", "tool", "tool" };
+    int lost = !text || json_object_set_new(out, "role", json_string(as[kind]));
+    lost |= !text || json_object_set(out, "content", text);
+    lost |= calls && json_object_set(out, "tool_calls", calls);
+    lost |= calls && !wire_calls_note(called, calls, f);
+    json_decref(text);
+    json_decref(calls);
+    if (lost) return f->err.code ? false : err_set(&f->err, ERR_NOMEM, "out of memory");
+    if (kind >= 4 && !answered_call(in, i, kind == 5, called, out, f)) return false;
+    if (!pass_texts(in, i, passed, out, f)) return false;
     /* Another server's name for reasoning_content. */
     json_t *reasoning = json_object_get(in, "reasoning");
     if (reasoning && !json_is_null(reasoning) && !json_is_string(reasoning))
         return bad(f, i, ".reasoning must be a string");
-    if (json_is_string(reasoning) && !json_object_get(out, "reasoning_content"))
-        lost |= json_object_set(out, "reasoning_content", reasoning);
-    return !lost || err_set(&f->err, ERR_NOMEM, "out of memory");
+    if (json_is_string(reasoning) && !json_object_get(out, "reasoning_content") &&
+        json_object_set(out, "reasoning_content", reasoning))
+        return err_set(&f->err, ERR_NOMEM, "out of memory");
+    return true;
 }
 
-bool wire_messages(const json_t *in, bool strict, json_t **out, struct fault *f)
+bool wire_messages(const json_t *in, bool strict, bool paired, json_t **out, struct fault *f)
 {
     f->param = "messages";
     if (!json_is_array(in)) return json_in_bad(in, "messages", "an array of messages", f);
@@ -128,20 +176,20 @@ bool wire_messages(const json_t *in, bool strict, json_t **out, struct fault *f)
     if (n > MAX_MESSAGES)
         return err_set(&f->err, ERR_REQUEST, "messages holds %zu messages; at most %d are taken", n,
                        MAX_MESSAGES);
-    json_t *a = json_array();
-    for (size_t i = 0; a && i < n; i++) {
+    json_t *a = json_array(), *called = json_object();
+    bool ok = a && called;
+    for (size_t i = 0; ok && i < n; i++) {
         json_t *m = json_object();
-        bool ok = m && one_message(json_array_get(in, i), i, strict, m, f);
-        if (ok && !json_array_append(a, m)) {
-            json_decref(m);
-            continue;
-        }
-        if (!f->err.code) err_set(&f->err, ERR_NOMEM, "out of memory");
+        ok = m && one_message(json_array_get(in, i), i, strict, paired, called, m, f) &&
+             !json_array_append(a, m);
         json_decref(m);
-        json_decref(a);
-        return false;
     }
-    if (!a) return err_set(&f->err, ERR_NOMEM, "out of memory");
+    json_decref(called);
+    ok = ok && (!paired || wire_calls_paired(in, a, f));
+    if (!ok) {
+        json_decref(a);
+        return f->err.code ? false : err_set(&f->err, ERR_NOMEM, "out of memory");
+    }
     *out = a;
     return true;
 }

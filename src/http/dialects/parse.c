@@ -65,7 +65,7 @@ static bool parse_model(struct wire_request *w, const json_t *v, const char *nam
 static bool parse_messages(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
 {
     (void)name;
-    return wire_messages(v, w->strict, &w->gen.messages, f);
+    return wire_messages(v, w->strict, w->style->dialect == DIALECT_OPENAI, &w->gen.messages, f);
 }
 
 static bool token_array(const json_t *v, struct prompt *p, struct fault *f)
@@ -379,6 +379,11 @@ static const struct field fields[] = {
     { { "enable_thinking",       CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
     { { "include_reasoning",     CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
     { { "reasoning_history",     CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "tools",                 CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "tool_choice",           CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "parallel_tool_calls",   CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "functions",             CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
+    { { "function_call",         CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
     { { "chat_template_kwargs",  CHAT }, K_CUSTOM, 0, 0, 0, parse_template_vars, NULL },
     /* hints and labels that change nothing here */
     { { "user",                  BOTH }, K_TAG,  0, 0, 0, NULL, NULL },
@@ -389,13 +394,8 @@ static const struct field fields[] = {
     { { "request_id",            BOTH }, K_TAG,  0, 0, 0, NULL, NULL },
     { { "cache_prompt",          BOTH }, K_FLAG, 0, 0, 0, NULL, NULL },
     { { "store",                 CHAT }, K_FLAG, 0, 0, 0, NULL, NULL },
-    { { "parallel_tool_calls",   CHAT }, K_FLAG, 0, 0, 0, NULL, NULL },
     { { "prompt_cache_max_len",  BOTH }, K_COUNT, 0, 0, HUGE_VAL, NULL, NULL },
     /* documented by the APIs, not offered here */
-    { { "tools",                 CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "tool_choice",           CHAT }, K_REFUSE, 0, 0, 0, NULL, "none|auto" },
-    { { "functions",             CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "function_call",         CHAT }, K_REFUSE, 0, 0, 0, NULL, "none|auto" },
     { { "modalities",            CHAT }, K_REFUSE, 0, 0, 0, NULL, "text" },
     { { "audio",                 CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
     { { "web_search_options",    CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
@@ -563,7 +563,8 @@ bool wire_parse(struct wire_request *w, json_t *body, bool chat, bool strict, co
         f->param = needed[chat][i];
         ok = err_set(&f->err, ERR_REQUEST, "%s is required", f->param);
     }
-    ok = ok && parse_answer(w, body, f) && parse_thinking(w, body, f) && settle(w, f);
+    ok = ok && parse_answer(w, body, f) && parse_thinking(w, body, f) && parse_tools(w, body, f) &&
+         settle(w, f);
     if (!ok) wire_free(w);
     return ok;
 }

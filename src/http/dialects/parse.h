@@ -11,6 +11,8 @@
 bool parse_answer(struct wire_request *w, const json_t *body, struct fault *f);
 /* parse_thinking.c: reasoning_effort, thinking, reasoning, enable_thinking, include_reasoning, reasoning_history. */
 bool parse_thinking(struct wire_request *w, const json_t *body, struct fault *f);
+/* parse_tools.c: tools, tool_choice, parallel_tool_calls, functions, function_call. */
+bool parse_tools(struct wire_request *w, const json_t *body, struct fault *f);
 
 /* The member, or NULL where it is missing or null, which means "not given". */
 const json_t *parse_given(const json_t *object, const char *key);

@@ -326,12 +326,220 @@ static void test_bad_thinking(void **state)
     assert_non_null(strstr(f.err.msg, plain[1].words));
 }
 
+/* ---- tools --------------------------------------------------------------------------------------------------------- */
+
+#define GET "{'type':'function','function':{'name':'get','parameters':{'type':'object'}}}"
+#define PUT "{'type':'function','function':{'name':'put','strict':true}}"
+
+static void test_tools(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *members;
+        int n;
+        enum tool_choice choice;
+        int named;
+        bool one, legacy;
+    } rows[] = {
+        { "'tools':null,'functions':null,'tool_choice':null", 0, TOOL_AUTO, 0, false, false },
+        { "'tools':[],'tool_choice':'auto'", 0, TOOL_AUTO, 0, false, false },
+        { "'tool_choice':'none'", 0, TOOL_NEVER, 0, false, false },
+        { "'function_call':'auto'", 0, TOOL_AUTO, 0, true, true },
+        { "'tools':[" GET "," PUT "]", 2, TOOL_AUTO, 0, false, false },
+        { "'tools':[" GET "],'tool_choice':'none'", 1, TOOL_NEVER, 0, false, false },
+        { "'tool_choice':'required','tools':[" GET "]", 1, TOOL_REQUIRED, 0, false, false },
+        { "'tool_choice':'any','tools':[" GET "]", 1, TOOL_REQUIRED, 0, false, false },
+        { "'tools':[" GET "," PUT "],'tool_choice':{'type':'function','function':{'name':'put'}}", 2,
+          TOOL_NAMED, 1, false, false },
+        { "'tools':[" GET "," PUT "],'tool_choice':{'type':'function','name':'get'}", 2, TOOL_NAMED, 0, false,
+          false },
+        { "'tools':[" GET "],'parallel_tool_calls':false", 1, TOOL_AUTO, 0, true, false },
+        { "'tools':[" GET "],'parallel_tool_calls':true,'n':2", 1, TOOL_AUTO, 0, false, false },
+        { "'functions':[{'name':'get'}]", 1, TOOL_AUTO, 0, true, true },
+        { "'functions':[{'name':'get'}],'function_call':'none'", 1, TOOL_NEVER, 0, true, true },
+        { "'functions':[{'name':'get'},{'name':'put'}],'function_call':{'name':'put'}", 2, TOOL_NAMED, 1,
+          true, true },
+        { "'extra_body':{'tools':[" GET "]}", 1, TOOL_AUTO, 0, false, false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int k = 0; k < 2; k++) {
+            struct wire_request w = good(rows[i].members, true, k ? &fireworks_style : &openai_style);
+            const struct tool_set *t = &w.gen.tools;
+            if (t->n != rows[i].n || t->choice != rows[i].choice || t->one != rows[i].one ||
+                t->legacy != rows[i].legacy || (t->choice == TOOL_NAMED && t->named != rows[i].named))
+                fail_msg("%s: n %d choice %d", rows[i].members, t->n, t->choice);
+            if (t->n) assert_string_equal(t->tool[0].name, "get");
+            if (t->n == 2 && !t->legacy) assert_true(t->tool[1].strict);
+            wire_free(&w);
+        }
+}
+
+static void test_bad_tools(void **state)
+{
+    (void)state;
+    static const struct refusal rows[] = {
+        { "'tools':{}", "tools: expected an array", "tools" },
+        { "'tools':[{'type':'function','function':{'name':'a b'}}]", "tools[0].function.name", "tools" },
+        { "'tools':[{'type':'function','function':{'name':'a','zz':1}}]", "unknown field", "tools" },
+        { "'tools':[" GET "," GET "]", "is the name of tools[0] already", "tools" },
+        { "'functions':[{}]", "functions[0].name: missing", "functions" },
+        { "'tool_choice':'required'", "needs tools", "tool_choice" },
+        { "'tool_choice':{'type':'function','function':{'name':'f'}}", "no tool \"f\" is offered",
+          "tool_choice" },
+        { "'tools':[" GET "],'tool_choice':{'type':'function','function':{'name':'f'}}",
+          "no tool \"f\" is offered", "tool_choice" },
+        { "'tools':[" GET "],'tool_choice':'perhaps'", "is none of auto, none", "tool_choice" },
+        { "'function_call':{'name':'f'}", "no tool \"f\" is offered", "function_call" },
+        { "'tools':[" GET "],'parallel_tool_calls':'no'", "must be true or false", "parallel_tool_calls" },
+        { "'tools':[" GET "],'functions':[{'name':'f'}]", "cannot be given together", "functions" },
+        { "'tools':[" GET "],'function_call':'auto'", "cannot be given together", "function_call" },
+        { "'functions':[{'name':'f'}],'tool_choice':'auto'", "cannot be given together", "tool_choice" },
+    };
+    REFUSED(rows, true, &openai_style);
+    REFUSED(rows, true, &fireworks_style);
+    struct wire_request w;
+    struct fault f;
+    assert_false(parse(&w, "'tools':[" GET "]", false, &openai_style, &f));
+    assert_non_null(strstr(f.err.msg, "Extra inputs are not permitted, field: 'tools'"));
+}
+
+/* ---- conversations with calls -------------------------------------------------------------------------------------- */
+
+/* wire_messages() of the text in single quotes. */
+static bool read_messages(const char *text, bool paired, json_t **out, struct fault *f)
+{
+    struct buf b = BUF_INIT(0);
+    for (const char *p = text; *p; p++) buf_putc(&b, *p == '\'' ? '"' : *p);
+    json_t *in = json_loads(b.data, 0, NULL);
+    if (!in) fail_msg("%s", b.data);
+    *f = (struct fault){ 0 };
+    const bool ok = wire_messages(in, true, paired, out, f);
+    json_decref(in);
+    buf_free(&b);
+    return ok;
+}
+
+#define ASK "{'role':'user','content':'a'}"
+#define CALL(id) "{'id':'" id "','type':'function','function':{'name':'get','arguments':'{}'}}"
+#define CALLS(list) "{'role':'assistant','content':null,'tool_calls':[" list "]}"
+#define RESULT(id) "{'role':'tool','tool_call_id':'" id "','content':'5'}"
+
+static void test_conversations(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        { CALLS(CALL("a")) "," RESULT("a"), CALLS(CALL("a")) "," RESULT("a") },
+        /* An object as arguments, a delta's index, no arguments, a text beside the call, parts as a result. */
+        { "{'role':'assistant','content':'Hm','tool_calls':[{'index':0,'id':'a','type':'function','function':"
+          "{"
+          "'name':'get','arguments':{'x':[1,'y']}}},{'id':'b','type':'function','function':{'name':'put','"
+          "arguments':''}}]},{'role':'tool','tool_call_id':'a','name':'get','content':[{'type':'text','text':"
+          "'5'"
+          "}]}," RESULT("b"),
+          "{'role':'assistant','content':'Hm','tool_calls':[{'id':'a','type':'function','function':{'name':'"
+          "get','arguments':'{\\\"x\\\":[1,\\\"y\\\"]}'}},{'id':'b','type':'function','function':{'name':'"
+          "put','"
+          "arguments':'{}'}}]},{'role':'tool','content':[{'type':'text','text':'5'}],'tool_call_id':'a','"
+          "name':"
+          "'get'}," RESULT("b") },
+        /* The older form, once with a result of what was never called. */
+        { "{'role':'assistant','function_call':{'name':'get','arguments':'{}'}},{'role':'function','name':'"
+          "get',"
+          "'content':'5'},{'role':'function','name':'put','content':null}",
+          "{'role':'assistant','content':null,'tool_calls':[" CALL(
+              "call_1") "]},{'role':'tool','content':'5','"
+                        "tool_call_id':'call_1','name':'get'},{'role':'tool','content':'','tool_call_id':'"
+                        "call_3','name':'"
+                        "put'}" },
+        { "{'role':'assistant','content':'b','tool_calls':[],'function_call':null,'reasoning':'r'}",
+          "{'role':'assistant','content':'b','reasoning_content':'r'}" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char in[1200], want[1200];
+        json_t *out, *right;
+        struct fault f;
+        snprintf(in, sizeof in, "[" ASK ",%s]", rows[i][0]);
+        snprintf(want, sizeof want, "[" ASK ",%s]", rows[i][1]);
+        for (char *p = want; *p; p++)
+            if (*p == '\'') *p = '"';
+        assert_non_null(right = json_loads(want, 0, NULL));
+        for (int paired = 0; paired < 2; paired++) {
+            if (!read_messages(in, paired, &out, &f)) fail_msg("%s: %s", in, f.err.msg);
+            char *is = json_dumps(out, JSON_COMPACT);
+            if (!json_equal(out, right)) fail_msg("%s", is);
+            free(is);
+            json_decref(out);
+        }
+        json_decref(right);
+    }
+}
+
+static void test_bad_conversations(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *messages, *words;
+        bool only_paired;
+    } rows[] = {
+        { "{'role':'tool','content':'x'}", "[1].tool_call_id is required", false },
+        { "{'role':'tool','tool_call_id':5,'content':'x'}", "[1].tool_call_id is required", false },
+        { "{'role':'tool','tool_call_id':'a'}", "[1].content must be", false },
+        { "{'role':'function','content':'x'}", "[1].name is required", false },
+        { "{'role':'user','content':'a','tool_calls':[" CALL("a") "]}", "only an assistant's", false },
+        { "{'role':'assistant','tool_calls':{}}", "[1].tool_calls must be an array", false },
+        { "{'role':'assistant','tool_calls':[5]}", "[1].tool_calls[0] must be an object", false },
+        { "{'role':'assistant','tool_calls':[{'id':'a','type':'custom'}]}", "[0].type must be", false },
+        { "{'role':'assistant','tool_calls':[{'id':5,'function':{'name':'f'}}]}", "[0].id is required",
+          false },
+        { "{'role':'assistant','tool_calls':[{'id':'a'}]}", "[0].function.name: there must be an object",
+          false },
+        { "{'role':'assistant','tool_calls':[{'id':'a','function':{}}]}", "function.name is required",
+          false },
+        { "{'role':'assistant','tool_calls':[{'id':'a','function':{'name':'f','zz':1}}]}", "function.zz",
+          false },
+        { "{'role':'assistant','tool_calls':[{'id':'a','function':{'name':'f','arguments':5}}]}",
+          "function.arguments must be a JSON object in a string", false },
+        { "{'role':'assistant','tool_calls':[{'id':'a','function':{'name':'f','arguments':'{'}}]}",
+          "function.arguments, read as JSON", false },
+        { "{'role':'assistant','tool_calls':[{'id':'a','function':{'name':'f','arguments':'[]'}}]}",
+          "function.arguments, read as JSON", false },
+        { "{'role':'assistant','function_call':{'arguments':'{}'}}", "function_call.name is required",
+          false },
+        { "{'role':'assistant','function_call':{'name':'f'},'tool_calls':[" CALL("a") "]}",
+          "cannot both be there", false },
+        { RESULT("a"), "must be a response to a preceeding message with 'tool_calls'", true },
+        { CALLS(CALL("a")) "," RESULT("b"), "'tool_call_id' of 'b' not found in 'tool_calls'", true },
+        { CALLS(CALL("a") "," CALL("b")) "," RESULT("a") "," ASK,
+          "did not have response messages: b (messages[1])", true },
+        { CALLS(CALL("a")), "did not have response messages: a (messages[1])", true },
+        { CALLS(CALL("a")) "," RESULT("a") "," ASK "," RESULT("a"), "must be a response", true },
+        { "{'role':'assistant','tool_calls':[{'function':{'name':'f'}}]}", "[0].id is required", true },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int paired = 0; paired < 2; paired++) {
+            char in[700];
+            json_t *out;
+            struct fault f;
+            snprintf(in, sizeof in, "[" ASK ",%s]", rows[i].messages);
+            const bool ok = read_messages(in, paired, &out, &f);
+            if (ok != (!paired && rows[i].only_paired)) fail_msg("%s: %s", in, f.err.msg);
+            if (ok) {
+                json_decref(out);
+                continue;
+            }
+            if (!strstr(f.err.msg, rows[i].words)) fail_msg("%s: %s", in, f.err.msg);
+            assert_string_equal(f.param, "messages");
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forms),          cmocka_unit_test(test_dialects_of_schemas),
         cmocka_unit_test(test_bad_forms),      cmocka_unit_test(test_thinking),
         cmocka_unit_test(test_thoughts_shown), cmocka_unit_test(test_bad_thinking),
+        cmocka_unit_test(test_tools),          cmocka_unit_test(test_bad_tools),
+        cmocka_unit_test(test_conversations),  cmocka_unit_test(test_bad_conversations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

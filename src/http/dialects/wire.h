@@ -149,7 +149,15 @@ void wire_logprobs(struct buf *b, const struct wire_request *w, const struct tok
 /* Code points in text[len]. */
 size_t wire_chars(const char *text, size_t len);
 /* messages.c: an array of {role, content, ...} as request.h has it; what is wrong is named by its place. strict: members that no API
- * defines are refused. */
-bool wire_messages(const json_t *in, bool strict, json_t **out, struct fault *f);
+ * defines are refused. paired: every result must answer a call of the assistant's turn before it, and every call be answered. */
+bool wire_messages(const json_t *in, bool strict, bool paired, json_t **out, struct fault *f);
+
+/* calls.c, for messages.c. The calls of an assistant's message, tool_calls or function_call, as request.h has them: *out is new, or NULL where
+ * there are none. Missing ids are made up where `paired` does not ask for them. Errors speak of messages[i]. */
+bool wire_calls(const json_t *message, size_t i, bool strict, bool paired, json_t **out, struct fault *f);
+/* Keeps in `called`, by name, the id of each function's latest call, which a message of the role function answers. */
+bool wire_calls_note(json_t *called, const json_t *calls, struct fault *f);
+/* `paired` above, over the messages as they came and as they were brought to one form. */
+bool wire_calls_paired(const json_t *in, const json_t *messages, struct fault *f);
 
 #endif
