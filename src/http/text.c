@@ -340,17 +340,9 @@ static bool offered(struct wire_request *w, struct fault *f)
         const json_t *m = json_array_get(q->messages, i);
         calls |= json_object_get(m, "tool_calls") || json_object_get(m, "tool_call_id");
     }
-    if (q->answer.kind != FORM_ANY) {
-        f->param = q->answer.from;
-        err_set(&f->err, ERR_UNSUPPORTED, "%s: an answer of a form is not supported by this server yet",
-                f->param);
-    } else if (calls) {
+    if (calls) {
         f->param = q->tools.legacy ? "functions" : "tools";
         err_set(&f->err, ERR_UNSUPPORTED, "%s are not supported by this server yet", f->param);
-    } else if (q->think_budget >= 0) {
-        f->param = q->thinking_from;
-        err_set(&f->err, ERR_UNSUPPORTED,
-                "%s: a number of tokens to think for is not supported by this server yet", f->param);
     } else if (q->thought_form != THOUGHT_AS_SET || q->thought_history != HISTORY_AS_TEMPLATE) {
         f->param = "reasoning";
         err_set(&f->err, ERR_UNSUPPORTED, "leaving thoughts out is not supported by this server yet");

@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "service/context.h"
 #include "service/ending.h"
+#include "service/steering.h"
 
 struct held { /* an event kept back until the best choices are known */
     struct held *next;
@@ -39,6 +40,7 @@ struct generation {
     struct lm_usage usage;
     struct held *ready, **ready_last; /* chosen candidates' events */
     bool over;
+    struct steering steering;
     struct reply *reply; /* reads what the engine says */
 };
 
@@ -155,6 +157,7 @@ void generation_free(struct generation *g)
     }
     free_held(g->ready);
     reply_free(g->reply);
+    steering_free(&g->steering);
     free(g->part);
     if (g->lm) registry_release(g->registry, g->model);
     free(g);
@@ -197,6 +200,7 @@ static bool submit(struct generation *g, const struct gen_request *q, void (*not
         .echo = q->echo,
         .echo_last = q->echo_last,
         .want_token_ids = q->return_token_ids,
+        .guide = g->steering.plan,
         .ended = job_ended,
         .ended_arg = q->ending,
     };
@@ -248,8 +252,7 @@ bool generation_start(struct registry *r, struct model *m, const struct gen_requ
     g->ready_last = &g->ready;
     int n_parts = q->messages ? 1 : q->n_prompts;
     g->part = calloc((size_t)n_parts, sizeof *g->part);
-    if (!g->part ||
-        !reply_new(&g->reply, &(struct reply_style){ .reader = &reply_plain }, n_parts * q->n, &f->err)) {
+    if (!g->part) {
         err_set(&f->err, ERR_NOMEM, "out of memory");
         goto fail;
     }
@@ -275,6 +278,9 @@ bool generation_start(struct registry *r, struct model *m, const struct gen_requ
     /* Everything is checked before anything runs. */
     for (g->n_parts = 0; g->n_parts < n_parts; g->n_parts++)
         if (!context_fit(g->lm, q, g->n_parts, cancel, &g->part[g->n_parts].prompt, f)) goto fail;
+    if (!steering_make(&g->steering, g->lm, model_catalog(m), q, g->part[0].prompt.text, cancel, f))
+        goto fail;
+    if (!reply_new(&g->reply, &g->steering.style, n_parts * q->n, &f->err)) goto fail;
     if (!submit(g, q, notify, arg, f)) goto fail;
     g->n_running = n_parts;
     *out = g;
@@ -289,6 +295,7 @@ static void add_usage(struct lm_usage *sum, const struct lm_usage *u)
     sum->prompt_tokens += u->prompt_tokens;
     sum->cached_tokens += u->cached_tokens;
     sum->completion_tokens += u->completion_tokens;
+    sum->reasoning_tokens += u->reasoning_tokens;
     if (u->queue_s > sum->queue_s) sum->queue_s = u->queue_s;
     if (u->prefill_s > sum->prefill_s) sum->prefill_s = u->prefill_s;
     if (u->ttft_s > 0 && (sum->ttft_s <= 0 || u->ttft_s < sum->ttft_s)) sum->ttft_s = u->ttft_s;

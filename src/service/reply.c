@@ -197,6 +197,7 @@ struct usage reply_usage(const struct lm_usage *u)
     return (struct usage){ .prompt_tokens = u->prompt_tokens,
                            .cached_tokens = u->cached_tokens,
                            .completion_tokens = u->completion_tokens,
+                           .reasoning_tokens = u->reasoning_tokens,
                            .queue_s = u->queue_s,
                            .prefill_s = u->prefill_s,
                            .ttft_s = u->ttft_s,

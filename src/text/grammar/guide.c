@@ -24,9 +24,10 @@ struct guide_plan {
     struct held_constraint *answer, *call;
     char *opens[MAX_OPENS];
     size_t opens_len[MAX_OPENS];
+    bool behind[MAX_OPENS]; /* the constraint begins behind it */
     int n_opens;
-    int32_t first;   /* -1: none */
-    size_t n_first;  /* bytes of its text */
+    int32_t *first; /* what stands in front of a held answer; [n_first] */
+    int n_first;
     uint32_t *ends;  /* [words] end tokens */
     uint32_t *shown; /* [words] control tokens that are part of the text; NULL: none */
     uint32_t *valid; /* [words] all tokens */
@@ -59,6 +60,7 @@ struct guide {
     struct matcher *matcher;
     int32_t *forced; /* what is left of it: [at, n) */
     int at, n_forced;
+    int n_front; /* HELD: tokens to come that the constraint is not about */
 };
 
 /* ---- bits ------------------------------------------------------------------------------------------------------------ */
@@ -107,10 +109,25 @@ void guide_plan_unref(struct guide_plan *p)
     free(p->valid);
     free(p->crossing);
     free(p->close);
+    free(p->first);
     free(p);
 }
 
 static bool no_memory(struct err *e) { return err_set(e, ERR_NOMEM, "no memory to steer an answer"); }
+
+static bool opens(struct guide_plan *p, const char *const *texts, bool behind, struct err *e)
+{
+    for (int i = 0; p->call && texts && texts[i]; i++) {
+        const size_t n = strlen(texts[i]);
+        if (p->n_opens == MAX_OPENS || !n || n > MAX_MARK)
+            return err_set(e, ERR_UNSUPPORTED, "a call opens with one of at most %d texts of 1 to %d bytes",
+                           MAX_OPENS, MAX_MARK);
+        if (!(p->opens[p->n_opens] = strdup(texts[i]))) return no_memory(e);
+        p->opens_len[p->n_opens] = n;
+        p->behind[p->n_opens++] = behind;
+    }
+    return true;
+}
 
 static bool marks(struct guide_plan *p, const struct guide_spec *s, struct err *e)
 {
@@ -123,16 +140,7 @@ static bool marks(struct guide_plan *p, const struct guide_spec *s, struct err *
         if (!p->n_open || !p->n_close || p->n_open > MAX_MARK || p->n_close > MAX_MARK)
             return err_set(e, ERR_UNSUPPORTED, "the marks of a thought are of 1 to %d bytes", MAX_MARK);
     }
-    for (int i = 0; p->call && s->opens && s->opens[i]; i++) {
-        const size_t n = strlen(s->opens[i]);
-        if (i == MAX_OPENS || !n || n > MAX_MARK)
-            return err_set(e, ERR_UNSUPPORTED, "a call opens with one of at most %d texts of 1 to %d bytes",
-                           MAX_OPENS, MAX_MARK);
-        if (!(p->opens[i] = strdup(s->opens[i]))) return no_memory(e);
-        p->opens_len[i] = n;
-        p->n_opens++;
-    }
-    return true;
+    return opens(p, s->opens, false, e) && opens(p, s->opens_before, true, e);
 }
 
 static bool control_tokens(struct guide_plan *p, const struct guide_spec *s, struct err *e)
@@ -143,16 +151,21 @@ static bool control_tokens(struct guide_plan *p, const struct guide_spec *s, str
         if (!p->shown && !(p->shown = calloc(p->words, sizeof *p->shown))) return no_memory(e);
         add(p->shown, id);
     }
-    p->first = s->first ? tokenizer_find(p->tok, s->first) : -1;
-    if (s->first && p->first < 0)
-        return err_set(e, ERR_UNSUPPORTED, "this model has no token %.60s, with which its calls begin",
-                       s->first);
-    p->n_first = s->first ? strlen(s->first) : 0;
     for (int32_t id = 0; id < p->n_vocab; id++) {
         add(p->valid, id);
         if (tokenizer_is_end(p->tok, id)) add(p->ends, id);
     }
     return true;
+}
+
+static bool in_front(struct guide_plan *p, const struct guide_spec *s, struct err *e)
+{
+    struct token_list l = { 0 };
+    if (!s->first || !s->answer) return true;
+    const bool ok = tokenizer_encode(p->tok, s->first, strlen(s->first), NULL, true, 0, &l, e);
+    p->first = l.id;
+    p->n_first = ok ? (int)l.n : 0;
+    return ok;
 }
 
 static bool closing(struct guide_plan *p, struct err *e)
@@ -175,15 +188,9 @@ static bool closing(struct guide_plan *p, struct err *e)
 static bool call_takes(const struct guide_plan *p, struct matcher *m, int open, const char *rest, size_t n,
                        bool *ok, struct err *e)
 {
-    const char *text = p->opens[open];
-    size_t len = p->opens_len[open], taken;
-    if (p->first >= 0 && len >= p->n_first &&
-        !strncmp(text, tokenizer_token_text(p->tok, p->first), p->n_first)) {
-        text += p->n_first;
-        len -= p->n_first;
-    }
+    size_t taken, len = p->behind[open] ? 0 : p->opens_len[open];
     *ok = false;
-    if (!matcher_take_bytes(m, text, len, &taken, e)) return false;
+    if (!matcher_take_bytes(m, p->opens[open], len, &taken, e)) return false;
     if (taken < len) return true;
     if (!matcher_take_bytes(m, rest, n, &taken, e)) return false;
     *ok = taken == n;
@@ -275,7 +282,7 @@ bool guide_plan_new(struct guide_plan **out, const struct guide_spec *s, const s
     p->ends = calloc(p->words, sizeof *p->ends);
     p->valid = calloc(p->words, sizeof *p->valid);
     const bool ok = ((p->ends && p->valid) || no_memory(e)) && marks(p, s, e) && control_tokens(p, s, e) &&
-                    closing(p, e) && find_crossing(p, e);
+                    in_front(p, s, e) && closing(p, e) && find_crossing(p, e);
     if (!ok) {
         guide_plan_unref(p);
         return false;
@@ -293,6 +300,27 @@ static bool hold_to(struct guide *g, struct held_constraint *c, struct err *e)
     return matcher_new(&g->matcher, c->constraint, e);
 }
 
+static bool force(struct guide *g, const int32_t *ids, int n, struct err *e)
+{
+    int32_t *all = malloc((size_t)n * sizeof *all);
+    if (!all) return no_memory(e);
+    memcpy(all, ids, (size_t)n * sizeof *all);
+    free(g->forced);
+    g->forced = all;
+    g->at = 0;
+    g->n_forced = n;
+    return true;
+}
+
+/* The answer begins: what is left of the tokens in front of it, from number `at` on. */
+static bool put_in_front(struct guide *g, int at, struct err *e)
+{
+    const struct guide_plan *p = g->plan;
+    g->phase = HELD;
+    g->n_front = p->n_first - at;
+    return g->n_front <= 0 || force(g, p->first + at, g->n_front, e);
+}
+
 bool guide_new(struct guide **out, struct guide_plan *p, struct err *e)
 {
     struct guide *g = calloc(1, sizeof *g);
@@ -304,14 +332,9 @@ bool guide_new(struct guide **out, struct guide_plan *p, struct err *e)
         guide_free(g);
         return false;
     }
-    if (g->phase == HELD && p->first >= 0) { /* what must stand in front of the constraint */
-        g->forced = malloc(sizeof *g->forced);
-        if (!g->forced) {
-            guide_free(g);
-            return no_memory(e);
-        }
-        g->forced[0] = p->first;
-        g->n_forced = 1;
+    if (g->phase == HELD && !put_in_front(g, 0, e)) {
+        guide_free(g);
+        return false;
     }
     *out = g;
     return true;
@@ -333,18 +356,6 @@ bool guide_thinks(const struct guide *g)
 int guide_thought_tokens(const struct guide *g) { return g->n_thought; }
 
 /* ---- what may come next ------------------------------------------------------------------------------------------------ */
-
-static bool force(struct guide *g, const int32_t *ids, int n, struct err *e)
-{
-    int32_t *all = malloc((size_t)n * sizeof *all);
-    if (!all) return no_memory(e);
-    memcpy(all, ids, (size_t)n * sizeof *all);
-    free(g->forced);
-    g->forced = all;
-    g->at = 0;
-    g->n_forced = n;
-    return true;
-}
 
 /* How much of mark[n] the tail ends in, less than all. */
 static size_t partial(const struct guide *g, const char *mark, size_t n)
@@ -435,8 +446,8 @@ static bool before_mask(struct guide *g, uint32_t *bits, struct err *e)
 {
     const struct guide_plan *p = g->plan;
     memset(bits, 0, p->words * sizeof *bits);
-    if (g->may_answer && p->first >= 0)
-        add(bits, p->first);
+    if (g->may_answer && p->n_first)
+        add(bits, p->first[0]);
     else if (g->may_answer && !held_mask(g, bits, e))
         return false;
     if (g->may_think) mark_opening(g, bits);
@@ -462,8 +473,8 @@ static bool gap_mask(struct guide *g, uint32_t *bits, struct err *e)
 {
     const struct guide_plan *p = g->plan;
     memset(bits, 0, p->words * sizeof *bits);
-    if (p->first >= 0)
-        add(bits, p->first);
+    if (p->n_first)
+        add(bits, p->first[0]);
     else if (!held_mask(g, bits, e))
         return false;
     for (int32_t id = 0; id < p->n_vocab; id++) {
@@ -638,9 +649,9 @@ static bool before_takes(struct guide *g, int32_t id, const char *s, size_t n, s
         g->may_think = false;
     }
     if (p->answer) {
-        if (p->first >= 0) {
-            if (id == p->first) g->phase = HELD;
-            return id == p->first || g->may_think || cannot(e, "the answer's constraint");
+        if (p->n_first) {
+            if (id == p->first[0]) return put_in_front(g, 1, e);
+            return g->may_think || cannot(e, "the answer's constraint");
         }
         if (g->may_answer && !matcher_take_bytes(g->matcher, s, n, &taken, e)) return false;
         g->may_answer &= taken == n;
@@ -673,14 +684,11 @@ bool guide_take(struct guide *g, int32_t id, struct err *e)
         g->n_think++;
         return thought_takes(g, s, n, e);
     case GAP:
-        if (id == g->plan->first) {
-            g->phase = HELD;
-            return true;
-        }
+        if (g->plan->n_first && id == g->plan->first[0]) return put_in_front(g, 1, e);
         return gap_takes(g, s, n, e);
     case FREE: return answer_takes(g, s, n, e);
     case HELD:
-        if (id == g->plan->first) return true; /* in front of all that is held */
+        if (g->n_front > 0) return --g->n_front, true;
         return held_take(g, s, n, e);
     }
     return false;

@@ -21,12 +21,13 @@ struct guide_spec {                       /* copied by guide_plan_new(), constra
     int64_t budget; /* tokens of a thought, then it is closed for the model; -1: no end */
 
     struct held_constraint *answer; /* of the whole answer; NULL: none */
-    const char *first;              /* a control token in front of what `answer` or `call` says, or NULL */
+    const char *first; /* text in front of it that it is not about, or NULL; control tokens count as such */
     /* Of a free answer: */
-    struct held_constraint
-        *call; /* from the text that opens a call on, that text included but for `first`; NULL: none */
-    const char *const *opens; /* such texts, up to a NULL */
-    bool opens_first;         /* they count in front of everything else but white space alone */
+    struct held_constraint *call; /* from the text that opens a call on; NULL: none */
+    const char *const
+        *opens; /* such texts, up to a NULL, which the constraint is about as well; NULL: none */
+    const char *const *opens_before; /* ... and those which it is not about */
+    bool opens_first;                /* they count in front of everything else but white space alone */
 
     const char *const *control; /* control tokens that are part of the text, up to a NULL; NULL: none */
     bool ignore_end;            /* the model's end tokens do not end the answer */

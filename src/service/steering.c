@@ -1,0 +1,182 @@
+#include "service/steering.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "service/tools/tool_format.h"
+#include "text/grammar/schema.h"
+
+void steering_free(struct steering *s)
+{
+    guide_plan_unref(s->plan);
+    s->plan = NULL;
+}
+
+/* ---- thoughts --------------------------------------------------------------------------------------------------------- */
+
+/* The marks around a thought, as far as the model's template or the catalog tells. */
+static void find_marks(const struct lm *lm, const struct catalog_model *m, struct reply_style *s)
+{
+    static const char *const known[][2] = { { "<think>", "</think>" }, { "[THINK]", "[/THINK]" } };
+    const struct chat_template *t = lm_chat_template(lm);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        const bool spelled =
+            t && (chat_template_spells(t, known[i][1]) || chat_template_spells(t, known[i][0]));
+        if (!spelled && (i > 0 || !m || m->reasoning == THOUGHTS_NONE)) continue;
+        s->think_open = known[i][0];
+        s->think_close = known[i][1];
+        return;
+    }
+}
+
+/* But for white space behind it. */
+static bool ends_in(const char *prompt, const char *mark)
+{
+    size_t n = strlen(prompt), k = strlen(mark);
+    while (n && strchr(" \n\t\r", prompt[n - 1])) n--;
+    return n >= k && !memcmp(prompt + n - k, mark, k);
+}
+
+static enum thought_form form_of(const struct gen_request *q, const struct catalog_model *m)
+{
+    if (q->thinking == THINKING_OFF) return THOUGHT_HIDDEN; /* should one come all the same, it is empty */
+    if (q->thought_form != THOUGHT_AS_SET) return q->thought_form;
+    return m && m->reasoning == THOUGHTS_INLINE ? THOUGHT_INLINE : THOUGHT_SPLIT;
+}
+
+/* ---- constraints ------------------------------------------------------------------------------------------------------- */
+
+static bool compile(const struct lm *lm, const struct constraint_source *s, struct held_constraint **out,
+                    const char *param, struct fault *f)
+{
+    if (constraint_cache_get(lm_constraints(lm), s, out, &f->err)) return true;
+    f->param = param;
+    return f->err.code == ERR_CANCELLED || f->err.code == ERR_NOMEM ? false : err_wrap(&f->err, "%s", param);
+}
+
+/* The form that the answer was asked for in: a schema, or a grammar's or an expression's text. */
+static bool answer_source(const struct answer_form *a, struct constraint_source *s, json_t **any_object,
+                          struct fault *f)
+{
+    switch (a->kind) {
+    case FORM_ANY: break;
+    case FORM_JSON:
+        *any_object = json_pack("{s:s}", "type", "object");
+        if (!*any_object) return err_set(&f->err, ERR_NOMEM, "out of memory");
+        s->schema = *any_object;
+        break;
+    case FORM_SCHEMA:
+        s->schema = a->schema;
+        s->closed = a->closed;
+        break;
+    case FORM_GRAMMAR:
+    case FORM_REGEX:
+        s->kind = a->kind == FORM_GRAMMAR ? CONSTRAINT_GRAMMAR : CONSTRAINT_REGEX;
+        s->text = a->text;
+        s->len = a->len;
+        break;
+    }
+    return true;
+}
+
+/* The format's grammar with its first rule under another name, and a first rule that lets an answer in the other form pass as well. */
+static bool either(struct buf *gbnf, json_t *schemas, const struct constraint_source *answer, struct err *e)
+{
+    static const char root[] = "root ::=", calls[] = "hearth-calls ::=";
+    const char *at = strstr(gbnf->data, root);
+    if (!at || answer->kind != CONSTRAINT_SCHEMA)
+        return err_set(
+            e, ERR_UNSUPPORTED,
+            "an answer that is a call or meets a grammar is not supported; give tools or the grammar");
+    struct buf b = BUF_INIT(0);
+    buf_puts(&b, "root ::= hearth-calls | hearth-answer\n");
+    buf_append(&b, gbnf->data, (size_t)(at - gbnf->data));
+    buf_puts(&b, calls);
+    buf_puts(&b, at + strlen(root));
+    buf_free(gbnf);
+    *gbnf = b;
+    if (!b.failed && !json_object_set(schemas, "hearth-answer", (json_t *)answer->schema)) return true;
+    return err_set(e, ERR_NOMEM, "out of memory");
+}
+
+/* Calls: of the whole answer where there has to be one, or where the answer has another form to meet; else from a call's opening on. */
+static bool constrain_calls(const struct lm *lm, const struct gen_request *q,
+                            const struct tool_format *format, const struct constraint_source *answer,
+                            struct guide_spec *spec, const atomic_bool *cancel, struct fault *f)
+{
+    struct buf gbnf = BUF_INIT(0);
+    json_t *schemas = json_object();
+    struct held_constraint *h = NULL;
+    const char *forced = NULL;
+    const bool must = q->tools.choice == TOOL_REQUIRED || q->tools.choice == TOOL_NAMED;
+    const bool both = !must && q->answer.kind != FORM_ANY;
+    bool ok = (schemas && format->grammar(&q->tools, &gbnf, schemas, &forced) && !gbnf.failed) ||
+              err_set(&f->err, ERR_NOMEM, "out of memory");
+    if (ok && both && forced)
+        ok = err_set(&f->err, ERR_UNSUPPORTED, "%s together with tools is not supported for this model",
+                     q->answer.from);
+    if (ok && both) ok = either(&gbnf, schemas, answer, &f->err);
+    const struct constraint_source s = { .kind = CONSTRAINT_GRAMMAR,
+                                         .schema = schemas,
+                                         .text = gbnf.data,
+                                         .len = gbnf.len,
+                                         .closed = answer->closed && both,
+                                         .cancel = cancel };
+    f->param = "tools";
+    ok = ok && compile(lm, &s, &h, "tools", f);
+    buf_free(&gbnf);
+    json_decref(schemas);
+    if (!ok) return false;
+    if (must || both) {
+        spec->answer = h;
+        spec->first = forced;
+    } else {
+        spec->call = h;
+        spec->opens = format->opens;
+        spec->opens_before = format->opens_before;
+        spec->opens_first = format->opens_first;
+    }
+    return true;
+}
+
+static bool constrain(const struct lm *lm, const struct gen_request *q, const struct tool_format *format,
+                      struct guide_spec *spec, const atomic_bool *cancel, struct fault *f)
+{
+    struct constraint_source answer = { .kind = CONSTRAINT_SCHEMA, .cancel = cancel };
+    json_t *any_object = NULL;
+    const bool offers = format && q->tools.n > 0 && q->tools.choice != TOOL_NEVER;
+    bool ok = answer_source(&q->answer, &answer, &any_object, f);
+    if (ok && offers)
+        ok = constrain_calls(lm, q, format, &answer, spec, cancel, f);
+    else if (ok && q->answer.kind != FORM_ANY)
+        ok = compile(lm, &answer, &spec->answer, q->answer.from ? q->answer.from : "response_format", f);
+    json_decref(any_object);
+    return ok;
+}
+
+bool steering_make(struct steering *out, const struct lm *lm, const struct catalog_model *m,
+                   const struct gen_request *q, const char *prompt, const atomic_bool *cancel,
+                   struct fault *f)
+{
+    const bool offers = q->messages && q->tools.n > 0 && q->tools.choice != TOOL_NEVER;
+    const struct tool_format *format = offers ? tool_format_of(lm_chat_template(lm)) : NULL;
+    struct steering s = { .style = { .reader = format ? format->reader : &reply_plain,
+                                     .form = form_of(q, m) } };
+    struct guide_spec spec = { .budget = -1,
+                               .ignore_end = q->ignore_end,
+                               .control = format ? format->control : NULL };
+    if (q->messages) find_marks(lm, m, &s.style);
+    s.style.begins_inside = s.style.think_open && prompt && ends_in(prompt, s.style.think_open);
+    spec.think_open = s.style.think_open;
+    spec.think_close = s.style.think_close;
+    spec.inside = s.style.begins_inside;
+    spec.budget = q->thinking == THINKING_OFF ? 0 : q->think_budget;
+    bool ok = constrain(lm, q, format, &spec, cancel, f);
+    if (ok && (spec.think_open || spec.answer || spec.call || spec.control))
+        ok = guide_plan_new(&s.plan, &spec, lm_tokenizer(lm), &f->err);
+    constraint_let_go(spec.answer);
+    constraint_let_go(spec.call);
+    if (ok) *out = s;
+    return ok;
+}
