@@ -38,14 +38,89 @@ static bool within_limits(const char *s, size_t len, const struct json_limits *l
     return true;
 }
 
+/* ---- whole numbers beyond 64 bits, in schemas ------------------------------------------------------------------------ */
+
+/* Does digits[n] (no sign, no leading zeros) lie beyond what a negative, or another, 64-bit number can be? */
+static bool beyond(const char *digits, size_t n, bool negative)
+{
+    static const char *const last[] = { "9223372036854775807", "9223372036854775808" };
+    return n > 19 || (n == 19 && memcmp(digits, last[negative], 19) > 0);
+}
+
+/* Is key[n] the name of a member that holds a schema? */
+static bool holds_schema(const char *key, size_t n)
+{
+    static const char *const names[] = { "schema", "json_schema", "parameters", "input_schema" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (n == strlen(names[i]) && !memcmp(key, names[i], n)) return true;
+    return false;
+}
+
+/* The text again, where whole numbers beyond 64 bits that stand in schemas are written with ".0", as the JSON library reads reals alone at
+ * that size. Not a parser: of text that is no JSON it makes other text that is none. */
+static bool widen(const char *s, size_t len, struct buf *out)
+{
+    int depth = 0, inside = 0; /* inside: the depth of the outermost schema around, or 0 */
+    bool named = false;        /* the value that comes is a schema */
+    size_t copied = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (s[i] == '"') {
+            const size_t first = ++i;
+            for (; i < len && s[i] != '"'; i++)
+                if (s[i] == '\\') i++;
+            if (i >= len) break;
+            size_t k = i + 1;
+            while (k < len && strchr(" \t\r\n", s[k])) k++;
+            named = k < len && s[k] == ':' && holds_schema(s + first, i - first);
+            if (k < len && s[k] == ':') i = k;
+        } else if (s[i] == '{' || s[i] == '[') {
+            depth++;
+            if (named && !inside) inside = depth;
+            named = false;
+        } else if (s[i] == '}' || s[i] == ']') {
+            if (depth == inside) inside = 0;
+            depth--;
+        } else if (s[i] == '-' || (s[i] >= '0' && s[i] <= '9')) {
+            const bool negative = s[i] == '-';
+            const size_t first = i + negative;
+            for (i = first; i < len && s[i] >= '0' && s[i] <= '9';) i++;
+            const bool whole = i == len || !strchr(".eE", s[i]);
+            if (inside && whole && beyond(s + first, i - first, negative)) {
+                buf_append(out, s + copied, i - copied);
+                buf_puts(out, ".0");
+                copied = i;
+            }
+            while (i < len && strchr("0123456789.eE+-", s[i])) i++;
+            i--;
+        }
+    }
+    return buf_append(out, s + copied, len - copied);
+}
+
+/* NULL: it is no JSON, and *je says where; or (*f set) there was no memory. */
+static json_t *load(const char *s, size_t len, json_error_t *je, struct fault *f)
+{
+    json_t *v = json_memory_load(s, len, JSON_REJECT_DUPLICATES, je);
+    if (v || json_error_code(je) != json_error_numeric_overflow) return v;
+    struct buf wide = BUF_INIT(2 * len + 8);
+    if (!widen(s, len, &wide))
+        err_set(&f->err, ERR_NOMEM, "out of memory");
+    else if (wide.len > len)
+        v = json_memory_load(wide.data, wide.len, JSON_REJECT_DUPLICATES, je);
+    buf_free(&wide);
+    return v;
+}
+
 bool json_in_parse(const char *s, size_t len, const struct json_limits *l, json_t **out, struct fault *f)
 {
     json_error_t je;
     f->param = NULL;
     if (!len) return err_set(&f->err, ERR_REQUEST, "the request has no body; a JSON object is expected");
     if (!within_limits(s, len, l, f)) return false;
-    json_t *v = json_memory_load(s, len, JSON_REJECT_DUPLICATES, &je);
+    f->err.code = ERR_NONE;
+    json_t *v = load(s, len, &je, f);
     if (!v) {
+        if (f->err.code == ERR_NOMEM) return false;
         if (json_read_no_memory(&je, s, len, &f->err)) return false;
         if (json_error_code(&je) == json_error_null_character)
             return err_set(

@@ -1,7 +1,9 @@
 /* json_in.h - a request's JSON: bounded before it is parsed, then read with errors that name the field.
  *
  * Refused    deeper or more numerous than the limits, duplicate keys, NaN and infinities, numbers out of range, \u0000, text that is
- *            not UTF-8, anything but an object on the outside. */
+ *            not UTF-8, anything but an object on the outside.
+ * Schemas    in members that hold a JSON Schema (schema, json_schema, parameters, input_schema) whole numbers beyond 64 bits are reals:
+ *            clients print the largest 64-bit number without a sign as a bound (grammar/schema_scalar.c reads it back). */
 #ifndef HEARTH_HTTP_JSON_IN_H
 #define HEARTH_HTTP_JSON_IN_H
 

@@ -147,6 +147,42 @@ static void test_numbers_out(void **state)
     buf_free(&b);
 }
 
+/* Whole numbers beyond 64 bits are taken in schemas, and nowhere else. */
+static void test_wide_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body, *fails; /* fails NULL: taken */
+    } cases[] = {
+        { "{\"schema\":{\"maximum\":18446744073709551615,\"minimum\":-9223372036854775808}}", NULL },
+        { "{\"json_schema\" : {\"schema\": {\"enum\": [1, -9223372036854775809]}}}", NULL },
+        { "{\"tools\":[{\"function\":{\"parameters\":{\"maximum\":99999999999999999999999}}}]}", NULL },
+        { "{\"schema\":{\"a\":\"]}\\\"\",\"b\":{\"maximum\":9223372036854775808}}}", NULL },
+        { "{\"schema\":{},\"seed\":9223372036854775808}", "too large" },
+        { "{\"schema\":{\"maximum\":18446744073709551615},\"seed\":18446744073709551615}", "too large" },
+        { "{\"schema\":18446744073709551615}", "too large" },
+        { "{\"x\":\"schema\",\"y\":{\"z\":18446744073709551615}}", "too large" },
+        { "{\"schema\":{\"maximum\":1e999}}", "too large" },
+        { "{\"schema\":{\"maximum\":018446744073709551615}}", "not valid JSON" },
+        { "{\"schema\":{\"maximum\":18446744073709551615", "not valid JSON" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fault f = { 0 };
+        json_t *v = NULL;
+        const bool ok = json_in_parse(cases[i].body, strlen(cases[i].body), &limits, &v, &f);
+        if (ok != !cases[i].fails || (!ok && !strstr(f.err.msg, cases[i].fails)))
+            fail_msg("%s: %s", cases[i].body, ok ? "taken" : f.err.msg);
+        json_decref(v);
+    }
+    struct fault f = { 0 };
+    json_t *v;
+    assert_true(json_in_parse(cases[0].body, strlen(cases[0].body), &limits, &v, &f));
+    const json_t *schema = json_object_get(v, "schema");
+    assert_true(json_real_value(json_object_get(schema, "maximum")) == 18446744073709551616.0);
+    assert_true(json_integer_value(json_object_get(schema, "minimum")) == INT64_MIN);
+    json_decref(v);
+}
+
 static void test_members(void **state)
 {
     (void)state;
@@ -249,10 +285,11 @@ static void test_extra_body(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bodies),      cmocka_unit_test(test_no_memory_is_no_fault_of_the_body),
-        cmocka_unit_test(test_values),      cmocka_unit_test(test_members),
-        cmocka_unit_test(test_object),      cmocka_unit_test(test_extra_body),
-        cmocka_unit_test(test_strings_out), cmocka_unit_test(test_numbers_out)
+        cmocka_unit_test(test_bodies),     cmocka_unit_test(test_no_memory_is_no_fault_of_the_body),
+        cmocka_unit_test(test_values),     cmocka_unit_test(test_members),
+        cmocka_unit_test(test_object),     cmocka_unit_test(test_wide_numbers),
+        cmocka_unit_test(test_extra_body), cmocka_unit_test(test_strings_out),
+        cmocka_unit_test(test_numbers_out)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -140,12 +140,18 @@ static bool conditions(struct compile *c, const struct scalar_kind *k, int sub, 
 
 static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
+/* Whole numbers beyond 64 bits come as reals, which do not hold all of their digits. From 2^63 on the real's own value counts, and 2^64
+ * stands for the number before it, the largest without a sign: programs print it as a bound, and hardly 2^64 itself. */
 static void decimal_from(struct decimal *d, const json_t *v)
 {
     char digits[32];
+    const double two63 = 9223372036854775808.0, x = fabs(json_number_value(v));
     if (json_is_integer(v)) {
         snprintf(digits, sizeof digits, "%lld", (long long)json_integer_value(v));
         decimal_read(d, digits);
+    } else if (x >= two63 && x <= 2 * two63) {
+        snprintf(digits, sizeof digits, "%s%.0f", json_real_value(v) < 0 ? "-" : "", x);
+        decimal_read(d, x == 2 * two63 && json_real_value(v) > 0 ? "18446744073709551615" : digits);
     } else {
         decimal_of(d, json_real_value(v));
     }
