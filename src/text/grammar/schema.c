@@ -289,6 +289,7 @@ int compile_value(struct compile *c, int *lit, int n, struct err *e)
                               "refers to itself with no value in between, or through more than 100 others");
                 return -1;
             }
+            if (!schema_doc_check(&c->doc, sub, e)) return -1;
             lit[i] = LITERAL(to, lit[i] & 1);
         }
         const int sub = lit[i] / 2;
@@ -809,6 +810,10 @@ bool schema_compile(struct schema **out, const json_t *json, const struct schema
         own->n_dfa = c.n_dfa;
         s->value = c.value;
         s->n_value = c.n_value;
+        s->ignored = c.doc.ignored;
+        s->n_ignored = c.doc.n_ignored;
+        c.doc.ignored = NULL;
+        c.doc.n_ignored = 0;
         s->owner = own;
         *out = s;
     } else {
@@ -844,6 +849,8 @@ void schema_free(struct schema *s)
     free(own->dfa);
     chunks_free(own->kept);
     free(own);
+    for (int i = 0; i < s->n_ignored; i++) free(s->ignored[i]);
+    free(s->ignored);
     free(s->value);
     free(s);
 }

@@ -87,7 +87,10 @@ struct value {
 struct schema {
     int n_value, root;
     struct value **value; /* value 0: nothing */
-    void *owner;          /* what all of it lies in */
+    char **
+        ignored; /* keywords that decide nothing, as "#/properties/a/keyword": the first few, for whoever asked */
+    int n_ignored;
+    void *owner; /* what all of it lies in */
 };
 
 struct schema_limits {         /* 0: the default */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "text/grammar/schema_keyword.h"
 
 enum { MAX_WALK = 400, MAX_URI = 4096, MAX_TAIL = 600 };
 
@@ -354,6 +355,8 @@ void schema_doc_close(struct schema_doc *d)
     for (int i = 0; i < d->n_sub; i++) free(d->sub[i].tail);
     for (int i = 0; i < d->n_resource; i++) free(d->resource[i].uri);
     for (int i = 0; i < d->n_anchor; i++) free(d->anchor[i].name);
+    for (int i = 0; i < d->n_ignored; i++) free(d->ignored[i]);
+    free(d->ignored);
     free(d->sub);
     free(d->bucket);
     free(d->resource);
@@ -480,10 +483,41 @@ const json_t *schema_key_find(const struct schema_doc *d, int sub, const char *k
     return v;
 }
 
+static bool ignore(struct schema_doc *d, int sub, const char *key, struct err *e)
+{
+    char path[200], *text;
+    if (d->n_ignored == DOC_MAX_IGNORED) return true;
+    if (!d->ignored && !(d->ignored = calloc(DOC_MAX_IGNORED, sizeof *d->ignored)))
+        return err_set(e, ERR_NOMEM, "no memory for a schema");
+    schema_doc_path(d, sub, path, sizeof path);
+    if (asprintf(&text, "%s/%.100s", path, key) < 0) return err_set(e, ERR_NOMEM, "no memory for a schema");
+    d->ignored[d->n_ignored++] = text;
+    return true;
+}
+
+/* Names that no draft has, and keywords that the document's draft does not have, or not beside a $ref. */
+static bool check_names(struct schema_doc *d, int sub, struct err *e)
+{
+    const char *key, *meant = NULL;
+    json_t *v;
+    json_object_foreach((json_t *)d->sub[sub].json, key, v)
+    {
+        const enum keyword_kind kind = schema_keyword(key, &meant);
+        if (!budget_take(d->budget, kind == KEYWORD_ENFORCED || kind == KEYWORD_ANNOTATION ? 20 : 1000))
+            return budget_ok(d->budget, e);
+        if (kind == KEYWORD_MISTAKE)
+            return schema_refuse(d, sub, ERR_REQUEST, key, e, "unknown keyword; did you mean %s?", meant);
+        const bool means = kind != KEYWORD_UNKNOWN && (kind != KEYWORD_ENFORCED || schema_key(d, sub, key));
+        if (!means && !ignore(d, sub, key, e)) return false;
+    }
+    return true;
+}
+
 bool schema_doc_check(struct schema_doc *d, int sub, struct err *e)
 {
     if (d->sub[sub].checked) return true;
     d->sub[sub].checked = true;
+    if (!check_names(d, sub, e)) return false;
     static const char *const refused[] = { "unevaluatedProperties", "unevaluatedItems", "$dynamicRef",
                                            "$recursiveRef" };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {

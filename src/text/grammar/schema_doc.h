@@ -50,11 +50,14 @@ struct schema_doc {
         int resource, sub;
     } * anchor;
     int n_anchor;
+    char **ignored; /* "#/a/b/keyword": keywords that mean nothing here, the first few of them */
+    int n_ignored;
     json_t *made; /* an array: schemas that stand for constants */
     int max_sub;
     struct budget *budget;
 };
 
+enum { DOC_MAX_IGNORED = 64 };
 enum { DOC_TRUE, DOC_FALSE, DOC_ROOT }; /* numbers of the two trivial schemas and of the document itself */
 
 /* Borrows root and the budget, which must outlive it. */
@@ -84,7 +87,8 @@ static inline const json_t *schema_key(const struct schema_doc *d, int sub, cons
 }
 /* Where a subschema stands: "#/properties/a", cut when it is longer than `room`. */
 void schema_doc_path(const struct schema_doc *d, int sub, char *out, size_t room);
-/* Keywords that nothing here follows: refused by name (unevaluated..., $dynamicRef, a $recursiveRef). */
+/* Looks at a subschema's keywords, once: mistaken names are refused, those that mean nothing here are noted (d->ignored), and those that
+ * nothing here follows are refused. */
 bool schema_doc_check(struct schema_doc *d, int sub, struct err *e);
 /* "keyword K at PATH: ..." */
 bool schema_refuse(const struct schema_doc *d, int sub, enum err_code code, const char *key, struct err *e,

@@ -235,6 +235,17 @@ static void refusals(void **state)
         { "{\"properties\":{\"a\":{\"type\":\"strin\"}}}", "#/properties/a/type: strin is no type",
           ERR_REQUEST },
         { "{\"minLength\":-1}", "#/minLength: has to be a whole number", ERR_REQUEST },
+        { "{\"additonalProperties\":false}",
+          "#/additonalProperties: unknown keyword; did you mean additionalProperties?", ERR_REQUEST },
+        { "{\"items\":{\"min_length\":3}}", "#/items/min_length: unknown keyword; did you mean minLength?",
+          ERR_REQUEST },
+        { "{\"anyOf\":[{\"MaxLength\":3}]}", "did you mean maxLength?", ERR_REQUEST },
+        { "{\"require\":[\"a\"]}", "did you mean required?", ERR_REQUEST },
+        { "{\"proprties\":{}}", "did you mean properties?", ERR_REQUEST },
+        { "{\"oneof\":[]}", "did you mean oneOf?", ERR_REQUEST },
+        { "{\"itmes\":{}}", "did you mean items?", ERR_REQUEST },
+        { "{\"$ref\":\"#/$defs/a\",\"$defs\":{\"a\":{\"patern\":\"x\"}}}",
+          "#/$defs/a/patern: unknown keyword; did you mean pattern?", ERR_REQUEST },
         { "{\"required\":\"a\"}", "#/required: has to be a list", ERR_REQUEST },
         { "{\"properties\":{\"a\":3}}", "#/properties/a: a schema is an object", ERR_REQUEST },
         { "{\"$ref\":\"#/nowhere\"}", "#/$ref: #/nowhere leads nowhere", ERR_REQUEST },
@@ -260,6 +271,39 @@ static void refusals(void **state)
         if (schema_compile(&s, schema, NULL, &e)) fail_msg("taken: %s", rows[i].schema);
         if (!strstr(e.msg, rows[i].says) || e.code != rows[i].code)
             fail_msg("%s: %s (%d)", rows[i].schema, e.msg, e.code);
+        json_decref(schema);
+    }
+}
+
+/* What decides nothing is named to whoever asked; annotations are not. */
+static void ignored(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schema, *first; /* NULL: nothing is ignored */
+        int n;
+    } rows[] = {
+        { "{\"title\":\"t\",\"description\":\"d\",\"default\":1,\"x-y\":1,\"ui:order\":[],\"_note\":0,\"$"
+          "comment\":\"\"}",
+          NULL, 0 },
+        { "{\"properties\":{\"a\":{\"visible\":true,\"note\":\"n\"}},\"form\":1}", "#/form", 3 },
+        { "{\"$schema\":\"http://json-schema.org/draft-04/"
+          "schema#\",\"if\":{\"type\":\"string\"},\"else\":false}",
+          "#/if", 1 },
+        { "{\"$schema\":\"http://json-schema.org/draft-07/schema#\",\"definitions\":{\"a\":{}},"
+          "\"properties\":{\"b\":{\"$ref\":\"#/definitions/a\",\"minimum\":1}}}",
+          "#/properties/b/minimum", 1 },
+        { "{\"properties\":{\"minlength\":{},\"items\":{}}}", NULL,
+          0 }, /* names of members are no keywords */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        json_t *schema = parse(rows[i].schema);
+        struct schema *s;
+        struct err e;
+        if (!schema_compile(&s, schema, NULL, &e)) fail_msg("%s: %s", rows[i].schema, e.msg);
+        if (s->n_ignored != rows[i].n || (rows[i].n && strcmp(s->ignored[0], rows[i].first)))
+            fail_msg("%s: %d, %s", rows[i].schema, s->n_ignored, s->n_ignored ? s->ignored[0] : "");
+        schema_free(s);
         json_decref(schema);
     }
 }
@@ -459,8 +503,12 @@ static void regular_expressions(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(reference), cmocka_unit_test(texts),
-                                        cmocka_unit_test(refusals),  cmocka_unit_test(hostile),
-                                        cmocka_unit_test(cancelled), cmocka_unit_test(regular_expressions) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(reference),
+                                        cmocka_unit_test(texts),
+                                        cmocka_unit_test(refusals),
+                                        cmocka_unit_test(ignored),
+                                        cmocka_unit_test(hostile),
+                                        cmocka_unit_test(cancelled),
+                                        cmocka_unit_test(regular_expressions) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
