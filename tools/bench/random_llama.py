@@ -40,6 +40,21 @@ def blocks(rng, kind, rows, cols):
     return b.reshape(rows, cols // per * size)
 
 
+def add_tokens(w, vocab):
+    """A tokenizer of bytes with so many entries."""
+    printable = [c for c in range(33, 127)] + [c for c in range(161, 173)] + [c for c in range(174, 256)]
+    chars = [chr(c) for c in printable] + [chr(256 + i) for i in range(256 - len(printable))]
+    tokens = chars + ["Ġt"] + [f"<filler {i}>" for i in range(vocab - 258)] + ["<|end|>"]
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre("smollm")
+    w.add_token_list(tokens)
+    w.add_token_types([1] * 257 + [5] * (vocab - 258) + [3])
+    w.add_token_merges(["Ġ t"])
+    w.add_bos_token_id(vocab - 1)
+    w.add_eos_token_id(vocab - 1)
+    w.add_add_bos_token(False)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("out")
@@ -60,17 +75,7 @@ def main():
     w.add_rope_freq_base(500000.0)
     w.add_layer_norm_rms_eps(1e-5)
     w.add_vocab_size(vocab)
-    printable = [c for c in range(33, 127)] + [c for c in range(161, 173)] + [c for c in range(174, 256)]
-    chars = [chr(c) for c in printable] + [chr(256 + i) for i in range(256 - len(printable))]
-    tokens = chars + ["Ġt"] + [f"<filler {i}>" for i in range(vocab - 258)] + ["<|end|>"]
-    w.add_tokenizer_model("gpt2")
-    w.add_tokenizer_pre("smollm")
-    w.add_token_list(tokens)
-    w.add_token_types([1] * 257 + [5] * (vocab - 258) + [3])
-    w.add_token_merges(["Ġ t"])
-    w.add_bos_token_id(vocab - 1)
-    w.add_eos_token_id(vocab - 1)
-    w.add_add_bos_token(False)
+    add_tokens(w, vocab)
     kind = getattr(gguf.GGMLQuantizationType, a.type)
 
     def matrix(name, rows, cols):
@@ -91,4 +96,5 @@ def main():
     w.close()
 
 
-main()
+if __name__ == "__main__":
+    main()
