@@ -5,7 +5,8 @@
 
 A case has, besides model.safetensors as published, model.gguf with keys and values of the latents in one matrix, as older converters
 wrote them, and split.gguf with the two apart (k turned over), as newer ones do. `logits_kv16` is computed from latents and
-rotary keys rounded to f16: these are what the cache holds.
+rotary keys rounded to f16: these are what the cache holds. deepseek_chat can chat, for the engine's own tests. deepseek_defaults.json holds
+what transformers' configuration classes take where config.json names nothing but the model type.
 """
 import json
 import math
@@ -16,8 +17,9 @@ import gguf
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from transformers import AutoConfig
 
-from lm_golden import N_IDS, build, e4m3_blocks, hf_names
+from lm_golden import N_IDS, build, e4m3_blocks, hf_names, tokenizer_files
 
 Q8 = gguf.GGMLQuantizationType.Q8_0
 BF16 = gguf.GGMLQuantizationType.BF16
@@ -253,6 +255,22 @@ def main():
     case(root, "deepseek_fp8", "deepseek_v3", {**wide, "q_lora_rank": 40, "qk_rope_head_dim": 8, "moe_intermediate_size": 40}, 36, fp8=(32, 32))
     # no head begins where a block does
     case(root, "deepseek_fp8_48x40", "deepseek_v3", {**wide, "v_head_dim": 24}, 37, fp8=(48, 40))
+    chat = root / "deepseek_chat"
+    if not sys.argv[2:] or chat.name in sys.argv[2:]:
+        chat.mkdir(parents=True, exist_ok=True)
+        case(root, chat.name, "deepseek_v3", {**v3, "vocab_size": tokenizer_files(chat), "num_hidden_layers": 2, "max_position_embeddings": 512},
+             38, files=())
+        (chat / "golden.safetensors").unlink()
+    if not sys.argv[2:]:
+        keys = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings", "rms_norm_eps",
+                "n_routed_experts", "num_experts_per_tok", "moe_intermediate_size", "n_shared_experts", "first_k_dense_replace", "q_lora_rank",
+                "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "n_group", "topk_group", "norm_topk_prob",
+                "routed_scaling_factor", "tie_word_embeddings")
+        kinds = {}
+        for kind in ("deepseek_v3", "deepseek_v2"):
+            c = AutoConfig.for_model(kind, num_experts_per_tok=8).to_dict()  # V2 has no number of its own for it
+            kinds[kind] = {k: c[k] for k in keys if k in c}
+        (root / "deepseek_defaults.json").write_text(json.dumps(kinds, indent=1) + "\n")
 
 
 if __name__ == "__main__":
