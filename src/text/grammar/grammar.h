@@ -8,7 +8,7 @@
 
 #include "text/grammar/matcher.h"
 
-struct grammar_limits; /* NULL: the default ones */
+struct grammar_limits; /* rules.h; NULL: the default ones */
 
 /* gbnf[len]: rules in GBNF (llama.cpp's notation), the first symbol `root`. schemas: NULL, or an object: where the grammar uses a name that
  * it does not define and that is a key here, JSON stands there that meets the schema. ERR_REQUEST: it is wrong, with line and column;

@@ -3,53 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- memory --------------------------------------------------------------------------------------------------------------- */
-
-struct pile_piece {
-    struct pile_piece *next;
-    size_t cap;
-    _Alignas(16) unsigned char bytes[];
-};
-
-void pile_free(struct pile *p)
-{
-    for (struct pile_piece *k = p->first; k;) {
-        struct pile_piece *next = k->next;
-        free(k);
-        k = next;
-    }
-    *p = (struct pile){ 0 };
-}
-
-/* Not zeroed; NULL: no memory. */
-static void *pile_alloc(struct pile *p, size_t bytes)
-{
-    bytes = (bytes + 15) & ~(size_t)15;
-    if (!p->at || p->at->cap - p->used < bytes) {
-        struct pile_piece *next = p->at ? p->at->next : p->first;
-        if (!next || next->cap < bytes) {
-            const size_t cap = bytes > 16384 ? bytes : 16384;
-            struct pile_piece *k = malloc(sizeof *k + cap);
-            if (!k) return p->failed = true, NULL;
-            k->cap = cap;
-            k->next = next;
-            *(p->at ? &p->at->next : &p->first) = k;
-            next = k;
-        }
-        p->at = next;
-        p->used = 0;
-    }
-    void *r = p->at->bytes + p->used;
-    p->used += bytes;
-    return r;
-}
-
-void pile_release(struct pile *p, struct pile_mark to)
-{
-    p->at = to.at;
-    p->used = to.used;
-}
-
 /* ---- pieces --------------------------------------------------------------------------------------------------------------- */
 
 struct step {
@@ -103,18 +56,56 @@ static bool in_set(const uint64_t *set, int i) { return set[i / 64] >> (i % 64) 
 
 bool json_was_used(const struct frame *f, uint64_t hash)
 {
-    for (const struct used *u = f->used; u; u = u->next)
+    int depth = 0;
+    for (const struct used *u = f->used; u; u = u->side[hash >> depth++ & 1])
         if (u->hash == hash) return true;
     return false;
 }
 
+/* A hash that is new. The tree is others', too: what changes is copied. */
 static bool use(struct step *st, struct frame *f, uint64_t hash)
 {
+    const struct used **at = &f->used;
+    for (int depth = 0; *at; depth++) {
+        struct used *copy = pile_alloc(st->pile, sizeof *copy);
+        if (!copy) return false;
+        *copy = **at;
+        *at = copy;
+        at = &copy->side[hash >> depth & 1];
+    }
     struct used *u = pile_alloc(st->pile, sizeof *u);
     if (!u) return false;
-    *u = (struct used){ f->used, hash };
-    f->used = u;
+    *u = (struct used){ .hash = hash };
+    *at = u;
     return true;
+}
+
+static const struct used *move_used(struct mover *m, const struct used *u)
+{
+    if (!u) return NULL;
+    struct used *to = mover_find(m, u);
+    if (to) return to;
+    to = mover_copy(m, u, sizeof *u);
+    for (int i = 0; to && i < 2; i++)
+        to->side[i] = move_used(m, u->side[i]); /* no deeper than a hash has bits */
+    return to;
+}
+
+const struct frame *json_move(struct mover *m, const struct frame *f)
+{
+    const struct frame *first = NULL, **at = &first;
+    while (f) {
+        struct frame *to = mover_find(m, f);
+        *at = to;
+        if (to) break;
+        to = mover_copy(m, f, sizeof *f + (size_t)words_of(f) * sizeof f->seen[0]);
+        if (!to) break;
+        *at = to;
+        to->used = move_used(m, f->used);
+        at = &to->up;
+        f = f->up;
+    }
+    return m->failed ? NULL : first;
 }
 
 /* White space byte b behind `blank`: 0 none, 1..4 blanks, 5 a carriage return, 6.. a line break and blanks. 255: not here. */
@@ -716,15 +707,4 @@ int json_step(const struct schema *s, struct pile *pile, const struct thread *in
     struct step st = { .s = s, .pile = pile, .out = out, .room = room };
     for (int i = 0; i < n; i++) step_one(&st, &in[i], b);
     return st.full ? -1 : st.n;
-}
-
-bool json_can_end(const struct schema *s, const struct thread *in, int n)
-{
-    (void)s;
-    for (int i = 0; i < n; i++) {
-        if (in[i].up) continue;
-        if (in[i].place == AT_AFTER || (in[i].place == AT_NUMBER && in[i].number->accepts[in[i].q]))
-            return true;
-    }
-    return false;
 }

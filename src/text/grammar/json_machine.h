@@ -5,31 +5,17 @@
  * when some thread takes it.
  * Texts     what a JSON printer writes, with white space between tokens: up to four blanks, or a line break and up to 64 blanks. Names
  *           of members are distinct. A text ends with its value.
- * Memory    frames never change; they lie in a pile that is released from the top (pile_mark(), pile_release()).
+ * Memory    frames never change; they lie in a pile (pile.h).
  * Threads   (of the machine) one owner at a time. */
 #ifndef HEARTH_TEXT_GRAMMAR_JSON_MACHINE_H
 #define HEARTH_TEXT_GRAMMAR_JSON_MACHINE_H
 
+#include "text/grammar/pile.h"
 #include "text/grammar/schema.h"
 
-struct pile { /* memory in pieces, used from the bottom up */
-    struct pile_piece *first, *at;
-    size_t used; /* of `at` */
-    bool failed; /* no memory: what was made since is incomplete */
-};
-struct pile_mark {
-    struct pile_piece *at;
-    size_t used;
-};
-void pile_free(struct pile *p);
-static inline struct pile_mark pile_mark(const struct pile *p)
-{
-    return (struct pile_mark){ p->at, p->used };
-}
-void pile_release(struct pile *p, struct pile_mark to);
-
-struct used { /* values or names that may not come again, by their hashes */
-    const struct used *next;
+struct
+    used { /* values or names that may not come again, by their hashes: a tree in which bit n of a hash chooses the side at depth n */
+    const struct used *side[2];
     uint64_t hash;
 };
 
@@ -99,7 +85,12 @@ bool json_asks_hash(const struct frame *up);
 bool json_text_byte(struct thread *t, unsigned char b);
 /* The threads behind a member's name whose automaton ended in state q, with its hash (json_text_byte() makes it); at most 8. */
 int json_key_ended(struct pile *pile, const struct thread *key, int32_t q, uint64_t hash, struct thread *out);
-/* May the text end here? */
-bool json_can_end(const struct schema *s, const struct thread *in, int n);
+/* Has the thread read a whole value? */
+static inline bool json_ended(const struct thread *t)
+{
+    return !t->up && (t->place == AT_AFTER || (t->place == AT_NUMBER && t->number->accepts[t->q]));
+}
+/* Copies the frames around a thread into another pile. NULL when there are none, or no memory (m->failed). */
+const struct frame *json_move(struct mover *m, const struct frame *f);
 
 #endif

@@ -1,0 +1,342 @@
+#include "text/grammar/machine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Room for the states along a walk. */
+enum { ITEMS = 16 * MAX_ITEMS, INNERS = 64 * MAX_INNERS, THREADS = 16 * MAX_THREADS, MAX_FLATTEN = 64 };
+
+bool machine_init(struct machine *m, const struct rules *r, struct err *e)
+{
+    *m = (struct machine){ .r = r, .root = { .bottom = true } };
+    m->item = malloc(ITEMS * sizeof *m->item);
+    m->inner = malloc(INNERS * sizeof *m->inner);
+    m->thread = malloc(THREADS * sizeof *m->thread);
+    m->fresh = calloc((size_t)r->n_rule, sizeof *m->fresh);
+    if (m->item && m->inner && m->thread && m->fresh) return true;
+    machine_free(m);
+    return err_set(e, ERR_NOMEM, "no memory for a constraint");
+}
+
+void machine_free(struct machine *m)
+{
+    pile_free(&m->pile);
+    free(m->item);
+    free(m->inner);
+    free(m->thread);
+    free(m->fresh);
+    *m = (struct machine){ 0 };
+}
+
+static void open_view(struct machine *m, const struct view *below, struct view *to)
+{
+    *to = (struct view){ .at = ++m->at };
+    if (!below) return;
+    to->item = below->item + below->n_item;
+    to->inner = below->inner + below->n_inner;
+    to->thread = below->thread + below->n_thread;
+}
+
+static void add_item(struct machine *m, struct view *v, int32_t q, const struct call *in)
+{
+    struct item *list = m->item + v->item;
+    m->work += 1 + v->n_item / 8;
+    for (int i = v->n_item - 1; i >= 0; i--)
+        if (list[i].q == q && list[i].in == in) return;
+    if (v->n_item == MAX_ITEMS || v->item + v->n_item == ITEMS) {
+        m->full = true;
+        return;
+    }
+    list[v->n_item++] = (struct item){ in, q };
+}
+
+/* What stands in a call has ended: what comes behind it. A call that was made here is passed over by those who made it (rules.h: Empty). */
+static void end_call(struct machine *m, struct view *v, const struct call *c)
+{
+    if (c->at == v->at) return;
+    v->ended |= c->bottom;
+    for (const struct back *b = c->back; b; b = b->next) add_item(m, v, b->ret, b->up);
+}
+
+static void add_back(struct machine *m, struct call *c, int32_t ret, const struct call *up)
+{
+    for (const struct back *b = c->back; b; b = b->next) {
+        m->work++;
+        if (b->ret == ret && b->up == up) return;
+    }
+    struct back *b = pile_alloc(&m->pile, sizeof *b);
+    if (!b) return;
+    *b = (struct back){ c->back, up, ret };
+    c->back = b;
+}
+
+/* Where `up` returns to, for a call that stands at its end: so that a list, which is a call at the end of a call, stays flat. */
+static void add_backs_of(struct machine *m, struct call *c, const struct call *up, int depth)
+{
+    c->bottom |= up->bottom;
+    for (const struct back *b = up->back; b; b = b->next)
+        if (m->r->ends[b->ret] && b->up != up && depth < MAX_FLATTEN)
+            add_backs_of(m, c, b->up, depth + 1);
+        else
+            add_back(m, c, b->ret, b->up);
+}
+
+static void add_inner(struct machine *m, struct view *v, const struct call *in, const struct schema *s)
+{
+    if (v->n_inner == MAX_INNERS || v->inner + v->n_inner == INNERS || v->n_thread == MAX_THREADS ||
+        v->thread + v->n_thread == THREADS) {
+        m->full = true;
+        return;
+    }
+    struct inner *k = &m->inner[v->inner + v->n_inner++];
+    *k = (struct inner){ in, s, v->thread + v->n_thread, 1 };
+    v->n_thread += json_begin(s, &m->thread[k->first]);
+}
+
+static void make_call(struct machine *m, struct view *v, const struct rule_call *k, const struct call *up)
+{
+    struct fresh *f = &m->fresh[k->rule];
+    if (f->at != v->at) {
+        struct call *c = pile_alloc(&m->pile, sizeof *c);
+        if (!c) return;
+        *c = (struct call){ .at = v->at };
+        *f = (struct fresh){ v->at, c };
+        const struct rule *rule = &m->r->rule[k->rule];
+        if (rule->schema)
+            add_inner(m, v, c, rule->schema);
+        else
+            add_item(m, v, rule->start, c);
+    }
+    if (m->r->ends[k->ret] && up->at != v->at)
+        add_backs_of(m, f->call, up, 0);
+    else
+        add_back(m, f->call, k->ret, up);
+}
+
+/* Follows calls and ends, and drops items behind which nothing comes. */
+static void close_view(struct machine *m, struct view *v)
+{
+    const struct rules *r = m->r;
+    int kept = 0;
+    for (int i = 0; i < v->n_item && !m->full; i++) {
+        const struct item k = m->item[v->item + i];
+        if (r->accepts[k.q]) end_call(m, v, k.in);
+        for (int c = r->first_call[k.q]; c < r->first_call[k.q + 1]; c++) make_call(m, v, &r->call[c], k.in);
+    }
+    for (int i = 0; i < v->n_item; i++) {
+        const struct item k = m->item[v->item + i];
+        if (!r->ends[k.q]) m->item[v->item + kept++] = k;
+    }
+    v->n_item = kept;
+}
+
+void machine_begin(struct machine *m, struct view *to)
+{
+    open_view(m, NULL, to);
+    add_item(m, to, m->r->rule[0].start, &m->root);
+    close_view(m, to);
+}
+
+void machine_at(struct machine *m, const struct view *below, int32_t q, const struct call *in,
+                struct view *to)
+{
+    open_view(m, below, to);
+    add_item(m, to, q, in);
+    close_view(m, to);
+}
+
+/* Takes n threads that lie behind those of the view as one more set; of those that have ended it is done. */
+static void take_threads(struct machine *m, struct view *v, const struct inner *of, int n, bool ends)
+{
+    struct thread *t = m->thread + v->thread + v->n_thread;
+    int kept = 0;
+    bool ended = false;
+    for (int i = 0; i < n; i++) {
+        const bool whole = json_ended(&t[i]);
+        ended |= whole;
+        if (whole && t[i].place == AT_AFTER) continue;
+        if (kept < i) t[kept] = t[i];
+        kept++;
+    }
+    if (kept > 0) {
+        if (v->n_inner == MAX_INNERS || v->inner + v->n_inner == INNERS) {
+            m->full = true;
+            return;
+        }
+        m->inner[v->inner + v->n_inner++] =
+            (struct inner){ of->in, of->schema, v->thread + v->n_thread, kept };
+        v->n_thread += kept;
+    }
+    if (ended && ends) end_call(m, v, of->in);
+}
+
+void machine_inner(struct machine *m, const struct view *below, const struct inner *of,
+                   const struct thread *t, int n, bool ends, struct view *to)
+{
+    open_view(m, below, to);
+    if (n > THREADS - to->thread) {
+        m->full = true;
+        return;
+    }
+    memmove(m->thread + to->thread, t, (size_t)n * sizeof *t);
+    take_threads(m, to, of, n, ends);
+    if (to->n_item > 0) close_view(m, to);
+}
+
+bool machine_step(struct machine *m, const struct view *from, unsigned char b, struct view *to)
+{
+    const struct rules *r = m->r;
+    open_view(m, from, to);
+    m->work++;
+    for (int i = 0; i < from->n_item; i++) {
+        const struct item k = m->item[from->item + i];
+        const int32_t q = rules_next(r, k.q, b);
+        if (q >= 0) add_item(m, to, q, k.in);
+    }
+    for (int i = 0; i < from->n_inner; i++) {
+        const struct inner k = m->inner[from->inner + i];
+        const int left = THREADS - to->thread - to->n_thread;
+        const int room = left < MAX_THREADS - to->n_thread ? left : MAX_THREADS - to->n_thread;
+        const int n = json_step(k.schema, &m->pile, m->thread + k.first, k.n, b,
+                                m->thread + to->thread + to->n_thread, room);
+        m->work += k.n;
+        if (n < 0)
+            m->full = true;
+        else if (n > 0)
+            take_threads(m, to, &k, n, true);
+    }
+    if (to->n_item > 0) close_view(m, to);
+    return view_alive(to);
+}
+
+void machine_lower(struct machine *m, struct view *v, const struct view *below)
+{
+    struct view to = *v;
+    to.item = below ? below->item + below->n_item : 0;
+    to.inner = below ? below->inner + below->n_inner : 0;
+    to.thread = below ? below->thread + below->n_thread : 0;
+    memmove(m->item + to.item, m->item + v->item, (size_t)v->n_item * sizeof *m->item);
+    memmove(m->inner + to.inner, m->inner + v->inner, (size_t)v->n_inner * sizeof *m->inner);
+    memmove(m->thread + to.thread, m->thread + v->thread, (size_t)v->n_thread * sizeof *m->thread);
+    for (int i = 0; i < v->n_inner; i++) m->inner[to.inner + i].first += to.thread - v->thread;
+    *v = to;
+}
+
+int machine_bytes(struct machine *m, const struct view *v, unsigned char *byte)
+{
+    bool can[256] = { false };
+    int n = 0;
+    for (int i = 0; i < v->n_item; i++)
+        for (int b = 0; b < 256; b++)
+            can[b] |= rules_next(m->r, m->item[v->item + i].q, (unsigned char)b) >= 0;
+    for (int b = 0; b < 256; b++) n += can[b];
+    for (int i = 0; i < v->n_inner && n < 2; i++) {
+        const struct inner k = m->inner[v->inner + i];
+        const int to = v->thread + v->n_thread, left = THREADS - to,
+                  room = left < MAX_THREADS ? left : MAX_THREADS;
+        for (int b = 0; b < 256 && n < 2; b++) {
+            const struct pile_mark mark = pile_mark(&m->pile);
+            if (can[b]) continue;
+            can[b] = json_step(k.schema, &m->pile, m->thread + k.first, k.n, (unsigned char)b, m->thread + to,
+                               room) != 0;
+            n += can[b];
+            pile_release(&m->pile, mark);
+        }
+    }
+    for (int b = 255; b >= 0; b--)
+        if (can[b]) *byte = (unsigned char)b;
+    return n < 2 ? n : 2;
+}
+
+/* ---- copies ------------------------------------------------------------------------------------------------------------------- */
+
+struct copying {
+    struct mover mover;
+    const struct call **pending; /* the originals whose backs are still theirs */
+    size_t n, cap;
+    const struct call *root, *new_root;
+};
+
+static const struct call *copy_call(struct copying *k, const struct call *c)
+{
+    if (c == k->root) return k->new_root;
+    struct call *to = mover_find(&k->mover, c);
+    if (to) return to;
+    if (k->n == k->cap) {
+        const size_t cap = k->cap ? k->cap * 2 : 64;
+        const struct call **q = realloc(k->pending, cap * sizeof *q);
+        if (!q) {
+            k->mover.failed = true;
+            return NULL;
+        }
+        k->pending = q;
+        k->cap = cap;
+    }
+    k->pending[k->n++] = c;
+    return mover_copy(&k->mover, c, sizeof *c);
+}
+
+static void copy_backs(struct copying *k)
+{
+    while (k->n > 0 && !k->mover.failed) {
+        struct call *to = mover_find(&k->mover, k->pending[--k->n]);
+        struct back **at = &to->back;
+        for (const struct back *b = to->back; b; b = b->next) {
+            struct back *copy = pile_alloc(k->mover.to, sizeof *copy);
+            if (!copy) {
+                k->mover.failed = true;
+                return;
+            }
+            *copy = (struct back){ NULL, copy_call(k, b->up), b->ret };
+            *at = copy;
+            at = &copy->next;
+        }
+    }
+}
+
+/* The state's lists, moved into another pile. */
+static bool move(struct copying *k, const struct machine *m, const struct view *v, struct item *item,
+                 struct inner *inner, struct thread *thread)
+{
+    for (int i = 0; i < v->n_item; i++)
+        item[i] = (struct item){ copy_call(k, m->item[v->item + i].in), m->item[v->item + i].q };
+    for (int i = 0; i < v->n_inner; i++) {
+        inner[i] = m->inner[v->inner + i];
+        inner[i].in = copy_call(k, inner[i].in);
+        inner[i].first -= v->thread;
+    }
+    for (int i = 0; i < v->n_thread; i++) {
+        thread[i] = m->thread[v->thread + i];
+        thread[i].up = json_move(&k->mover, thread[i].up);
+    }
+    copy_backs(k);
+    const bool ok = !k->mover.failed;
+    mover_free(&k->mover);
+    free(k->pending);
+    return ok;
+}
+
+bool machine_copy(struct machine *to, const struct machine *from, const struct view *v, struct view *copy,
+                  struct err *e)
+{
+    struct copying k = { .mover = { .to = &to->pile }, .root = &from->root, .new_root = &to->root };
+    if (!move(&k, from, v, to->item, to->inner, to->thread))
+        return err_set(e, ERR_NOMEM, "no memory for a constraint");
+    *copy = *v;
+    copy->item = copy->inner = copy->thread = 0;
+    to->at = from->at;
+    return true;
+}
+
+bool machine_compact(struct machine *m, struct view *v, struct err *e)
+{
+    struct pile fresh = { 0 };
+    struct copying k = { .mover = { .to = &fresh }, .root = &m->root, .new_root = &m->root };
+    if (!move(&k, m, v, m->item, m->inner, m->thread)) {
+        pile_free(&fresh); /* the lists are no longer whole */
+        return err_set(e, ERR_NOMEM, "no memory for a constraint");
+    }
+    pile_free(&m->pile);
+    m->pile = fresh;
+    return true;
+}
