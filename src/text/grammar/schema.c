@@ -772,6 +772,7 @@ static struct schema_limits with_defaults(const struct schema_limits *l)
     if (l->steps) all.steps = l->steps;
     if (l->bytes) all.bytes = l->bytes;
     all.cancel = l->cancel;
+    all.closed_objects = l->closed_objects;
     return all;
 }
 

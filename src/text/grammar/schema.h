@@ -93,6 +93,7 @@ struct schema {
     void *owner; /* what all of it lies in */
 };
 
+/* What a compilation may cost, and how a schema is read. */
 struct schema_limits {         /* 0: the default */
     int max_states;            /* of one automaton */
     int max_nodes;             /* expressions */
@@ -101,6 +102,9 @@ struct schema_limits {         /* 0: the default */
     long steps;                /* of everything that compiling does (budget.h): they bound its time */
     long long bytes;           /* memory, likewise */
     const atomic_bool *cancel; /* set: compiling ends soon, with ERR_CANCELLED. NULL: nobody does */
+    /* An object that lists properties admits no others, unless it (or what holds beside it) says something of others itself:
+     * additionalProperties, patternProperties, unevaluatedProperties. */
+    bool closed_objects;
 };
 
 /* limits NULL: the default ones. ERR_REQUEST: the schema is wrong; ERR_UNSUPPORTED: it cannot be enforced; ERR_LIMIT: it is too

@@ -465,6 +465,20 @@ done:
     return ok;
 }
 
+/* As closed_objects reads it: properties are listed, and nothing is said of others. */
+static bool closed(struct compile *c, const struct object_parts *o)
+{
+    static const char *const others[] = { "additionalProperties", "patternProperties",
+                                          "unevaluatedProperties" };
+    bool lists = false;
+    for (int g = 0; g < o->n_group; g++) {
+        lists |= schema_key(&c->doc, o->group[g], "properties") != NULL;
+        for (int i = 0; i < 3; i++)
+            if (schema_key(&c->doc, o->group[g], others[i])) return false;
+    }
+    return c->limits.closed_objects && lists;
+}
+
 bool object_form_of(struct compile *c, const struct clause *k, struct object_form **out, struct err *e)
 {
     struct object_parts o;
@@ -502,7 +516,7 @@ bool object_form_of(struct compile *c, const struct clause *k, struct object_for
             t->bit = n_watched++;
         }
     }
-    bool open = true; /* can a name that no pattern takes be there at all? */
+    bool open = !closed(c, &o); /* can a name that no pattern takes be there at all? */
     for (int g = 0; g < o.n_group; g++) {
         const json_t *v = schema_key(&c->doc, o.group[g], "propertyNames");
         if (json_is_false(schema_key(&c->doc, o.group[g], "additionalProperties"))) open = false;

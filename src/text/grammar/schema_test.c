@@ -422,6 +422,46 @@ static void hostile(void **state)
     printf("%7.1f ms at most\n", most);
 }
 
+/* Objects that list properties may admit no others, if the caller says so. */
+static void closed_objects(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schema, *text;
+        bool open, closed; /* is it valid when objects are open, and when they are closed? */
+    } rows[] = {
+        { "{\"properties\":{\"a\":{}}}", "{\"a\": 1}", true, true },
+        { "{\"properties\":{\"a\":{}}}", "{\"b\": 1}", true, false },
+        { "{\"properties\":{\"a\":{}}}", "{}", true, true },
+        { "{\"type\":\"object\"}", "{\"b\": 1}", true, true },
+        { "{\"properties\":{\"a\":{}},\"additionalProperties\":true}", "{\"b\": 1}", true, true },
+        { "{\"properties\":{\"a\":{}},\"patternProperties\":{\"^x\":{}}}", "{\"b\": 1}", true, true },
+        { "{\"properties\":{\"a\":{}},\"required\":[\"b\"]}", "{\"b\": 1}", true, true },
+        { "{\"allOf\":[{\"properties\":{\"a\":{}}},{\"properties\":{\"b\":{}}}]}", "{\"a\": 1, \"b\": 2}",
+          true, true },
+        { "{\"allOf\":[{\"properties\":{\"a\":{}}},{\"properties\":{\"b\":{}}}]}", "{\"c\": 1}", true,
+          false },
+        { "{\"anyOf\":[{\"properties\":{\"a\":{}}},{\"required\":[\"z\"]}]}", "{\"c\": 1}", true, false },
+    };
+    struct vocab v;
+    vocab_open(&v);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int shut = 0; shut < 2; shut++) {
+            const struct schema_limits l = { .closed_objects = shut };
+            json_t *schema = parse(rows[i].schema);
+            struct schema *s;
+            struct constraint *c;
+            struct err e;
+            if (!schema_compile(&s, schema, &l, &e)) fail_msg("%s: %s", rows[i].schema, e.msg);
+            assert_true(constraint_of_schema(&c, s, v.masks, &e));
+            if (accepts(c, rows[i].text) != (shut ? rows[i].closed : rows[i].open))
+                fail_msg("%s of %s, %s", rows[i].text, rows[i].schema, shut ? "closed" : "open");
+            constraint_free(c);
+            json_decref(schema);
+        }
+    vocab_close(&v);
+}
+
 /* Whoever waits no longer ends it; and what it may cost is the caller's to say. */
 static void cancelled(void **state)
 {
@@ -503,12 +543,9 @@ static void regular_expressions(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(reference),
-                                        cmocka_unit_test(texts),
-                                        cmocka_unit_test(refusals),
-                                        cmocka_unit_test(ignored),
-                                        cmocka_unit_test(hostile),
-                                        cmocka_unit_test(cancelled),
-                                        cmocka_unit_test(regular_expressions) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(reference), cmocka_unit_test(texts),
+                                        cmocka_unit_test(refusals),  cmocka_unit_test(ignored),
+                                        cmocka_unit_test(hostile),   cmocka_unit_test(closed_objects),
+                                        cmocka_unit_test(cancelled), cmocka_unit_test(regular_expressions) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
