@@ -31,7 +31,7 @@ static void rules(void **state)
     } rows[] = {
         { "{" CLOSED ",\"properties\":{},\"required\":[]}", NULL },
         { "{" CLOSED ",\"properties\":{\"a\":{\"type\":[\"string\",\"null\"],\"pattern\":\"x\"},\"b\":{"
-                     "\"type\":\"array\","
+          "\"type\":\"array\","
           "\"items\":{\"$ref\":\"#/$defs/"
           "n\"},\"minItems\":1}},\"required\":[\"b\",\"a\"],\"$defs\":{\"n\":{\"anyOf\":[{"
           "\"type\":\"integer\",\"minimum\":1},{\"enum\":[\"x\"]}]}}}",
