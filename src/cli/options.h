@@ -64,6 +64,10 @@ struct options {
 
     /* the account */
     char *store; /* a file or a URL; "": none */
+    struct {
+        char *name, *project, *expires;
+        struct str_list scope, address, limit, budget, tag;
+    } account; /* of a key that is made */
 
     /* output */
     bool json;
