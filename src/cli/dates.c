@@ -9,11 +9,12 @@ static bool from_now(const char *text, int64_t now_ms, int64_t *ms)
     static const char units[] = "smhd";
     static const int64_t unit_s[] = { 1, 60, 3600, 86400 };
     int64_t n = 0;
-    const char *p = text;
+    const bool ago = *text == '-';
+    const char *begin = text + ago, *p = begin;
     for (; *p >= '0' && *p <= '9' && n < 1000000; p++) n = n * 10 + (*p - '0');
-    const char *u = *p && p > text ? strchr(units, *p) : NULL;
+    const char *u = *p && p > begin ? strchr(units, *p) : NULL;
     if (!u || p[1]) return false;
-    *ms = now_ms + n * unit_s[u - units] * 1000;
+    *ms = now_ms + (ago ? -1 : 1) * n * unit_s[u - units] * 1000;
     return true;
 }
 
@@ -32,6 +33,22 @@ bool dates_parse(const char *text, int64_t now_ms, int64_t *ms)
         return true;
     }
     return from_now(text, now_ms, ms);
+}
+
+static bool bound(const char *name, const char *text, int64_t now_ms, int64_t *ms, struct err *e)
+{
+    return !*text || dates_parse(text, now_ms, ms) ||
+           err_set(e, ERR_REQUEST,
+                   "--%s \"%.40s\": a date such as 2026-01-31, or so long ago, such as -12h or -30d", name,
+                   text);
+}
+
+bool dates_span(const char *since, const char *until, int64_t now_ms, int64_t *from_ms, int64_t *to_ms,
+                struct err *e)
+{
+    *from_ms = INT64_MIN;
+    *to_ms = INT64_MAX;
+    return bound("since", since, now_ms, from_ms, e) && bound("until", until, now_ms, to_ms, e);
 }
 
 const char *dates_print(int64_t ms, char out[DATES_TEXT])

@@ -55,7 +55,7 @@ static bool collect_keys(struct service *s, struct err *e)
 
 static bool open_account(struct service *s, struct err *e)
 {
-    const struct account_options a = { .store = s->o->store };
+    const struct account_options a = { .store = s->o->store, .prices = s->o->prices, .catalog = s->catalog };
     return !*s->o->store || account_open(&s->account, &a, e);
 }
 
@@ -259,7 +259,7 @@ int cmd_serve(int argc, char **argv)
     starting_begin(&starting, &signals);
     raise_file_limit();
     double t = clock_seconds();
-    if (!collect_keys(&s, &e) || !open_account(&s, &e) || !open_models(&s, &e) || !open_pictures(&s, &e) ||
+    if (!collect_keys(&s, &e) || !open_models(&s, &e) || !open_account(&s, &e) || !open_pictures(&s, &e) ||
         !open_server(&s, &e))
         goto fail;
     if (!preload(&s, &e)) {

@@ -97,6 +97,8 @@ static void identify(struct exchange *x, enum http_method m, unsigned *allowed, 
     x->is.dialect = dialect_name(x->dialect);
     x->is.endpoint = x->route ? x->route->endpoint : NULL;
     x->is.route = routes_row(x->route);
+    inet_ntop(x->peer.v6 ? AF_INET6 : AF_INET, x->peer.address + (x->peer.v6 ? 0 : 12), x->is.address,
+              sizeof x->is.address);
     *may = auth_principal(&x->server->auth, header(x, "Authorization"), &x->is.who);
 }
 
@@ -104,9 +106,8 @@ static void identify(struct exchange *x, enum http_method m, unsigned *allowed, 
 static bool key_is_good(struct exchange *x)
 {
     const struct key_record *k = x->is.who.key;
-    char from[INET6_ADDRSTRLEN] = "";
+    const char *from = x->is.address;
     if (!k) return true;
-    inet_ntop(AF_INET6, x->peer.address, from, sizeof from);
     switch (key_may(k, clock_unix_ms(), from, x->is.endpoint)) {
     case KEY_GOOD: return true;
     case KEY_EXPIRED:
