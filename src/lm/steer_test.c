@@ -54,7 +54,7 @@ static void check_person(const char *text)
     json_t *j = json_loads(text ? text : "", 0, &why);
     if (!j) fail_msg("%s: %s", text, why.text);
     const char *name = json_string_value(json_object_get(j, "name"));
-    const json_int_t born = json_integer_value(json_object_get(j, "born"));
+    const double born = json_number_value(json_object_get(j, "born")); /* 1.9e3 is a whole number, too */
     const json_t *tags = json_object_get(j, "tags");
     assert_true(name && (!strcmp(name, "Ada Lovelace") || !strcmp(name, "Grace Hopper")));
     assert_true(born >= 1800 && born <= 1999);
@@ -143,6 +143,7 @@ static void test_log_probabilities_change_nothing(void **state)
         r.sampling.mirostat_lr = 0.1f;
         r.sampling.presence_penalty = i == 2 ? 0.5f : 0;
         char *plain = text_of(&g, &r, &u);
+        /* What can only come so took no pass of its own. */
         r.sampling.n_top_logprobs = 2;
         char *scored = text_of(&g, &r, &v);
         assert_string_equal(plain, scored);
@@ -152,6 +153,39 @@ static void test_log_probabilities_change_nothing(void **state)
         free(scored);
         guide_plan_unref(p);
     }
+    constraint_let_go(h);
+    stop(&g);
+}
+
+/* What can only come so is said without asking, but for the last token, which what follows may be part of. */
+static void test_what_can_only_come_so(void **state)
+{
+    (void)state;
+    static const char head[] = "{\"n", rest[] = "ame\"";
+    struct engine g;
+    struct guide *guide;
+    struct err e;
+    enum guide_next next;
+    const int32_t *ids;
+    int n, len = 0;
+    start(&g, 1, 64);
+    struct held_constraint *h = schema(&g, person);
+    struct guide_plan *p = plan(&g, &(struct guide_spec){ .answer = h });
+    assert_true(guide_new(&guide, p, &e));
+    for (const char *c = head; *c; c++) { /* each of these is a choice of its own: white space, other names */
+        assert_true(guide_next(guide, &next, &ids, &n, &e) && next == GUIDE_MASK);
+        assert_true(guide_take(guide, *c - '!', &e)); /* the vocabulary begins so */
+    }
+    while (guide_next(guide, &next, &ids, &n, &e) && next == GUIDE_FORCED) {
+        size_t bytes;
+        const char *s = tokenizer_bytes(lm_tokenizer(g.lm), ids[0], &bytes);
+        assert_memory_equal(s, rest + len, bytes);
+        len += (int)bytes;
+        assert_true(guide_take(guide, ids[0], &e));
+    }
+    assert_in_range(len, 1, 3);
+    guide_free(guide);
+    guide_plan_unref(p);
     constraint_let_go(h);
     stop(&g);
 }
@@ -266,6 +300,63 @@ static void test_constraints_are_kept_by_content(void **state)
     stop(&g);
 }
 
+static bool allows(struct held_constraint *h, int32_t id)
+{
+    uint32_t bits[(266 + 31) / 32];
+    struct matcher *m;
+    struct err e;
+    assert_true(matcher_new(&m, h->constraint, &e) && matcher_mask(m, bits, &e));
+    matcher_free(m);
+    return bits[id / 32] >> (id % 32) & 1;
+}
+
+/* A control token is allowed where the server's own grammar spells it, and there its text is not; nowhere else. */
+static void test_control_tokens_in_grammars(void **state)
+{
+    (void)state;
+    static const char text[] = "root ::= \"<|im_start|>\" [a-z]+ | \"x\"";
+    enum { MARK = 264, LESS = '<' - '!' };
+    struct engine g;
+    struct err e;
+    struct held_constraint *with, *without;
+    struct constraint_source s = {
+        .kind = CONSTRAINT_GRAMMAR, .text = text, .len = sizeof text - 1, .marks = true
+    };
+    start(&g, 1, 64);
+    assert_int_equal(tokenizer_find(lm_tokenizer(g.lm), "<|im_start|>"), MARK);
+    assert_true(constraint_cache_get(lm_constraints(g.lm), &s, &with, &e));
+    s.marks = false;
+    assert_true(constraint_cache_get(lm_constraints(g.lm), &s, &without, &e));
+    assert_ptr_not_equal(with, without);
+    assert_true(allows(with, MARK) && !allows(with, LESS) && allows(with, 'x' - '!'));
+    assert_true(!allows(without, MARK) && allows(without, LESS) && allows(without, 'x' - '!'));
+    struct held_constraint *any = schema(&g, "{\"type\":\"string\"}");
+    assert_true(!allows(any, MARK) && allows(any, '"' - '!'));
+
+    /* The model says it, and it is shown where the plan says so. */
+    static const char *const control[] = { "<|im_start|>", NULL };
+    int32_t prompt[20];
+    struct lm_usage u;
+    int marks = 0;
+    prompt_of(prompt, 20, 9);
+    for (int i = 0; i < 8; i++) {
+        struct guide_plan *p =
+            plan(&g, &(struct guide_spec){ .answer = with, .control = i % 2 ? control : NULL });
+        struct lm_request r = steered(prompt, 20, 30, p);
+        r.sampling.seed = (uint64_t)i / 2;
+        char *said = text_of(&g, &r, &u);
+        if (i % 2 == 0) assert_null(strchr(said, '<'));
+        if (i % 2 == 1 && !strncmp(said, "<|im_start|>", 12)) marks++;
+        free(said);
+        guide_plan_unref(p);
+    }
+    assert_true(marks > 0);
+    constraint_let_go(with);
+    constraint_let_go(without);
+    constraint_let_go(any);
+    stop(&g);
+}
+
 static void test_leaving_while_masks_are_made(void **state)
 {
     (void)state;
@@ -294,9 +385,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_answer_meets_its_schema_in_any_company),
         cmocka_unit_test(test_log_probabilities_change_nothing),
+        cmocka_unit_test(test_what_can_only_come_so),
         cmocka_unit_test(test_a_thought_is_closed_at_its_budget),
         cmocka_unit_test(test_a_call_is_held_once_it_is_open),
         cmocka_unit_test(test_constraints_are_kept_by_content),
+        cmocka_unit_test(test_control_tokens_in_grammars),
         cmocka_unit_test(test_leaving_while_masks_are_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,8 +34,7 @@ struct identity {
     const char *endpoint; /* "chat"; NULL: nothing is counted there */
     int route;            /* row of the table of endpoints */
     struct principal who;
-    char address[46]; /* where it came from, without a port; "" when that is not known */
-    double started;   /* clock_seconds() */
+    double started; /* clock_seconds() */
 };
 
 struct ending_sinks;

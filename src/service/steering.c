@@ -121,6 +121,7 @@ static bool constrain_calls(const struct lm *lm, const struct gen_request *q,
                                          .schema = schemas,
                                          .text = gbnf.data,
                                          .len = gbnf.len,
+                                         .marks = true,
                                          .closed = answer->closed && both,
                                          .cancel = cancel };
     f->param = "tools";

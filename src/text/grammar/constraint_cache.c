@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text/grammar/grammar.h"
+#include "text/grammar/rules.h"
 enum { MAX_KEPT = 256, KEY = 32 };
 
 struct entry {
@@ -23,6 +25,8 @@ struct constraint_cache {
     bool ready; /* what follows is made */
     const char **text;
     uint32_t *len;
+    char *marks;       /* the control tokens' bytes, one behind the other */
+    const char **mark; /* their texts, up to a NULL */
     struct vocab_trie *trie;
     struct free_masks *masks;
 };
@@ -43,6 +47,19 @@ static void entry_free(struct entry *x)
     free(x);
 }
 
+static void forget_vocabulary(struct constraint_cache *c)
+{
+    vocab_trie_free(c->trie);
+    free(c->text);
+    free(c->len);
+    free(c->marks);
+    free(c->mark);
+    c->text = c->mark = NULL;
+    c->len = NULL;
+    c->marks = NULL;
+    c->trie = NULL;
+}
+
 void constraint_cache_free(struct constraint_cache *c)
 {
     if (!c) return;
@@ -52,37 +69,59 @@ void constraint_cache_free(struct constraint_cache *c)
         entry_free(x);
     }
     free_masks_free(c->masks);
-    vocab_trie_free(c->trie);
-    free(c->text);
-    free(c->len);
+    forget_vocabulary(c);
     pthread_mutex_destroy(&c->mu);
     free(c);
 }
 
-/* Under the lock: the vocabulary as the masks want it. Control tokens are part of no text. */
+/* Control tokens but for those that end a text, which are part of none: their bytes one behind the other. */
+static bool take_marks(struct constraint_cache *c, int32_t n_vocab)
+{
+    size_t bytes = 0, n = 0, len;
+    for (int32_t id = 0; id < n_vocab; id++) {
+        if (!tokenizer_is_control(c->tok, id) || tokenizer_is_end(c->tok, id)) continue;
+        if (!tokenizer_bytes(c->tok, id, &len) || !len) continue;
+        bytes += len + 2;
+        n++;
+    }
+    c->marks = malloc(bytes + 1);
+    c->mark = calloc(n + 1, sizeof *c->mark);
+    if (!c->marks || !c->mark) return false;
+    char *at = c->marks;
+    n = 0;
+    for (int32_t id = 0; id < n_vocab; id++) {
+        if (!tokenizer_is_control(c->tok, id) || tokenizer_is_end(c->tok, id)) continue;
+        const char *s = tokenizer_bytes(c->tok, id, &len);
+        if (!s || !len) continue;
+        *at = CONTROL_MARK[0];
+        memcpy(at + 1, s, len);
+        at[len + 1] = 0;
+        c->text[id] = at;
+        c->len[id] = (uint32_t)len + 1;
+        c->mark[n++] = at + 1;
+        at += len + 2;
+    }
+    return true;
+}
+
+/* Under the lock: the vocabulary as the masks want it. */
 static bool prepare(struct constraint_cache *c, struct err *e)
 {
     if (c->ready) return true;
     const int32_t n = tokenizer_n_vocab(c->tok);
     c->text = calloc((size_t)n + 1, sizeof *c->text);
     c->len = calloc((size_t)n + 1, sizeof *c->len);
-    bool ok = (c->text && c->len) || err_set(e, ERR_NOMEM, "no memory for constraints");
+    bool ok = (c->text && c->len && take_marks(c, n)) || err_set(e, ERR_NOMEM, "no memory for constraints");
     for (int32_t id = 0; ok && id < n; id++) {
         size_t len = 0;
+        if (c->text[id]) continue;
         c->text[id] = tokenizer_bytes(c->tok, id, &len);
         if (!c->text[id] || tokenizer_is_control(c->tok, id) || tokenizer_is_end(c->tok, id)) len = 0;
         if (!c->text[id]) c->text[id] = "";
         c->len[id] = (uint32_t)len;
     }
     ok = ok && vocab_trie_new(&c->trie, c->text, c->len, n, e) && free_masks_new(&c->masks, c->trie, e);
-    if (!ok) {
-        vocab_trie_free(c->trie);
-        free(c->text);
-        free(c->len);
-        c->text = NULL;
-        c->len = NULL;
-        c->trie = NULL;
-    }
+    if (!ok) forget_vocabulary(c);
     return c->ready = ok;
 }
 
@@ -124,7 +163,7 @@ static void keep(struct constraint_cache *c, struct entry *x)
 static bool key_of(unsigned char key[KEY], const struct constraint_source *s, struct err *e)
 {
     crypto_generichash_state h;
-    const unsigned char kind[2] = { (unsigned char)s->kind, s->closed };
+    const unsigned char kind[3] = { (unsigned char)s->kind, s->closed, s->marks };
     char *json =
         s->schema ? json_dumps(s->schema, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17)) : NULL;
     if (s->schema && !json) return err_set(e, ERR_NOMEM, "no memory for a constraint");
@@ -137,17 +176,29 @@ static bool key_of(unsigned char key[KEY], const struct constraint_source *s, st
     return true;
 }
 
+static bool schema_constraint(struct constraint_cache *c, const struct constraint_source *s,
+                              struct constraint **out, struct err *e)
+{
+    const struct schema_limits limits = { .cancel = s->cancel };
+    struct schema *schema;
+    if (!schema_compile(&schema, s->schema, &limits, e)) return false;
+    if (constraint_of_schema(out, schema, c->masks, e)) return true;
+    schema_free(schema);
+    return false;
+}
+
 static bool compile(struct constraint_cache *c, const struct constraint_source *s, struct constraint **out,
                     struct err *e)
 {
-    struct schema *schema;
+    struct grammar_limits limits = grammar_default_limits;
     switch (s->kind) {
-    case CONSTRAINT_SCHEMA:
-        return schema_compile(&schema, s->schema, NULL, e) && constraint_of_schema(out, schema, c->masks, e);
+    case CONSTRAINT_SCHEMA: return schema_constraint(c, s, out, e);
     case CONSTRAINT_GRAMMAR:
-    case CONSTRAINT_REGEX: break;
+        if (s->marks) limits.text.marks = c->mark;
+        return constraint_of_grammar(out, s->text, s->len, s->schema, &limits, c->masks, e);
+    case CONSTRAINT_REGEX: return constraint_of_regex(out, s->text, s->len, c->masks, e);
     }
-    return err_set(e, ERR_UNSUPPORTED, "grammars and regular expressions are not supported yet");
+    return false;
 }
 
 bool constraint_cache_get(struct constraint_cache *c, const struct constraint_source *s,

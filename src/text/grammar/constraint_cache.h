@@ -30,9 +30,14 @@ struct constraint_source {
     const json_t *schema;
     const char *text;
     size_t len;
+    bool
+        marks; /* grammar: control tokens that a literal spells are these tokens; else no control token is ever allowed */
     bool closed;               /* objects that list properties and say nothing of others admit no others */
     const atomic_bool *cancel; /* once set, compiling ends soon with ERR_CANCELLED; NULL: never */
 };
+
+/* Control tokens are bytes that no text has, as constraints see them: this one, and then the text. */
+#define CONTROL_MARK "\xff"
 
 /* A constraint that is held. */
 struct held_constraint {

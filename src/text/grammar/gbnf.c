@@ -224,6 +224,35 @@ static bool one_char(struct reader *r, uint32_t *cp)
     return *r->p == '\\' ? escaped_char(r, cp) : plain_char(r, cp);
 }
 
+/* The mark that s[n] begins with, the longest; 0: none. */
+static size_t mark_at(const struct reader *r, const char *s, size_t n)
+{
+    size_t longest = 0;
+    for (const char *const *m = r->l->marks; m && *m; m++) {
+        const size_t len = strlen(*m);
+        if (len > longest && len <= n && !memcmp(s, *m, len)) longest = len;
+    }
+    return longest;
+}
+
+/* Puts the byte in front of each mark in the text from `at` on. */
+static bool set_marks_apart(struct reader *r, int at)
+{
+    struct gbnf *g = r->g;
+    while (at < g->n_text) {
+        const size_t len = mark_at(r, g->text + at, (size_t)(g->n_text - at));
+        if (!len) {
+            at++;
+            continue;
+        }
+        if (!room(r, &g->text, &r->cap_text, g->n_text + 1, 1)) return false;
+        memmove(g->text + at + 1, g->text + at, (size_t)(g->n_text++ - at));
+        g->text[at] = '\xff';
+        at += 1 + (int)len;
+    }
+    return true;
+}
+
 static int literal(struct reader *r)
 {
     struct gbnf *g = r->g;
@@ -243,6 +272,7 @@ static int literal(struct reader *r)
     if (r->p == r->end || *r->p != '"')
         return wrong(r, ERR_REQUEST, begin, "a literal that is not closed"), -1;
     r->p++;
+    if (!set_marks_apart(r, at)) return -1;
     g->node[id].at = at;
     g->node[id].n = g->n_text - at;
     return id;

@@ -56,6 +56,9 @@ struct gbnf_limits {
     int max_rules, max_nodes;
     int max_depth; /* of parentheses */
     int max_count; /* the highest number of a counted repetition */
+    /* Texts that are tokens of their own and no text of the user's, up to a NULL; NULL: none. Where a literal spells one, byte 255, which no
+     * text has, stands in front of it: a vocabulary that gives them this byte as well has them nowhere else. */
+    const char *const *marks;
 };
 
 /* s is borrowed. */

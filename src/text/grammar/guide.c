@@ -7,9 +7,10 @@
 #include "base/buf.h"
 
 enum {
-    MAX_MARK = 64,  /* bytes of a mark or of a text that opens a call */
-    MAX_OPENS = 16, /* such texts */
-    MAX_GAP = 8     /* bytes of white space between a thought and an answer that is held to a constraint */
+    MAX_MARK = 64,    /* bytes of a mark or of a text that opens a call */
+    MAX_OPENS = 16,   /* such texts */
+    MAX_FORCED = 256, /* bytes that are forced at once */
+    MAX_GAP = 8       /* bytes of white space between a thought and an answer that is held to a constraint */
 };
 
 struct guide_plan {
@@ -24,7 +25,8 @@ struct guide_plan {
     struct held_constraint *answer, *call;
     char *opens[MAX_OPENS];
     size_t opens_len[MAX_OPENS];
-    bool behind[MAX_OPENS]; /* the constraint begins behind it */
+    bool behind[MAX_OPENS];  /* the constraint begins behind it */
+    bool is_mark[MAX_OPENS]; /* it is a control token */
     int n_opens;
     int32_t *first; /* what stands in front of a held answer; [n_first] */
     int n_first;
@@ -60,6 +62,7 @@ struct guide {
     struct matcher *matcher;
     int32_t *forced; /* what is left of it: [at, n) */
     int at, n_forced;
+    bool looked; /* HELD: for what is forced here */
     int n_front; /* HELD: tokens to come that the constraint is not about */
 };
 
@@ -124,6 +127,8 @@ static bool opens(struct guide_plan *p, const char *const *texts, bool behind, s
                            MAX_OPENS, MAX_MARK);
         if (!(p->opens[p->n_opens] = strdup(texts[i]))) return no_memory(e);
         p->opens_len[p->n_opens] = n;
+        const int32_t id = tokenizer_find(p->tok, texts[i]);
+        p->is_mark[p->n_opens] = id >= 0 && tokenizer_is_control(p->tok, id);
         p->behind[p->n_opens++] = behind;
     }
     return true;
@@ -190,6 +195,10 @@ static bool call_takes(const struct guide_plan *p, struct matcher *m, int open, 
 {
     size_t taken, len = p->behind[open] ? 0 : p->opens_len[open];
     *ok = false;
+    if (len && p->is_mark[open]) {
+        if (!matcher_take_bytes(m, CONTROL_MARK, 1, &taken, e)) return false;
+        if (taken < 1) return true;
+    }
     if (!matcher_take_bytes(m, p->opens[open], len, &taken, e)) return false;
     if (taken < len) return true;
     if (!matcher_take_bytes(m, rest, n, &taken, e)) return false;
@@ -376,12 +385,37 @@ static bool watches(const struct guide *g)
     return p->n_opens > 0;
 }
 
+/* Tokens of bytes that can only come so. All but the last one, which what follows may be part of; and none where the bytes in a text of their
+ * own have other tokens than in this one, or tokens that no text has. */
+static bool force_bytes(struct guide *g, struct err *e)
+{
+    const struct guide_plan *p = g->plan;
+    char text[MAX_FORCED];
+    struct token_list l = { 0 };
+    size_t n = 0, at = 0, len;
+    int keep = 0;
+    g->looked = true;
+    if (!matcher_forced(g->matcher, text, sizeof text, &n, e)) return false;
+    if (n < 2) return true;
+    if (!tokenizer_encode(p->tok, text, n, NULL, true, 0, &l, e)) return false;
+    for (size_t i = 0; i + 1 < l.n; i++, keep++) {
+        const char *s = tokenizer_bytes(p->tok, l.id[i], &len);
+        if (tokenizer_is_control(p->tok, l.id[i]) || !s || len > n - at || memcmp(s, text + at, len) != 0)
+            break;
+        at += len;
+    }
+    const bool ok = keep == 0 || force(g, l.id, keep, e);
+    token_list_free(&l);
+    return ok;
+}
+
 bool guide_next(struct guide *g, enum guide_next *next, const int32_t **ids, int *n, struct err *e)
 {
     const struct guide_plan *p = g->plan;
     if (g->at == g->n_forced && g->phase == THOUGHT && p->budget >= 0 && g->n_think >= p->budget &&
         p->n_to_close && !force(g, p->close, p->n_to_close, e))
         return false;
+    if (g->at == g->n_forced && g->phase == HELD && !g->looked && !force_bytes(g, e)) return false;
     if (g->at < g->n_forced) {
         *ids = g->forced + g->at;
         *n = g->n_forced - g->at;
@@ -672,6 +706,7 @@ static bool before_takes(struct guide *g, int32_t id, const char *s, size_t n, s
 bool guide_take(struct guide *g, int32_t id, struct err *e)
 {
     size_t n;
+    g->looked = false;
     const char *s = bytes_of(g->plan, id, &n);
     if (g->at < g->n_forced) {
         if (g->forced[g->at] != id) return cannot(e, "what is forced");
@@ -689,6 +724,7 @@ bool guide_take(struct guide *g, int32_t id, struct err *e)
     case FREE: return answer_takes(g, s, n, e);
     case HELD:
         if (g->n_front > 0) return --g->n_front, true;
+        if (n && tokenizer_is_control(g->plan->tok, id) && !held_take(g, CONTROL_MARK, 1, e)) return false;
         return held_take(g, s, n, e);
     }
     return false;

@@ -108,16 +108,27 @@ const struct frame *json_move(struct mover *m, const struct frame *f)
     return m->failed ? NULL : first;
 }
 
-/* White space byte b behind `blank`: 0 none, 1..4 blanks, 5 a carriage return, 6.. a line break and blanks. 255: not here. */
-static unsigned char blank_after(unsigned char blank, unsigned char b)
+/* Is the thread in more than `levels` arrays and objects, or just so many? */
+static bool is_within(const struct thread *t, int levels)
 {
+    const struct frame *f = t->up;
+    for (; levels > 0 && f; levels--) f = f->up;
+    return levels == 0;
+}
+
+/* White space byte b behind `blank`: 0 none, 1, 2 blanks, 5 a carriage return, 6.. a line break and blanks. 255: not here. A model that goes
+ * on with blanks would do so for long: there are as many as a printer indents with, up to 8 a level. */
+static unsigned char blank_after(const struct thread *t, unsigned char blank, unsigned char b)
+{
+    enum { BLANKS = 2, BREAK = 6, INDENT = 8, MOST = 64 };
     if (b == ' ' || b == '\t') {
-        if (blank < 4) return (unsigned char)(blank + 1);
-        if (blank >= 6 && blank < 6 + 64) return (unsigned char)(blank + 1);
+        if (blank < BLANKS) return (unsigned char)(blank + 1);
+        const int n = blank - BREAK;
+        if (n >= 0 && n < MOST && is_within(t, n / INDENT)) return (unsigned char)(blank + 1);
         return 255;
     }
     if (b == '\r') return blank < 5 ? 5 : 255;
-    return blank <= 5 ? 6 : 255;
+    return blank <= 5 ? BREAK : 255;
 }
 
 static bool is_blank(unsigned char b) { return b == ' ' || b == '\n' || b == '\t' || b == '\r'; }
@@ -441,6 +452,20 @@ static int hex(unsigned char c)
     return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
 }
 
+/* Characters lo..hi as \\u escapes: those that a printer writes so. The other characters of ASCII stand for themselves, so that a text that is
+ * known has one spelling, which can be taken without asking the model. */
+static bool escape_takes(const struct thread *t, uint32_t lo, uint32_t hi)
+{
+    static const uint32_t range[][2] = {
+        { 0, 0x1f }, { '&', '\'' }, { '<', '<' }, { '>', '>' }, { 0x7f, 0x10ffff }
+    };
+    for (size_t i = 0; i < sizeof range / sizeof *range; i++) {
+        const uint32_t a = lo > range[i][0] ? lo : range[i][0], z = hi < range[i][1] ? hi : range[i][1];
+        if (a <= z && text_takes(t, a, z)) return true;
+    }
+    return false;
+}
+
 /* In an escape. 1: a backslash was read; 2..5: digits of \u; 6, 7: behind a high surrogate, before \ and u; 8..11: digits of the low
  * one. false: b cannot come. */
 static bool text_escape(struct thread *t, unsigned char b)
@@ -449,7 +474,7 @@ static bool text_escape(struct thread *t, unsigned char b)
     if (t->escape == 1) {
         const char *at = b ? strchr(from, b) : NULL;
         if (at) return text_take(t, (unsigned char)to[at - from]);
-        if (b != 'u' || !text_takes(t, 0, 0x10ffff)) return false;
+        if (b != 'u' || !escape_takes(t, 0, 0x10ffff)) return false;
         t->escape = 2;
         t->code = 0;
         return true;
@@ -468,7 +493,7 @@ static bool text_escape(struct thread *t, unsigned char b)
         const uint32_t first = t->code << (4 * left), last = first + (UINT32_C(1) << (4 * left)) - 1;
         if (left == 0) {
             if (first >= 0xdc00 && first <= 0xdfff) return false;
-            if (first < 0xd800 || first > 0xdbff) return text_take(t, first);
+            if (first < 0xd800 || first > 0xdbff) return escape_takes(t, first, first) && text_take(t, first);
             const uint32_t high = 0x10000 + ((first - 0xd800) << 10);
             if (!text_takes(t, high, high + 0x3ff)) return false;
             t->code = first - 0xd800;
@@ -476,7 +501,7 @@ static bool text_escape(struct thread *t, unsigned char b)
             return true;
         }
         t->escape++;
-        if (text_takes(t, first, last)) return true;
+        if (escape_takes(t, first, last)) return true;
         const uint32_t a = first > 0xd800 ? first : 0xd800, z = last < 0xdbff ? last : 0xdbff;
         return a <= z &&
                text_takes(t, 0x10000 + ((a - 0xd800) << 10), 0x10000 + ((z - 0xd800) << 10) + 0x3ff);
@@ -494,12 +519,20 @@ static bool text_escape(struct thread *t, unsigned char b)
     return text_takes(t, base + first - 0xdc00, base + last - 0xdc00);
 }
 
+/* Can an escape stand here? */
+static bool may_escape(const struct thread *t)
+{
+    for (const char *s = "\"\\/\b\f\n\r\t"; *s; s++)
+        if (text_takes(t, (unsigned char)*s, (unsigned char)*s)) return true;
+    return escape_takes(t, 0, 0x10ffff);
+}
+
 bool json_text_byte(struct thread *t, unsigned char b)
 {
     if (t->escape) return text_escape(t, b);
     if (b < 0x20) return false;
     if (b == '\\') {
-        if (!text_takes(t, 0, 0x10ffff)) return false;
+        if (!may_escape(t)) return false;
         t->escape = 1;
         return true;
     }
@@ -640,7 +673,7 @@ static void step_one(struct step *st, const struct thread *t, unsigned char b)
     if (is_blank(b) && t->place != AT_STRING && t->place != AT_KEY && t->place != AT_NUMBER &&
         t->place != AT_LITERAL && t->place != AT_CHOICE) {
         struct thread u = *t;
-        u.blank = blank_after(t->blank, b);
+        u.blank = blank_after(t, t->blank, b);
         if (u.blank != 255 && (t->place != AT_AFTER || t->up)) emit(st, &u);
         return;
     }

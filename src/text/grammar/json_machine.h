@@ -3,8 +3,9 @@
  * A state is a set of threads; a thread is one way to read what has come so far: where it is, and the frames (arrays and objects) that are
  * open around it. A state whose set is empty is dead; every thread that is in one can be brought to an end, so a byte is allowed exactly
  * when some thread takes it.
- * Texts     what a JSON printer writes, with white space between tokens: up to four blanks, or a line break and up to 64 blanks. Names
- *           of members are distinct. A text ends with its value.
+ * Texts     what a JSON printer writes, with white space between tokens: up to two blanks, or a line break and up to 8 blanks a level (at most
+ *           64). Characters of ASCII are escaped only where JSON asks for it or printers for HTML do it. Names of members are distinct. A
+ *           text ends with its value.
  * Memory    frames never change; they lie in a pile (pile.h).
  * Threads   (of the machine) one owner at a time. */
 #ifndef HEARTH_TEXT_GRAMMAR_JSON_MACHINE_H
