@@ -25,11 +25,11 @@ static const struct spelling spellings[] = {
       .close = "]" },
 };
 
-/* Where there may be one call only it stands without brackets. */
+/* Brackets may stand around a single call, too: each of `opens` begins something. */
 static bool grammar(const struct tool_set *set, struct buf *gbnf, json_t *schemas, const char **forced)
 {
     *forced = NULL;
-    return spelling_grammar(spellings, set->one || set->choice == TOOL_NAMED ? 1 : 2, set, gbnf, schemas);
+    return spelling_grammar(spellings, 2, set, gbnf, schemas);
 }
 
 static bool instructions(const struct tool_set *set, struct buf *out)
