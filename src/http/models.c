@@ -9,6 +9,9 @@
 #include "http/json_out.h"
 #include "service/models/registry.h"
 
+/* Every text model is shown tools, in a system message if need be; what the catalog says is whether it was made for them. */
+static bool takes_tools(const struct model_row *m) { return !m->image && (!m->catalog || m->catalog->tools); }
+
 static void print_model(struct buf *b, const struct model_row *m)
 {
     const struct catalog_model *c = m->catalog;
@@ -18,9 +21,10 @@ static void print_model(struct buf *b, const struct model_row *m)
     json_out_cstr(b, c && *c->owner ? c->owner : "local");
     buf_printf(b,
                ",\"created\":%lld,\"kind\":\"%s\",\"supports_chat\":%s,\"supports_image_input\":false,"
-               "\"supports_tools\":false",
+               "\"supports_tools\":%s",
                (long long)(c && c->created ? c->created : m->installed_unix),
-               m->image ? "FLUMINA_BASE_MODEL" : "HF_BASE_MODEL", m->image ? "false" : "true");
+               m->image ? "FLUMINA_BASE_MODEL" : "HF_BASE_MODEL", m->image ? "false" : "true",
+               takes_tools(m) ? "true" : "false");
     if (m->n_ctx)
         buf_printf(b, ",\"context_length\":%d", m->n_ctx);
     else if (c && c->context)
@@ -100,9 +104,9 @@ static void print_account_model(struct buf *b, const struct model_row *m)
     json_out_cstr(b, c && *c->name ? c->name : catalog_last_part(m->id));
     buf_printf(b,
                ",\"kind\":\"%s\",\"state\":\"%s\",\"public\":true,\"contextLength\":%lld,"
-               "\"supportsImageInput\":false,\"supportsTools\":false",
+               "\"supportsImageInput\":false,\"supportsTools\":%s",
                m->image ? "FLUMINA_BASE_MODEL" : "HF_BASE_MODEL",
-               m->problem[0] ? "STATE_UNSPECIFIED" : "READY", context);
+               m->problem[0] ? "STATE_UNSPECIFIED" : "READY", context, takes_tools(m) ? "true" : "false");
     if (m->problem[0]) {
         buf_puts(b, ",\"status\":{\"code\":\"FAILED_PRECONDITION\",\"message\":");
         json_out_cstr(b, m->problem);

@@ -331,25 +331,14 @@ static bool parse_body(struct exchange *x, bool chat, struct wire_request *w, st
     return ok;
 }
 
-/* What the dialects can say and the engine does not do yet. */
-static bool offered(struct wire_request *w, struct fault *f)
+/* What the request leaves to the model; c NULL: the catalog does not know it. */
+static void suit_model(struct wire_request *w, const struct catalog_model *c)
 {
-    const struct gen_request *q = &w->gen;
-    bool calls = q->tools.n;
-    for (size_t i = 0; i < json_array_size(q->messages); i++) {
-        const json_t *m = json_array_get(q->messages, i);
-        calls |= json_object_get(m, "tool_calls") || json_object_get(m, "tool_call_id");
-    }
-    if (calls) {
-        f->param = q->tools.legacy ? "functions" : "tools";
-        err_set(&f->err, ERR_UNSUPPORTED, "%s are not supported by this server yet", f->param);
-    } else if (q->thought_form != THOUGHT_AS_SET || q->thought_history != HISTORY_AS_TEMPLATE) {
-        f->param = "reasoning";
-        err_set(&f->err, ERR_UNSUPPORTED, "leaving thoughts out is not supported by this server yet");
-    }
-    if (f->err.code == ERR_NONE) return true;
-    wire_free(w);
-    return false;
+    struct gen_request *q = &w->gen;
+    if (c) q->tool_format = c->tool_format;
+    if (q->thought_form != THOUGHT_AS_SET) return;
+    const bool inside = w->style->thoughts_in_text && !(c && c->reasoning == THOUGHTS_SPLIT);
+    q->thought_form = inside ? THOUGHT_INLINE : THOUGHT_SPLIT;
 }
 
 static void text_post(struct exchange *x, bool chat)
@@ -360,7 +349,7 @@ static void text_post(struct exchange *x, bool chat)
         exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
         return;
     }
-    if (!parse_body(x, chat, &t->request, &f) || !offered(&t->request, &f)) {
+    if (!parse_body(x, chat, &t->request, &f)) {
         free(t);
         exchange_fault_from(x, &f);
         return;
@@ -377,6 +366,7 @@ static void text_post(struct exchange *x, bool chat)
         exchange_fault_from(x, &f);
         return;
     }
+    suit_model(&t->request, model_catalog(t->model));
     ending_model(t->request.gen.ending, model_id(t->model));
     loading_then(x, t->model, start_held, t);
 }

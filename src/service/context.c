@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "format/json_memory.h"
+#include "service/thoughts.h"
+#include "service/tools/tool_format.h"
 
 void fitted_free(struct fitted *p)
 {
@@ -90,12 +92,10 @@ static bool set_switch(json_t *vars, const char *name, json_t *value, const stru
 }
 
 /* Whether the model thinks, as far as its template tells: it writes or cuts away the marks around a thought. */
-static bool thinks(const struct chat_template *t)
-{
-    return chat_template_spells(t, "think>") || chat_template_spells(t, "[THINK]");
-}
+static bool thinks(const struct chat_template *t) { return thoughts_marks(t).open != NULL; }
 
-/* Hands the wish to the switch that the template has for it. Without a switch only what the model does anyway is taken. */
+/* Hands the wish to the switch that the template has for it. A model without one that thinks goes on thinking, as long as it may (a budget),
+ * or not at all (service/steering.c); of one that does not think only what it does anyway is taken. */
 static bool switch_thinking(const struct chat_template *t, const struct gen_request *q, json_t *vars,
                             struct fault *f)
 {
@@ -107,11 +107,10 @@ static bool switch_thinking(const struct chat_template *t, const struct gen_requ
     if (toggle && !set_switch(vars, toggle, json_boolean(on), q, f)) return false;
     if (levels && (on ? q->effort[0] != 0 : !toggle))
         return set_switch(vars, "reasoning_effort", json_string(on ? q->effort : "none"), q, f);
-    if (toggle || (levels && on) || (!on && !thinks(t))) return true;
+    if (toggle || !on || levels || thinks(t)) return true;
     f->param = q->thinking_from;
     return err_set(&f->err, ERR_UNSUPPORTED,
-                   on ? "%s: this model has no switch for thinking; leave it out or send what turns it off"
-                      : "%s: this model always thinks, its template has no switch for it; leave it out",
+                   "%s: this model has no switch for thinking; leave it out or send what turns it off",
                    q->thinking_from);
 }
 
@@ -139,55 +138,110 @@ static json_t *template_vars(const struct chat_template *t, const struct gen_req
     return NULL;
 }
 
-/* Renders and tokenises the messages without those in [from, to). What transformers' apply_chat_template passes is passed here; the
- * template writes the beginning token itself, so none is added. */
-static bool render(const struct lm *lm, const struct gen_request *q, const atomic_bool *cancel, size_t from,
-                   size_t to, struct fitted *out, struct fault *f)
-{
-    const struct chat_template *t = lm_chat_template(lm);
-    const struct tokenizer *tok = lm_tokenizer(lm);
-    const char *why = lm_chat_template_error(lm);
-    f->param = "messages";
-    if (!t)
-        return err_set(&f->err, ERR_REQUEST, "this model cannot chat: %s; it only continues plain prompts",
-                       why ? why : "its files hold no chat template");
+/* A chat on its way into a prompt. */
+struct chat {
+    const struct lm *lm;
+    const struct chat_template *t;
+    const struct tool_format *format;
+    const struct gen_request *q;
+    const atomic_bool *cancel;
+};
 
-    json_t *vars = template_vars(t, q, f);
-    if (!vars) return false;
-    json_t *messages = json_array(), *ctx = json_object();
-    bool whole = messages && ctx;
-    for (size_t i = 0; i < json_array_size(q->messages); i++)
-        if (i < from || i >= to)
-            whole &= !json_array_append_new(
-                messages, in_form(json_array_get(q->messages, i), chat_template_content(t)));
-    int bad = !whole || json_object_set(ctx, "messages", messages);
-    json_decref(messages);
-    bad |= json_object_set_new(ctx, "tools", json_null());
+/* The messages as the template takes them, thoughts of earlier turns shown in this way: new, or NULL with the fault set. */
+static json_t *conversation(const struct chat *c, const json_t *messages, enum thought_way way,
+                            struct fault *f)
+{
+    const struct thought_marks marks = thoughts_marks(c->t);
+    json_t *shown = thoughts_of_history(messages, c->q->thought_history, &marks, way), *told = NULL,
+           *out = json_array(), *m;
+    bool ok = shown && out && tools_messages(shown, &c->q->tools, c->format, c->t, &told, &f->err);
+    size_t i;
+    json_array_foreach(told, i, m)
+    {
+        if (ok) ok = !json_array_append_new(out, in_form(m, chat_template_content(c->t)));
+    }
+    json_decref(shown);
+    json_decref(told);
+    if (ok) return out;
+    if (f->err.code == ERR_NONE) err_set(&f->err, ERR_NOMEM, "out of memory");
+    json_decref(out);
+    return NULL;
+}
+
+/* What the template sees: what transformers' apply_chat_template passes is passed here. New, or NULL: no memory. Takes over messages. */
+static json_t *template_context(const struct chat *c, json_t *messages)
+{
+    static const char *const named[] = { "bos_token", "eos_token", "unk_token", "pad_token",
+                                         "sep_token", "cls_token", "mask_token" };
+    const struct tokenizer *tok = lm_tokenizer(c->lm);
+    const struct tool_set *tools = &c->q->tools;
+    json_t *ctx = json_object();
+    int bad = !ctx || json_object_set_new(ctx, "messages", messages);
+    bad |= json_object_set_new(
+        ctx, "tools", tools->n && tools->choice != TOOL_NEVER ? json_incref(tools->list) : json_null());
     bad |= json_object_set_new(ctx, "documents", json_null());
     bad |= json_object_set_new(ctx, "add_generation_prompt", json_true());
     bad |= set_token(ctx, "bos_token", tok, tokenizer_bos(tok));
     bad |= set_token(ctx, "eos_token", tok, tokenizer_eos(tok));
-    static const char *const named[] = { "bos_token", "eos_token", "unk_token", "pad_token",
-                                         "sep_token", "cls_token", "mask_token" };
     for (size_t i = 0; i < sizeof named / sizeof *named; i++)
         if (tokenizer_named(tok, named[i]))
             bad |= json_object_set_new(ctx, named[i], json_string(tokenizer_named(tok, named[i])));
-    if (bad) {
-        json_decref(ctx);
-        json_decref(vars);
-        return err_set(&f->err, ERR_NOMEM, "out of memory");
-    }
+    if (!bad) return ctx;
+    json_decref(ctx);
+    return NULL;
+}
 
-    struct rendered r;
+static bool render_once(const struct chat *c, const json_t *messages, enum thought_way way,
+                        struct rendered *r, struct fault *f)
+{
+    json_t *vars = template_vars(c->t, c->q, f);
+    json_t *told = vars ? conversation(c, messages, way, f) : NULL;
+    json_t *ctx = told ? template_context(c, told) : NULL;
     const struct render_options options = { .now_unix = clock_unix_ms() / 1000,
                                             .vars = vars,
-                                            .cancel = cancel };
-    bool ok = chat_template_render(t, ctx, &options, &r, &f->err);
+                                            .cancel = c->cancel };
+    bool ok = ctx || !told || err_set(&f->err, ERR_NOMEM, "out of memory");
+    ok = ctx && chat_template_render(c->t, ctx, &options, r, &f->err);
+    if (ctx && !ok && f->err.code != ERR_CANCELLED) err_wrap(&f->err, "the model's chat template");
     json_decref(ctx);
     json_decref(vars);
-    if (!ok) return f->err.code == ERR_CANCELLED ? false : err_wrap(&f->err, "the model's chat template");
+    return ok;
+}
+
+/* The prompt's text. Where the request says which thoughts of earlier turns are kept, each way of showing them is tried until they are there. */
+static bool render_text(const struct chat *c, const json_t *messages, struct rendered *r, struct fault *f)
+{
+    const struct thought_marks marks = thoughts_marks(c->t);
+    for (enum thought_way way = 0; way < THOUGHT_WAYS; way++) {
+        if (!render_once(c, messages, way, r, f)) return false;
+        if (thoughts_held(messages, c->q->thought_history, &marks, r->text)) return true;
+        free(r->text);
+        free(r->data);
+    }
+    f->param = "reasoning_history";
+    return err_set(
+        &f->err, ERR_UNSUPPORTED,
+        "reasoning_history: this model's chat template leaves out what was thought in earlier turns");
+}
+
+/* Renders and tokenises the messages without those in [from, to). The template writes the beginning token itself, so none is added. */
+static bool render(const struct chat *c, size_t from, size_t to, struct fitted *out, struct fault *f)
+{
+    json_t *messages = json_array(), *m;
+    struct rendered r;
+    size_t i;
+    bool ok = messages != NULL;
+    f->param = "messages";
+    json_array_foreach(c->q->messages, i, m)
+    {
+        if (ok && (i < from || i >= to)) ok = !json_array_append(messages, m);
+    }
+    ok = ok ? render_text(c, messages, &r, f) : err_set(&f->err, ERR_NOMEM, "out of memory");
+    json_decref(messages);
+    if (!ok) return false;
     fitted_free(out);
-    ok = encode(tok, r.text, r.len, q->unsafe_tokens ? NULL : r.data, 0, far_over(lm), cancel, out, &f->err);
+    ok = encode(lm_tokenizer(c->lm), r.text, r.len, c->q->unsafe_tokens ? NULL : r.data, 0, far_over(c->lm),
+                c->cancel, out, &f->err);
     out->text = r.text;
     free(r.data);
     out->dropped = (int)(to - from);
@@ -196,9 +250,9 @@ static bool render(const struct lm *lm, const struct gen_request *q, const atomi
 
 /* Leaves out the fewest oldest turns so that at most `limit` tokens remain. A turn is a user message with what answers it, so roles
  * keep alternating. System messages in front and the last turn always stay. */
-static bool drop_turns(const struct lm *lm, const struct gen_request *q, const atomic_bool *cancel,
-                       size_t limit, struct fitted *p, struct fault *f)
+static bool drop_turns(const struct chat *c, size_t limit, struct fitted *p, struct fault *f)
 {
+    const struct gen_request *q = c->q;
     size_t n = json_array_size(q->messages), head = 0, n_cuts = 0;
     size_t *cut = malloc((n + 1) * sizeof *cut);
     if (!cut) return err_set(&f->err, ERR_NOMEM, "out of memory");
@@ -212,13 +266,13 @@ static bool drop_turns(const struct lm *lm, const struct gen_request *q, const a
     size_t low = 0, high = n_cuts; /* cuts below low are too few; high fits, or is n_cuts */
     while (ok && low < high) {
         size_t mid = low + (high - low) / 2;
-        ok = render(lm, q, cancel, head, cut[mid], p, f);
+        ok = render(c, head, cut[mid], p, f);
         if (!p->over && p->ids.n <= limit)
             high = mid;
         else
             low = mid + 1;
     }
-    if (ok && n_cuts) ok = render(lm, q, cancel, head, cut[high < n_cuts ? high : n_cuts - 1], p, f);
+    if (ok && n_cuts) ok = render(c, head, cut[high < n_cuts ? high : n_cuts - 1], p, f);
     free(cut);
     return ok;
 }
@@ -255,7 +309,14 @@ static bool fit_output(const struct gen_request *q, int n_ctx, struct fitted *p,
 static bool fit_chat(const struct lm *lm, const struct gen_request *q, const atomic_bool *cancel, int n_ctx,
                      struct fitted *p, struct fault *f)
 {
-    if (!render(lm, q, cancel, 0, 0, p, f)) return false;
+    const struct chat_template *t = lm_chat_template(lm);
+    const struct chat c = { lm, t, q->tool_format ? q->tool_format : tool_format_of(t), q, cancel };
+    const char *why = lm_chat_template_error(lm);
+    f->param = "messages";
+    if (!c.t)
+        return err_set(&f->err, ERR_REQUEST, "this model cannot chat: %s; it only continues plain prompts",
+                       why ? why : "its files hold no chat template");
+    if (!render(&c, 0, 0, p, f)) return false;
     size_t limit = SIZE_MAX;
     if (q->prompt_truncate_len > 0) limit = (size_t)q->prompt_truncate_len;
     if (q->overflow == OVERFLOW_TRUNCATE) {
@@ -263,8 +324,7 @@ static bool fit_chat(const struct lm *lm, const struct gen_request *q, const ato
         int64_t room = q->max_tokens > 0 && q->max_tokens < n_ctx / 4 ? q->max_tokens : n_ctx / 4;
         if ((size_t)(n_ctx - room) < limit) limit = (size_t)(n_ctx - room);
     }
-    if ((p->over || p->ids.n > limit) && limit != SIZE_MAX && !drop_turns(lm, q, cancel, limit, p, f))
-        return false;
+    if ((p->over || p->ids.n > limit) && limit != SIZE_MAX && !drop_turns(&c, limit, p, f)) return false;
     return fit_output(q, n_ctx, p, f);
 }
 

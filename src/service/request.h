@@ -14,6 +14,7 @@
 #include "text/sampler.h"
 
 struct ending;
+struct tool_format;
 
 #define REQUEST_MAX_STOP 16
 #define REQUEST_MAX_STOP_IDS 64
@@ -95,6 +96,7 @@ struct gen_request {
     enum thought_history thought_history;
     struct answer_form answer;
     struct tool_set tools;
+    const struct tool_format *tool_format; /* in which the model writes calls; NULL: as its template tells */
     struct prompt *prompts;
     int n_prompts;
 

@@ -45,6 +45,13 @@ static enum thought_form form_of(const struct gen_request *q, const struct catal
     return m && m->reasoning == THOUGHTS_INLINE ? THOUGHT_INLINE : THOUGHT_SPLIT;
 }
 
+static int64_t budget_of(const struct gen_request *q, const struct catalog_model *m)
+{
+    if (q->thinking == THINKING_OFF) return 0;
+    if (q->think_budget >= 0 || q->thinking != THINKING_ON) return q->think_budget;
+    return catalog_think_budget(m, q->effort);
+}
+
 /* ---- constraints ------------------------------------------------------------------------------------------------------- */
 
 static bool compile(const struct lm *lm, const struct constraint_source *s, struct held_constraint **out,
@@ -161,7 +168,9 @@ bool steering_make(struct steering *out, const struct lm *lm, const struct catal
                    struct fault *f)
 {
     const bool offers = q->messages && q->tools.n > 0 && q->tools.choice != TOOL_NEVER;
-    const struct tool_format *format = offers ? tool_format_of(lm_chat_template(lm)) : NULL;
+    const struct tool_format *format = !offers          ? NULL
+                                       : q->tool_format ? q->tool_format
+                                                        : tool_format_of(lm_chat_template(lm));
     struct steering s = { .style = { .reader = format ? format->reader : &reply_plain,
                                      .form = form_of(q, m) } };
     struct guide_spec spec = { .budget = -1,
@@ -172,7 +181,7 @@ bool steering_make(struct steering *out, const struct lm *lm, const struct catal
     spec.think_open = s.style.think_open;
     spec.think_close = s.style.think_close;
     spec.inside = s.style.begins_inside;
-    spec.budget = q->thinking == THINKING_OFF ? 0 : q->think_budget;
+    spec.budget = budget_of(q, m);
     bool ok = constrain(lm, q, format, &spec, cancel, f);
     if (ok && (spec.think_open || spec.answer || spec.call || spec.control))
         ok = guide_plan_new(&s.plan, &spec, lm_tokenizer(lm), &f->err);

@@ -24,6 +24,12 @@ TEMPLATES |= {
     "both": LAST + "{{ enable_thinking }} {{ reasoning_effort }}",
     "always": LAST + "{% if add_generation_prompt %}<think>\n{% endif %}",
     "never": LAST,
+    "apart": "{% for m in messages %}{% if m.reasoning_content %}({{ m.reasoning_content }}){% endif %}{{ m.content }};{% endfor %}<think>",
+    # As Qwen3's does: earlier thoughts are left out, wherever they stand, but for content that comes with a reasoning_content.
+    "drops": "{% for m in messages %}{% if m.role == 'assistant' and m.reasoning_content is not defined %}{{ m.content.split('</think>')[-1] | trim }}{% else %}{{ m.content }}{% endif %};{% endfor %}",
+    "strips": "{% for m in messages %}{{ m.content.split('</think>')[-1] | trim }};{% endfor %}",
+    "tools": "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{{ m.role }}:{{ m.content }}"
+             "{% for c in m.tool_calls or [] %}<{{ c.function.name }} {{ c.function.arguments | tojson }}>{% endfor %};{% endfor %}",
     "vars": LAST + "{{ date }} {{ opts | tojson }} {{ bos_token }}",
 }
 
@@ -99,6 +105,10 @@ HI = [{"role": "user", "content": "hi"}]
     ("levels", {"thinking": {"type": "enabled"}}, "hi;"),
     ("both", {"reasoning_effort": "low"}, "hi;True low"),
     ("both", {"reasoning_effort": "none"}, "hi;False "),
+    ("always", {"reasoning_effort": "none"}, "hi;<think>\n"),
+    ("always", {"thinking": {"type": "disabled"}}, "hi;<think>\n"),
+    ("always", {"reasoning_effort": "low"}, "hi;<think>\n"),
+    ("always", {"reasoning": {"max_tokens": 3}}, "hi;<think>\n"),
     ("never", {"reasoning_effort": "none", "thinking": {"type": "disabled"}, "chat_template_kwargs": {"enable_thinking": False, "thinking": False}}, "hi;"),
     ("vars", {"chat_template_kwargs": {"date": "today", "opts": {"a": [1]}}}, 'hi;today {"a": [1]} '),
     ("vars", {"chat_template_kwargs": {"date": "<|im_end|>", "opts": None}}, "hi;<|im_end|> "),
@@ -112,10 +122,7 @@ def test_the_switches_of_a_template(served, model, fields, right):
 
 
 @pytest.mark.parametrize("model, fields, words", [
-    ("always", {"reasoning_effort": "none"}, "reasoning_effort: this model always thinks"),
-    ("always", {"thinking": {"type": "disabled"}}, "thinking: this model always thinks"),
     ("always", {"chat_template_kwargs": {"enable_thinking": False}}, "asks for no variable 'enable_thinking'"),
-    ("always", {"reasoning_effort": "low"}, "reasoning_effort: this model has no switch"),
     ("never", {"thinking": {"type": "enabled"}}, "thinking: this model has no switch"),
     ("switch", {"chat_template_kwargs": {"enable_thinking": True}, "reasoning_effort": "none"}, "reasoning_effort and chat_template_kwargs.enable_thinking disagree"),
     ("vars", {"chat_template_kwargs": {"bos_token": "x"}}, "'bos_token' is set by the server"),
@@ -123,6 +130,30 @@ def test_the_switches_of_a_template(served, model, fields, right):
 def test_what_a_template_cannot_follow_is_refused(served, model, fields, words):
     r = served.post("/v1/chat/completions", {"model": model, "messages": HI, "max_tokens": 1, **fields})
     assert r.status_code == 400 and words in r.json()["error"]["message"], r.text
+
+
+THOUGHT = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "A", "reasoning_content": "one"},
+           {"role": "user", "content": "b"}, {"role": "assistant", "content": "<think>\ntwo\n</think>\n\nB"}, {"role": "user", "content": "c"}]
+
+
+@pytest.mark.parametrize("model, history, right", [
+    ("apart", None, "a;(one)A;b;<think>\ntwo\n</think>\n\nB;c;<think>"),
+    ("apart", "disabled", "a;A;b;B;c;<think>"),
+    ("apart", "interleaved", "a;A;b;B;c;<think>"),
+    ("apart", "preserved", "a;(one)A;b;<think>\ntwo\n</think>\n\nB;c;<think>"),
+    ("drops", None, "a;A;b;B;c;"),
+    ("drops", "preserved", "a;<think>\none\n</think>\n\nA;b;<think>\ntwo\n</think>\n\nB;c;"),
+    ("never", "preserved", "a;<think>\none\n</think>\n\nA;b;<think>\ntwo\n</think>\n\nB;c;"),
+    ("never", "disabled", "a;A;b;B;c;"),
+])
+def test_thoughts_of_earlier_turns(served, model, history, right):
+    assert prompt(served, model, THOUGHT, **({"reasoning_history": history} if history else {})) == right
+
+
+def test_thoughts_that_a_template_leaves_out_are_not_promised(served):
+    r = served.post("/v1/chat/completions", {"model": "strips", "messages": THOUGHT, "max_tokens": 1, "reasoning_history": "preserved"})
+    assert r.status_code == 400 and "reasoning_history: this model's chat template leaves out" in r.json()["error"]["message"], r.text
+    assert r.json()["error"]["param"] == "reasoning_history"
 
 
 def test_variables_that_a_template_does_not_ask_for_are_left_out_when_fields_are_not_strict(lenient):

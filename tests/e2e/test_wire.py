@@ -42,7 +42,7 @@ CHAT, FIREWORKS = "/v1/chat/completions", "/inference/v1/chat/completions"
     ({"response_format": {"type": "yaml"}}, "must be one of text, json_object, json_schema, grammar, regex"),
     ({"reasoning_effort": "high"}, "reasoning_effort: this model has no switch for thinking"),
     ({"reasoning_effort": "hard"}, 'reasoning_effort must be one of none, minimal, low, medium, high, xhigh, max, got "hard"'),
-    ({"reasoning_effort": 2000}, "a number of tokens to think for is not supported"),
+    ({"reasoning_effort": 2000}, "reasoning_effort: this model has no switch for thinking"),
     ({"reasoning": {"effort": "low"}}, "reasoning: this model has no switch for thinking"),
     ({"reasoning": {"summary": "auto"}}, "reasoning.summary is not supported"),
     ({"thinking": {"type": "enabled"}}, "thinking: this model has no switch for thinking"),

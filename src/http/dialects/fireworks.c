@@ -28,6 +28,7 @@ const struct wire_style fireworks_style = {
     .chat_max_tokens = 2048, /* its documents moved from 200 over 2000 to this */
     .overflow = OVERFLOW_LOWER,
     .stop_may_stay = true,
+    .thoughts_in_text = true,
     .usage_in_last_chunk = true,
     .extra_token_fields = true,
     .id = print_id,

@@ -46,6 +46,7 @@ struct wire_style {
     bool extra_token_fields;  /* logprobs: token_id, text_offset and the like */
     void (*id)(struct buf *b, bool chat, const unsigned char random[16]);
     void (*message_extras)(struct buf *b); /* members of a full message behind content */
+    bool thoughts_in_text;                 /* unless the catalog says otherwise of a model */
     bool stop_when_named; /* a call of the function that the request named ends with "stop" */
     /* The delta that opens a choice; calls: it may turn out to be calls without a text. */
     void (*first_delta)(struct buf *b, bool calls);

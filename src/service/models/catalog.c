@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/words.h"
 #include "format/yaml_read.h"
 #include "service/models/catalog_data.h"
 
@@ -16,6 +17,10 @@ struct catalog {
 };
 
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
+
+/* The names are those of service/tools, which this folder does not know; its test does. */
+static const char *const formats[] = { "hermes", "llama3", "llama4", "deepseek", "mistral", "json" };
+#define CALLS "false|true|hermes|llama3|llama4|deepseek|mistral|json"
 
 #define F(field) offsetof(struct catalog_model, field)
 #define END                                                                                                  \
@@ -32,6 +37,13 @@ static const struct yaml_row price_rows[] = {
     { .key = "input", .type = YAML_NUMBER, .offset = F(price_input) },
     { .key = "output", .type = YAML_NUMBER, .offset = F(price_output) },
     { .key = "per_step", .type = YAML_NUMBER, .offset = F(price_step) },
+    END,
+};
+static const struct yaml_row budget_rows[] = {
+    { .key = "minimal", .type = YAML_WHOLE, .offset = F(budgets.minimal) },
+    { .key = "low", .type = YAML_WHOLE, .offset = F(budgets.low) },
+    { .key = "medium", .type = YAML_WHOLE, .offset = F(budgets.medium) },
+    { .key = "high", .type = YAML_WHOLE, .offset = F(budgets.high) },
     END,
 };
 static const struct yaml_row default_rows[] = {
@@ -51,9 +63,10 @@ static const struct yaml_row model_rows[] = {
     { .key = "created", .type = YAML_WHOLE, .offset = F(created) },
     { .key = "parameters", .type = YAML_WITHIN, .within = parameter_rows },
     { .key = "context", .type = YAML_WHOLE, .offset = F(context) },
-    { .key = "tools", .type = YAML_BOOL, .offset = F(tools) },
+    { .key = "tools", .type = YAML_WORD, .offset = F(calls), .words = CALLS },
     { .key = "image_input", .type = YAML_BOOL, .offset = F(image_input) },
-    { .key = "reasoning", .type = YAML_WORD, .offset = F(reasoning), .words = "none|inline" },
+    { .key = "reasoning", .type = YAML_WORD, .offset = F(reasoning), .words = "none|inline|split" },
+    { .key = "budgets", .type = YAML_WITHIN, .within = budget_rows },
     { .key = "price", .type = YAML_WITHIN, .within = price_rows },
     { .key = "defaults", .type = YAML_WITHIN, .within = default_rows },
     { .key = "sizes", .type = YAML_STRS, .offset = F(sizes) },
@@ -110,6 +123,7 @@ static bool read_models(const struct yaml_doc *d, struct catalog *c, struct err 
         const struct yaml_tree *at = &file.models->item[i];
         c->n++;
         if (!yaml_fill(d, at, model_rows, &c->m[i], e) || !check_model(d, at, &c->m[i], e)) return false;
+        c->m[i].tools = c->m[i].calls != CALLS_NO;
         for (int j = 0; j < i; j++)
             if (!strcmp(c->m[j].id, c->m[i].id)) return yaml_bad(d, at, e, "this id is there twice");
     }
@@ -204,6 +218,25 @@ const struct catalog_model *catalog_find(const struct catalog *c, const char *na
             best = &c->m[i];
     }
     return best;
+}
+
+const char *catalog_calls_format(const struct catalog_model *c)
+{
+    return c->calls >= CALLS_FORMATS ? formats[c->calls - CALLS_FORMATS] : NULL;
+}
+
+int64_t catalog_think_budget(const struct catalog_model *c, const char *effort)
+{
+    /* Fireworks says of Qwen3 that low is about 3,000 tokens; the others are those of common gateways. More than high: as long as it takes. */
+    static const struct think_budgets usual = { 512, 3000, 8192, 24576 };
+    const struct think_budgets none = { 0, 0, 0, 0 }, *own = c ? &c->budgets : &none;
+    const int64_t by_effort[][2] = { { own->minimal, usual.minimal },
+                                     { own->low, usual.low },
+                                     { own->medium, usual.medium },
+                                     { own->high, usual.high } };
+    int i;
+    if (!words_have("minimal|low|medium|high", effort, &i)) return -1;
+    return by_effort[i][0] ? by_effort[i][0] : by_effort[i][1];
 }
 
 bool catalog_owns_file(const struct catalog_model *m, const char *file)

@@ -12,7 +12,16 @@
 #include "base/str_list.h"
 
 enum model_kind { MODEL_TEXT, MODEL_IMAGE };
-enum thoughts { THOUGHTS_NONE, THOUGHTS_INLINE /* in the text, as <think>...</think> */ };
+enum thoughts { /* how they are shown on Fireworks' paths; on OpenAI's always apart */
+                THOUGHTS_NONE,
+                THOUGHTS_INLINE, /* in the text, as <think>...</think> */
+                THOUGHTS_SPLIT   /* apart from it */
+};
+enum catalog_calls { /* whether the model calls tools, and how it writes calls where its template does not tell */
+                     CALLS_NO,
+                     CALLS_YES,
+                     CALLS_FORMATS /* this and what is above it: by catalog_calls_format() */
+};
 enum price_unit { PRICE_NONE, PRICE_PER_1M_TOKENS, PRICE_PER_STEP };
 
 struct catalog_model {
@@ -27,8 +36,12 @@ struct catalog_model {
     int64_t created; /* Unix seconds */
     int64_t params_total, params_active;
     int64_t context; /* tokens; 0: not a text model */
-    bool tools, image_input;
+    enum catalog_calls calls;
+    bool tools, image_input; /* tools: calls is more than no */
     enum thoughts reasoning;
+    struct think_budgets { /* tokens of a thought by effort; 0: as for other models */
+        int64_t minimal, low, medium, high;
+    } budgets;
     enum price_unit price_unit;
     double price_input, price_output, price_step; /* US dollars */
     int steps;                                    /* images: defaults */
@@ -54,6 +67,12 @@ const char *catalog_bare_name(const char *name, int *len);
 
 /* True when weights called `file` (a folder, or a file without its extension) are those of m. */
 bool catalog_owns_file(const struct catalog_model *m, const char *file);
+
+/* The name of the format that the model writes calls in (service/tools/tool_format.h); NULL: as its template tells. */
+const char *catalog_calls_format(const struct catalog_model *c);
+
+/* Tokens after which a thought of this effort is closed, where the request gives no number; -1: none. c NULL: of a model that is not known. */
+int64_t catalog_think_budget(const struct catalog_model *c, const char *effort);
 
 /* "1024x768" -> 1024, 768. */
 bool catalog_parse_size(const char *s, int64_t *w, int64_t *h);

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "service/models/catalog.h"
+#include "service/tools/tool_format.h"
 
 #define F "accounts/fireworks/models/"
 
@@ -112,7 +113,9 @@ static void test_wrong_files(void **state)
           ":3:30: there is no such key as \"per_stp\"" },
         { "models:\n  - id: a\n    context: 5\n    context: 6\n", ":4:5: \"context\" stands there twice" },
         { "models:\n  - id: a\n    context: 5.5\n", "whole number" },
-        { "models:\n  - id: a\n    reasoning: outline\n", "reasoning must be one of none|inline" },
+        { "models:\n  - id: a\n    reasoning: outline\n", "reasoning must be one of none|inline|split" },
+        { "models:\n  - id: a\n    tools: smoke\n", "tools must be one of false|true|hermes|" },
+        { "models:\n  - id: a\n    budgets: { huge: 5 }\n", "no such key as \"huge\"" },
         { "version: 2\nmodels: []\n", "version must be" },
         { "version: 1\n", "\"models\" is missing" },
         { "models: []\nmodel: []\n", "\"model\"" },
@@ -138,9 +141,56 @@ static void test_wrong_files(void **state)
     }
 }
 
+static void test_calls_and_budgets(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "models:\n"
+        "  - { id: a, tools: hermes, reasoning: split, budgets: { low: 100, high: 900 } }\n"
+        "  - { id: b, tools: true }\n"
+        "  - { id: c, tools: false }\n"
+        "  - { id: d }\n";
+    char path[] = "/tmp/hearth-catalog-XXXXXX";
+    int fd = mkstemp(path);
+    struct err e = { ERR_NONE, "" };
+    struct catalog *c;
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+    if (!catalog_load(&c, path, &e)) fail_msg("%s", e.msg);
+    unlink(path);
+    const struct catalog_model *a = catalog_at(c, 0), *d = catalog_at(c, 3);
+    assert_string_equal(catalog_calls_format(a), "hermes");
+    assert_true(a->tools && a->reasoning == THOUGHTS_SPLIT);
+    assert_true(catalog_at(c, 1)->tools && !catalog_calls_format(catalog_at(c, 1)));
+    assert_true(!catalog_at(c, 2)->tools && !catalog_calls_format(catalog_at(c, 2)));
+    assert_true(!d->tools && !catalog_calls_format(d) && d->reasoning == THOUGHTS_NONE);
+    /* Every format has its word, and every word is a format. */
+    int n = 0;
+    while (tool_formats[n]) n++;
+    for (int i = 0; i < n; i++) {
+        const struct catalog_model m = { .calls = (enum catalog_calls)(CALLS_FORMATS + i) };
+        assert_non_null(tool_format_named(catalog_calls_format(&m)));
+        for (int k = 0; k < i; k++) {
+            const struct catalog_model other = { .calls = (enum catalog_calls)(CALLS_FORMATS + k) };
+            assert_string_not_equal(catalog_calls_format(&m), catalog_calls_format(&other));
+        }
+    }
+    assert_int_equal(catalog_think_budget(a, "low"), 100);
+    assert_int_equal(catalog_think_budget(a, "high"), 900);
+    assert_int_equal(catalog_think_budget(a, "medium"), 8192);
+    assert_int_equal(catalog_think_budget(d, "low"), 3000);
+    assert_int_equal(catalog_think_budget(NULL, "minimal"), 512);
+    assert_int_equal(catalog_think_budget(a, "xhigh"), -1);
+    assert_int_equal(catalog_think_budget(NULL, ""), -1);
+    catalog_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_builtin), cmocka_unit_test(test_names),
-                                        cmocka_unit_test(test_files), cmocka_unit_test(test_wrong_files) };
+                                        cmocka_unit_test(test_files),
+                                        cmocka_unit_test(test_calls_and_budgets),
+                                        cmocka_unit_test(test_wrong_files) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
