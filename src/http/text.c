@@ -12,6 +12,7 @@
 #include "http/routes.h"
 #include "service/ending.h"
 #include "service/generate.h"
+#include "service/tools/tool_format.h"
 
 struct growing {             /* one choice */
     struct wire_choice said; /* of a stream only the tokens, and those only for raw_output */
@@ -335,7 +336,7 @@ static bool parse_body(struct exchange *x, bool chat, struct wire_request *w, st
 static void suit_model(struct wire_request *w, const struct catalog_model *c)
 {
     struct gen_request *q = &w->gen;
-    if (c) q->tool_format = c->tool_format;
+    if (c && catalog_calls_format(c)) q->tool_format = tool_format_named(catalog_calls_format(c));
     if (q->thought_form != THOUGHT_AS_SET) return;
     const bool inside = w->style->thoughts_in_text && !(c && c->reasoning == THOUGHTS_SPLIT);
     q->thought_form = inside ? THOUGHT_INLINE : THOUGHT_SPLIT;
