@@ -64,6 +64,13 @@ struct options {
 
     /* the account */
     char *store; /* a file or a URL; "": none */
+    struct {
+        char *name, *project, *expires;
+        struct str_list scope, address, limit, budget, tag;
+    } account;    /* of a key that is made */
+    char *prices; /* a file; "": the catalog's alone */
+    char *since, *until;
+    unsigned usage_by, usage_format; /* enum usage_by; table, csv, json */
 
     /* output */
     bool json;

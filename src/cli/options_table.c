@@ -3,6 +3,7 @@
 
 #include "cli/options.h"
 #include "lm/lm.h"
+#include "service/account/ledger.h"
 
 /* A field, and how it keeps a value, which its type says. */
 #define F(field)                                                                                             \
@@ -172,10 +173,29 @@ const struct option_spec options_table[] = {
       "attempts in a row that bring nothing before a download is given up" },
     { "sha256", OPT_STR, F(sha256), "", 0, 0, CMD_PULL, "HEX", "what the file must hash to" },
 
-    { "store", OPT_STR, F(store), "", 0, 0, CMD_STORE, "FILE|URL",
+    { "store", OPT_STR, F(store), "", 0, 0, CMD_STORE | CMD_KEYS | CMD_LEDGER | CMD_USAGE | CMD_SERVE, "FILE|URL",
       "where keys and the ledger are: a file (SQLite), or postgresql://...; a password belongs into the environment or ~/.pgpass" },
+    { "name", OPT_STR, F(account.name), "", 0, 0, CMD_KEYS, "NAME", "what a new key is for" },
+    { "project", OPT_STR, F(account.project), "", 0, 0, CMD_KEYS, "NAME", "the project that a new key belongs to" },
+    { "scope", OPT_LIST, F(account.scope), NULL, 0, 0, CMD_KEYS, "SCOPE",
+      "what a new key may do: model:PATTERN, endpoint:NAME (chat, image-generation ...), admin; all but admin when left out (repeatable)" },
+    { "address", OPT_LIST, F(account.address), NULL, 0, 0, CMD_KEYS, "NETWORK",
+      "where a new key may be used from, as 10.0.0.0/8 or 2001:db8::/32 (repeatable)" },
+    { "limit", OPT_LIST, F(account.limit), NULL, 0, 0, CMD_KEYS, "LIMIT",
+      "how much a new key may ask: WHAT/PERIOD=N, as requests/minute=60 or generated-tokens/day=100000, or concurrency=N (repeatable)" },
+    { "budget", OPT_LIST, F(account.budget), NULL, 0, 0, CMD_KEYS, "BUDGET",
+      "what a new key may spend: day=DOLLARS, month=DOLLARS or total=DOLLARS, with :soft behind it to be warned only (repeatable)" },
+    { "tag", OPT_LIST, F(account.tag), NULL, 0, 0, CMD_KEYS, "NAME=VALUE", "a note on a new key (repeatable)" },
+    { "expires", OPT_STR, F(account.expires), "", 0, 0, CMD_KEYS, "WHEN", "when a new key ends: a date such as 2030-12-31, or 30d; default: never" },
 
-    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH, NULL, "print JSON" },
+    { "prices", OPT_STR, F(prices), "", 0, 0, CMD_SERVE, "FILE",
+      "prices of one's own, before the catalog's: see docs/account.md" },
+    { "by", OPT_WORD, F(usage_by), "model", 0, 0, CMD_USAGE, USAGE_BY_WORDS, "what usage is summed by" },
+    { "format", OPT_WORD, F(usage_format), "table", 0, 0, CMD_USAGE, "table|csv|json", "how it is printed; json: a line each" },
+    { "since", OPT_STR, F(since), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended from then on: 2026-01-31, or -30d" },
+    { "until", OPT_STR, F(until), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended before then" },
+
+    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS, NULL, "print JSON" },
 };
 /* clang-format on */
 

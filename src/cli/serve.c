@@ -20,6 +20,7 @@
 #include "device/device.h"
 #include "http/server.h"
 #include "service/models/registry.h"
+#include "service/account/account.h"
 #include "service/safety.h"
 #include "service/files.h"
 
@@ -32,6 +33,7 @@ struct service {
     struct registry *registry;
     struct safety *safety;
     struct files *files;
+    struct account *account;
     char loras[4096]; /* the folder of adapters */
     struct server *server;
 };
@@ -50,6 +52,12 @@ static bool collect_keys(struct service *s, struct err *e)
 }
 
 /* ---- models -------------------------------------------------------------------------------------------------------- */
+
+static bool open_account(struct service *s, struct err *e)
+{
+    const struct account_options a = { .store = s->o->store, .prices = s->o->prices, .catalog = s->catalog };
+    return !*s->o->store || account_open(&s->account, &a, e);
+}
 
 static bool open_models(struct service *s, struct err *e)
 {
@@ -104,6 +112,7 @@ static bool open_server(struct service *s, struct err *e)
 {
     struct server_options h = s->o->server;
     h.keys = (struct str_list){ s->keys.v, s->keys.n };
+    h.account = s->account;
     h.safety = s->safety;
     h.files = s->files;
     h.loras = s->loras;
@@ -143,9 +152,10 @@ static void print_banner(const struct service *s)
                *s->o->key_file ? "" : "   (for this run; --key-file keeps one)");
     else if (s->keys.n)
         printf("  key      %d configured\n", s->keys.n);
-    else
+    else if (!s->account)
         printf("  key      none: only this machine is served; --keys, --key-file or --new-key open it to "
                "others\n");
+    if (s->account) printf("  store    %s\n", account_where(s->account));
     fflush(stdout);
 }
 
@@ -249,7 +259,8 @@ int cmd_serve(int argc, char **argv)
     starting_begin(&starting, &signals);
     raise_file_limit();
     double t = clock_seconds();
-    if (!collect_keys(&s, &e) || !open_models(&s, &e) || !open_pictures(&s, &e) || !open_server(&s, &e))
+    if (!collect_keys(&s, &e) || !open_models(&s, &e) || !open_account(&s, &e) || !open_pictures(&s, &e) ||
+        !open_server(&s, &e))
         goto fail;
     if (!preload(&s, &e)) {
         server_stop(s.server, 0, NULL, NULL);
@@ -267,6 +278,7 @@ fail:
 end:
     starting_end(&starting);
     registry_free(s.registry);
+    account_close(s.account);
     safety_free(s.safety);
     files_free(s.files);
     if (s.device) device_close(s.device);

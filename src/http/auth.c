@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool auth_init(struct auth *a, const char *const *keys, int n_keys, struct err *e)
+bool auth_init(struct auth *a, const char *const *keys, int n_keys, struct keyring *keyring, struct err *e)
 {
     *a = (struct auth){ 0 };
     if (sodium_init() < 0) return err_set(e, ERR_IO, "libsodium could not be started");
@@ -17,6 +17,7 @@ bool auth_init(struct auth *a, const char *const *keys, int n_keys, struct err *
         memcpy(a->hash[i], p.hash, sizeof p.hash);
     }
     a->n_keys = n_keys;
+    a->keyring = keyring;
     return true;
 }
 
@@ -36,16 +37,20 @@ static const char *bearer(const char *authorization, size_t *len)
     return key;
 }
 
+static bool asks_for_keys(const struct auth *a) { return a->n_keys || a->keyring; }
+
 bool auth_principal(const struct auth *a, const char *authorization, struct principal *out)
 {
     size_t len = 0;
     const char *key = bearer(authorization, &len);
     principal_of_key(out, key, len);
-    if (!a->n_keys) return true;
+    if (!asks_for_keys(a)) return true;
     bool known = false;
     for (int i = 0; i < a->n_keys; i++) /* all of them: time says nothing about which one it was */
         known |= sodium_memcmp(out->hash, a->hash[i], PRINCIPAL_HASH) == 0;
-    out->known = key && known;
+    if (key && !known && a->keyring) out->key = keyring_find(a->keyring, out->hash);
+    if (out->key) memcpy(out->id, out->key->id, sizeof out->id); /* the same after the key was rotated */
+    out->known = key && (known || out->key);
     return out->known;
 }
 
@@ -66,7 +71,7 @@ static bool same_name(const char *a, const char *b, size_t n)
 
 bool auth_host_ok(const struct auth *a, const char *host)
 {
-    if (a->n_keys || !host) return true;
+    if (asks_for_keys(a) || !host) return true;
     size_t n = host_name_length(host);
     if (same_name("localhost", host, n) || same_name("[::1]", host, n)) return true;
     if (n > 10 && !strncasecmp(host + n - 10, ".localhost", 10)) return true;

@@ -8,22 +8,24 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "service/account/keyring.h"
 #include "service/principal.h"
 
 struct auth {
     unsigned char (*hash)[PRINCIPAL_HASH];
     int n_keys;
+    struct keyring *keyring;   /* of a store; NULL: there is none. Borrowed */
     const char *const *origin; /* borrowed */
     int n_origin;
     const char *const *host; /* borrowed */
     int n_host;
 };
 
-bool auth_init(struct auth *a, const char *const *keys, int n_keys, struct err *e);
+bool auth_init(struct auth *a, const char *const *keys, int n_keys, struct keyring *keyring, struct err *e);
 void auth_free(struct auth *a);
 
 /* Who asks, by the value of an Authorization header (NULL: none), whether a key is asked for or not. False: one is, and this is none of
- * the server's; *out says whose it would be. */
+ * the server's; *out says whose it would be. Whether a store's key is still good is key_may()'s business. */
 bool auth_principal(const struct auth *a, const char *authorization, struct principal *out);
 /* A Host header on a server without keys. NULL (HTTP/1.0) is accepted. */
 bool auth_host_ok(const struct auth *a, const char *host);

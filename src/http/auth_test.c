@@ -19,7 +19,7 @@ static void test_keys(void **state)
     (void)state;
     static const char *const keys[] = { "first-key", "second-key" };
     struct auth a;
-    assert_true(auth_init(&a, keys, 2, NULL));
+    assert_true(auth_init(&a, keys, 2, NULL, NULL));
     assert_true(key_ok(&a, "Bearer first-key"));
     assert_true(key_ok(&a, "bearer   second-key "));
     static const char *const wrong[] = { "",
@@ -34,7 +34,7 @@ static void test_keys(void **state)
     assert_false(key_ok(&a, NULL));
     assert_true(auth_host_ok(&a, "anything.example")); /* who has a key may call it what he likes */
     auth_free(&a);
-    assert_true(auth_init(&a, NULL, 0, NULL));
+    assert_true(auth_init(&a, NULL, 0, NULL, NULL));
     assert_true(key_ok(&a, NULL));
     auth_free(&a);
 }
@@ -45,7 +45,7 @@ static void test_principals(void **state)
     static const char *const keys[] = { "first-key" };
     struct auth a, open = { 0 };
     struct principal p, q;
-    assert_true(auth_init(&a, keys, 1, NULL));
+    assert_true(auth_init(&a, keys, 1, NULL, NULL));
     assert_true(auth_principal(&a, "Bearer first-key", &p));
     assert_true(p.known);
     assert_true(

@@ -13,16 +13,19 @@ struct bodies_of {
 
 struct peer peer_of(const struct sockaddr *a)
 {
-    struct peer p = { { 0 }, false };
+    struct peer p = { .v6 = false };
     if (a && a->sa_family == AF_INET) {
         struct sockaddr_in v4;
         memcpy(&v4, a, sizeof v4);
         memcpy(p.bytes, &v4.sin_addr, 4);
+        p.address[10] = p.address[11] = 0xff;
+        memcpy(p.address + 12, &v4.sin_addr, 4);
     } else if (a && a->sa_family == AF_INET6) {
         struct sockaddr_in6 v6;
         memcpy(&v6, a, sizeof v6);
         p.v6 = !IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr);
         memcpy(p.bytes, v6.sin6_addr.s6_addr + (p.v6 ? 0 : 12), p.v6 ? 8 : 4);
+        memcpy(p.address, &v6.sin6_addr, 16);
     }
     return p;
 }

@@ -17,6 +17,7 @@ struct sockaddr;
 struct peer {
     unsigned char bytes[8];
     bool v6;
+    unsigned char address[16]; /* the whole, as IPv6 has it; not compared */
 };
 struct peer peer_of(const struct sockaddr *a);
 

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "http/exchange_inside.h"
 #include "http/routes.h"
+#include "service/account/account.h"
 
 static const char *last_part(const char *model)
 {
@@ -53,6 +54,7 @@ void endings_init(struct server *s)
     s->endings.v[0] = (struct ending_sink){ count_ending, &s->metrics };
     s->endings.v[1] = (struct ending_sink){ log_ending, NULL };
     s->endings.n = 2;
+    if (s->o.account) s->endings.v[s->endings.n++] = (struct ending_sink){ account_ended, s->o.account };
 }
 
 void endings_wait(struct server *s)

@@ -2,10 +2,12 @@
  * the key, and only then is a body worth reading. */
 #include "http/preflight.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/rng.h"
 #include "http/exchange_inside.h"
 #include "http/routes.h"
@@ -95,7 +97,33 @@ static void identify(struct exchange *x, enum http_method m, unsigned *allowed, 
     x->is.dialect = dialect_name(x->dialect);
     x->is.endpoint = x->route ? x->route->endpoint : NULL;
     x->is.route = routes_row(x->route);
+    inet_ntop(x->peer.v6 ? AF_INET6 : AF_INET, x->peer.address + (x->peer.v6 ? 0 : 12), x->is.address,
+              sizeof x->is.address);
     *may = auth_principal(&x->server->auth, header(x, "Authorization"), &x->is.who);
+}
+
+/* Whether a store's key may be used for this, here and now. */
+static bool key_is_good(struct exchange *x)
+{
+    const struct key_record *k = x->is.who.key;
+    const char *from = x->is.address;
+    if (!k) return true;
+    switch (key_may(k, clock_unix_ms(), from, x->is.endpoint)) {
+    case KEY_GOOD: return true;
+    case KEY_EXPIRED:
+        exchange_fault(x, FAULT_KEY, NULL, "The API key you provided is invalid: it has expired.");
+        break;
+    case KEY_REVOKED:
+        exchange_fault(x, FAULT_KEY, NULL, "The API key you provided is invalid: it was revoked.");
+        break;
+    case KEY_ELSEWHERE:
+        exchange_fault(x, FAULT_FORBIDDEN, NULL, "this key may not be used from your address, %s", from);
+        break;
+    case KEY_NOT_FOR_THIS:
+        exchange_fault(x, FAULT_FORBIDDEN, NULL, "this key may not be used for \"%s\"", x->is.endpoint);
+        break;
+    }
+    return false;
 }
 
 static void check(struct exchange *x, const char *method)
@@ -141,6 +169,7 @@ static void check(struct exchange *x, const char *method)
                 : "You did not provide an API key. Send it as a header: Authorization: Bearer YOUR_KEY");
         return;
     }
+    if ((!x->route || x->route->access == ACCESS_KEY) && !key_is_good(x)) return;
     if (!x->route && allowed) {
         char allow[64];
         routes_allow(allowed, allow);

@@ -20,6 +20,7 @@
 #include "http/exchange_inside.h"
 #include "http/preflight.h"
 #include "http/routes.h"
+#include "service/account/account.h"
 
 #define LAST_WORD_S 0.7 /* for the error that ends a stream to reach its reader */
 
@@ -235,7 +236,7 @@ static bool open_socket(struct server *s, int *out, struct err *e)
     const struct addrinfo *a = all; /* of a name with several addresses, the kind that clients try first */
     while (a->ai_family != AF_INET && a->ai_next) a = a->ai_next;
     if (a->ai_family != AF_INET) a = all;
-    if (!s->o.keys.n && !is_loopback(a->ai_addr)) {
+    if (!s->o.keys.n && !s->o.account && !is_loopback(a->ai_addr)) {
         err_set(e, ERR_REQUEST,
                 "without a key the server listens on loopback only, and %s is open to others; give --keys, "
                 "--key-file or --new-key",
@@ -322,7 +323,9 @@ bool server_parts_open(struct server **out, const struct server_options *o, stru
     s->started = clock_seconds();
     atomic_init(&s->ready, false);
     endings_init(s);
-    if (!size_bodies(s, e) || !auth_init(&s->auth, (const char *const *)o->keys.v, o->keys.n, e) ||
+    if (!size_bodies(s, e) ||
+        !auth_init(&s->auth, (const char *const *)o->keys.v, o->keys.n,
+                   o->account ? account_keyring(o->account) : NULL, e) ||
         !lanes_new(&s->lanes, o->prepare_threads, e) || !loading_new(&s->loading, r, s->lanes, e) ||
         !watch_new(&s->watch, &o->times, e)) {
         server_parts_close(s);

@@ -34,7 +34,8 @@ struct identity {
     const char *endpoint; /* "chat"; NULL: nothing is counted there */
     int route;            /* row of the table of endpoints */
     struct principal who;
-    double started; /* clock_seconds() */
+    char address[46]; /* where it came from, without a port; "" when that is not known */
+    double started;   /* clock_seconds() */
 };
 
 struct ending_sinks;

@@ -132,7 +132,9 @@ static bool has_table(void *connection, const char *table, bool *has, struct err
 static bool check(void *connection, struct err *e)
 {
     static const char *const all[] = { "SELECT count(t::text) FROM meta t",
-                                       "SELECT count(t::text) FROM keys t" };
+                                       "SELECT count(t::text) FROM keys t",
+                                       "SELECT count(t::text) FROM ledger t",
+                                       "SELECT count(t::text) FROM ledger_head t" };
     int64_t changed;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!run(connection, all[i], STORE_NO_ARGS, NULL, NULL, &changed, e)) return false;

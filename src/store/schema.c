@@ -16,7 +16,22 @@ static const char *const version_1[] = {
     NULL,
 };
 
-static const char *const *const versions[] = { version_1 };
+/* The ledger; its columns are ledger.h's. The head is the last row's number and hash. */
+static const char *const version_2[] = {
+    "CREATE TABLE ledger (seq BIGINT PRIMARY KEY, uid TEXT NOT NULL UNIQUE, request TEXT NOT NULL, "
+    "ended_ms BIGINT NOT NULL, key_id TEXT NOT NULL, project TEXT NOT NULL, address TEXT NOT NULL, "
+    "dialect TEXT NOT NULL, endpoint TEXT NOT NULL, path TEXT NOT NULL, model TEXT NOT NULL, prompt "
+    "BIGINT NOT NULL, cached BIGINT NOT NULL, completion BIGINT NOT NULL, reasoning BIGINT NOT NULL, "
+    "pictures BIGINT NOT NULL, steps BIGINT NOT NULL, pixels BIGINT NOT NULL, cost BIGINT NOT NULL, "
+    "queue_us BIGINT NOT NULL, first_us BIGINT NOT NULL, total_us BIGINT NOT NULL, status BIGINT NOT "
+    "NULL, how TEXT NOT NULL, hash TEXT NOT NULL)",
+    "CREATE INDEX ledger_ended ON ledger (ended_ms)",
+    "CREATE TABLE ledger_head (one BIGINT PRIMARY KEY, seq BIGINT NOT NULL, hash TEXT NOT NULL)",
+    "INSERT INTO ledger_head VALUES (1, 0, '')",
+    NULL,
+};
+
+static const char *const *const versions[] = { version_1, version_2 };
 enum { N_VERSIONS = sizeof versions / sizeof *versions };
 
 int schema_version(void) { return N_VERSIONS; }

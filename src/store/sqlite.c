@@ -112,17 +112,21 @@ static bool pragma(struct connection *c, const char *sql, struct err *e)
     return run(c, sql, STORE_NO_ARGS, NULL, NULL, &changed, e);
 }
 
-/* Hashes of keys and who asked for what are nobody else's business: a new file is its owner's alone. */
+/* Hashes of keys and who asked for what are nobody else's business: a new file is its owner's alone. One that is there is only looked at:
+ * closing any descriptor of it would drop the locks that this process's other connections hold (POSIX), and then another program takes
+ * itself for the last one, and the log away. */
 static bool make_private(const char *path, bool must_exist, struct err *e)
 {
-    int fd = open(path, O_RDWR | O_CLOEXEC | (must_exist ? 0 : O_CREAT), 0600);
-    if (fd < 0 && errno == ENOENT && must_exist)
-        return err_set(e, ERR_NOT_FOUND, "there is no store at %s", path);
-    if (fd < 0) return err_set(e, ERR_IO, "%s: %s", path, strerror(errno));
     struct stat st;
-    bool ok = !fstat(fd, &st) && S_ISREG(st.st_mode);
-    close(fd);
-    return ok || err_set(e, ERR_IO, "%s is not a file", path);
+    if (stat(path, &st)) {
+        if (errno != ENOENT) return err_set(e, ERR_IO, "%s: %s", path, strerror(errno));
+        if (must_exist) return err_set(e, ERR_NOT_FOUND, "there is no store at %s", path);
+        const int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd < 0) return errno == EEXIST || err_set(e, ERR_IO, "%s: %s", path, strerror(errno));
+        close(fd);
+        return true;
+    }
+    return S_ISREG(st.st_mode) || err_set(e, ERR_IO, "%s is not a file", path);
 }
 
 static bool open_it(void **connection, const char *where, const struct store_options *o, struct err *e)

@@ -332,6 +332,35 @@ static void test_locked(void **state)
     assert_int_equal(n_done, 3); /* nothing that was posted is lost */
 }
 
+/* Other programs come and go: none of them may take itself for the last one and the log away, also when this one has opened more
+ * connections meanwhile. */
+static void test_others_come_and_go(void **state)
+{
+    char where[200];
+    struct err e = { ERR_NONE, "" };
+    places_new(*state, PLACE_SQLITE, where, sizeof where);
+    struct store *s = places_store(where);
+    for (int i = 0; i < 4; i++) {
+        char name[20];
+        snprintf(name, sizeof name, "n%d", i);
+        assert_true(store_write(s, add_meta, name, &e)); /* the first one opens the writer's */
+        const pid_t pid = fork();
+        if (!pid) {
+            struct store *other = NULL;
+            snprintf(name, sizeof name, "n%d", 100 + i);
+            if (!store_open(&other, where, &(struct store_options){ 0 }, &e)) _exit(3);
+            const bool ok = store_write(other, add_meta, name, &e);
+            store_close(other);
+            _exit(ok ? 0 : 4);
+        }
+        int status = -1;
+        waitpid(pid, &status, 0);
+        assert_int_equal(status, 0);
+        assert_int_equal(sum(s), 2 * (i + 1));
+    }
+    store_close(s);
+}
+
 static void damage(const char *path, long at, const char *with, size_t n)
 {
     FILE *f = fopen(path, "r+");
@@ -490,8 +519,13 @@ int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each),      cmocka_unit_test(test_locked),       cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_full),      cmocka_unit_test(test_wrong_places), cmocka_unit_test(test_private),
+        cmocka_unit_test(test_each),
+        cmocka_unit_test(test_locked),
+        cmocka_unit_test(test_others_come_and_go),
+        cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_wrong_places),
+        cmocka_unit_test(test_private),
         cmocka_unit_test(test_restarted),
     };
     return cmocka_run_group_tests(tests, places_setup, places_teardown);

@@ -1,0 +1,85 @@
+/* keyring.h - the keys of a store: made, changed and revoked there, and known in memory to those who ask at every request.
+ *
+ * A key is shown once, when it is made; the store has its hash. Its id stays the same when it is rotated, so that limits, budgets and the
+ * ledger go on.
+ *
+ * Threads    any. A thread of the keyring's own looks every second whether keys have changed, here or by another program; while the
+ *            store is away it goes on with those it knows.
+ * Ownership  a record lives until the keyring is closed, also when its key has been changed or revoked since: requests hold it. */
+#ifndef HEARTH_SERVICE_ACCOUNT_KEYRING_H
+#define HEARTH_SERVICE_ACCOUNT_KEYRING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "service/account/address_list.h"
+#include "service/account/rules.h"
+#include "service/account/scopes.h"
+#include "service/principal.h"
+#include "store/store.h"
+
+enum { KEY_TEXT = 64 /* of a key, its 0 too */, KEY_HASH_TEXT = 2 * PRINCIPAL_HASH + 1 };
+
+/* What a key is to be; "" for what it has not. */
+struct key_wish {
+    const char *name, *project;
+    const char *scopes, *addresses, *limits, *budgets, *tags; /* lists, their items separated by commas */
+    int64_t expires_ms;                                       /* 0: never */
+};
+
+struct key_record {
+    char id[PRINCIPAL_ID];
+    char hint[8]; /* the key's last four characters */
+    char *name, *project, *tags;
+    struct scopes scopes;
+    struct address_list addresses;
+    struct limit_rules limits;
+    struct budget_rules budgets;
+    char *addresses_text, *limits_text, *budgets_text;
+    int64_t made_ms, expires_ms, revoked_ms; /* 0: never */
+
+    char hash[KEY_HASH_TEXT]; /* the keyring's own: of the key */
+    unsigned char bytes[PRINCIPAL_HASH];
+};
+
+/* ---- administration ------------------------------------------------------------------------------------------------ */
+
+/* Each of its lists is read first: a wish that cannot be read makes no key. */
+bool key_new(struct store *s, const struct key_wish *w, int64_t now_ms, char key[KEY_TEXT],
+             char id[PRINCIPAL_ID], struct err *e);
+/* A new key under the same id; the old one is no key any more. ERR_NOT_FOUND, also when it was revoked. */
+bool key_rotate(struct store *s, const char *id, char key[KEY_TEXT], struct err *e);
+/* For good. One that was revoked before stays so. */
+bool key_revoke(struct store *s, const char *id, int64_t now_ms, struct err *e);
+/* Every key in the order in which they were made; id: only that one (NULL: all). *out is malloc'ed; key_list_free() frees it. */
+struct key_list {
+    struct key_record **v;
+    int n;
+};
+bool key_list(struct store *s, const char *id, struct key_list *out, struct err *e);
+void key_list_free(struct key_list *l);
+
+/* ---- at every request ---------------------------------------------------------------------------------------------- */
+
+struct keyring;
+
+/* The store outlives it. */
+bool keyring_open(struct keyring **out, struct store *s, struct err *e);
+void keyring_close(struct keyring *r);
+/* NULL: no key of the store's has this hash. */
+const struct key_record *keyring_find(struct keyring *r, const unsigned char hash[PRINCIPAL_HASH]);
+/* Looks now. False: the store is away. */
+bool keyring_refresh(struct keyring *r, struct err *e);
+
+enum key_answer {
+    KEY_GOOD,
+    KEY_EXPIRED,
+    KEY_REVOKED,
+    KEY_ELSEWHERE /* not from this address */,
+    KEY_NOT_FOR_THIS /* endpoint */
+};
+/* address: as text, without a port; endpoint: as the routes call it, or NULL. */
+enum key_answer key_may(const struct key_record *k, int64_t now_ms, const char *address,
+                        const char *endpoint);
+
+#endif

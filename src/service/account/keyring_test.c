@@ -1,0 +1,206 @@
+/* keyring_test.c - keys in each kind of store: made, shown once, found by their hash, changed under a running keyring. */
+#include "store/test_places.h"
+
+#include "service/account/keyring.h"
+
+#define NOW INT64_C(1750000000000)
+
+static const struct key_wish plain = {
+    .name = "", .project = "", .scopes = "", .addresses = "", .limits = "", .budgets = "", .tags = ""
+};
+
+static const struct key_record *find(struct keyring *r, const char *key)
+{
+    struct principal p;
+    principal_of_key(&p, key, strlen(key));
+    return keyring_find(r, p.hash);
+}
+
+static void each_life(struct places *p, enum place kind)
+{
+    char where[200], key[KEY_TEXT], other[KEY_TEXT], id[PRINCIPAL_ID], other_id[PRINCIPAL_ID];
+    struct err e = { ERR_NONE, "" };
+    struct keyring *r;
+    struct key_list l;
+    places_new(p, kind, where, sizeof where);
+    struct store *s = places_store(where);
+    assert_true(keyring_open(&r, s, &e));
+    struct key_wish w = plain;
+    w.name = "the \xc3\xbc"
+             "ber key's \"name\"";
+    w.project = "shop";
+    w.scopes = "model:flux*,endpoint:chat";
+    w.addresses = "10.0.0.0/8";
+    w.limits = "requests/minute=60";
+    w.budgets = "day=1.5";
+    w.tags = "team=blue,cost=7";
+    w.expires_ms = NOW + 1000;
+    assert_true(key_new(s, &w, NOW, key, id, &e));
+    assert_true(key_new(s, &plain, NOW + 1, other, other_id, &e));
+    assert_int_equal(strlen(key), 46);
+    assert_true(!strncmp(key, "hk-", 3) && !strncmp(id, "key_", 4));
+    assert_string_not_equal(key, other);
+    assert_true(keyring_refresh(r, &e));
+
+    const struct key_record *k = find(r, key), *k2 = find(r, other);
+    assert_non_null(k);
+    assert_non_null(k2);
+    assert_null(find(r, "hk-other"));
+    assert_string_equal(k->id, id);
+    assert_string_equal(k->name, w.name);
+    assert_string_equal(k->project, "shop");
+    assert_string_equal(k->tags, w.tags);
+    assert_string_equal(k->hint, key + 42);
+    assert_int_equal(k->limits.most[LIMITED_REQUESTS][PERIOD_MINUTE], 60);
+    assert_int_equal(k->budgets.most[PERIOD_DAY], 1500000000);
+    assert_int_equal(key_may(k, NOW, "10.1.1.1", "chat"), KEY_GOOD);
+    assert_int_equal(key_may(k, NOW + 1000, "10.1.1.1", "chat"), KEY_EXPIRED);
+    assert_int_equal(key_may(k, NOW, "11.1.1.1", "chat"), KEY_ELSEWHERE);
+    assert_int_equal(key_may(k, NOW, "10.1.1.1", "completions"), KEY_NOT_FOR_THIS);
+    assert_int_equal(key_may(k2, INT64_MAX, "?", "anything"), KEY_GOOD);
+
+    assert_true(key_rotate(s, id, key, &e));
+    assert_true(keyring_refresh(r, &e));
+    const struct key_record *rotated = find(r, key);
+    assert_non_null(rotated);
+    assert_ptr_not_equal(rotated, k);
+    assert_string_equal(rotated->id, k->id);
+    assert_string_equal(k->project, "shop"); /* who holds the old record still may */
+    assert_ptr_equal(find(r, other), k2);    /* what did not change is the same record */
+    assert_true(key_revoke(s, id, NOW + 5, &e));
+    assert_true(key_revoke(s, id, NOW + 9, &e)); /* again: stays as it was */
+    assert_false(key_rotate(s, id, other, &e));
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    assert_true(keyring_refresh(r, &e));
+    assert_int_equal(key_may(find(r, key), NOW, "10.1.1.1", "chat"), KEY_REVOKED);
+    assert_int_equal(find(r, key)->revoked_ms, NOW + 5);
+
+    assert_true(key_list(s, NULL, &l, &e));
+    assert_int_equal(l.n, 2);
+    assert_string_equal(l.v[0]->id, id);
+    assert_string_equal(l.v[1]->id, other_id);
+    key_list_free(&l);
+    assert_true(key_list(s, other_id, &l, &e));
+    assert_int_equal(l.n, 1);
+    key_list_free(&l);
+    assert_false(key_list(s, "key_none", &l, &e));
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    assert_false(key_revoke(s, "key_none", NOW, &e));
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    keyring_close(r);
+    store_close(s);
+}
+
+/* Of a key nothing but its hash is in the file. */
+static void test_only_hashes(void **state)
+{
+    char where[200], key[KEY_TEXT], id[PRINCIPAL_ID];
+    struct err e = { ERR_NONE, "" };
+    places_new(*state, PLACE_SQLITE, where, sizeof where);
+    struct store *s = places_store(where);
+    assert_true(key_new(s, &plain, NOW, key, id, &e));
+    store_close(s);
+    FILE *f = fopen(where, "r");
+    static char bytes[1 << 20];
+    assert_non_null(f);
+    const size_t n = fread(bytes, 1, sizeof bytes, f);
+    fclose(f);
+    assert_non_null(memmem(bytes, n, id, strlen(id)));
+    for (size_t at = 3; at + 8 < 46; at++) assert_null(memmem(bytes, n, key + at, 8));
+}
+
+static void test_refused(void **state)
+{
+    char where[200], key[KEY_TEXT] = "as it was", id[PRINCIPAL_ID];
+    struct key_list l;
+    struct err e = { ERR_NONE, "" };
+    places_new(*state, PLACE_SQLITE, where, sizeof where);
+    struct store *s = places_store(where);
+    struct key_wish bad[9];
+    for (int i = 0; i < 9; i++) bad[i] = plain;
+    char name[300];
+    memset(name, 'x', sizeof name);
+    name[sizeof name - 1] = 0;
+    bad[0].name = name;
+    bad[1].project = "a\nb";
+    bad[2].scopes = "everything";
+    bad[3].addresses = "here";
+    bad[4].limits = "requests=1";
+    bad[5].budgets = "day=much";
+    bad[6].tags = "blue";
+    bad[7].tags = "a=b,,c=d";
+    bad[8].expires_ms = NOW;
+    for (int i = 0; i < 9; i++) {
+        assert_false(key_new(s, &bad[i], NOW, key, id, &e));
+        assert_int_equal(e.code, ERR_REQUEST);
+    }
+    assert_string_equal(key, "as it was");
+    assert_true(key_list(s, NULL, &l, &e));
+    assert_int_equal(l.n, 0);
+    key_list_free(&l);
+    store_close(s);
+}
+
+static bool spoil(void *arg, struct session *c, struct err *e)
+{
+    return session_run(c, arg, STORE_NO_ARGS, NULL, NULL, e) &&
+           session_run(c, "UPDATE meta SET value = value + 1 WHERE name = 'keys'", STORE_NO_ARGS, NULL, NULL,
+                       e);
+}
+
+/* What another hand wrote into the store is not taken for no limit. */
+static void test_spoilt(void **state)
+{
+    static const char *const sql[] = { "UPDATE keys SET limits = 'requests'",
+                                       "UPDATE keys SET limits = '', hash = 'xyz'" };
+    char where[200], key[KEY_TEXT], id[PRINCIPAL_ID];
+    struct err e = { ERR_NONE, "" };
+    struct keyring *r, *second;
+    struct key_list l;
+    places_new(*state, PLACE_SQLITE, where, sizeof where);
+    struct store *s = places_store(where);
+    assert_true(key_new(s, &plain, NOW, key, id, &e));
+    assert_true(keyring_open(&r, s, &e));
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(store_write(s, spoil, (void *)sql[i], &e));
+        assert_false(keyring_refresh(r, &e));
+        assert_non_null(strstr(e.msg, id));
+        assert_non_null(find(r, key)); /* those that are known go on */
+        assert_false(keyring_open(&second, s, &e));
+        assert_false(key_list(s, NULL, &l, &e));
+    }
+    keyring_close(r);
+    store_close(s);
+}
+
+/* Another program's change is seen without being asked for. */
+static void test_looks_by_itself(void **state)
+{
+    char where[200], key[KEY_TEXT], id[PRINCIPAL_ID];
+    struct err e = { ERR_NONE, "" };
+    struct keyring *r;
+    places_new(*state, PLACE_SQLITE, where, sizeof where);
+    struct store *s = places_store(where), *other = places_store(where);
+    assert_true(keyring_open(&r, s, &e));
+    assert_true(key_new(other, &plain, NOW, key, id, &e));
+    for (int i = 0; !find(r, key); i++) {
+        assert_true(i < 1000);
+        places_sleep_ms(20);
+    }
+    keyring_close(r);
+    store_close(other);
+    store_close(s);
+}
+
+static void test_life(void **state)
+{
+    for (int k = 0; k < N_PLACES; k++) each_life(*state, (enum place)k);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_life), cmocka_unit_test(test_only_hashes),
+                                        cmocka_unit_test(test_refused), cmocka_unit_test(test_spoilt),
+                                        cmocka_unit_test(test_looks_by_itself) };
+    return cmocka_run_group_tests(tests, places_setup, places_teardown);
+}

@@ -1,0 +1,89 @@
+/* ledger.h - one row for every admitted request, for good: who asked what of whom, what was used, what it cost.
+ *
+ * Rows are only ever added. Each has the hash of the one before it in its own (BLAKE2b-256 over that hash and every field), so that a row
+ * that was changed, taken out or moved is found by ledger_verify(); and the last one is kept apart, so that rows missing at the end are
+ * found too. Who can write to the store could make a whole new chain: note its head elsewhere now and then ("17:a3f0..."), and ask for it.
+ *
+ * Threads  any. */
+#ifndef HEARTH_SERVICE_ACCOUNT_LEDGER_H
+#define HEARTH_SERVICE_ACCOUNT_LEDGER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "store/store.h"
+
+enum { LEDGER_HASH = 65 /* hexadecimal, and the 0 */ };
+
+/* TEXT(name, bytes with the 0) and NUMBER(name): the columns, in their order, which the hash has too. */
+#define LEDGER_FIELDS(TEXT, NUMBER)                                                                          \
+    TEXT(uid, 33) /* ours; `request` is what the client or we called it, and need not be alone */            \
+    TEXT(request, 72)                                                                                        \
+    NUMBER(ended_ms) /* Unix */                                                                              \
+    TEXT(key_id, 20)                                                                                         \
+    TEXT(project, 204)                                                                                       \
+    TEXT(address, 46)                                                                                        \
+    TEXT(dialect, 20)                                                                                        \
+    TEXT(endpoint, 40)                                                                                       \
+    TEXT(path, 200)                                                                                          \
+    TEXT(model, 160)                                                                                         \
+    NUMBER(prompt) /* tokens */                                                                              \
+    NUMBER(cached) /* those of them that were not computed anew */                                           \
+    NUMBER(completion)                                                                                       \
+    NUMBER(reasoning) /* those of completion that were thought */                                            \
+    NUMBER(pictures)                                                                                         \
+    NUMBER(steps)                                                                                            \
+    NUMBER(pixels)                                                                                           \
+    NUMBER(cost) /* nano-dollars */                                                                          \
+    NUMBER(queue_us)                                                                                         \
+    NUMBER(first_us) /* until the first token; 0: none */                                                    \
+    NUMBER(total_us)                                                                                         \
+    NUMBER(status)                                                                                           \
+    TEXT(how, 12) /* as end_how_name() */
+
+struct ledger_row {
+    int64_t seq; /* from 1, without a gap */
+#define TEXT(name, size) char name[size];
+#define NUMBER(name) int64_t name;
+    LEDGER_FIELDS(TEXT, NUMBER)
+#undef TEXT
+#undef NUMBER
+    char hash[LEDGER_HASH]; /* of this row, the one before in it */
+};
+
+void ledger_uid(char uid[33]);
+
+/* Adds a row inside a transaction of the writer; seq and hash are set. A row whose uid is there already is not added again. */
+bool ledger_append(struct session *c, struct ledger_row *row, struct err *e);
+
+/* Posts a row: durable soon, written to the log if it cannot be. False: it was not taken, and is in the log. */
+bool ledger_post(struct store *s, const struct ledger_row *row);
+
+/* What a verification found: sums, and the head to note. */
+struct ledger_sum {
+    int64_t rows, prompt, completion, steps, pictures, cost;
+    char head[LEDGER_HASH];
+};
+/* ERR_FORMAT names the first row that is not as it was written. noted: "SEQ:HASH" of an earlier head that must be in the chain, or "". */
+bool ledger_verify(struct store *s, const char *noted, struct ledger_sum *out, struct err *e);
+
+/* Every row from `from_ms` on and before `to_ms`, in order. */
+bool ledger_each(struct store *s, int64_t from_ms, int64_t to_ms,
+                 bool (*fn)(void *arg, const struct ledger_row *r, struct err *e), void *arg, struct err *e);
+
+/* ---- sums ---------------------------------------------------------------------------------------------------------- */
+
+enum usage_by { USAGE_BY_KEY, USAGE_BY_MODEL, USAGE_BY_DAY, USAGE_BY_PROJECT, USAGE_BY_ENDPOINT, N_USAGE_BY };
+#define USAGE_BY_WORDS "key|model|day|project|endpoint"
+
+struct usage_line {
+    const char *
+        by; /* the key's id, the model ... "" where a request had none; a day as 2026-01-31. Until the function returns */
+    int64_t requests, prompt, cached, completion, reasoning, pictures, steps, cost;
+};
+bool ledger_usage(struct store *s, enum usage_by by, int64_t from_ms, int64_t to_ms,
+                  bool (*fn)(void *arg, const struct usage_line *l, struct err *e), void *arg, struct err *e);
+
+#endif

@@ -1,0 +1,180 @@
+"""A store of keys, and a server that asks it."""
+import csv
+import io
+import json
+import signal
+import subprocess
+import threading
+
+import pytest
+import requests
+
+from conftest import BIN, KEY, MODEL, PATIENCE, Server, chat, environment
+
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("account") / "account.db")
+
+
+def hearth(*args, ok=True):
+    r = subprocess.run([BIN, *args], capture_output=True, text=True, env=environment() | {"HEARTH_CONFIG": "/dev/null"}, timeout=PATIENCE)
+    assert (r.returncode == 0) == ok, r.stderr
+    return r
+
+
+def new_key(store, *args):
+    """A key and its id."""
+    r = hearth("keys", "new", "--store", store, *args)
+    return r.stdout.strip(), r.stderr.split()[4].rstrip(";")
+
+
+@pytest.fixture(scope="module")
+def server(store):
+    hearth("keys", "new", "--store", store, "--name", "first")
+    s = Server("--store", store, "--keys", KEY)
+    yield s
+    s.stop()
+
+
+def ask(server, key, body=None, path=CHAT):
+    return server.post(path, body or chat(), headers={"Authorization": f"Bearer {key}"})
+
+
+def wait_known(server, key, status=200):
+    """A running server looks for changes every second."""
+    server.wait_until(lambda: server.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == status, "the change was not seen")
+
+
+def test_keys_come_and_go(server, store):
+    assert server.get("/v1/models").status_code == 401
+    key, name = new_key(store, "--name", "shop", "--project", "web", "--tag", "team=blue")
+    wait_known(server, key)
+    assert ask(server, key).status_code == 200
+    assert ask(server, KEY).status_code == 200  # those that the server was started with go on
+    assert name in hearth("keys", "list", "--store", store).stdout
+    shown = hearth("keys", "show", name, "--store", store).stdout
+    assert "shop" in shown and "team=blue" in shown and key not in shown and key[-4:] in shown
+    other = hearth("keys", "rotate", name, "--store", store).stdout.strip()
+    wait_known(server, other)
+    assert ask(server, key).status_code == 401
+    hearth("keys", "revoke", name, "--store", store)
+    wait_known(server, other, 401)
+    r = ask(server, other)
+    assert r.status_code == 401 and "revoked" in r.json()["error"]["message"]
+
+
+def test_what_a_key_may(server, store):
+    elsewhere, _ = new_key(store, "--address", "10.0.0.0/8")
+    chats, _ = new_key(store, "--scope", "endpoint:chat", "--scope", "model:smollm2-*", "--address", "127.0.0.0/8")
+    pictures, last = new_key(store, "--scope", "model:flux*")
+    wait_known(server, pictures)
+    r = ask(server, elsewhere)
+    assert r.status_code == 403 and "127.0.0.1" in r.json()["error"]["message"]
+    assert ask(server, chats).status_code == 200
+    r = ask(server, chats, {"model": MODEL, "prompt": "a", "max_tokens": 1}, "/v1/completions")
+    assert r.status_code == 403 and "completions" in r.json()["error"]["message"]
+    r = ask(server, pictures)
+    assert r.status_code == 404 and r.json()["error"]["code"] == "model_not_found"
+    # The health of the server is nobody's secret, whatever key comes along.
+    assert requests.get(server.url + "/health", headers={"Authorization": f"Bearer {elsewhere}"}, timeout=PATIENCE).status_code == 200
+
+
+@pytest.mark.parametrize("args, words", [
+    (["new", "--limit", "requests=1"], "WHAT/PERIOD=N"),
+    (["new", "--address", "10.0.0.1/8"], "10.0.0.1/8"),
+    (["new", "--expires", "yesterday"], "2030-12-31"),
+    (["new", "--expires", "2020-01-01"], "expired already"),
+    (["new", "--expires", "2030-04-31"], "2030-04-31"),
+    (["show", "key_none"], "hearth keys list"),
+    (["revoke"], "say what to do"),
+])
+def test_refusals_say_why(store, args, words):
+    hearth("keys", "new", "--store", store)
+    assert words in hearth("keys", *args, "--store", store, ok=False).stderr
+
+
+def test_store_is_kept(store, tmp_path):
+    hearth("keys", "new", "--store", store)
+    assert "whole" in hearth("store", "check", "--store", store).stdout
+    hearth("store", "backup", str(tmp_path / "copy.db"), "--store", store)
+    assert hearth("keys", "list", "--json", "--store", str(tmp_path / "copy.db")).stdout == hearth("keys", "list", "--json", "--store", store).stdout
+    assert "new file" in hearth("store", "backup", str(tmp_path / "copy.db"), "--store", store, ok=False).stderr
+    assert "no store" in hearth("keys", "list", "--store", str(tmp_path / "none.db"), ok=False).stderr
+
+
+def rows(store, *args):
+    return [json.loads(x) for x in hearth("ledger", "export", "--store", store, *args).stdout.splitlines()]
+
+
+def test_ledger_is_what_was_used(tmp_path):
+    """Plain, streamed, refused and abandoned requests: one row each, whose sums are those of the answers and of the counters."""
+    store, prices = str(tmp_path / "a.db"), tmp_path / "prices.yaml"
+    prices.write_text(f"prices:\n  - {{ model: {MODEL}, input: 2, cached_input: 1, output: 3 }}\n")
+    key, name = new_key(store, "--project", "web")
+    s = Server("--store", store, "--prices", str(prices))
+    prompt = completion = 0
+    for i in range(6):
+        r = ask(s, key, chat(f"Count to {i}.", max_tokens=4 + i))
+        prompt += r.json()["usage"]["prompt_tokens"]
+        completion += r.json()["usage"]["completion_tokens"]
+    r = ask(s, key, chat(stream=True, stream_options={"include_usage": True}))
+    used = [json.loads(x[6:]) for x in r.text.splitlines() if x.startswith("data: {")][-1]["usage"]
+    prompt, completion = prompt + used["prompt_tokens"], completion + used["completion_tokens"]
+    assert ask(s, key, chat(temperature=9)).status_code == 400
+    assert ask(s, key, chat(model="none")).status_code == 404
+    assert ask(s, "no-key-of-ours").status_code == 401  # was not admitted: no row
+    s.stop()
+    ledger = rows(store)
+    assert [x["seq"] for x in ledger] == list(range(1, 10))
+    assert sum(x["prompt"] for x in ledger) == prompt and sum(x["completion"] for x in ledger) == completion
+    assert {x["key_id"] for x in ledger} == {name} and {x["project"] for x in ledger} == {"web"} and {x["address"] for x in ledger} == {"127.0.0.1"}
+    assert [x["how"] for x in ledger] == ["done"] * 7 + ["refused"] * 2 and [x["status"] for x in ledger[-2:]] == [400, 404]
+    for x in ledger:
+        assert x["cost"] == 2000 * (x["prompt"] - x["cached"]) + 1000 * x["cached"] + 3000 * x["completion"]
+    said = hearth("ledger", "verify", "--store", store).stdout
+    assert f"whole: 9 rows, {prompt} prompt tokens, {completion} generated" in said
+    head = said.split("head: ")[1].strip()
+    assert "whole" in hearth("ledger", "verify", head, "--store", store).stdout
+    for by, first in (("key", name), ("project", "web"), ("endpoint", "chat")):
+        table = list(csv.DictReader(io.StringIO(hearth("usage", "--by", by, "--format", "csv", "--store", store).stdout)))
+        assert len(table) == 1 and table[0][by] == first and int(table[0]["prompt_tokens"]) == prompt
+        line = json.loads(hearth("usage", "--by", by, "--format", "json", "--store", store).stdout)
+        assert line[by] == first and line["requests"] == 9 and line["completion_tokens"] == completion
+        assert round(float(line["dollars"]) * 1e9) == sum(x["cost"] for x in ledger)
+    assert rows(store, "--until", "-1d") == [] and len(rows(store, "--since", "-1d")) == 9
+    assert "2026-01-31" in hearth("usage", "--since", "soon", "--store", store, ok=False).stderr
+    subprocess.run(["python3", "-c", f"import sqlite3; c = sqlite3.connect({store!r}); c.execute('UPDATE ledger SET cost = 0 WHERE seq = 3'); c.commit()"], check=True)
+    assert "row 3 " in hearth("ledger", "verify", "--store", store, ok=False).stderr
+
+
+def test_ledger_survives_kill(tmp_path):
+    """What a client was told has a row soon after, however the server ends; the chain goes on in the next one."""
+    store = str(tmp_path / "a.db")
+    key, _ = new_key(store)
+    told = 0
+    for round in range(3):
+        s = Server("--store", store)
+        answers = []
+
+        def work():
+            try:
+                while True:
+                    answers.append(ask(s, key, chat(max_tokens=2)).json()["usage"])
+            except (requests.RequestException, ValueError):
+                pass
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for t in threads:
+            t.start()
+        s.wait_until(lambda: len(answers) > 8 + 5 * round, "nothing is answered")
+        s.process.send_signal(signal.SIGKILL)
+        for t in threads:
+            t.join(PATIENCE)
+        told += len(answers)
+        ledger = rows(store)
+        # A row is written after its answer: those that were on the way when the process was killed, at most one a client, may be missing.
+        assert len(ledger) >= told - 4 * (round + 1)
+        assert [x["seq"] for x in ledger] == list(range(1, len(ledger) + 1))
+        assert "whole" in hearth("ledger", "verify", "--store", store).stdout

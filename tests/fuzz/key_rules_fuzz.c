@@ -1,0 +1,49 @@
+/* Any text as the lists of a key: addresses, scopes, limits, budgets, money. What is taken keeps to its limits, what is refused says why. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "service/account/address_list.h"
+#include "service/account/money.h"
+#include "service/account/rules.h"
+#include "service/account/scopes.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool ok, const struct err *e)
+{
+    if (!ok && (e->code == ERR_NONE || !*e->msg)) abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct err e[4] = { { ERR_NONE, "" } };
+    struct address_list addresses;
+    struct scopes scopes;
+    struct limit_rules limits;
+    struct budget_rules budgets;
+    int64_t nano;
+    char *text = malloc(size + 1), money[MONEY_TEXT];
+    if (!text) return 0;
+    memcpy(text, data, size);
+    text[size] = 0;
+    bool ok = address_list_parse(&addresses, text, &e[0]);
+    check(ok, &e[0]);
+    if (ok && (addresses.n < 0 || addresses.n > ADDRESS_LIST_MAX)) abort();
+    if (ok && addresses.n) address_list_has(&addresses, "192.0.2.1");
+    ok = scopes_parse(&scopes, text, &e[1]);
+    check(ok, &e[1]);
+    if (ok) {
+        scopes_model(&scopes, "accounts/a/models/flux");
+        scopes_endpoint(&scopes, "image generation");
+        scopes_free(&scopes);
+    }
+    check(limit_rules_parse(&limits, text, &e[2]), &e[2]);
+    check(budget_rules_parse(&budgets, text, &e[3]), &e[3]);
+    if (money_parse(text, &nano)) { /* what is printed reads as the same */
+        int64_t back = -1;
+        if (nano < 0 || !money_parse(money_print(nano, money), &back) || back != nano) abort();
+    }
+    free(text);
+    return 0;
+}
