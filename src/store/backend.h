@@ -18,8 +18,10 @@ struct store_backend {
     bool (*check)(void *connection, struct err *e);
     bool (*backup)(void *connection, const char *path, struct err *e);
     const char *begin_read, *begin_write;
-    const char *
-        lock_schema; /* inside a transaction, so that two programs do not migrate at once; NULL: begin_write does it */
+    /* Inside a transaction of the writer: the writers of all servers take turns, batch by batch. So none waits for a row of another while
+     * that one waits for its own, and what a transaction has read stays so until its end. NULL: begin_write does it. */
+    const char *lock_writers;
+    const char *lock_schema; /* the same for two programs that migrate at once */
 };
 
 extern const struct store_backend sqlite_backend, postgres_backend;

@@ -131,10 +131,11 @@ static bool has_table(void *connection, const char *table, bool *has, struct err
 /* Every row of every table is read once, whole. */
 static bool check(void *connection, struct err *e)
 {
-    static const char *const all[] = { "SELECT count(t::text) FROM meta t",
-                                       "SELECT count(t::text) FROM keys t",
-                                       "SELECT count(t::text) FROM ledger t",
-                                       "SELECT count(t::text) FROM ledger_head t" };
+    static const char *const all[] = {
+        "SELECT count(t::text) FROM meta t",     "SELECT count(t::text) FROM keys t",
+        "SELECT count(t::text) FROM ledger t",   "SELECT count(t::text) FROM ledger_head t",
+        "SELECT count(t::text) FROM spending t", "SELECT count(t::text) FROM reservations t"
+    };
     int64_t changed;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!run(connection, all[i], STORE_NO_ARGS, NULL, NULL, &changed, e)) return false;
@@ -160,4 +161,5 @@ const struct store_backend postgres_backend = {
     .begin_read = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
     .begin_write = "BEGIN ISOLATION LEVEL READ COMMITTED",
     .lock_schema = "SELECT pg_advisory_xact_lock(736872)",
+    .lock_writers = "SELECT pg_advisory_xact_lock(736873)",
 };

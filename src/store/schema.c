@@ -31,7 +31,19 @@ static const char *const version_2[] = {
     NULL,
 };
 
-static const char *const *const versions[] = { version_1, version_2 };
+/* Budgets: what is spent and reserved in each window of an owner, and for whom. */
+static const char *const version_3[] = {
+    "CREATE TABLE spending (owner TEXT NOT NULL, period TEXT NOT NULL, start_ms BIGINT NOT NULL, spent "
+    "BIGINT NOT NULL, "
+    "reserved BIGINT NOT NULL, PRIMARY KEY (owner, period, start_ms))",
+    "CREATE TABLE reservations (id TEXT NOT NULL, owner TEXT NOT NULL, period TEXT NOT NULL, start_ms BIGINT "
+    "NOT NULL, "
+    "nano BIGINT NOT NULL, made_ms BIGINT NOT NULL, PRIMARY KEY (id, owner, period))",
+    "CREATE INDEX reservations_made ON reservations (made_ms)",
+    NULL,
+};
+
+static const char *const *const versions[] = { version_1, version_2, version_3 };
 enum { N_VERSIONS = sizeof versions / sizeof *versions };
 
 int schema_version(void) { return N_VERSIONS; }

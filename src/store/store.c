@@ -194,6 +194,7 @@ static bool transact(struct session *c, struct job *batch, struct err *e)
     for (;;) {
         bool failed = false, ok = plain(c, c->b->begin_write, e);
         if (!ok) return false;
+        ok = !c->b->lock_writers || plain(c, c->b->lock_writers, e);
         for (struct job *j = batch; j && ok && !failed; j = j->next) {
             if (guarded) {
                 ok = run_guarded(c, j, e);

@@ -4,6 +4,7 @@
  * what all of them understand: arguments are $1, $2 ... in the order of their first use, numbers are BIGINT, all else is TEXT.
  *
  * Writing    one thread. It takes all that waits into one transaction (a group commit), so that a thousand writers pay for one sync.
+ *            Writers of several programs take turns: what a function has read in its transaction stays so until the end of it.
  * Reading    on the caller's thread, over connections of their own, as the rows stood when the reading began.
  * Durable    what a call reported as written survives kill -9 and, with a file system that keeps its word, a power cut.
  * Errors     ERR_BUSY: it cannot be reached, is locked or full: try again, it heals by itself. ERR_FORMAT: it is damaged, or not of this

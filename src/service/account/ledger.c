@@ -87,7 +87,7 @@ static bool head_row(void *arg, const struct store_row *r, struct err *e)
     return true;
 }
 
-bool ledger_append(struct session *c, struct ledger_row *row, struct err *e)
+bool ledger_append(struct session *c, struct ledger_row *row, bool *added, struct err *e)
 {
     struct head head = { .seq = -1 };
     struct store_value v[N_FIELDS + 2];
@@ -108,12 +108,16 @@ bool ledger_append(struct session *c, struct ledger_row *row, struct err *e)
                      v, N_FIELDS + 2, NULL, NULL, e))
         return false;
     const char *hash = row->hash;
-    return session_changed(c) == 0 ||
-           session_run(c, "UPDATE ledger_head SET seq = $1, hash = $2 WHERE one = 1",
-                       STORE_ARGS(STORE_V(row->seq), STORE_V(hash)), NULL, NULL, e);
+    *added = session_changed(c) > 0;
+    return !*added || session_run(c, "UPDATE ledger_head SET seq = $1, hash = $2 WHERE one = 1",
+                                  STORE_ARGS(STORE_V(row->seq), STORE_V(hash)), NULL, NULL, e);
 }
 
-static bool append_posted(void *arg, struct session *c, struct err *e) { return ledger_append(c, arg, e); }
+static bool append_posted(void *arg, struct session *c, struct err *e)
+{
+    bool added;
+    return ledger_append(c, arg, &added, e);
+}
 
 /* So that nothing is lost that could not be written: a person can still read it. */
 static void log_row(const struct ledger_row *r, const char *why)

@@ -55,8 +55,9 @@ struct ledger_row {
 
 void ledger_uid(char uid[33]);
 
-/* Adds a row inside a transaction of the writer; seq and hash are set. A row whose uid is there already is not added again. */
-bool ledger_append(struct session *c, struct ledger_row *row, struct err *e);
+/* Adds a row inside a transaction of the writer; seq and hash are set. A row whose uid is there already is not added again, and
+ * *added says so. */
+bool ledger_append(struct session *c, struct ledger_row *row, bool *added, struct err *e);
 
 /* Posts a row: durable soon, written to the log if it cannot be. False: it was not taken, and is in the log. */
 bool ledger_post(struct store *s, const struct ledger_row *row);

@@ -27,7 +27,11 @@ static struct ledger_row make(int i)
     return r;
 }
 
-static bool append(void *arg, struct session *c, struct err *e) { return ledger_append(c, arg, e); }
+static bool append(void *arg, struct session *c, struct err *e)
+{
+    bool added;
+    return ledger_append(c, arg, &added, e);
+}
 
 static void add(struct store *s, int from, int n)
 {
