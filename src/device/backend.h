@@ -58,6 +58,7 @@ struct device_ops {
 
     size_t (*kv_page_bytes)(const struct device *d, enum kv_type t, int n_kv_head, int k_dim, int v_dim);
     void (*linear)(struct device *d, const struct linear_args *a);
+    void (*linear_each)(struct device *d, const struct linear_each_args *a);
     void (*moe)(struct device *d, const struct moe_args *a);
     void (*embed)(struct device *d, dev_float *y, int64_t ldy, const struct table *t, const dev_int *ids, int64_t n);
     void (*rope)(struct device *d, const struct rope_args *a);

@@ -66,6 +66,34 @@ static void case_linear(struct ctx *c)
     }
 }
 
+/* As many products, one by one. */
+static void case_linear_each(struct ctx *c)
+{
+    const bool narrow = pick(c, 0, 1);
+    const int n_w = pick(c, 1, 7);
+    const int64_t in = 32 * pick(c, 1, 4), out = pick(c, 1, 70), n = pick(c, 1, 20), gap = pick(c, 0, 9);
+    const int64_t dx = in + gap, dy = out + gap;
+    struct linear *w[7];
+    for (int i = 0; i < n_w; i++) w[i] = layer(c, narrow ? DT_BF16 : DT_F32, 1, out, in, LINEAR_CONCAT);
+    const float *v = values(c, n * n_w * dx), *was = values(c, n * n_w * dy);
+    dev_float *x = put(c, v, n * n_w * dx), *y = put(c, was, n * n_w * dy), *z = put(c, was, n * n_w * dy);
+    const struct linear_each_args a = {
+        .w = w, .n_w = n_w, .x = x, .ldx = n_w * dx, .dx = dx, .y = y, .ldy = n_w * dy, .dy = dy, .n = n
+    };
+    op_linear_each(c->d, &a);
+    for (int i = 0; i < n_w; i++)
+        op_linear(c->d,
+                  &(struct linear_args){
+                      .w = w[i], .x = x + i * dx, .ldx = a.ldx, .y = z + i * dy, .ldy = a.ldy, .n = n });
+    float *want = host(c, (size_t)(n * n_w * dy) * sizeof *want),
+          *got = host(c, (size_t)(n * n_w * dy) * sizeof *got);
+    device_download(c->d, want, z, (size_t)(n * n_w * dy));
+    device_download(c->d, got, y, (size_t)(n * n_w * dy));
+    assert_memory_equal(got, want, (size_t)(n * n_w * dy) * sizeof *got); /* also what is between them */
+    result(c, y, n * n_w * dy);
+    for (int i = 0; i < n_w; i++) linear_free(w[i]);
+}
+
 static void case_moe(struct ctx *c)
 {
     const int n_expert = 3, k = 2;
@@ -755,6 +783,7 @@ static const struct test_case {
       1e-2f,
       { ROW(linear), ROW(linear_new), ROW(linear_free), ROW(linear_is_copy), ROW(linear_set_fine),
         ROW(linear_bytes) } },
+    { "linear_each", case_linear_each, 1e-2f, { ROW(linear_each) } },
     { "moe", case_moe, 1e-4f, { ROW(moe) } },
     { "embed", case_embed, 0, { ROW(embed), ROW(table_new), ROW(table_free) } },
     { "rope", case_rope, 1e-5f, { ROW(rope) } },

@@ -183,6 +183,11 @@ void op_linear(struct device *d, const struct linear_args *a)
     if (a->n > 0 && !d->failed) d->ops->linear(d, a);
 }
 
+void op_linear_each(struct device *d, const struct linear_each_args *a)
+{
+    if (a->n > 0 && a->n_w > 0 && !d->failed) d->ops->linear_each(d, a);
+}
+
 void op_moe(struct device *d, const struct moe_args *a)
 {
     if (a->n > 0 && !d->failed) d->ops->moe(d, a);

@@ -173,6 +173,19 @@ struct linear_args {
 /* y may be x only when n_in == n_out and epi is EPI_ADD with y == x and ld equal: not allowed otherwise. */
 void op_linear(struct device *d, const struct linear_args *a);
 
+/* Products side by side, those of attention's heads: y[r, i] = w[i] x[r, i] for n_w layers of one matrix each, all of one shape. x of the first stands
+ * at x, that of the next dx floats further on in the same row, and so y and dy. No two outputs overlap. The same bits as op_linear(). */
+struct linear_each_args {
+    struct linear *const *w;
+    int n_w;
+    const dev_float *x;
+    int64_t ldx, dx;
+    dev_float *y;
+    int64_t ldy, dy;
+    int64_t n; /* rows */
+};
+void op_linear_each(struct device *d, const struct linear_each_args *a);
+
 /* Routed experts: for row r and each of its k experts, y[r] += weight[r,k] * expert(x[r]) computed by
  * gate_up (PAIRED, gated by epi) then down; rows that chose the same expert go through together, each row's experts are
  * added in ascending expert order. expert ids [n, k], weights [n, k]. */

@@ -193,9 +193,10 @@ void mla_room_take(struct mla_room *r, const struct lm_shape *s, struct device_a
 static void each_head(struct device *d, struct linear *const *w, int n_head, const dev_float *x, int64_t ldx,
                       int64_t dx, dev_float *y, int64_t ldy, int64_t dy, int64_t rows)
 {
-    for (int h = 0; h < n_head; h++)
-        op_linear(d, &(struct linear_args){
-                         .w = w[h], .x = x + h * dx, .ldx = ldx, .y = y + h * dy, .ldy = ldy, .n = rows });
+    op_linear_each(
+        d,
+        &(struct linear_each_args){
+            .w = w, .n_w = n_head, .x = x, .ldx = ldx, .dx = dx, .y = y, .ldy = ldy, .dy = dy, .n = rows });
 }
 
 void mla_run(struct device *d, const struct mla *a, const struct mla_step *st, const struct mla_room *r,

@@ -61,6 +61,11 @@ size_t float_linear_bytes(const struct float_linear *l);
 void float_linear_run(struct cpu_device *d, const struct float_linear *l, const float *bias,
                       const struct linear_args *a);
 
+/* The same by one thread, ith, for up to LINEAR_ALONE rows, not in place. */
+enum { LINEAR_ALONE = 16 };
+void float_linear_alone(struct cpu_device *d, const struct float_linear *l, const float *bias,
+                        const struct linear_args *a, int ith);
+
 /* memory.c: upload, download and copy are one. */
 void *cpu_alloc(struct device *d, size_t bytes);
 void *cpu_reserve(struct device *d, size_t bytes);
@@ -86,6 +91,7 @@ bool cpu_table_new(struct device *d, struct table **out, const struct matrix *m,
 void cpu_table_free(struct table *t);
 size_t cpu_kv_page_bytes(const struct device *d, enum kv_type t, int n_kv_head, int k_dim, int v_dim);
 void cpu_linear(struct device *d, const struct linear_args *a);
+void cpu_linear_each(struct device *d, const struct linear_each_args *a);
 void cpu_moe(struct device *d, const struct moe_args *a);
 void cpu_embed(struct device *d, dev_float *y, int64_t ldy, const struct table *t, const dev_int *ids, int64_t n);
 void cpu_rope(struct device *d, const struct rope_args *a);

@@ -397,6 +397,16 @@ static void run_part(void *arg, int ith, int nth)
     }
 }
 
+void float_linear_alone(struct cpu_device *d, const struct float_linear *l, const float *bias,
+                        const struct linear_args *a, int ith)
+{
+    struct run j = { .d = d, .l = l, .a = a, .bias = bias, .n = a->n, .block = a->n, .blocks = 1 };
+    j.strip = strip_size(l->panels, STRIP / l->halves);
+    j.strips = (l->panels + j.strip - 1) / j.strip;
+    j.each_packs = true; /* a tile of rows, which a thread has room for */
+    run_part(&j, ith, 1);
+}
+
 void float_linear_run(struct cpu_device *d, const struct float_linear *l, const float *bias,
                       const struct linear_args *a)
 {

@@ -1,4 +1,5 @@
 /* linear.c - layers of one to four matrices: which kernels they go to, and how the pool shares a product. */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -254,5 +255,87 @@ void cpu_linear(struct device *base, const struct linear_args *a)
         cpu_linear(base, &part);
         part.y += l->sub[i]->base.n_out;
         if (part.gate) part.gate += l->sub[i]->base.n_out;
+    }
+}
+
+/* ---- products side by side -------------------------------------------------------------------------------------------- */
+
+/* Panels of so few rows, in two places each and the last panel as wide as the others. */
+static size_t alone_panels(int64_t n_in)
+{
+    return (quant_panels_bytes(2 * LINEAR_ALONE + 16, n_in) + 63) & ~(size_t)63;
+}
+
+static void alone(struct cpu_device *d, const struct linear_args *a, int ith)
+{
+    const struct linear *l = a->w;
+    if (l->fl) {
+        float_linear_alone(d, l->fl, l->bias, a, ith);
+        return;
+    }
+    const int64_t n_in = l->base.n_in, places = l->fine ? 2 : 1;
+    struct quant_job q = {
+        .part = l->part, .n_parts = l->n_parts, .join = l->join, .bias = l->bias, .a = a, .fine = l->fine
+    };
+    q.panels.n_blocks = n_in / QUANT_BLOCK;
+    q.panels.n = places * a->n;
+    q.panels.width = d->quant->panel_rows(q.panels.n);
+    if (l->fine) q.panels.width += q.panels.width % 2;
+    for (int i = 0; i < l->n_parts; i++) q.n_groups += l->part[i].n_groups;
+    unsigned char *own = scratch_thread(d, ith);
+    float *row_buf = (float *)own;
+    own += ((size_t)n_in * 4 + 63) & ~(size_t)63;
+    q.panels.data = own;
+    own += alone_panels(n_in);
+    d->quant->round_rows(&q, 0, a->n, row_buf);
+    d->quant->multiply(&q, 0, q.n_groups, own);
+}
+
+struct each_job {
+    struct cpu_device *d;
+    const struct linear_each_args *a;
+    atomic_int next;
+};
+
+static struct linear_args one_of(const struct linear_each_args *a, int i)
+{
+    return (struct linear_args){
+        .w = a->w[i], .x = a->x + i * a->dx, .ldx = a->ldx, .y = a->y + i * a->dy, .ldy = a->ldy, .n = a->n
+    };
+}
+
+static void each_thread(void *arg, int ith, int nth)
+{
+    struct each_job *j = arg;
+    const int step = (j->a->n_w + 4 * nth - 1) / (4 * nth); /* neighbours in memory together */
+    for (;;) {
+        const int i0 = atomic_fetch_add_explicit(&j->next, step, memory_order_relaxed);
+        if (i0 >= j->a->n_w) return;
+        for (int i = i0; i < i0 + step && i < j->a->n_w; i++) {
+            const struct linear_args one = one_of(j->a, i);
+            alone(j->d, &one, ith);
+        }
+    }
+}
+
+/* Can a thread do it with the scratch it has? */
+static bool fits_alone(const struct cpu_device *d, const struct linear_each_args *a)
+{
+    const int64_t n_in = linear_n_in(a->w[0]);
+    if (a->n > LINEAR_ALONE) return false;
+    if (a->w[0]->fl) return true;
+    return alone_panels(n_in) + quant_unpacked_scratch(n_in) + (size_t)n_in * 4 + 256 <= d->thread_cap;
+}
+
+void cpu_linear_each(struct device *base, const struct linear_each_args *a)
+{
+    struct each_job j = { .d = cpu_of(base), .a = a };
+    if (fits_alone(j.d, a)) {
+        pool_run(j.d->pool, each_thread, &j);
+        return;
+    }
+    for (int i = 0; i < a->n_w; i++) {
+        const struct linear_args one = one_of(a, i);
+        cpu_linear(base, &one);
     }
 }

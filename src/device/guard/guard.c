@@ -187,6 +187,8 @@ static bool make_table(struct device *d, struct table **out, const struct matrix
 
 static void run_linear(struct device *d, const struct linear_args *a) { RUN(linear, a); }
 
+static void run_linear_each(struct device *d, const struct linear_each_args *a) { RUN(linear_each, a); }
+
 static void run_moe(struct device *d, const struct moe_args *a) { RUN(moe, a); }
 
 static void run_embed(struct device *d, dev_float *y, int64_t ldy, const struct table *t, const dev_int *ids,
@@ -384,6 +386,7 @@ static const struct device_ops table = {
     .table_new = make_table,
     .table_free = table_free,
     .linear = run_linear,
+    .linear_each = run_linear_each,
     .moe = run_moe,
     .embed = run_embed,
     .rope = run_rope,
