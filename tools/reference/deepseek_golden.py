@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig
 
-from lm_golden import N_IDS, build, e4m3_blocks, hf_names, tokenizer_files
+from lm_golden import N_IDS, build, e4m3_blocks, hf_names
 
 Q8 = gguf.GGMLQuantizationType.Q8_0
 BF16 = gguf.GGMLQuantizationType.BF16
@@ -222,6 +222,30 @@ def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=None, quant
     print(name, sum(f.stat().st_size for f in out.iterdir()), "bytes, logits std %.2f, an f16 cache is worth %.1e" % (logits.std(), differ))
 
 
+def deepseek_tokenizer_files(out):
+    """A byte-level tokenizer of 256 bytes and a few merges, with DeepSeek's marks and its turns, which nothing stands between."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    vocab = {b: i for i, b in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    merges = []
+    for a, b in (("h", "e"), ("l", "l"), ("he", "ll"), ("hell", "o"), ("t", "h"), ("th", "e"), ("Ġ", "the"), ("i", "n")):
+        merges.append((a, b))
+        vocab[a + b] = len(vocab)
+    tok = Tokenizer(models.BPE(vocab=vocab, merges=merges))
+    tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tok.decoder = decoders.ByteLevel()
+    begin, end, user, assistant = (f"<\uff5c{name}\uff5c>" for name in
+                                   ("begin\u2581of\u2581sentence", "end\u2581of\u2581sentence", "User", "Assistant"))
+    tok.add_special_tokens([begin, end, user, assistant])
+    tok.save(str(out / "tokenizer.json"))
+    template = ("{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ m.content }}{% elif m.role == 'user' %}" + user +
+                "{{ m.content }}{% else %}" + assistant + "{{ m.content }}" + end + "{% endif %}{% endfor %}"
+                "{% if add_generation_prompt %}" + assistant + "{% endif %}")
+    (out / "tokenizer_config.json").write_text(json.dumps({
+        "tokenizer_class": "LlamaTokenizerFast", "bos_token": begin, "eos_token": end, "add_bos_token": True,
+        "chat_template": template}, indent=1) + "\n")
+    return tok.get_vocab_size()
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
     yarn = dict(rope_type="yarn", factor=40.0, beta_fast=32, beta_slow=1, mscale=1.0, mscale_all_dim=1.0, original_max_position_embeddings=16,
@@ -258,7 +282,7 @@ def main():
     chat = root / "deepseek_chat"
     if not sys.argv[2:] or chat.name in sys.argv[2:]:
         chat.mkdir(parents=True, exist_ok=True)
-        case(root, chat.name, "deepseek_v3", {**v3, "vocab_size": tokenizer_files(chat), "num_hidden_layers": 2, "max_position_embeddings": 512},
+        case(root, chat.name, "deepseek_v3", {**v3, "vocab_size": deepseek_tokenizer_files(chat), "num_hidden_layers": 2, "max_position_embeddings": 512},
              38, files=())
         (chat / "golden.safetensors").unlink()
     if not sys.argv[2:]:
