@@ -48,14 +48,15 @@ static void bytes_free(struct bytes *v)
 
 static void two_tools(struct tool_set *t)
 {
-    json_t *j = json_loads("[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":"
-                           "\"object\",\"properties\":{"
-                           "\"city\":{\"type\":\"string\",\"maxLength\":5},\"n\":{\"type\":\"integer\","
-                           "\"minimum\":0,\"maximum\":99},"
-                           "\"way\":{\"enum\":[\"a\",\"}\\\"\"]}},\"required\":[\"city\",\"n\"],"
-                           "\"additionalProperties\":false}}},"
-                           "{\"type\":\"function\",\"function\":{\"name\":\"g-2\"}}]",
-                           0, NULL);
+    json_t *j = json_loads(
+        "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":"
+        "\"object\",\"properties\":{"
+        "\"city\":{\"type\":\"string\",\"maxLength\":5},\"n\":{\"type\":\"integer\","
+        "\"minimum\":0,\"maximum\":99},"
+        "\"way\":{\"enum\":[\"a\",\"}\\\"\"]}},\"required\":[\"city\",\"n\"],"
+        "\"additionalProperties\":false}}},"
+        "{\"type\":\"function\",\"function\":{\"name\":\"g-2\",\"parameters\":{\"type\":\"object\"}}}]",
+        0, NULL);
     *t = (struct tool_set){ 0 };
     assert_non_null(j);
     assert_true(tool_set_read(t, j, "tools", false, true, NULL));

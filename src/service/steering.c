@@ -129,7 +129,8 @@ static bool constrain_calls(const struct lm *lm, const struct gen_request *q,
                                          .text = gbnf.data,
                                          .len = gbnf.len,
                                          .marks = true,
-                                         .closed = answer->closed && both,
+                                         /* a function takes the arguments that it lists, and no others */
+                                         .closed = !both || answer->closed,
                                          .cancel = cancel };
     f->param = "tools";
     ok = ok && compile(lm, &s, &h, "tools", f);

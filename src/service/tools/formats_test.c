@@ -460,7 +460,8 @@ static void test_grammars(void **state)
                         "object");
     assert_true(
         json_is_false(json_object_get(json_object_get(schemas, "arguments-0"), "additionalProperties")));
-    assert_int_equal(json_object_size(json_object_get(schemas, "arguments-1")), 1);
+    assert_true(
+        json_is_false(json_object_get(json_object_get(schemas, "arguments-1"), "additionalProperties")));
     json_object_clear(schemas);
     t.choice = TOOL_NAMED;
     t.named = 1;

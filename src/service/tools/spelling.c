@@ -27,10 +27,11 @@ static void put_if(struct buf *b, const char *s)
     if (*s) put_literal(b, s);
 }
 
-/* The schema of a tool's arguments: an object, also where it does not say so. */
+/* The schema of a tool's arguments: an object, also where it does not say so; without parameters an empty one. */
 static bool add_schema(const struct tool *t, const char *name, json_t *schemas)
 {
-    json_t *s = t->parameters ? json_copy((json_t *)t->parameters) : json_object();
+    json_t *s =
+        t->parameters ? json_copy((json_t *)t->parameters) : json_pack("{s:b}", "additionalProperties", 0);
     if (s && !json_object_get(s, "type") && json_object_set_new(s, "type", json_string("object"))) {
         json_decref(s);
         return false;

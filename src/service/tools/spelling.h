@@ -20,7 +20,7 @@ struct spelling {
 };
 
 /* root: an answer in one of n spellings, of one call or (not where the set says one) several of the tools that the set allows. Their
- * parameters become schemas, of any object where none were given. false: no memory. */
+ * parameters become schemas; a tool without parameters takes {}. false: no memory. */
 bool spelling_grammar(const struct spelling *s, int n, const struct tool_set *set, struct buf *gbnf,
                       json_t *schemas);
 /* Calls of a request, whose arguments are objects, as the model writes them, mark included. false: no memory. */
