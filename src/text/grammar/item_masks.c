@@ -150,21 +150,26 @@ static bool leaves_with(struct making *k, struct leavings *l, int32_t id, uint32
     return leave(l, (struct leaving){ k->v->text[id] + k->v->len[id] - len, len, id, 0, 0, 0 });
 }
 
-/* What is left of tokens behind the nodes at which the rule may end. */
-static bool leavings_of(struct making *k, struct leavings *l)
+/* What is left of tokens behind a node at which the rule may end, as far as it begins with what may stand behind the rule. */
+static bool leavings_behind(struct making *k, const struct byte_tree *t, uint32_t node,
+                            const struct rx_bytes *follow, struct leavings *l)
 {
-    for (size_t i = 0; i < k->n; i++) {
-        const uint32_t node = k->ended[i];
-        if (!k->tree) {
-            for (uint32_t j = node + 1; j < k->v->skip[node]; j++)
-                for (int32_t id = k->v->token[j]; id >= 0; id = k->v->same[id])
-                    if (!leaves_with(k, l, id, (uint32_t)(k->v->depth[j] - k->v->depth[node]))) return false;
+    const uint8_t depth = t->depth[node];
+    for (uint32_t j = node + 1; j < t->skip[node];) {
+        if (t->depth[j] == depth + 1 && !rx_bytes_has(follow, t->byte[j])) {
+            j = t->skip[j];
             continue;
         }
-        const struct suffixes *x = &k->tree->rest;
-        for (uint32_t j = node + 1; j < x->skip[node]; j++)
-            for (uint32_t t = x->first[j]; t < x->first[j + 1]; t++)
-                if (!leaves_with(k, l, x->id[t], (uint32_t)(x->depth[j] - x->depth[node]))) return false;
+        const uint32_t len = (uint32_t)(t->depth[j] - depth);
+        if (k->tree) {
+            const struct suffixes *x = &k->tree->rest;
+            for (uint32_t i = x->first[j]; i < x->first[j + 1]; i++)
+                if (!leaves_with(k, l, x->id[i], len)) return false;
+        } else {
+            for (int32_t id = k->v->token[j]; id >= 0; id = k->v->same[id])
+                if (!leaves_with(k, l, id, len)) return false;
+        }
+        j++;
     }
     return true;
 }
@@ -213,18 +218,20 @@ static bool keep_bits(struct item_mask *mask, uint32_t *bits, size_t words)
 }
 
 /* A mask, and the tree of what leaves; neither is in the table yet. */
-static bool make(struct item_masks *t, struct machine *m, const struct view *below,
+static bool make(struct item_masks *masks, struct machine *m, const struct view *below,
                  const struct item_tree *tree, int32_t q, struct item_mask **out, struct item_tree **leaves,
                  struct err *e)
 {
     const struct call bottom = { .bottom = true };
-    const struct vocab_trie *v = t->v;
+    const struct vocab_trie *v = masks->v;
     const size_t words = mask_words(v);
     struct making k = { .v = v, .tree = tree, .bits = calloc(words, sizeof *k.bits) };
     struct item_mask *mask = calloc(1, sizeof *mask);
     struct leavings l = { 0 };
     struct view from;
-    const struct byte_tree all = { v->n, v->byte, v->depth, v->skip };
+    const struct byte_tree t =
+        tree ? (struct byte_tree){ tree->rest.n, tree->rest.byte, tree->rest.depth, tree->rest.skip }
+             : (struct byte_tree){ v->n, v->byte, v->depth, v->skip };
     const struct pile_mark mark = pile_mark(&m->pile);
     bool ok = k.bits && mask, memory = ok;
     *leaves = NULL;
@@ -233,17 +240,13 @@ static bool make(struct item_masks *t, struct machine *m, const struct view *bel
         mask->q = q;
         machine_at(m, below, q, &bottom, &from);
         mask->passes = from.ended;
-        const struct byte_tree rest =
-            tree ? (struct byte_tree){ tree->rest.n, tree->rest.byte, tree->rest.depth, tree->rest.skip }
-                 : all;
-        ok = tree_walk(m, &rest, &from, note, &k, e);
+        ok = tree_walk(m, &t, &from, note, &k, e);
         memory = ok || m->full || e->code == ERR_LIMIT;
     }
     pile_release(&m->pile, mark);
-    if (ok) {
-        ok = memory =
-            leavings_of(&k, &l) && (l.n == 0 || (*leaves = tree_of(&l))) && keep_bits(mask, k.bits, words);
-    }
+    const struct rx_bytes *follow = &m->r->follow[m->r->rule_of[q]];
+    for (size_t i = 0; i < k.n && ok; i++) ok = memory = leavings_behind(&k, &t, k.ended[i], follow, &l);
+    if (ok) ok = memory = (l.n == 0 || (*leaves = tree_of(&l))) && keep_bits(mask, k.bits, words);
     free(l.at);
     free(k.bits);
     free(k.ended);

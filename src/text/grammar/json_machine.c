@@ -408,14 +408,44 @@ static bool text_lives(const struct thread *t, int32_t q, int n)
     return s->longest[q] < 0 || n + s->longest[q] >= s->min;
 }
 
+/* Whether six-bit groups lo..hi in n continuation bytes can come behind state q. */
+static bool tail_takes(const struct thread *t, const struct dfa *d, int32_t q, uint32_t lo, uint32_t hi,
+                       int n)
+{
+    if (n == 0) return text_lives(t, q, t->n + 1);
+    const uint32_t shift = 6 * (uint32_t)(n - 1), full = (UINT32_C(1) << shift) - 1;
+    int32_t in_vain = -1; /* a state from which nothing can come: its neighbours are mostly the same */
+    for (uint32_t g = lo >> shift; g <= hi >> shift; g++) {
+        const int32_t to = dfa_next(d, q, (unsigned char)(0x80 | g));
+        const uint32_t from = g == lo >> shift ? lo & full : 0, till = g == hi >> shift ? hi & full : full;
+        if (to < 0 || to == in_vain) continue;
+        if (tail_takes(t, d, to, from, till, n - 1)) return true;
+        if (from == 0 && till == full) in_vain = to;
+    }
+    return false;
+}
+
 /* Whether a code point of lo..hi can come. */
 static bool text_takes(const struct thread *t, uint32_t lo, uint32_t hi)
 {
+    static const uint32_t end[] = { 0x7f, 0x7ff, 0xffff, 0x10ffff };
+    static const unsigned head[] = { 0, 0xc0, 0xe0, 0xf0 };
     const struct dfa *d = thread_automaton(t);
-    if (!dfa_takes_char(d, t->q, lo, hi)) return false;
-    if (t->place == AT_STRING && !t->string->shortest) return true;
-    for (uint32_t c = lo; c <= hi; c++)
-        if ((c < 0xd800 || c > 0xdfff) && text_lives(t, dfa_after_char(d, t->q, c), t->n + 1)) return true;
+    for (int n = 0; n < 4 && lo <= hi; n++) {
+        if (lo > end[n]) continue;
+        const uint32_t last = hi < end[n] ? hi : end[n], shift = 6 * (uint32_t)n;
+        const uint32_t full = (UINT32_C(1) << shift) - 1;
+        int32_t in_vain = -1;
+        for (uint32_t g = lo >> shift; g <= last >> shift; g++) {
+            const int32_t to = dfa_next(d, t->q, (unsigned char)(head[n] | g));
+            const uint32_t from = g == lo >> shift ? lo & full : 0,
+                           till = g == last >> shift ? last & full : full;
+            if (to < 0 || to == in_vain) continue;
+            if (tail_takes(t, d, to, from, till, n)) return true;
+            if (from == 0 && till == full) in_vain = to;
+        }
+        lo = last + 1;
+    }
     return false;
 }
 

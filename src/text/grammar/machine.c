@@ -9,9 +9,10 @@ enum { ITEMS = 16 * MAX_ITEMS, INNERS = 64 * MAX_INNERS, THREADS = 16 * MAX_THRE
 bool machine_init(struct machine *m, const struct rules *r, struct err *e)
 {
     *m = (struct machine){ .r = r, .root = { .bottom = true } };
-    m->item = malloc(ITEMS * sizeof *m->item);
-    m->inner = malloc(INNERS * sizeof *m->inner);
-    m->thread = malloc(THREADS * sizeof *m->thread);
+    m->cap_item = m->cap_inner = m->cap_thread = 16;
+    m->item = malloc((size_t)m->cap_item * sizeof *m->item);
+    m->inner = malloc((size_t)m->cap_inner * sizeof *m->inner);
+    m->thread = malloc((size_t)m->cap_thread * sizeof *m->thread);
     m->fresh = calloc((size_t)r->n_rule, sizeof *m->fresh);
     if (m->item && m->inner && m->thread && m->fresh) return true;
     machine_free(m);
@@ -28,6 +29,37 @@ void machine_free(struct machine *m)
     *m = (struct machine){ 0 };
 }
 
+/* Makes room for `need` entries of a list. */
+static bool grow(struct machine *m, void *at, int *cap, int need, int most, size_t each)
+{
+    void **list = at;
+    if (need > most) {
+        m->full = true;
+        return false;
+    }
+    int want = *cap * 2 < need ? need : *cap * 2;
+    if (want > most) want = most;
+    void *q = realloc(*list, (size_t)want * each);
+    if (!q) {
+        m->pile.failed = true;
+        return false;
+    }
+    *list = q;
+    *cap = want;
+    return true;
+}
+static bool room_for_threads(struct machine *m, int need)
+{
+    return need <= m->cap_thread || grow(m, &m->thread, &m->cap_thread, need, THREADS, sizeof *m->thread);
+}
+static bool room_for_inner(struct machine *m, const struct view *v)
+{
+    const int need = v->inner + v->n_inner + 1;
+    if (v->n_inner == MAX_INNERS) m->full = true;
+    return !m->full &&
+           (need <= m->cap_inner || grow(m, &m->inner, &m->cap_inner, need, INNERS, sizeof *m->inner));
+}
+
 static void open_view(struct machine *m, const struct view *below, struct view *to)
 {
     *to = (struct view){ .at = ++m->at };
@@ -39,15 +71,15 @@ static void open_view(struct machine *m, const struct view *below, struct view *
 
 static void add_item(struct machine *m, struct view *v, int32_t q, const struct call *in)
 {
-    struct item *list = m->item + v->item;
+    const struct item *list = m->item + v->item;
     m->work += 1 + v->n_item / 8;
     for (int i = v->n_item - 1; i >= 0; i--)
         if (list[i].q == q && list[i].in == in) return;
-    if (v->n_item == MAX_ITEMS || v->item + v->n_item == ITEMS) {
-        m->full = true;
-        return;
-    }
-    list[v->n_item++] = (struct item){ in, q };
+    const int need = v->item + v->n_item + 1;
+    if (v->n_item == MAX_ITEMS) m->full = true;
+    if (m->full) return;
+    if (need > m->cap_item && !grow(m, &m->item, &m->cap_item, need, ITEMS, sizeof *m->item)) return;
+    m->item[v->item + v->n_item++] = (struct item){ in, q };
 }
 
 /* What stands in a call has ended: what comes behind it. A call that was made here is passed over by those who made it (rules.h: Empty). */
@@ -83,11 +115,8 @@ static void add_backs_of(struct machine *m, struct call *c, const struct call *u
 
 static void add_inner(struct machine *m, struct view *v, const struct call *in, const struct schema *s)
 {
-    if (v->n_inner == MAX_INNERS || v->inner + v->n_inner == INNERS || v->n_thread == MAX_THREADS ||
-        v->thread + v->n_thread == THREADS) {
-        m->full = true;
-        return;
-    }
+    if (v->n_thread == MAX_THREADS) m->full = true;
+    if (!room_for_inner(m, v) || !room_for_threads(m, v->thread + v->n_thread + 1)) return;
     struct inner *k = &m->inner[v->inner + v->n_inner++];
     *k = (struct inner){ in, s, v->thread + v->n_thread, 1 };
     v->n_thread += json_begin(s, &m->thread[k->first]);
@@ -159,10 +188,7 @@ static void take_threads(struct machine *m, struct view *v, const struct inner *
         kept++;
     }
     if (kept > 0) {
-        if (v->n_inner == MAX_INNERS || v->inner + v->n_inner == INNERS) {
-            m->full = true;
-            return;
-        }
+        if (!room_for_inner(m, v)) return;
         m->inner[v->inner + v->n_inner++] =
             (struct inner){ of->in, of->schema, v->thread + v->n_thread, kept };
         v->n_thread += kept;
@@ -174,13 +200,28 @@ void machine_inner(struct machine *m, const struct view *below, const struct inn
                    const struct thread *t, int n, bool ends, struct view *to)
 {
     open_view(m, below, to);
-    if (n > THREADS - to->thread) {
-        m->full = true;
-        return;
-    }
-    memmove(m->thread + to->thread, t, (size_t)n * sizeof *t);
+    if (!room_for_threads(m, to->thread + n)) return;
+    memcpy(m->thread + to->thread, t, (size_t)n * sizeof *t);
     take_threads(m, to, of, n, ends);
     if (to->n_item > 0) close_view(m, to);
+}
+
+/* The threads of some JSON behind byte b, at most `most` of them, written from `at` on; how many. */
+static int step_inner(struct machine *m, const struct inner *k, unsigned char b, int at, int most)
+{
+    for (;;) {
+        const int left = m->cap_thread - at,
+                  room = left < most ? left : most; /* views end within the lists */
+        const struct pile_mark mark = pile_mark(&m->pile);
+        const int n = json_step(k->schema, &m->pile, m->thread + k->first, k->n, b, m->thread + at, room);
+        if (n >= 0) return n;
+        if (room == most) {
+            m->full = true;
+            return 0;
+        }
+        pile_release(&m->pile, mark);
+        if (!room_for_threads(m, m->cap_thread + 1)) return 0;
+    }
 }
 
 bool machine_step(struct machine *m, const struct view *from, unsigned char b, struct view *to)
@@ -188,6 +229,16 @@ bool machine_step(struct machine *m, const struct view *from, unsigned char b, s
     const struct rules *r = m->r;
     open_view(m, from, to);
     m->work++;
+    if (from->n_item == 1 && from->n_inner == 0) { /* mostly, in the middle of a rule */
+        const struct item k = m->item[from->item];
+        const int32_t q = rules_next(r, k.q, b);
+        if (q < 0) return false;
+        if (!r->accepts[q] && r->first_call[q] == r->first_call[q + 1] && to->item < m->cap_item) {
+            m->item[to->item] = (struct item){ k.in, q };
+            to->n_item = 1;
+            return true;
+        }
+    }
     for (int i = 0; i < from->n_item; i++) {
         const struct item k = m->item[from->item + i];
         const int32_t q = rules_next(r, k.q, b);
@@ -195,15 +246,9 @@ bool machine_step(struct machine *m, const struct view *from, unsigned char b, s
     }
     for (int i = 0; i < from->n_inner; i++) {
         const struct inner k = m->inner[from->inner + i];
-        const int left = THREADS - to->thread - to->n_thread;
-        const int room = left < MAX_THREADS - to->n_thread ? left : MAX_THREADS - to->n_thread;
-        const int n = json_step(k.schema, &m->pile, m->thread + k.first, k.n, b,
-                                m->thread + to->thread + to->n_thread, room);
+        const int n = step_inner(m, &k, b, to->thread + to->n_thread, MAX_THREADS - to->n_thread);
         m->work += k.n;
-        if (n < 0)
-            m->full = true;
-        else if (n > 0)
-            take_threads(m, to, &k, n, true);
+        if (n > 0) take_threads(m, to, &k, n, true);
     }
     if (to->n_item > 0) close_view(m, to);
     return view_alive(to);
@@ -232,13 +277,11 @@ int machine_bytes(struct machine *m, const struct view *v, unsigned char *byte)
     for (int b = 0; b < 256; b++) n += can[b];
     for (int i = 0; i < v->n_inner && n < 2; i++) {
         const struct inner k = m->inner[v->inner + i];
-        const int to = v->thread + v->n_thread, left = THREADS - to,
-                  room = left < MAX_THREADS ? left : MAX_THREADS;
+        const int to = v->thread + v->n_thread;
         for (int b = 0; b < 256 && n < 2; b++) {
             const struct pile_mark mark = pile_mark(&m->pile);
             if (can[b]) continue;
-            can[b] = json_step(k.schema, &m->pile, m->thread + k.first, k.n, (unsigned char)b, m->thread + to,
-                               room) != 0;
+            can[b] = step_inner(m, &k, (unsigned char)b, to, MAX_THREADS) > 0;
             n += can[b];
             pile_release(&m->pile, mark);
         }
@@ -320,6 +363,12 @@ bool machine_copy(struct machine *to, const struct machine *from, const struct v
                   struct err *e)
 {
     struct copying k = { .mover = { .to = &to->pile }, .root = &from->root, .new_root = &to->root };
+    if ((v->n_item > to->cap_item &&
+         !grow(to, &to->item, &to->cap_item, v->n_item, ITEMS, sizeof *to->item)) ||
+        (v->n_inner > to->cap_inner &&
+         !grow(to, &to->inner, &to->cap_inner, v->n_inner, INNERS, sizeof *to->inner)) ||
+        !room_for_threads(to, v->n_thread))
+        return err_set(e, ERR_NOMEM, "no memory for a constraint");
     if (!move(&k, from, v, to->item, to->inner, to->thread))
         return err_set(e, ERR_NOMEM, "no memory for a constraint");
     *copy = *v;

@@ -4,7 +4,7 @@
  * that it may return to, so that ways to read a text that differ only in what was before share what comes (a graph-structured stack, Tomita
  * 1986; calls are what Earley's start positions are). Where a schema stands, the item is a set of the JSON machine's threads instead.
  * Every item can be brought to an end, so a byte is allowed exactly when some item takes it.
- * Views     states lie one behind another in the machine's lists: view_after() of one is where the next begins.
+ * Views     states lie one behind another in the machine's lists, which move when they grow.
  * Memory    calls and frames lie in a pile, released from the top; machine_copy() takes along what a state holds on to.
  * Threads   one owner at a time. */
 #ifndef HEARTH_TEXT_GRAMMAR_MACHINE_H
@@ -50,6 +50,7 @@ struct machine {
     struct item *item;
     struct inner *inner;
     struct thread *thread;
+    int cap_item, cap_inner, cap_thread;
     uint64_t at;
     struct fresh { /* [n_rule] the rule's call, where it was made at this state */
         uint64_t at;
@@ -74,7 +75,7 @@ bool machine_step(struct machine *m, const struct view *from, unsigned char b, s
 /* One place of a rule. */
 void machine_at(struct machine *m, const struct view *below, int32_t q, const struct call *in,
                 struct view *to);
-/* n threads of some JSON, which t points to; with `ends`, of those that have ended what comes behind, too. */
+/* n threads of some JSON, which t points to (not into the lists, nor `of`); with `ends`, of those that have ended what comes behind, too. */
 void machine_inner(struct machine *m, const struct view *below, const struct inner *of,
                    const struct thread *t, int n, bool ends, struct view *to);
 /* Moves a state's lists down to right behind `below`; NULL: to the beginning. */

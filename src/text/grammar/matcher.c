@@ -299,28 +299,29 @@ static bool look_up(struct matcher *m, const struct inner *of, const struct thre
 }
 
 /* What some JSON's threads allow. */
-static bool mark_inner(struct matcher *m, const struct inner *of, uint32_t *bits, struct err *e)
+static bool mark_inner(struct matcher *m, struct inner of, uint32_t *bits, struct err *e)
 {
     const struct vocab_trie *v = m->c->v;
     struct machine *k = &m->machine;
-    const struct thread *t = k->thread + of->first;
     struct marking marking = { .v = v, .bits = bits };
     struct thread few[8], *rest = few;
     int n = 0;
-    for (int i = 0; i < of->n; i++)
-        if (!is_known(&t[i]))
+    for (int i = 0; i < of.n; i++) {
+        const struct thread t = k->thread[of.first + i]; /* the lists may move */
+        if (!is_known(&t))
             n++;
-        else if (!look_up(m, of, &t[i], bits, e))
+        else if (!look_up(m, &of, &t, bits, e))
             return false;
+    }
     if (n == 0) return true;
     if (n > 8 && !(rest = malloc((size_t)n * sizeof *rest)))
         return err_set(e, ERR_NOMEM, "no memory for a constraint");
     n = 0;
-    for (int i = 0; i < of->n; i++)
-        if (!is_known(&t[i])) rest[n++] = t[i];
+    for (int i = 0; i < of.n; i++)
+        if (!is_known(&k->thread[of.first + i])) rest[n++] = k->thread[of.first + i];
     struct view from;
     const struct byte_tree all = { v->n, v->byte, v->depth, v->skip };
-    machine_inner(k, &m->now, of, rest, n, false, &from);
+    machine_inner(k, &m->now, &of, rest, n, false, &from);
     if (rest != few) free(rest);
     return tree_walk(k, &all, &from, mark_token, &marking, e);
 }
@@ -335,7 +336,7 @@ bool matcher_mask(struct matcher *m, uint32_t *bits, struct err *e)
         if (!view_made(&m->now, k->item[i].in))
             ok = item_masks_mark(&m->c->items, k, &m->now, k->item[i].q, k->item[i].in, bits, e);
     for (int i = 0; i < m->now.n_inner && ok; i++)
-        if (!view_made(&m->now, k->inner[i].in)) ok = mark_inner(m, &k->inner[i], bits, e);
+        if (!view_made(&m->now, k->inner[i].in)) ok = mark_inner(m, k->inner[i], bits, e);
     pile_release(&k->pile, mark);
     return ok && machine_well(k, e);
 }

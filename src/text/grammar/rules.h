@@ -32,6 +32,9 @@ struct rules {
     uint8_t *ends;          /* [n_state] accepts, and nothing goes on here */
     int32_t *first_call;    /* [n_state + 1] into call[] */
     struct rule_call *call; /* of each state, each rule once */
+    int32_t *rule_of;       /* [n_state] */
+    struct rx_bytes *
+        follow; /* [n_rule] bytes that may stand behind the rule's text, wherever it is called; maybe some more */
 };
 
 /* What one grammar may take. */
@@ -50,6 +53,8 @@ bool rules_of_gbnf(struct rules **out, const struct gbnf *g, const json_t *schem
 /* One rule: the language of an automaton, which is not empty; or JSON that meets a schema, which is taken over. */
 bool rules_of_dfa(struct rules **out, const struct dfa *d, struct err *e);
 bool rules_of_schema(struct rules **out, struct schema *s, struct err *e);
+/* The last step of those: which rule a state is in, and what follows a rule. false: no memory. */
+bool rules_finish(struct rules *r);
 void rules_free(struct rules *r);
 size_t rules_bytes(const struct rules *r); /* memory, the schemas' estimated */
 

@@ -869,7 +869,7 @@ static bool make_rules(struct maker *m)
     if (!m->mark || !m->stack) return no_memory(m);
     for (int i = 0; i < r->n_rule && !m->failed; i++)
         if (!r->rule[i].schema) determine(m, i);
-    return !m->failed;
+    return !m->failed && (rules_finish(r) || no_memory(m));
 }
 
 bool rules_of_gbnf(struct rules **out, const struct gbnf *g, const json_t *schemas,
