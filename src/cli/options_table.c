@@ -188,6 +188,8 @@ const struct option_spec options_table[] = {
     { "tag", OPT_LIST, F(account.tag), NULL, 0, 0, CMD_KEYS, "NAME=VALUE", "a note on a new key (repeatable)" },
     { "expires", OPT_STR, F(account.expires), "", 0, 0, CMD_KEYS, "WHEN", "when a new key ends: a date such as 2030-12-31, or 30d; default: never" },
 
+    { "address-limits", OPT_STR, F(address_limits), "", 0, 0, CMD_SERVE, "LIMITS",
+      "how much each address may ask, whatever its key, with a store: requests/15-minutes=100,concurrency=8" },
     { "prices", OPT_STR, F(prices), "", 0, 0, CMD_SERVE, "FILE",
       "prices of one's own, before the catalog's: see docs/account.md" },
     { "by", OPT_WORD, F(usage_by), "model", 0, 0, CMD_USAGE, USAGE_BY_WORDS, "what usage is summed by" },

@@ -55,7 +55,10 @@ static bool collect_keys(struct service *s, struct err *e)
 
 static bool open_account(struct service *s, struct err *e)
 {
-    const struct account_options a = { .store = s->o->store, .prices = s->o->prices, .catalog = s->catalog };
+    const struct account_options a = { .store = s->o->store,
+                                       .prices = s->o->prices,
+                                       .address_limits = s->o->address_limits,
+                                       .catalog = s->catalog };
     return !*s->o->store || account_open(&s->account, &a, e);
 }
 

@@ -19,6 +19,8 @@ static const struct {
                         "Invalid input", 0 },
     [FAULT_KEY] = { 401, "invalid_request_error", "invalid_api_key", "authentication_error",
                     "Invalid API key", 0 },
+    [FAULT_PAYMENT] = { 402, "insufficient_quota", "insufficient_quota", "invalid_request_error",
+                        "Insufficient credits", 0 },
     [FAULT_FORBIDDEN] = { 403, "invalid_request_error", "forbidden", "permission_error", "Access denied", 0 },
     [FAULT_URL] = { 404, "invalid_request_error", "unknown_url", "not_found_error", "Not found", 0 },
     [FAULT_MODEL] = { 404, "invalid_request_error", "model_not_found", "invalid_request_error",

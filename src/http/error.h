@@ -15,6 +15,7 @@ enum fault_kind {
     FAULT_UNSUPPORTED,  /* 400: a valid wish that is not offered */
     FAULT_CONTEXT,      /* 400 */
     FAULT_KEY,          /* 401 */
+    FAULT_PAYMENT,      /* 402 */
     FAULT_FORBIDDEN,    /* 403 */
     FAULT_URL,          /* 404 */
     FAULT_MODEL,        /* 404 */

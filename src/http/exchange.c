@@ -125,7 +125,7 @@ void exchange_fault_from(struct exchange *x, const struct fault *f)
             exchange_fault(x, FAULT_UNAVAILABLE, NULL, "the client left while its request was prepared");
         return;
     }
-    enum fault_kind kind = fault_of(f->err.code);
+    const enum fault_kind kind = x->refused != FAULT_NONE ? x->refused : fault_of(f->err.code);
     tell_fault(x, kind, kind == FAULT_MODEL ? "model" : f->param,
                f->retry_after_s ? f->retry_after_s : fault_retry_after(kind), f->err.msg);
 }

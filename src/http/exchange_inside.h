@@ -54,8 +54,10 @@ struct exchange {
     int status;
     const char *content_type;
     struct buf reply;
-    struct buf headers;    /* of the reply: a name and its value, each ended by 0, and so on */
-    char note[160];        /* for the log line */
+    struct buf headers; /* of the reply: a name and its value, each ended by 0, and so on */
+    char note[160];     /* for the log line */
+    enum fault_kind
+        refused; /* why the account said no, which no code of an error says; FAULT_NONE: it did not */
     enum fault_kind blame; /* the error that the client was told, in a stream too; FAULT_NONE: none */
     struct ending *ending; /* from admission to the end; NULL: nothing is counted */
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "http/admission.h"
 #include "http/endings.h"
 #include "http/exchange_inside.h"
 #include "http/preflight.h"
@@ -137,7 +138,12 @@ static void dispatch(struct exchange *x, enum lane lane)
         exchange_fault(x, FAULT_UNAVAILABLE, NULL, "the server is stopping; try again later");
         return;
     }
+    if (!admission_enter(x)) {
+        atomic_fetch_sub(&x->server->active, 1);
+        return;
+    }
     if (!endings_open(x)) {
+        admission_undo(x);
         atomic_fetch_sub(&x->server->active, 1);
         exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
         return;

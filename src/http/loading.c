@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "http/admission.h"
 #include "http/exchange_inside.h"
 #include "service/models/registry.h"
 
@@ -103,22 +104,12 @@ static bool enlist(struct loading *l, struct exchange *x, struct model *m, bool 
     return true;
 }
 
-/* A model that a key may not ask is none to it. */
-static bool may_ask(const struct exchange *x, struct model *m, struct err *e)
-{
-    const struct key_record *k = x->is.who.key;
-    return !k || scopes_model(&k->scopes, model_id(m)) ||
-           err_set(e, ERR_NOT_FOUND,
-                   "Model not found, inaccessible, and/or not deployed: this key may not ask \"%.150s\"",
-                   model_id(m));
-}
-
 void loading_then(struct exchange *x, struct model *m, loading_next *fn, void *arg)
 {
     struct loading *l = x->server->loading;
     x->model = m;
     x->load_error.code = ERR_NONE;
-    if (!may_ask(x, m, &x->load_error)) {
+    if (!admission_model(x, m, &x->load_error)) {
         fn(x, arg, &x->load_error);
         return;
     }

@@ -290,6 +290,11 @@ static bool negotiate(struct exchange *x, struct picture_work *t)
     return false;
 }
 
+enum {
+    UNKNOWN_STEPS =
+        100 /* for what a model may cost whose usual number the catalog does not have: more than any uses */
+};
+
 /* model: from the path, or NULL to take it from the body. */
 static void picture_post(struct exchange *x, const struct picture_dialect *d, const char *model,
                          enum picture_task task)
@@ -314,6 +319,10 @@ static void picture_post(struct exchange *x, const struct picture_dialect *d, co
         refuse(x, t, &f);
         return;
     }
+    const struct catalog_model *known = model_catalog(t->model);
+    const int64_t steps = t->wire.q.steps ? t->wire.q.steps : known ? known->steps : UNKNOWN_STEPS;
+    ending_may_use(t->wire.q.ending,
+                   &(struct usage){ .pictures = (int)t->wire.q.n, .steps = (int)(t->wire.q.n * steps) });
     loading_then(x, t->model, start_held, t);
 }
 

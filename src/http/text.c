@@ -1,4 +1,5 @@
 /* text.c - chat completions and completions: from the body to a generation, and from its events to a reply or a stream. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -342,6 +343,19 @@ static void suit_model(struct wire_request *w, const struct catalog_model *c)
     q->thought_form = inside ? THOUGHT_INLINE : THOUGHT_SPLIT;
 }
 
+/* The most that a request can use: every prompt and every choice as long as a sequence gets. */
+static void may_use(struct exchange *x, const struct gen_request *q)
+{
+    const int64_t ctx = registry_ctx(exchange_server(x)->registry),
+                  prompts = q->n_prompts > 1 ? q->n_prompts : 1,
+                  choices = q->best_of > q->n ? q->best_of : q->n;
+    const int64_t longest = q->max_tokens >= 0 && q->max_tokens < ctx ? q->max_tokens : ctx;
+    const int64_t prompt = prompts * ctx, completion = prompts * choices * longest;
+    const struct usage worst = { .prompt_tokens = prompt < INT_MAX ? (int)prompt : INT_MAX,
+                                 .completion_tokens = completion < INT_MAX ? (int)completion : INT_MAX };
+    ending_may_use(q->ending, &worst);
+}
+
 static void text_post(struct exchange *x, bool chat)
 {
     struct fault f = { 0 };
@@ -369,6 +383,7 @@ static void text_post(struct exchange *x, bool chat)
     }
     suit_model(&t->request, model_catalog(t->model));
     ending_model(t->request.gen.ending, model_id(t->model));
+    may_use(x, &t->request.gen);
     loading_then(x, t->model, start_held, t);
 }
 

@@ -60,6 +60,21 @@ void ending_model(struct ending *e, const char *id)
     pthread_mutex_unlock(&e->lock);
 }
 
+void ending_may_use(struct ending *e, const struct usage *worst)
+{
+    if (!e) return;
+    pthread_mutex_lock(&e->lock);
+    e->worst = *worst;
+    pthread_mutex_unlock(&e->lock);
+}
+
+void ending_worst(struct ending *e, struct usage *out)
+{
+    pthread_mutex_lock(&e->lock);
+    *out = e->worst;
+    pthread_mutex_unlock(&e->lock);
+}
+
 void ending_use(struct ending *e, const struct usage *u)
 {
     if (!e) return;

@@ -34,6 +34,7 @@ struct identity {
     const char *endpoint; /* "chat"; NULL: nothing is counted there */
     int route;            /* row of the table of endpoints */
     struct principal who;
+    char uid[33];     /* its name in the ledger, which no client chose; "" where there is none */
     char address[46]; /* where it came from, without a port; "" when that is not known */
     double started;   /* clock_seconds() */
 };
@@ -42,9 +43,9 @@ struct ending_sinks;
 
 struct ending {
     struct identity of;
-    char *path;      /* as it was asked for */
-    char model[160]; /* id, "" when it did not come to a model */
-    struct usage usage;
+    char *path;                /* as it was asked for */
+    char model[160];           /* id, "" when it did not come to a model */
+    struct usage usage, worst; /* worst: the most that it can use, once that is known */
     enum end_how how;
     int status;     /* what the client was told, 499 when it could not be */
     char note[160]; /* why it did not go well, for the log; or what was made */
@@ -71,6 +72,9 @@ void ending_hold(struct ending *e);
 void ending_let_go(struct ending *e);
 
 void ending_model(struct ending *e, const char *id);
+/* Said by the handler before the work, asked by who reserves its cost. e NULL: nothing. */
+void ending_may_use(struct ending *e, const struct usage *worst);
+void ending_worst(struct ending *e, struct usage *out);
 void ending_use(struct ending *e, const struct usage *u); /* adds to what others used */
 void ending_went(struct ending *e, enum end_how how, int status, const char *note); /* the connection's */
 

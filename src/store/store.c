@@ -329,12 +329,12 @@ static void *writer_main(void *arg)
     struct session *c = NULL;
     for (;;) {
         pthread_mutex_lock(&s->lock);
-        while (!s->first && !s->closing) pthread_cond_wait(&s->work, &s->lock);
-        if (!s->first) {
+        while (!s->first && !s->closing && !s->away) pthread_cond_wait(&s->work, &s->lock);
+        if (!s->first && (s->closing || !s->away)) {
             pthread_mutex_unlock(&s->lock);
             break;
         }
-        struct job *batch = take_batch(s);
+        struct job *batch = s->first ? take_batch(s) : NULL; /* NULL: only to see whether it is back */
         const bool closing = s->closing;
         pthread_mutex_unlock(&s->lock);
 

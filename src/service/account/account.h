@@ -1,19 +1,25 @@
-/* account.h - what stands around the models: who may ask, what it costs, what is written down. The door to this room for a server; the parts have headers of their own, which
- * commands use directly.
+/* account.h - what stands around the models: who may ask, how much, what it costs, what is written down. The door to this room for a server;
+ * the parts have headers of their own, which commands use directly.
  *
- * Threads    any, but account_open() and account_close().
+ * The life of a request: account_name() and account_enter() when it is admitted; account_reserve() when its model is known; account_ended(),
+ * a sink of its ending, whatever happened to it.
+ *
+ * Threads    any, but account_open() and account_close(). account_reserve() may wait for the disk; the others do not.
  * Ownership  whatever it gives out lives until account_close(). */
 #ifndef HEARTH_SERVICE_ACCOUNT_ACCOUNT_H
 #define HEARTH_SERVICE_ACCOUNT_ACCOUNT_H
 
 #include "service/account/keyring.h"
+#include "service/account/limits.h"
 #include "service/ending.h"
 
 struct account;
+struct catalog;
 
 struct account_options {
     const char *store;             /* a file or a URL */
     const char *prices;            /* a file, or "" */
+    const char *address_limits;    /* of each address, as rules.h reads them, or "" */
     const struct catalog *catalog; /* needed until account_open() returns */
 };
 
@@ -21,9 +27,26 @@ bool account_open(struct account **out, const struct account_options *o, struct 
 void account_close(struct account *a);
 const char *account_where(const struct account *a);
 
-/* A sink of endings: writes a request's row into the ledger. arg: the account. */
-void account_ended(void *arg, const struct ending *e);
-
 struct keyring *account_keyring(struct account *a);
+
+struct account_refusal {
+    enum { ACCOUNT_FULL, ACCOUNT_SPENT, ACCOUNT_AWAY } why;
+    char msg[300];    /* for the client */
+    int64_t again_ms; /* Unix; 0: nobody knows */
+};
+
+/* Its name in the ledger, before anything else. */
+void account_name(struct identity *is);
+/* Counts it against the limits of its key and its address. False: one is reached, or its row could not be written. */
+bool account_enter(struct account *a, const struct identity *is, struct account_refusal *r);
+/* It entered, and will have no ending. */
+void account_undo(struct account *a, const struct identity *is);
+struct limit_left account_left(struct account *a, const struct identity *is, enum limited what);
+/* Reserves what it costs at most out of its key's budgets. True: r->msg is a warning, or "". */
+bool account_reserve(struct account *a, const struct identity *is, const char *model,
+                     const struct usage *worst, struct account_refusal *r);
+
+/* A sink of endings: the request's row goes into the ledger, and its cost out of its budgets, in one transaction. arg: the account. */
+void account_ended(void *arg, const struct ending *e);
 
 #endif

@@ -113,10 +113,17 @@ bool ledger_append(struct session *c, struct ledger_row *row, bool *added, struc
                                   STORE_ARGS(STORE_V(row->seq), STORE_V(hash)), NULL, NULL, e);
 }
 
+struct posted {
+    struct ledger_row row;
+    ledger_also *also;
+    const void *arg;
+};
+
 static bool append_posted(void *arg, struct session *c, struct err *e)
 {
+    struct posted *p = arg;
     bool added;
-    return ledger_append(c, arg, &added, e);
+    return ledger_append(c, &p->row, &added, e) && (!added || !p->also || p->also(p->arg, &p->row, c, e));
 }
 
 /* So that nothing is lost that could not be written: a person can still read it. */
@@ -131,18 +138,19 @@ static void log_row(const struct ledger_row *r, const char *why)
 
 static void posted_done(void *arg, const struct err *e)
 {
-    if (e) log_row(arg, e->msg);
-    free(arg);
+    struct posted *p = arg;
+    if (e) log_row(&p->row, e->msg);
+    free(p);
 }
 
-bool ledger_post(struct store *s, const struct ledger_row *row)
+bool ledger_post(struct store *s, const struct ledger_row *row, ledger_also *also, const void *arg)
 {
     struct err e = { ERR_NOMEM, "out of memory" };
-    struct ledger_row *r = malloc(sizeof *r);
-    if (r) *r = *row;
-    if (r && store_post(s, append_posted, posted_done, r, &e)) return true;
+    struct posted *p = malloc(sizeof *p);
+    if (p) *p = (struct posted){ *row, also, arg };
+    if (p && store_post(s, append_posted, posted_done, p, &e)) return true;
     log_row(row, e.msg);
-    free(r);
+    free(p);
     return false;
 }
 

@@ -59,8 +59,10 @@ void ledger_uid(char uid[33]);
  * *added says so. */
 bool ledger_append(struct session *c, struct ledger_row *row, bool *added, struct err *e);
 
-/* Posts a row: durable soon, written to the log if it cannot be. False: it was not taken, and is in the log. */
-bool ledger_post(struct store *s, const struct ledger_row *row);
+/* Posts a row: durable soon, written to the log if it cannot be. False: it was not taken, and is in the log. also (may be NULL) runs in the
+ * same transaction, once for a row; its arg lives as long as the store. */
+typedef bool ledger_also(const void *arg, const struct ledger_row *row, struct session *c, struct err *e);
+bool ledger_post(struct store *s, const struct ledger_row *row, ledger_also *also, const void *arg);
 
 /* What a verification found: sums, and the head to note. */
 struct ledger_sum {

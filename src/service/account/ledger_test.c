@@ -170,7 +170,7 @@ static void *write_rows(void *arg)
     for (int k = 0; k < 50; k++) {
         struct ledger_row r = make(w->i * 50 + k);
         struct err e = { ERR_NONE, "" };
-        if (w->post ? !ledger_post(w->s, &r) : !store_write(w->s, append, &r, &e))
+        if (w->post ? !ledger_post(w->s, &r, NULL, NULL) : !store_write(w->s, append, &r, &e))
             return log_error("%s", e.msg), NULL;
     }
     return w;

@@ -153,7 +153,9 @@ struct limit_left limits_left(struct limits *l, const struct limited_one *who, i
             const struct count *c = o ? window(o, what, (enum period)p, now_ms) : NULL;
             const int64_t used = c ? c->used : 0, remaining = used < most ? most - used : 0;
             const int64_t reset = period_end((enum period)p, c ? c->start_ms : now_ms);
-            if (left.limit && left.reset_ms <= reset) continue;
+            if (left.limit &&
+                (left.remaining < remaining || (left.remaining == remaining && left.reset_ms >= reset)))
+                continue;
             left = (struct limit_left){ most, remaining, reset };
         }
     }

@@ -46,7 +46,7 @@ enum limits_answer limits_enter(struct limits *l, const struct limited_one *who,
 void limits_leave(struct limits *l, const struct limited_one *who, int n, int64_t now_ms,
                   const struct usage *u);
 
-/* What is left of the window that is nearest to its end, as answers' headers say. Limit 0: there is none of this. */
+/* What is left of the window of which least is left (of two: the one that ends later), as answers' headers say. Limit 0: there is none of this. */
 struct limit_left {
     int64_t limit, remaining, reset_ms; /* Unix */
 };

@@ -1,0 +1,133 @@
+/* admission.c - see admission.h. */
+#include "http/admission.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "http/exchange_inside.h"
+#include "http/routes.h"
+#include "service/account/account.h"
+#include "service/models/registry.h"
+
+enum { LONGEST_RETRY_S = 31 * 86400 };
+
+/* Seconds until then, rounded up: who comes back after them does not come too early. */
+static int seconds_until(int64_t ms, int64_t now_ms)
+{
+    if (ms <= now_ms) return 1;
+    const int64_t s = (ms - now_ms + 999) / 1000;
+    return s > LONGEST_RETRY_S ? 0 : (int)s;
+}
+
+/* ---- headers ------------------------------------------------------------------------------------------------------- */
+
+static void pair(struct exchange *x, const char *what, const struct limit_left *left)
+{
+    char name[80];
+    if (!left->limit) return;
+    snprintf(name, sizeof name, "x-ratelimit-limit-%s", what);
+    exchange_header(x, name, "%" PRId64, left->limit);
+    snprintf(name, sizeof name, "x-ratelimit-remaining-%s", what);
+    exchange_header(x, name, "%" PRId64, left->remaining);
+}
+
+/* "1s", "6m0s": as OpenAI writes how long it is until then. */
+static void reset(struct exchange *x, const char *what, const struct limit_left *left, int64_t now_ms)
+{
+    char name[80], hours[40] = "";
+    if (!left->limit) return;
+    const int64_t ms = left->reset_ms > now_ms ? left->reset_ms - now_ms : 0, s = (ms + 999) / 1000;
+    snprintf(name, sizeof name, "x-ratelimit-reset-%s", what);
+    if (s >= 3600) snprintf(hours, sizeof hours, "%" PRId64 "h", s / 3600);
+    if (s >= 60)
+        exchange_header(x, name, "%s%" PRId64 "m%" PRId64 "s", hours, s / 60 % 60, s % 60);
+    else
+        exchange_header(x, name, "%" PRId64 "s", s);
+}
+
+/* What is left, as each dialect says it. */
+static void say_left(struct exchange *x, struct account *a)
+{
+    const int64_t now = clock_unix_ms();
+    const struct limit_left requests = account_left(a, &x->is, LIMITED_REQUESTS),
+                            prompt = account_left(a, &x->is, LIMITED_PROMPT),
+                            generated = account_left(a, &x->is, LIMITED_GENERATED);
+    if (x->dialect == DIALECT_FIREMOON) {
+        if (!requests.limit) return;
+        exchange_header(x, "X-RateLimit-Limit", "%" PRId64, requests.limit);
+        exchange_header(x, "X-RateLimit-Remaining", "%" PRId64, requests.remaining);
+        exchange_header(x, "X-RateLimit-Reset", "%" PRId64, (requests.reset_ms + 999) / 1000);
+        return;
+    }
+    pair(x, "requests", &requests);
+    if (x->dialect == DIALECT_FIREWORKS) {
+        pair(x, "tokens-prompt", &prompt);
+        pair(x, "tokens-generated", &generated);
+        return;
+    }
+    /* One limit of tokens is known there: the one of which less is left. */
+    const bool prompt_is_less = prompt.limit && (!generated.limit || prompt.remaining < generated.remaining);
+    const struct limit_left *tokens = prompt_is_less ? &prompt : &generated;
+    reset(x, "requests", &requests, now);
+    pair(x, "tokens", tokens);
+    reset(x, "tokens", tokens, now);
+}
+
+/* ---- admission ----------------------------------------------------------------------------------------------------- */
+
+static enum fault_kind kind_of(const struct account_refusal *r)
+{
+    return r->why == ACCOUNT_FULL ? FAULT_BUSY : r->why == ACCOUNT_SPENT ? FAULT_PAYMENT : FAULT_UNAVAILABLE;
+}
+
+bool admission_enter(struct exchange *x)
+{
+    struct account *a = x->server->o.account;
+    struct account_refusal r;
+    if (!a || !x->is.endpoint) return true;
+    account_name(&x->is);
+    const bool may = account_enter(a, &x->is, &r);
+    say_left(x, a);
+    if (may) return true;
+    const int64_t now = clock_unix_ms();
+    struct fault f = { .retry_after_s = r.again_ms ? seconds_until(r.again_ms, now) : 0 };
+    x->refused = kind_of(&r);
+    if (r.why == ACCOUNT_FULL && f.retry_after_s)
+        err_set(&f.err, ERR_BUSY, "%s. Try again in %d second%s. (%s)",
+                x->dialect == DIALECT_FIREWORKS ? "rate limit exceeded, please try again later"
+                                                : "Rate limit exceeded",
+                f.retry_after_s, f.retry_after_s == 1 ? "" : "s", r.msg);
+    else
+        err_set(&f.err, ERR_BUSY, "%s", r.msg);
+    exchange_fault_from(x, &f);
+    return false;
+}
+
+void admission_undo(struct exchange *x)
+{
+    if (x->server->o.account && x->is.endpoint) account_undo(x->server->o.account, &x->is);
+}
+
+bool admission_model(struct exchange *x, struct model *m, struct err *e)
+{
+    const struct key_record *k = x->is.who.key;
+    struct account *a = x->server->o.account;
+    struct account_refusal r;
+    struct usage worst;
+    /* A model that a key may not ask is none to it. */
+    if (k && !scopes_model(&k->scopes, model_id(m)))
+        return err_set(e, ERR_NOT_FOUND,
+                       "Model not found, inaccessible, and/or not deployed: this key may not ask \"%.150s\"",
+                       model_id(m));
+    if (!a || !x->ending) return true;
+    ending_worst(x->ending, &worst);
+    if (!account_reserve(a, &x->is, model_id(m), &worst, &r)) {
+        x->refused = kind_of(&r);
+        return err_set(e, ERR_IO, "%s", r.msg); /* what it is, x->refused says */
+    }
+    if (*r.msg) exchange_header(x, "X-Hearth-Budget", "%s", r.msg);
+    return true;
+}

@@ -1,0 +1,21 @@
+/* admission.h - a request against the account: its limits when it is admitted, its budget when its model is known. */
+#ifndef HEARTH_HTTP_ADMISSION_H
+#define HEARTH_HTTP_ADMISSION_H
+
+#include <stdbool.h>
+
+struct err;
+struct exchange;
+struct model;
+struct usage;
+
+/* Before x is admitted: counts it, and puts what is left into its reply's headers. False: answered. What has entered is due an ending, or
+ * admission_undo(). */
+bool admission_enter(struct exchange *x);
+void admission_undo(struct exchange *x);
+
+/* On x's lane, once its model is known: whether its key may ask for it, and pay the most that x can use (usage of `worst`, which its handler
+ * told its ending). False: *e says why, and x knows what kind of fault that is. */
+bool admission_model(struct exchange *x, struct model *m, struct err *e);
+
+#endif
