@@ -179,7 +179,7 @@ static bool key_of(unsigned char key[KEY], const struct constraint_source *s, st
 static bool schema_constraint(struct constraint_cache *c, const struct constraint_source *s,
                               struct constraint **out, struct err *e)
 {
-    const struct schema_limits limits = { .cancel = s->cancel };
+    const struct schema_limits limits = { .cancel = s->cancel, .closed_objects = s->closed };
     struct schema *schema;
     if (!schema_compile(&schema, s->schema, &limits, e)) return false;
     if (constraint_of_schema(out, schema, c->masks, e)) return true;
