@@ -5,7 +5,7 @@
 
 #include "base/buf.h"
 #include "service/tools/tool_format.h"
-#include "text/grammar/schema.h"
+#include "text/grammar/schema_strict.h"
 
 void steering_free(struct steering *s)
 {
@@ -74,6 +74,10 @@ static bool answer_source(const struct answer_form *a, struct constraint_source 
         s->schema = *any_object;
         break;
     case FORM_SCHEMA:
+        if (a->strict && !schema_strict_check(a->schema, a->from, &f->err)) {
+            f->param = a->from;
+            return false;
+        }
         s->schema = a->schema;
         s->closed = a->closed;
         break;
