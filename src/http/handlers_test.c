@@ -40,7 +40,7 @@ static int open_place(void **state)
     char *keys[] = { (char *)KEY };
     const struct registry_options o = {
         .models_dir = "tests/golden/none",
-        .lm = { .n_ctx = 256, .max_batch = 4, .queue_limit = 16, .prefill_chunk = 64 },
+        .lm = { .n_ctx = 1024, .max_batch = 4, .queue_limit = 16, .prefill_chunk = 64 },
     };
     struct server_options h = {
         .listen = "",
@@ -304,6 +304,144 @@ static void test_chat(void **state)
     free(whole);
 }
 
+/* ---- the form of an answer, calls ---------------------------------------------------------------------------------- */
+
+#define ASK "\"model\":\"chat\",\"messages\":[{\"role\":\"user\",\"content\":\"a b\"}],\"seed\":7"
+#define TOOL(name)                                                                                           \
+    "{\"type\":\"function\",\"function\":{\"name\":\"" name                                                  \
+    "\",\"parameters\":{\"type\":\"object\",\"properties\":{\"x\":{\"enum\":[1,2]}},\"required\":[\"x\"],"   \
+    "\"additionalProperties\":false}}}"
+
+/* The text of a choice as its stream's deltas say it: content, or, of call `call`, arguments. */
+static char *joined(const struct memory_reply *r, int call)
+{
+    struct buf all = BUF_INIT(0);
+    for (const char *p = r->body.data; (p = strstr(p, "data: {")); p++) {
+        json_t *event = json_loadb(p + 6, strcspn(p + 6, "\n"), 0, NULL), *one;
+        size_t i;
+        const char *piece = json_string_value(at(event, "choices.0.delta.content"));
+        if (piece && call < 0) buf_puts(&all, piece);
+        json_array_foreach(at(event, "choices.0.delta.tool_calls"), i, one)
+        {
+            piece = json_string_value(at(one, "function.arguments"));
+            if (piece && json_integer_value(at(one, "index")) == call) buf_puts(&all, piece);
+        }
+        json_decref(event);
+    }
+    return buf_take(&all);
+}
+
+static void test_forms(void **state)
+{
+    (void)state;
+    static const char *const paths[] = { "/v1/chat/completions", "/inference/v1/chat/completions" };
+    static const struct {
+        const char *form, *right; /* what is left of the answer without white space */
+    } rows[] = {
+        { "\"guided_json\":{\"const\":{\"a\":[1,\"b\"]}}", "{\"a\":[1,\"b\"]}" },
+        { "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"schema\":{"
+          "\"enum\":[\"one\"]}}}",
+          "\"one\"" },
+        { "\"response_format\":{\"type\":\"grammar\",\"grammar\":\"root ::= [x] \\\"yz\\\"\"}", "xyz" },
+        { "\"response_format\":{\"type\":\"regex\",\"pattern\":\"ab{2}c\"}", "abbc" },
+        { "\"guided_choice\":[\"only this\"]", "onlythis" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int k = 0; k < 4; k++) {
+            char body[600], *said;
+            snprintf(body, sizeof body, "{" ASK ",\"max_tokens\":100,\"stream\":%s,%s}",
+                     k & 1 ? "true" : "false", rows[i].form);
+            struct memory_reply r = ask("POST", paths[k >> 1], body);
+            if (r.status != 200) fail_msg("%s: %s", body, r.body.data);
+            if (k & 1) {
+                said = joined(&r, -1);
+                memory_reply_free(&r);
+            } else {
+                json_t *v = json_of(r, 200);
+                says(v, "choices.0.finish_reason", "stop");
+                said = strdup(json_string_value(at(v, "choices.0.message.content")));
+                json_decref(v);
+            }
+            char *to = said;
+            for (const char *p = said; *p; p++)
+                if (!strchr(" \n\t\r", *p)) *to++ = *p;
+            *to = 0;
+            assert_string_equal(said, rows[i].right);
+            free(said);
+        }
+    static const char *const refused[][2] = {
+        { "\"guided_json\":{\"type\":\"nothing\"}", "guided_json" },
+        { "\"response_format\":{\"type\":\"grammar\",\"grammar\":\"root ::= (\"}", "response_format" },
+        { "\"guided_regex\":\"a(\"", "guided_regex" },
+        { "\"response_format\":{\"type\":\"json_object\"}", "messages" }, /* nobody said JSON */
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        char body[300];
+        snprintf(body, sizeof body, "{" ASK ",%s}", refused[i][0]);
+        json_t *v = json_of(ask("POST", paths[0], body), 400);
+        says(v, "error.param", refused[i][1]);
+        json_decref(v);
+    }
+}
+
+static void test_calls(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path, *members, *name, *finish;
+        bool legacy;
+    } rows[] = {
+        { "/v1/chat/completions", "\"tools\":[" TOOL("get") "],\"tool_choice\":\"required\"", "get",
+          "tool_calls", false },
+        { "/v1/chat/completions",
+          "\"tools\":[" TOOL("get") "," TOOL(
+              "put") "],\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"put\"}}",
+          "put", "stop", false },
+        { "/inference/v1/chat/completions",
+          "\"tools\":[" TOOL("get") "," TOOL(
+              "put") "],\"tool_choice\":{\"type\":\"function\",\"name\":\"put\"}",
+          "put", "tool_calls", false },
+        { "/v1/chat/completions",
+          "\"functions\":[{\"name\":\"get\",\"parameters\":{\"type\":\"object\",\"properties\":{\"x\":{"
+          "\"enum\":[1,2]}},\"required\":[\"x\"],\"additionalProperties\":false}}],\"function_call\":{"
+          "\"name\":\"get\"}",
+          "get", "stop", true },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char body[1000];
+        snprintf(body, sizeof body, "{" ASK ",\"max_tokens\":120,\"parallel_tool_calls\":false,%s}",
+                 rows[i].members);
+        json_t *v = json_of(ask("POST", rows[i].path, body), 200);
+        const json_t *f = at(v, rows[i].legacy ? "choices.0.message.function_call"
+                                               : "choices.0.message.tool_calls.0.function");
+        says(f, "name", rows[i].name);
+        says(v, "choices.0.finish_reason", rows[i].finish);
+        assert_true(json_is_null(at(v, "choices.0.message.content")));
+        json_t *arguments = json_loads(json_string_value(at(f, "arguments")), 0, NULL);
+        assert_int_equal(json_object_size(arguments), 1);
+        assert_in_range(json_integer_value(at(arguments, "x")), 1, 2);
+        if (rows[i].legacy) {
+            assert_null(at(v, "choices.0.message.tool_calls"));
+        } else {
+            assert_int_equal(json_array_size(at(v, "choices.0.message.tool_calls")), 1);
+            /* The stream's pieces are the same arguments. */
+            snprintf(body, sizeof body,
+                     "{" ASK ",\"max_tokens\":120,\"stream\":true,\"parallel_tool_calls\":false,%s}",
+                     rows[i].members);
+            struct memory_reply r = ask("POST", rows[i].path, body);
+            char *said = joined(&r, 0);
+            assert_string_equal(said, json_string_value(at(f, "arguments")));
+            free(said);
+            memory_reply_free(&r);
+        }
+        json_decref(arguments);
+        json_decref(v);
+    }
+    json_t *v = json_of(ask("POST", "/v1/chat/completions", "{" ASK ",\"tool_choice\":\"required\"}"), 400);
+    says(v, "error.param", "tool_choice");
+    json_decref(v);
+}
+
 static void test_tokens(void **state)
 {
     (void)state;
@@ -480,6 +618,8 @@ int main(void)
         cmocka_unit_test(test_request_ids),
         cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_chat),
+        cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_calls),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_pictures_openai),
         cmocka_unit_test(test_pictures_stream),

@@ -28,7 +28,7 @@ TEMPLATES |= {
     # As Qwen3's does: earlier thoughts are left out, wherever they stand, but for content that comes with a reasoning_content.
     "drops": "{% for m in messages %}{% if m.role == 'assistant' and m.reasoning_content is not defined %}{{ m.content.split('</think>')[-1] | trim }}{% else %}{{ m.content }}{% endif %};{% endfor %}",
     "strips": "{% for m in messages %}{{ m.content.split('</think>')[-1] | trim }};{% endfor %}",
-    "tools": "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{{ m.role }}:{{ m.content }}"
+    "tools": "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{{ 'result' if m.role == 'tool' else m.role }}:{{ m.content }}"
              "{% for c in m.tool_calls or [] %}<{{ c.function.name }} {{ c.function.arguments | tojson }}>{% endfor %};{% endfor %}",
     "vars": LAST + "{{ date }} {{ opts | tojson }} {{ bos_token }}",
 }
@@ -154,6 +154,26 @@ def test_thoughts_that_a_template_leaves_out_are_not_promised(served):
     r = served.post("/v1/chat/completions", {"model": "strips", "messages": THOUGHT, "max_tokens": 1, "reasoning_history": "preserved"})
     assert r.status_code == 400 and "reasoning_history: this model's chat template leaves out" in r.json()["error"]["message"], r.text
     assert r.json()["error"]["param"] == "reasoning_history"
+
+
+TOOLS = [{"type": "function", "function": {"name": "get", "parameters": {"type": "object", "properties": {"x": {"type": "integer"}}}}}]
+
+
+def test_tools_stand_where_the_template_has_them(served):
+    shown = json.dumps(TOOLS)
+    assert prompt(served, "tools", HI, tools=TOOLS) == shown + "user:hi;"
+    assert prompt(served, "tools", HI, tools=TOOLS, tool_choice="none") == "user:hi;"
+    calls = [{"id": "a", "type": "function", "function": {"name": "get", "arguments": '{"x": 1}'}}]
+    turns = HI + [{"role": "assistant", "content": None, "tool_calls": calls}, {"role": "tool", "tool_call_id": "a", "content": "5"}]
+    assert prompt(served, "tools", turns, tools=TOOLS) == shown + 'user:hi;assistant:<get {"x": 1}>;result:5;'
+
+
+def test_tools_stand_in_a_system_message_where_the_template_has_no_place(served):
+    text = prompt(served, "prints", HI, tools=TOOLS)
+    assert text.startswith("system:") and '"get"' in text and text.endswith("user:hi;")
+    text = prompt(served, "prints", [{"role": "system", "content": "Be kind."}] + HI, tools=TOOLS)
+    assert text.startswith("system:Be kind.\n\n") and '"get"' in text
+    assert "get" not in prompt(served, "prints", HI, tools=TOOLS, tool_choice="none")
 
 
 def test_variables_that_a_template_does_not_ask_for_are_left_out_when_fields_are_not_strict(lenient):

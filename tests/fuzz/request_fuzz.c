@@ -22,6 +22,15 @@ static void one(const char *body, size_t len, bool chat, const struct wire_style
         if (!w.gen.model || w.gen.n < 1 || w.gen.best_of < w.gen.n ||
             (chat ? !w.gen.messages : !w.gen.prompts))
             abort();
+        const struct answer_form *a = &w.gen.answer;
+        const struct tool_set *t = &w.gen.tools;
+        if ((a->kind == FORM_SCHEMA) != (a->schema != NULL) || (a->kind != FORM_ANY && !a->from) ||
+            ((a->kind == FORM_GRAMMAR || a->kind == FORM_REGEX) && !a->len))
+            abort();
+        if ((t->choice == TOOL_NAMED && (t->named < 0 || t->named >= t->n)) ||
+            (t->choice == TOOL_REQUIRED && !t->n) || (t->n && !chat))
+            abort();
+        if (w.gen.think_budget >= 0 && (w.gen.thinking != THINKING_ON || w.gen.effort[0])) abort();
         wire_free(&w);
         return;
     }
