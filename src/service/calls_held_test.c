@@ -14,6 +14,7 @@
 #include "lm/lm.h"
 #include "service/tools/tool_format.h"
 #include "text/grammar/grammar.h"
+#include "text/grammar/rules.h"
 
 /* ---- a constraint over single bytes ---------------------------------------------------------------------------------- */
 
@@ -49,13 +50,10 @@ static void bytes_free(struct bytes *v)
 static void two_tools(struct tool_set *t)
 {
     json_t *j = json_loads(
-        "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":"
-        "\"object\",\"properties\":{"
-        "\"city\":{\"type\":\"string\",\"maxLength\":5},\"n\":{\"type\":\"integer\","
-        "\"minimum\":0,\"maximum\":99},"
-        "\"way\":{\"enum\":[\"a\",\"}\\\"\"]}},\"required\":[\"city\",\"n\"],"
-        "\"additionalProperties\":false}}},"
-        "{\"type\":\"function\",\"function\":{\"name\":\"g-2\",\"parameters\":{\"type\":\"object\"}}}]",
+        "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\","
+        "\"properties\":{\"city\":{\"type\":\"string\",\"maxLength\":5},\"n\":{\"type\":\"integer\","
+        "\"minimum\":0,\"maximum\":99},\"way\":{\"enum\":[\"a\",\"}\\\"\"]}},\"required\":[\"city\",\"n\"]}}}"
+        ",{\"type\":\"function\",\"function\":{\"name\":\"g-2\",\"parameters\":{\"type\":\"object\"}}}]",
         0, NULL);
     *t = (struct tool_set){ 0 };
     assert_non_null(j);
@@ -71,7 +69,11 @@ static struct constraint *constraint_of(const struct tool_format *f, const struc
     struct constraint *c;
     struct err e = { 0 };
     assert_true(f->grammar(set, &gbnf, schemas, forced));
-    if (!constraint_of_grammar(&c, gbnf.data, gbnf.len, schemas, NULL, v->masks, &e))
+    /* As the service compiles them: what is not listed is no argument. */
+    const struct schema_limits closed = { .closed_objects = true };
+    struct grammar_limits limits = grammar_default_limits;
+    limits.schemas = &closed;
+    if (!constraint_of_grammar(&c, gbnf.data, gbnf.len, schemas, &limits, v->masks, &e))
         fail_msg("%s: %s\n%s", f->name, e.msg, gbnf.data);
     json_decref(schemas);
     buf_free(&gbnf);

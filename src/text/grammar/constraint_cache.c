@@ -190,7 +190,9 @@ static bool schema_constraint(struct constraint_cache *c, const struct constrain
 static bool compile(struct constraint_cache *c, const struct constraint_source *s, struct constraint **out,
                     struct err *e)
 {
+    const struct schema_limits schemas = { .cancel = s->cancel, .closed_objects = s->closed };
     struct grammar_limits limits = grammar_default_limits;
+    limits.schemas = &schemas;
     switch (s->kind) {
     case CONSTRAINT_SCHEMA: return schema_constraint(c, s, out, e);
     case CONSTRAINT_GRAMMAR:

@@ -40,10 +40,11 @@ struct rules {
 /* What one grammar may take. */
 struct grammar_limits {
     struct gbnf_limits text;
-    int max_parts;  /* characters, calls and joints, counted repetition written out */
-    int max_states; /* of all automata */
-    long max_table; /* states times kinds of bytes: 4 bytes each */
-    long work;      /* steps of making automata, some 5 ns each */
+    int max_parts;                       /* characters, calls and joints, counted repetition written out */
+    int max_states;                      /* of all automata */
+    long max_table;                      /* states times kinds of bytes: 4 bytes each */
+    long work;                           /* steps of making automata, some 5 ns each */
+    const struct schema_limits *schemas; /* of schemas that stand for names; NULL: the default ones */
 };
 extern const struct grammar_limits grammar_default_limits;
 

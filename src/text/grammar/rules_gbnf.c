@@ -854,7 +854,7 @@ static bool make_rules(struct maker *m)
         const int name = m->name_of[i];
         struct info *k = &m->info[name];
         if (k->schema) {
-            if (schema_compile(&r->rule[i].schema, k->schema, NULL, m->e)) continue;
+            if (schema_compile(&r->rule[i].schema, k->schema, m->l->schemas, m->e)) continue;
             m->failed = true;
             return err_wrap(m->e, "the schema of %.60s", m->g->rule[name].name);
         }
