@@ -86,6 +86,12 @@ def e4m3_blocks(w, block):
     return q, s, back
 
 
+def q8_values(w):
+    """What GGUF's Q8_0 keeps of w."""
+    kind = gguf.GGMLQuantizationType.Q8_0
+    return torch.from_numpy(gguf.quants.dequantize(gguf.quants.quantize(np.ascontiguousarray(w.numpy()), kind), kind))
+
+
 def e4m3_experts(name, t, fused):
     """Llama 4's stacked experts [expert, in, out] -> (tensors as FP8 copies of Maverick have them, the values they stand for): one number a column,
     stacked as fbgemm_fp8 writes them, or an expert's matrices apart and turned, as compressed-tensors does."""
@@ -281,7 +287,7 @@ def add(w, name, a, quant):
 
 
 def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=None, old_rope=None, style="fused", arch="llama", drop=(),
-         fp8_experts=None):
+         fp8_experts=None, q8=False):
     if sys.argv[2:] and name not in sys.argv[2:]:
         return
     model = build(model_type, cfg, seed)
@@ -292,7 +298,9 @@ def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=None, old_r
     stored = {}
     with torch.no_grad():
         for k, v in state.items():
-            if fp8 and v.dim() == 2 and "proj" in k:
+            if q8 and v.dim() > 1 and "router" not in k:
+                v.copy_(q8_values(v.transpose(1, 2)).transpose(1, 2) if v.dim() == 3 else q8_values(v))  # experts lie [in, out]
+            elif fp8 and v.dim() == 2 and "proj" in k:
                 q, s, back = e4m3_blocks(v, fp8)
                 stored[k], scales[k + "_scale_inv"] = q, s
                 v.copy_(back)
@@ -313,7 +321,8 @@ def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=None, old_r
         logits_kv16 = model(ids, attention_mask=mask).logits[0].float()
     out = root / name
     out.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in {**hf_names(stored, style), **scales}.items()}, out / "model.safetensors")
+    if not q8:
+        save_file({k: v.contiguous() for k, v in {**hf_names(stored, style), **scales}.items()}, out / "model.safetensors")
     save_file({"ids": ids[0].to(torch.int32), "logits": logits.contiguous(), "logits_kv16": logits_kv16.contiguous()}, out / "golden.safetensors")
     config = json.loads(model.config.to_json_string(use_diff=False))
     keep = {"model_type", "vocab_size", "rope_parameters", "tie_word_embeddings", "attention_bias", "mlp_bias", "norm_topk_prob", "num_local_experts",
@@ -326,9 +335,10 @@ def case(root, name, model_type, cfg, seed, dtype=torch.float32, fp8=None, old_r
         config["quantization_config"] = {"quant_method": "fp8", "weight_block_size": list(fp8)}
     if fp8_experts:
         config["quantization_config"] = FP8_CHANNELS[fp8_experts]
-    (out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    if not q8:
+        (out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     if arch and not fp8 and not fp8_experts:
-        quant = {torch.bfloat16: gguf.GGMLQuantizationType.BF16, torch.float16: gguf.GGMLQuantizationType.F16}.get(dtype)
+        quant = gguf.GGMLQuantizationType.Q8_0 if q8 else {torch.bfloat16: gguf.GGMLQuantizationType.BF16, torch.float16: gguf.GGMLQuantizationType.F16}.get(dtype)
         write_gguf(out / "model.gguf", arch, model, state, quant)
     print(name, sum(f.stat().st_size for f in out.iterdir()), "bytes, logits std %.2f" % logits.std())
 
@@ -612,6 +622,7 @@ def main():
               "rope_parameters": dict(rope_type="default", rope_theta=5e5)}
     case(root, "llama4_fp8_fused", "llama4_text", square, 24, dtype=torch.bfloat16, arch=None, fp8_experts="fused")
     case(root, "llama4_fp8_apart", "llama4_text", square, 25, dtype=torch.bfloat16, arch=None, fp8_experts="apart")
+    case(root, "llama4_q8_0", "llama4_text", {**square, "use_qk_norm": True, "intermediate_size": 32, "intermediate_size_mlp": 64}, 27, arch="llama4", q8=True)
     case(root, "llama4_bf16", "llama4_text", {**square, "use_qk_norm": True}, 26, dtype=torch.bfloat16, arch="llama4")
     # one that can chat, for the engine's own tests: six layers by the default pattern, five of which see 40 tokens
     gemma = root / "gemma3_chat"
