@@ -1,5 +1,6 @@
 #include "service/steering.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,6 +112,19 @@ static bool either(struct buf *gbnf, json_t *schemas, const struct constraint_so
     return err_set(e, ERR_NOMEM, "out of memory");
 }
 
+/* A grammar knows a tool's schema by its own name for it; the client knows its place in the request. */
+static void name_tool(const struct gen_request *q, struct err *e)
+{
+    static const char mark[] = "the schema of arguments-";
+    const char *at = strstr(e->msg, mark);
+    int i, used = 0;
+    if (!at || sscanf(at + strlen(mark), "%d: %n", &i, &used) != 1 || !used) return;
+    const struct err why = *e;
+    err_set(e, why.code,
+            q->tools.legacy ? "functions[%d].parameters: %s" : "tools[%d].function.parameters: %s", i,
+            why.msg + (at - e->msg) + strlen(mark) + used);
+}
+
 /* Calls: of the whole answer where there has to be one, or where the answer has another form to meet; else from a call's opening on. */
 static bool constrain_calls(const struct lm *lm, const struct gen_request *q,
                             const struct tool_format *format, const struct constraint_source *answer,
@@ -140,6 +154,7 @@ static bool constrain_calls(const struct lm *lm, const struct gen_request *q,
     ok = ok && compile(lm, &s, &h, "tools", f);
     buf_free(&gbnf);
     json_decref(schemas);
+    if (!ok) name_tool(q, &f->err);
     if (!ok) return false;
     if (must || both) {
         spec->answer = h;

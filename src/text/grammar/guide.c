@@ -335,7 +335,8 @@ bool guide_new(struct guide **out, struct guide_plan *p, struct err *e)
     struct guide *g = calloc(1, sizeof *g);
     if (!g) return no_memory(e);
     g->plan = guide_plan_ref(p);
-    g->phase = p->inside ? THOUGHT : p->think_open ? BEFORE : p->answer ? HELD : FREE;
+    const bool may_open = p->think_open && (p->budget != 0 || !p->answer);
+    g->phase = p->inside ? THOUGHT : may_open ? BEFORE : p->answer ? HELD : FREE;
     g->may_think = g->may_answer = true;
     if (p->answer && !hold_to(g, p->answer, e)) {
         guide_free(g);
@@ -673,9 +674,11 @@ static bool before_takes(struct guide *g, int32_t id, const char *s, size_t n, s
     size_t taken = 0;
     if (g->may_think && n && !memcmp(s, p->think_open + g->n_open, n < left ? n : left)) {
         g->n_thought++;
-        if (n >= left) { /* the mark is whole */
+        if (n >=
+            left) { /* the mark is whole; what of it the answer might have begun with was not the answer */
             g->phase = THOUGHT;
             g->n_tail = 0;
+            if (p->answer && g->n_open && !hold_to(g, p->answer, e)) return false;
             return thought_takes(g, s + left, n - left, e);
         }
         g->n_open += n;
