@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -25,16 +26,30 @@ def hearth(*args, code=0, models=MODELS, **kw):
 class Terminal:
     """`hearth chat` with a person in front of it."""
 
-    def __init__(self, tmp_path, **more):
+    def __init__(self, tmp_path, *args, model=MODEL, **more):
         env = environment() | {"HEARTH_CONFIG": "/dev/null", "HEARTH_MODELS": MODELS, "TERM": "xterm", "XDG_STATE_HOME": str(tmp_path / "state"),
                                "LC_ALL": "C.UTF-8", **more}
         env = {k: v for k, v in env.items() if v is not None}
         self.master, slave = pty.openpty()
-        self.process = subprocess.Popen([BIN, "chat", MODEL, "--max-tokens", "4", "--temperature", "0"], stdin=slave, stdout=slave, stderr=slave, env=env,
+        self.process = subprocess.Popen([BIN, "chat", model, "--temperature", "0", *(args or ["--max-tokens", "4"])], stdin=slave, stdout=slave, stderr=slave, env=env,
                                         start_new_session=True, preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0))
         os.close(slave)
         self.seen, self.saved = "", tmp_path / "saved.json"
         self.wait("> ")
+
+    def wait_any(self, *words):
+        """Until one of these has come; which one was first."""
+        deadline = time.monotonic() + PATIENCE
+        while not any(w in self.seen for w in words):
+            assert time.monotonic() < deadline, self.seen
+            self.read()
+        first = min((w for w in words if w in self.seen), key=self.seen.index)
+        self.wait(first)
+        return first
+
+    def read(self):
+        if select.select([self.master], [], [], 1)[0]:
+            self.seen += os.read(self.master, 65536).decode(errors="replace")
 
     def wait(self, words):
         """Until these words have come since the last call."""
@@ -151,6 +166,114 @@ def test_complete_reads_standard_input():
     assert hearth("complete", "The capital of France is", "--temperature", "0", "--max-tokens", "6", input="").stdout == want
     r = hearth("complete", MODEL, input="", code=1)
     assert r.stderr == "hearth complete: there is no prompt\n"
+
+
+@pytest.fixture(scope="module")
+def behind_a_url():
+    """Arguments that ask a model loaded by the command, and those that ask a server's."""
+    s = Server(models=MODELS)
+    yield {"here": [], "url": ["--url", s.url]}
+    s.stop()
+
+
+@pytest.mark.parametrize("where", ["here", "url"])
+def test_answers_that_must_have_a_form(tmp_path, behind_a_url, where):
+    (tmp_path / "g.gbnf").write_text('root ::= ("red" | "blue") [0-9]\n')
+    (tmp_path / "s.json").write_text('{"type": "object", "properties": {"n": {"enum": [1, 2, 3]}}, "required": ["n"], "additionalProperties": false}')
+    args = [MODEL, "--temperature", "1", "--seed", "1", "--max-tokens", "60", *behind_a_url[where]]
+    assert re.fullmatch("(left|right)[a-c]{3}\n", hearth("complete", *args, "Go", "--regex", "(left|right)[a-c]{3}").stdout)
+    assert re.fullmatch("(red|blue)[0-9]\n", hearth("complete", *args, "Go", "--grammar", tmp_path / "g.gbnf").stdout)
+    for answer in (hearth("complete", *args, "Go", "--schema", tmp_path / "s.json").stdout, hearth("chat", *args, "Give me JSON.", "--schema", tmp_path / "s.json").stdout,
+                   hearth("chat", *args, "--schema", tmp_path / "s.json", input="Give me JSON.\n").stdout):
+        assert json.loads(answer)["n"] in (1, 2, 3)
+
+
+@pytest.mark.parametrize("args, words", [
+    (["complete", MODEL, "a", "--regex", "a", "--schema", "s.json"], ["--schema", "--regex", "one"]), (["complete", MODEL, "a", "--schema", "none.json"], ["none.json", "No such file"]),
+    (["complete", MODEL, "a", "--schema", "broken.json"], ["broken.json", "line 2"]), (["complete", MODEL, "a", "--schema", "list.json"], ["list.json"]),
+    (["complete", MODEL, "a", "--schema", "bad.json"], ["bad.json", "type", "strong"]), (["complete", MODEL, "a", "--grammar", "bad.gbnf"], ["bad.gbnf", "line 2"]),
+    (["complete", MODEL, "a", "--grammar", "empty.gbnf"], ["empty.gbnf"]), (["complete", MODEL, "a", "--regex", "(a"], ["--regex"]),
+    (["chat", MODEL, "a", "--tools", "bad.json"], ["bad.json", "array"]), (["chat", MODEL, "a", "--tools", "tools.json"], ["tools.json[1]", "name"]),
+    (["chat", MODEL, "a", "--tools", "one.json", "--tool-choice", "other"], ["--tool-choice", "other"]), (["chat", MODEL, "a", "--tool-choice", "required"], ["--tools"]),
+    (["chat", MODEL, "a", "--reasoning", "much"], ["--reasoning", "none|low|medium|high"])])
+def test_bad_wishes_get_one_clear_error(tmp_path, args, words):
+    for name, text in {"broken.json": '{\n"a": }', "list.json": "[]", "bad.json": '{"type": "strong"}', "bad.gbnf": 'root ::= "a"\n  nowhere\n', "empty.gbnf": "",
+                       "tools.json": json.dumps([tool("f"), {"type": "function", "function": {"name": "no spaces"}}]), "one.json": json.dumps([tool("f")])}.items():
+        (tmp_path / name).write_text(text)
+    r = hearth(*args, "--max-tokens", "4", cwd=tmp_path, code=2 if "much" in args else 1)
+    assert r.stdout == "" and r.stderr.startswith(f"hearth {args[0]}: ") and r.stderr.count("\n") == 1
+    for word in words:
+        assert word in r.stderr, r.stderr
+
+
+def tool(name):
+    return {"type": "function", "function": {"name": name, "description": "The weather.", "parameters": {
+        "type": "object", "properties": {"city": {"enum": ["Rome", "Paris"]}}, "required": ["city"], "additionalProperties": False}}}
+
+
+CALL = r'weather \{"city":"(Rome|Paris)"\}\n'
+
+
+@pytest.mark.parametrize("where", ["here", "url"])
+def test_tools_through_a_pipe(tmp_path, behind_a_url, where):
+    """A call is a line; the next line of the input is what it gave, until the answer comes. After the first call the model is free to make another."""
+    (tmp_path / "tools.json").write_text(json.dumps([tool("weather"), tool("news")]))
+    args = ["chat", MODEL, "--tools", tmp_path / "tools.json", "--tool-choice", "weather", "--temperature", "0", "--max-tokens", "40", *behind_a_url[where]]
+    r = hearth(*args, input="What is the weather in Rome?\n", code=1)
+    assert re.fullmatch(CALL, r.stdout) and r.stderr.count("\n") == 1 and "weather gave" in r.stderr
+    env = environment() | {"HEARTH_CONFIG": "/dev/null", "HEARTH_MODELS": MODELS}
+    r = subprocess.run([BIN, *map(str, args), "What is the weather in Rome?"], input="sunny, 20 degrees\n" * 5, capture_output=True, text=True, env=env, timeout=PATIENCE)
+    calls = re.match(f"({CALL})((?:(?:{CALL})|news .*\n)*)", r.stdout)
+    assert calls and len(r.stdout.splitlines()) >= 2
+    assert r.stderr == "" and r.stdout[calls.end():].strip() if r.returncode == 0 else "gave" in r.stderr and r.stdout.count("\n") >= 6
+
+
+def test_tools_at_a_terminal(tmp_path):
+    (tmp_path / "tools.json").write_text(json.dumps([tool("weather")]))
+    t = Terminal(tmp_path, "--max-tokens", "40", "--tools", str(tmp_path / "tools.json"), "--tool-choice", "required")
+    t.type("What is the weather in Rome?\n")
+    t.wait('weather {"city":"')
+    t.wait("weather gave: ")
+    for _ in range(5):
+        t.type("sunny\n")
+        t.wait("tokens/s")
+        if t.wait_any("weather gave: ", "> ") == "> ":
+            question, called, result, *_, answer = t.conversation()
+            (call,) = called["tool_calls"]
+            assert question["role"] == "user" and result == {"role": "tool", "tool_call_id": call["id"], "content": "sunny"}
+            assert answer["role"] == "assistant" and answer["content"] and "tool_calls" not in answer
+            break
+    else:
+        t.type("\x03")
+        t.wait("dropped")
+        t.wait("> ")
+    before = t.conversation()
+    t.type("And in Paris?\n")
+    t.wait("weather gave: ")
+    t.type("\x03")
+    t.wait("dropped")
+    t.wait("> ")
+    assert t.conversation() == before
+    t.type("/quit\n")
+    t.end()
+
+
+def test_thoughts_are_dimmed_in_a_terminal_and_absent_in_a_pipe(tmp_path):
+    """A tiny model of random weights, whose template opens its thought: the budget of `low` is not used up here, the answer never comes."""
+    tiny = tmp_path / "thinker"
+    shutil.copytree(ROOT / "tests/golden/lm/chat", tiny)
+    config = json.loads((tiny / "tokenizer_config.json").read_text())
+    config["chat_template"] = "{% for m in messages %}{{ m.content }};{% endfor %}{% if add_generation_prompt %}<think>\n{% endif %}"
+    (tiny / "tokenizer_config.json").write_text(json.dumps(config))
+    assert hearth("chat", tiny, "a", "--max-tokens", "12", "--temperature", "0").stdout == "\n"
+    t = Terminal(tmp_path, "--max-tokens", "12", model=str(tiny))
+    t.type("a\n")
+    shown = t.wait("tokens/s")
+    assert re.search("\x1b\\[2m.+\x1b\\[0m", shown, re.S) and "think>" not in shown
+    t.wait("> ")
+    assert [m["content"] for m in t.conversation()] == ["a", ""]
+    t.type("/quit\n")
+    t.end()
 
 
 def test_a_reader_that_leaves(tmp_path):
