@@ -838,6 +838,7 @@ bool schema_compile(struct schema **out, const json_t *json, const struct schema
     free(c.unsat);
     free(c.dfa_of);
     free(c.dfa_bucket);
+    free(c.evaluated);
     return ok;
 }
 

@@ -57,8 +57,8 @@ static bool add(struct compile *c, struct clauses *list, struct clause k, struct
         for (int i = 0; i < list->n; i++) looks += (list->at[i].n < k.n ? list->at[i].n : k.n) / 2;
         if (!compile_burn(c, looks, e)) return false;
         for (int i = 0; i < list->n; i++)
-            if (covers(&k, &list->at[i])) return true;
-        for (int i = 0; i < list->n;)
+            if (covers(&k, &list->at[i]) && (!c->watching || k.n == list->at[i].n)) return true;
+        for (int i = 0; i < list->n && !c->watching;)
             if (covers(&list->at[i], &k))
                 list->at[i] = list->at[--list->n];
             else
@@ -299,7 +299,13 @@ static bool any_of(struct compile *c, int sub, bool neg, struct clauses *acc, en
     if (neg && !add_true(c, &part, e)) return false;
     for (size_t i = 0; i < json_array_size(list); i++) {
         const int s = sub_in(c, sub, json_array_get(list, i), "anyOf", (int)i, e);
-        if (s < 0 || !join_literal(c, !neg, &part, LITERAL(s, neg), kind, e)) return false;
+        struct clauses more = { 0 };
+        if (s < 0) return false;
+        if (c->watching && !neg && /* together with each of those before: that evaluates more */
+            (!unite(c, &more, &part, e) || !join_literal(c, false, &more, LITERAL(s, false), kind, e)))
+            return false;
+        if (!join_literal(c, !neg, &part, LITERAL(s, neg), kind, e) || !unite(c, &part, &more, e))
+            return false;
     }
     return join(c, neg, acc, &part, kind, e);
 }
@@ -369,7 +375,7 @@ static bool conditions(struct compile *c, int sub, bool neg, struct clauses *acc
 {
     const json_t *ji = schema_key(&c->doc, sub, "if"), *jt = schema_key(&c->doc, sub, "then"),
                  *je = schema_key(&c->doc, sub, "else");
-    if (!ji || (!jt && !je)) return true;
+    if (!ji || (!jt && !je && !c->watching)) return true;
     const int si = sub_of(c, sub, ji, "if", e), st = jt ? sub_of(c, sub, jt, "then", e) : DOC_TRUE,
               se = je ? sub_of(c, sub, je, "else", e) : DOC_TRUE;
     if (si < 0 || st < 0 || se < 0) return false;
@@ -436,6 +442,72 @@ static bool constants(struct compile *c, int sub, bool neg, struct clauses *acc,
     return true;
 }
 
+/* To each way in which a schema holds, what its unevaluatedProperties, or unevaluatedItems, then demands: of whatever the groups of this
+ * way do not evaluate. A text that meets the schema meets it in the way of all groups that it meets. */
+static bool unevaluated(struct compile *c, int sub, const char *key, enum json_kind kind, struct clauses *acc,
+                        struct err *e)
+{
+    struct clauses out = { 0 };
+    const int s = sub_of(c, sub, schema_key(&c->doc, sub, key), key, e);
+    if (s < 0) return false;
+    for (int i = 0; i < acc->n; i++) {
+        const struct clause *k = &acc->at[i];
+        struct groups g = { compile_alloc(c, false, (size_t)k->n + 1, sizeof *g.sub, e), 0 };
+        bool all = false; /* is everything evaluated? */
+        if (!g.sub) return false;
+        for (int a = 0; a < k->n; a++) {
+            all |= k->at[a].kind == A_UNEVALUATED;
+            if (k->at[a].kind != A_GROUP || k->at[a].a) continue;
+            if (kind == KIND_ARRAY && c->doc.draft != DRAFT_2019 &&
+                schema_key(&c->doc, k->at[a].sub, "contains"))
+                return schema_refuse(&c->doc, sub, ERR_UNSUPPORTED, key, e,
+                                     "beside contains, whose items count as evaluated, is not supported");
+            g.sub[g.n++] = k->at[a].sub;
+        }
+        if (c->n_evaluated == c->cap_evaluated) {
+            const int cap = c->cap_evaluated ? c->cap_evaluated * 2 : 16;
+            struct groups *q = realloc(c->evaluated, (size_t)cap * sizeof *q);
+            if (!q) return err_set(e, ERR_NOMEM, "no memory for a schema");
+            c->evaluated = q;
+            c->cap_evaluated = cap;
+        }
+        struct clause rest = { compile_alloc(c, false, 1, sizeof *rest.at, e), 1 }, one;
+        if (!rest.at) return false;
+        rest.at[0] = (struct atom){ A_UNEVALUATED, sub, c->n_evaluated, LITERAL(s, false) };
+        c->evaluated[c->n_evaluated++] = g;
+        if (all) {
+            one = *k;
+        } else if (!both(c, k, &rest, &one, e)) {
+            return false;
+        }
+        if (!add(c, &out, one, e)) return false;
+    }
+    *acc = out;
+    return true;
+}
+
+static bool dnf_of(struct compile *c, int sub, bool neg, enum json_kind kind, struct clauses *acc,
+                   struct err *e);
+
+/* A schema, and its unevaluated... when it has one. */
+static bool dnf_watched(struct compile *c, int sub, bool neg, enum json_kind kind, struct clauses *acc,
+                        struct err *e)
+{
+    const char *key = kind == KIND_OBJECT ? "unevaluatedProperties" : "unevaluatedItems";
+    const json_t *v = schema_key(&c->doc, sub, key);
+    if (!v || (json_is_true(v) && !c->watching)) return dnf_of(c, sub, neg, kind, acc, e);
+    if (neg || (c->watching && c->silent > 0))
+        return schema_refuse(&c->doc, sub, ERR_UNSUPPORTED, key, e,
+                             "under not, or in oneOf or if, is not supported");
+    const int silent = c->silent;
+    c->silent = 0;
+    c->watching++;
+    const bool ok = dnf_of(c, sub, false, kind, acc, e) && unevaluated(c, sub, key, kind, acc, e);
+    c->watching--;
+    c->silent = silent;
+    return ok;
+}
+
 static bool dnf_of(struct compile *c, int sub, bool neg, enum json_kind kind, struct clauses *acc,
                    struct err *e)
 {
@@ -450,19 +522,20 @@ static bool dnf_of(struct compile *c, int sub, bool neg, enum json_kind kind, st
         return false;
     if (!allows) return neg ? add_true(c, acc, e) : true;
     if (!neg && !add_true(c, acc, e)) return false;
-    const char *ref = json_string_value(schema_key(&c->doc, sub, "$ref"));
-    if (ref) {
-        const int to = schema_doc_ref(&c->doc, sub, ref, e);
+    for (int at = 0, to; (to = schema_doc_next_ref(&c->doc, sub, &at, e)) != DOC_NO_REF;)
         if (to < 0 || !join_literal(c, neg, acc, LITERAL(to, neg), kind, e)) return false;
-    }
     const bool own = kind == KIND_OBJECT ? has_any(c, sub, of_object, 9) : has_any(c, sub, of_array, 7);
     struct clauses part = { 0 };
     if (own && neg && !(kind == KIND_OBJECT ? object_negated(c, sub, acc, e) : array_negated(c, sub, acc, e)))
         return false;
     if (own && !neg &&
-        (!add_atom(c, &part, (struct atom){ A_GROUP, sub, 0, 0 }, e) || !cross(c, acc, &part, kind, e)))
+        (!add_atom(c, &part, (struct atom){ A_GROUP, sub, c->watching && c->silent, 0 }, e) ||
+         !cross(c, acc, &part, kind, e)))
         return false;
-    if (!constants(c, sub, neg, acc, kind, e)) return false;
+    c->silent++; /* a constant evaluates nothing */
+    const bool ok = constants(c, sub, neg, acc, kind, e);
+    c->silent--;
+    if (!ok) return false;
     const json_t *all;
     if (!list_key(c, sub, "allOf", &all, e)) return false;
     for (size_t i = 0; i < json_array_size(all); i++) {
@@ -491,7 +564,9 @@ static bool dnf(struct compile *c, int lit, enum json_kind kind, struct clauses 
                              "refers to itself with no value in between, or schemas nest deeper than %d",
                              MAX_DEPTH);
     }
-    const bool ok = dnf_of(c, sub, neg, kind, out, e);
+    c->silent += neg;
+    const bool ok = dnf_watched(c, sub, neg, kind, out, e);
+    c->silent -= neg;
     c->depth--;
     return ok;
 }
@@ -499,10 +574,14 @@ static bool dnf(struct compile *c, int lit, enum json_kind kind, struct clauses 
 bool dnf_of_set(struct compile *c, const int *lit, int n, enum json_kind kind, struct clauses *out,
                 struct err *e)
 {
-    if (!add_true(c, out, e)) return false;
-    for (int i = 0; i < n; i++)
-        if (!join_literal(c, false, out, lit[i], kind, e)) return false;
-    return true;
+    const int watching = c->watching,
+              silent = c->silent; /* of the value around, when this one is only looked at */
+    c->watching = c->silent = 0;
+    bool ok = add_true(c, out, e);
+    for (int i = 0; i < n && ok; i++) ok = join_literal(c, false, out, lit[i], kind, e);
+    c->watching = watching;
+    c->silent = silent;
+    return ok;
 }
 
 /* ---- nothing ------------------------------------------------------------------------------------------------------------ */

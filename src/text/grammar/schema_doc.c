@@ -204,7 +204,8 @@ static bool add_resource(struct schema_doc *d, char *uri, int root, struct err *
     return true;
 }
 
-static bool add_anchor(struct schema_doc *d, const char *name, int resource, int sub, struct err *e)
+static bool add_anchor(struct schema_doc *d, const char *name, int resource, int sub, bool dynamic,
+                       struct err *e)
 {
     struct doc_anchor *q = realloc(d->anchor, (size_t)(d->n_anchor + 1) * sizeof *q);
     if (q) d->anchor = q;
@@ -213,7 +214,7 @@ static bool add_anchor(struct schema_doc *d, const char *name, int resource, int
         free(copy);
         return err_set(e, ERR_NOMEM, "no memory for a schema");
     }
-    d->anchor[d->n_anchor++] = (struct doc_anchor){ copy, resource, sub };
+    d->anchor[d->n_anchor++] = (struct doc_anchor){ copy, resource, sub, dynamic };
     return true;
 }
 
@@ -242,16 +243,19 @@ static int identify(struct schema_doc *d, const json_t *json, const struct step 
         id = json_string_value(json_object_get(json, "id"));
     if (json_object_get(json, "$ref") && d->draft <= DRAFT_7) id = NULL;
     const char *anchor = json_string_value(json_object_get(json, "$anchor"));
+    const char *dynamic = json_string_value(json_object_get(json, "$dynamicAnchor"));
+    int sub = DOC_ROOT;
+    d->n_recursive += json_is_true(json_object_get(json, "$recursiveAnchor"));
     if (json == d->root) {
         if (id && *id && *id != '#') {
             free(d->resource[0].uri);
             d->resource[0].uri = strndup(id, strcspn(id, "#"));
             if (!d->resource[0].uri) return err_set(e, ERR_NOMEM, "no memory for a schema"), -1;
         }
-    } else if (id || anchor) {
+    } else if (id || anchor || dynamic) {
         struct buf tail = BUF_INIT(1 << 18);
         write_way(&tail, way);
-        const int sub = sub_at(d, DOC_ROOT, base, json, tail.data ? tail.data : "", e);
+        sub = sub_at(d, DOC_ROOT, base, json, tail.data ? tail.data : "", e);
         buf_free(&tail);
         if (sub < 0) return -1;
         if (id && strlen(id) > MAX_URI)
@@ -264,8 +268,9 @@ static int identify(struct schema_doc *d, const json_t *json, const struct step 
             base = d->n_resource - 1;
             d->sub[sub].base = base;
         }
-        if (anchor && *anchor && !add_anchor(d, anchor, base, sub, e)) return -1;
     }
+    if (anchor && *anchor && !add_anchor(d, anchor, base, sub, false, e)) return -1;
+    if (dynamic && *dynamic && !add_anchor(d, dynamic, base, sub, true, e)) return -1;
     return base;
 }
 
@@ -455,6 +460,25 @@ int schema_doc_ref(struct schema_doc *d, int sub, const char *ref, struct err *e
     return found;
 }
 
+int schema_doc_next_ref(struct schema_doc *d, int sub, int *at, struct err *e)
+{
+    static const char *const keys[] = { "$ref", "$dynamicRef", "$recursiveRef" };
+    while (*at < 3) {
+        const char *key = keys[(*at)++], *ref = json_string_value(schema_key(d, sub, key));
+        if (!ref) continue;
+        const char *name = strchr(ref, '#');
+        int same = 0;
+        for (int i = 0; *at == 2 && name && i < d->n_anchor; i++)
+            same += d->anchor[i].dynamic && !strcmp(d->anchor[i].name, name + 1);
+        if (same > 1 || (*at == 3 && d->n_recursive > 1))
+            return schema_refuse(d, sub, ERR_UNSUPPORTED, key, e,
+                                 "where several schemas have the anchor is not supported"),
+                   -1;
+        return schema_doc_ref(d, sub, ref, e);
+    }
+    return DOC_NO_REF;
+}
+
 /* ---- keywords ---------------------------------------------------------------------------------------------------------- */
 
 /* The first draft that has a keyword, where that is not the fourth. */
@@ -471,6 +495,7 @@ static const struct {
               { "dependentSchemas", DRAFT_2019 },
               { "unevaluatedProperties", DRAFT_2019 },
               { "unevaluatedItems", DRAFT_2019 },
+              { "$dynamicRef", DRAFT_2020 },
               { "prefixItems", DRAFT_2020 } };
 
 const json_t *schema_key_find(const struct schema_doc *d, int sub, const char *key)
@@ -517,13 +542,5 @@ bool schema_doc_check(struct schema_doc *d, int sub, struct err *e)
 {
     if (d->sub[sub].checked) return true;
     d->sub[sub].checked = true;
-    if (!check_names(d, sub, e)) return false;
-    static const char *const refused[] = { "unevaluatedProperties", "unevaluatedItems", "$dynamicRef",
-                                           "$recursiveRef" };
-    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        const json_t *v = schema_key(d, sub, refused[i]);
-        if (v && !json_is_true(v))
-            return schema_refuse(d, sub, ERR_UNSUPPORTED, refused[i], e, "is not supported");
-    }
-    return true;
+    return check_names(d, sub, e);
 }

@@ -48,9 +48,11 @@ struct schema_doc {
     struct doc_anchor {
         char *name;
         int resource, sub;
+        bool dynamic;
     } * anchor;
     int n_anchor;
-    char **ignored; /* "#/a/b/keyword": keywords that mean nothing here, the first few of them */
+    int n_recursive; /* schemas with a $recursiveAnchor */
+    char **ignored;  /* "#/a/b/keyword": keywords that mean nothing here, the first few of them */
     int n_ignored;
     json_t *made; /* an array: schemas that stand for constants */
     int max_sub;
@@ -69,8 +71,12 @@ int schema_doc_sub(struct schema_doc *d, int parent, const json_t *json, struct 
     __attribute__((format(printf, 5, 6)));
 /* The number of a schema that was made here (owned from now on), standing where `parent` stands. */
 int schema_doc_add(struct schema_doc *d, int parent, json_t *made, struct err *e);
-/* What the $ref of a subschema means; -1 on error. */
+/* What a reference that stands in a subschema means; -1 on error. */
 int schema_doc_ref(struct schema_doc *d, int sub, const char *ref, struct err *e);
+/* What the subschema's $ref, $dynamicRef and $recursiveRef mean, one after the other: *at is 0 at first. -1 on error. The dynamic ones are
+ * followed where every way there leads to one place: where no other schema has that anchor. */
+enum { DOC_NO_REF = -2 };
+int schema_doc_next_ref(struct schema_doc *d, int sub, int *at, struct err *e);
 
 /* One of 64 bits, by the keyword's length and two of its letters; the compiler works it out. */
 static inline uint64_t schema_key_bit(const char *key)
@@ -87,8 +93,7 @@ static inline const json_t *schema_key(const struct schema_doc *d, int sub, cons
 }
 /* Where a subschema stands: "#/properties/a", cut when it is longer than `room`. */
 void schema_doc_path(const struct schema_doc *d, int sub, char *out, size_t room);
-/* Looks at a subschema's keywords, once: mistaken names are refused, those that mean nothing here are noted (d->ignored), and those that
- * nothing here follows are refused. */
+/* Looks at a subschema's keywords, once: mistaken names are refused, those that mean nothing here are noted (d->ignored). */
 bool schema_doc_check(struct schema_doc *d, int sub, struct err *e);
 /* "keyword K at PATH: ..." */
 bool schema_refuse(const struct schema_doc *d, int sub, enum err_code code, const char *key, struct err *e,

@@ -81,6 +81,20 @@ static bool object_parts_of(struct compile *c, const struct clause *k, struct ob
     return true;
 }
 
+/* Does one of the groups say something of this member? */
+static bool member_is_evaluated(struct compile *c, const struct object_parts *o, const struct groups *g,
+                                int name, uint64_t taken)
+{
+    for (int i = 0; i < g->n; i++) {
+        if (schema_key(&c->doc, g->sub[i], "additionalProperties")) return true;
+        if (name >= 0 && json_object_get(schema_key(&c->doc, g->sub[i], "properties"), c->name[name]))
+            return true;
+        for (int p = 0; p < o->n_pattern; p++)
+            if (o->group[o->pattern[p].group] == g->sub[i] && (taken >> o->pattern[p].bit & 1)) return true;
+    }
+    return false;
+}
+
 /* The literals that the value of a member has to meet, by its name (or -1: one that no group names) and the watched patterns that take
  * it. lit has room for one a group and pattern and atom. *forbidden: it may not be there. */
 static bool literals_of_member(struct compile *c, const struct object_parts *o, int name, uint64_t taken,
@@ -108,9 +122,11 @@ static bool literals_of_member(struct compile *c, const struct object_parts *o, 
             lit[(*n)++] = LITERAL(s, false);
         }
     }
-    for (int i = 0; name >= 0 && i < o->k->n; i++) {
+    for (int i = 0; i < o->k->n; i++) {
         const struct atom *a = &o->k->at[i];
-        if (a->a != name) continue;
+        if (a->kind == A_UNEVALUATED && !member_is_evaluated(c, o, &c->evaluated[a->a], name, taken))
+            lit[(*n)++] = a->lit;
+        if (name < 0 || a->a != name) continue;
         if (a->kind == A_FORBID) *forbidden = true;
         if (a->kind == A_MEMBER) lit[(*n)++] = a->lit;
     }
@@ -589,6 +605,19 @@ static bool array_parts_of(struct compile *c, const struct clause *k, struct arr
     return true;
 }
 
+/* Does one of the groups say something of item i? */
+static bool item_is_evaluated(struct compile *c, const struct groups *g, int i)
+{
+    for (int k = 0; k < g->n; k++) {
+        const char *key;
+        const json_t *list = first_items(c, g->sub[k], &key), *rest;
+        if ((size_t)i < json_array_size(list)) return true;
+        rest = schema_key(&c->doc, g->sub[k], list && !strcmp(key, "items") ? "additionalItems" : "items");
+        if (rest && !json_is_array(rest)) return true;
+    }
+    return false;
+}
+
 /* The literals that item i has to meet. */
 static bool literals_of_item(struct compile *c, const struct array_parts *o, int i, int *lit, int *n,
                              struct err *e)
@@ -612,6 +641,8 @@ static bool literals_of_item(struct compile *c, const struct array_parts *o, int
     for (int a = 0; a < o->k->n; a++) {
         if (o->k->at[a].kind == A_ITEM && o->k->at[a].a == i) lit[(*n)++] = o->k->at[a].lit;
         if (o->k->at[a].kind == A_EACH) lit[(*n)++] = o->k->at[a].lit;
+        if (o->k->at[a].kind == A_UNEVALUATED && !item_is_evaluated(c, &c->evaluated[o->k->at[a].a], i))
+            lit[(*n)++] = o->k->at[a].lit;
     }
     return true;
 }

@@ -53,6 +53,13 @@ struct compile {
     rx *dfa_of;
     int n_dfa, cap_dfa, *dfa_bucket, n_dfa_bucket;
     int depth;
+
+    struct groups { /* those whose annotations an unevaluated... of one clause sees */
+        int *sub, n;
+    } * evaluated;
+    int n_evaluated, cap_evaluated;
+    int watching; /* schemas around that have unevaluated...: every way to hold counts, not only the least */
+    int silent;   /* negations and constants around, within the innermost of them */
 };
 
 /* Memory that lives as long as the compilation, or (keep) as long as the schema. Zeroed; NULL: none, and *e says so. */
@@ -97,19 +104,20 @@ bool scalar_holds(struct compile *c, int lit, const json_t *value, bool *holds, 
 
 /* schema_dnf.c */
 enum atom_kind {
-    A_GROUP,   /* the object's, or the array's, keywords of subschema `sub`, as they stand */
+    A_GROUP, /* the object's, or the array's, keywords of subschema `sub`, as they stand; a 1: under a negation, so that it evaluates nothing */
     A_REQUIRE, /* member `a` is there */
     A_FORBID,  /* it is not */
     A_MEMBER,  /* if member `a` is there it meets literal `lit` */
     A_SOME, /* some member that group `sub` calls additional (a -1), or whose name pattern `a` takes, meets `lit` */
-    A_SOME_NAMED, /* some member's name is refused by subschema lit/2, used as propertyNames */
-    A_MIN,        /* at least `a` members or items */
-    A_MAX,        /* at most */
-    A_ITEM,       /* there is item `a`, and it meets `lit` */
-    A_EACH,       /* all items meet `lit` */
-    A_SOME_ITEM,  /* some item from `a` on meets `lit` */
-    A_COUNT,      /* `a` items or more meet `lit` */
-    A_COUNT_MAX,  /* at most `a` do */
+    A_SOME_NAMED,  /* some member's name is refused by subschema lit/2, used as propertyNames */
+    A_MIN,         /* at least `a` members or items */
+    A_MAX,         /* at most */
+    A_ITEM,        /* there is item `a`, and it meets `lit` */
+    A_EACH,        /* all items meet `lit` */
+    A_SOME_ITEM,   /* some item from `a` on meets `lit` */
+    A_COUNT,       /* `a` items or more meet `lit` */
+    A_COUNT_MAX,   /* at most `a` do */
+    A_UNEVALUATED, /* members, or items, that the groups of list `a` say nothing of meet `lit` */
 };
 struct atom {
     enum atom_kind kind;

@@ -211,9 +211,7 @@ static bool language_of(struct compile *c, const struct scalar_kind *k, int sub,
     if (!schema_doc_check(&c->doc, sub, e) || !type_allows(c, sub, k->type, &allows, e)) return false;
     if (!allows && k->strings) return *out = neg ? c->any_text : RX_NONE, true;
     if (!constants(c, k, sub, neg, &acc, e) || !k->own(c, sub, neg, len, &acc, e)) return false;
-    const char *ref = json_string_value(schema_key(&c->doc, sub, "$ref"));
-    if (ref) {
-        const int to = schema_doc_ref(&c->doc, sub, ref, e);
+    for (int at = 0, to; (to = schema_doc_next_ref(&c->doc, sub, &at, e)) != DOC_NO_REF;) {
         if (to < 0 || !language(c, k, LITERAL(to, neg), neg ? NULL : len, &part, e)) return false;
         join(c, neg, &acc, part);
     }
@@ -426,9 +424,7 @@ static bool holds(struct compile *c, int sub, const json_t *v, int depth, bool *
         all &= found;
     }
     if ((j = schema_key(&c->doc, sub, "const"))) all &= json_equal(j, v);
-    const char *ref = json_string_value(schema_key(&c->doc, sub, "$ref"));
-    if (ref && all) {
-        const int to = schema_doc_ref(&c->doc, sub, ref, e);
+    for (int at = 0, to; all && (to = schema_doc_next_ref(&c->doc, sub, &at, e)) != DOC_NO_REF;) {
         if (to < 0 || !holds(c, to, v, depth + 1, is, e)) return false;
         all &= *is;
     }
