@@ -1,4 +1,5 @@
 /* grammar_test.c - grammars and regular expressions: what they accept, masks against bytes, what is refused, and long texts. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -749,13 +750,61 @@ static void too_many_ways(void **state)
     vocab_close(&v);
 }
 
+struct worker {
+    struct constraint *c;
+    uint32_t sum;
+};
+
+static void *walk_along(void *arg)
+{
+    struct worker *w = arg;
+    static const char text[] = "{\"a\": [1, {\"b\": null}], \"ab\": true}";
+    struct matcher *m;
+    struct err e;
+    if (!matcher_new(&m, w->c, &e)) return NULL;
+    for (size_t i = 0; i < sizeof text - 1; i++) {
+        uint32_t bits[(N_PIECES + 31) / 32];
+        size_t taken;
+        if (!matcher_mask(m, bits, &e)) break;
+        for (size_t k = 0; k < sizeof bits / sizeof *bits; k++) w->sum = w->sum * 31 + bits[k];
+        if (!matcher_take_bytes(m, text + i, 1, &taken, &e) || taken != 1) break;
+    }
+    matcher_free(m);
+    constraint_free(w->c);
+    return NULL;
+}
+
+/* Several threads with one constraint: each sees the masks that one alone sees. */
+static void shared(void **state)
+{
+    (void)state;
+    static const char *const grammars[] = { JSON_GRAMMAR, "root ::= any" };
+    struct vocab v;
+    vocab_open(&v);
+    for (size_t g = 0; g < 2; g++) {
+        struct worker alone = { grammar(&v, grammars[g], "{\"any\": true}"), 0 }, w[4];
+        struct constraint *c = grammar(&v, grammars[g], "{\"any\": true}");
+        pthread_t thread[4];
+        walk_along(&alone);
+        assert_true(alone.sum != 0);
+        for (int i = 0; i < 4; i++) {
+            w[i] = (struct worker){ constraint_ref(c), 0 };
+            assert_int_equal(pthread_create(&thread[i], NULL, walk_along, &w[i]), 0);
+        }
+        constraint_free(c);
+        for (int i = 0; i < 4; i++) pthread_join(thread[i], NULL);
+        for (int i = 0; i < 4; i++) assert_int_equal(w[i].sum, alone.sum);
+    }
+    vocab_close(&v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(notation),      cmocka_unit_test(recursion), cmocka_unit_test(with_schemas),
         cmocka_unit_test(expressions),   cmocka_unit_test(refusals),  cmocka_unit_test(hostile),
         cmocka_unit_test(long_texts),    cmocka_unit_test(distinct),  cmocka_unit_test(forced),
-        cmocka_unit_test(too_many_ways),
+        cmocka_unit_test(too_many_ways), cmocka_unit_test(shared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

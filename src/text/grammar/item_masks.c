@@ -8,7 +8,7 @@
 
 enum { FEW_TOKENS = 768, MAX_VISITS = 4096 };
 static const size_t max_bytes = 64 << 20; /* of a table; beyond it masks are made each time anew */
-static const long max_work = 200000000;   /* steps of one mask: a second or so */
+static const long max_work = 100000000;   /* steps of one mask: a second or so */
 
 struct item_tree {
     struct item_tree *next;
@@ -86,7 +86,6 @@ bool tree_walk(struct machine *m, const struct byte_tree *t, const struct view *
 {
     struct view at[VOCAB_MAX_TOKEN + 1];
     struct pile_mark mark[VOCAB_MAX_TOKEN + 2];
-    const long end = m->work + max_work;
     at[0] = *from;
     mark[1] = pile_mark(&m->pile);
     bool ok = true;
@@ -99,7 +98,7 @@ bool tree_walk(struct machine *m, const struct byte_tree *t, const struct view *
             continue;
         }
         if (m->full) break;
-        if (m->work > end) {
+        if (m->work > max_work) {
             ok = err_set(e, ERR_LIMIT,
                          "finding the tokens that may come takes too long; tell the alternatives apart");
             break;
@@ -201,7 +200,9 @@ static struct item_tree *tree_of(struct leavings *l)
 static bool keep_bits(struct item_mask *mask, uint32_t *bits, size_t words)
 {
     size_t n = 0;
-    for (size_t w = 0; w < words; w++) n += (size_t)__builtin_popcount(bits[w]);
+    for (size_t w = 0; w < words; w++)
+        if (bits[w])
+            n += (size_t)__builtin_popcount(bits[w]); /* slow where the machine has no instruction for it */
     mask->n = (int)n;
     if (n > FEW_TOKENS) {
         mask->bits = malloc(words * sizeof *bits);

@@ -174,26 +174,27 @@ void machine_at(struct machine *m, const struct view *below, int32_t q, const st
     close_view(m, to);
 }
 
-/* Takes n threads that lie behind those of the view as one more set; of those that have ended it is done. */
-static void take_threads(struct machine *m, struct view *v, const struct inner *of, int n, bool ends)
+/* Takes n threads that lie behind those of the view as one more set; those that have ended are done with. Whether there are any, and with
+ * `ends` what comes behind them was added. */
+static bool take_threads(struct machine *m, struct view *v, const struct inner *of, int n, bool ends)
 {
     struct thread *t = m->thread + v->thread + v->n_thread;
-    int kept = 0;
+    int kept = n;
     bool ended = false;
-    for (int i = 0; i < n; i++) {
-        const bool whole = json_ended(&t[i]);
-        ended |= whole;
-        if (whole && t[i].place == AT_AFTER) continue;
-        if (kept < i) t[kept] = t[i];
-        kept++;
+    for (int i = 0; i < n; i++) ended |= json_ended(&t[i]);
+    if (ended) {
+        kept = 0;
+        for (int i = 0; i < n; i++)
+            if (!json_ended(&t[i]) || t[i].place != AT_AFTER) t[kept++] = t[i];
     }
     if (kept > 0) {
-        if (!room_for_inner(m, v)) return;
+        if (!room_for_inner(m, v)) return false;
         m->inner[v->inner + v->n_inner++] =
             (struct inner){ of->in, of->schema, v->thread + v->n_thread, kept };
         v->n_thread += kept;
     }
     if (ended && ends) end_call(m, v, of->in);
+    return ended && ends;
 }
 
 void machine_inner(struct machine *m, const struct view *below, const struct inner *of,
@@ -229,28 +230,27 @@ bool machine_step(struct machine *m, const struct view *from, unsigned char b, s
     const struct rules *r = m->r;
     open_view(m, from, to);
     m->work++;
-    if (from->n_item == 1 && from->n_inner == 0) { /* mostly, in the middle of a rule */
-        const struct item k = m->item[from->item];
-        const int32_t q = rules_next(r, k.q, b);
-        if (q < 0) return false;
-        if (!r->accepts[q] && r->first_call[q] == r->first_call[q + 1] && to->item < m->cap_item) {
-            m->item[to->item] = (struct item){ k.in, q };
-            to->n_item = 1;
-            return true;
-        }
-    }
+    bool more = false; /* something has ended, or is called */
     for (int i = 0; i < from->n_item; i++) {
         const struct item k = m->item[from->item + i];
         const int32_t q = rules_next(r, k.q, b);
-        if (q >= 0) add_item(m, to, q, k.in);
+        if (q < 0) continue;
+        if (r->accepts[q] && !k.in->back) { /* at the bottom: nothing but the end comes behind */
+            to->ended |= k.in->bottom;
+            if (r->ends[q]) continue;
+        } else {
+            more |= r->accepts[q];
+        }
+        more |= r->first_call[q] < r->first_call[q + 1];
+        add_item(m, to, q, k.in);
     }
     for (int i = 0; i < from->n_inner; i++) {
         const struct inner k = m->inner[from->inner + i];
         const int n = step_inner(m, &k, b, to->thread + to->n_thread, MAX_THREADS - to->n_thread);
         m->work += k.n;
-        if (n > 0) take_threads(m, to, &k, n, true);
+        if (n > 0) more |= take_threads(m, to, &k, n, true);
     }
-    if (to->n_item > 0) close_view(m, to);
+    if (more) close_view(m, to);
     return view_alive(to);
 }
 

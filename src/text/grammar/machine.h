@@ -58,7 +58,7 @@ struct machine {
     } * fresh;
     struct call root;
     bool full; /* the text can be read in too many ways at once; or no room for another view */
-    long work; /* steps taken */
+    long work; /* steps taken since whoever asks set it to 0 */
 };
 
 bool machine_init(struct machine *m, const struct rules *r, struct err *e);

@@ -330,6 +330,7 @@ bool matcher_mask(struct matcher *m, uint32_t *bits, struct err *e)
 {
     struct machine *k = &m->machine;
     memset(bits, 0, mask_words(m->c->v) * sizeof *bits);
+    k->work = 0;
     const struct pile_mark mark = pile_mark(&k->pile);
     bool ok = true;
     for (int i = 0; i < m->now.n_item && ok; i++) /* what was called here is in the callers' masks */
