@@ -54,7 +54,7 @@ struct store {
 
 static const struct store_backend *const backends[] = { &sqlite_backend, &postgres_backend };
 
-bool store_is_url(const char *where)
+static bool is_url(const char *where)
 {
     return !strncmp(where, "postgresql://", 13) || !strncmp(where, "postgres://", 11);
 }
@@ -418,7 +418,7 @@ bool store_open(struct store **out, const char *where, const struct store_option
     struct store *s = calloc(1, sizeof *s);
     if (!s) return err_set(e, ERR_NOMEM, "out of memory");
     s->o = *o;
-    s->b = backends[store_is_url(where)];
+    s->b = backends[is_url(where)];
     s->last = &s->first;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->work, NULL);

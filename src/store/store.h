@@ -61,7 +61,6 @@ bool store_open(struct store **out, const char *where, const struct store_option
 void store_close(struct store *s);
 const char *store_name(const struct store *s);  /* "sqlite", "postgresql" */
 const char *store_where(const struct store *s); /* as it may be shown */
-bool store_is_url(const char *where);
 
 /* ---- statements ---------------------------------------------------------------------------------------------------- */
 

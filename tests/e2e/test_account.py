@@ -2,14 +2,17 @@
 import csv
 import io
 import json
+import os
+import pathlib
 import signal
+import socket
 import subprocess
 import threading
 
 import pytest
 import requests
 
-from conftest import BIN, KEY, MODEL, PATIENCE, Server, chat, environment
+from conftest import BIN, KEY, MODEL, MODELS, PATIENCE, ROOT, Server, chat, environment
 
 CHAT = "/v1/chat/completions"
 
@@ -247,3 +250,21 @@ def test_budget_is_never_overspent(tmp_path):
                          capture_output=True, text=True, check=True).stdout.split()
     assert out == [str(spent), "0"]
     assert "whole" in hearth("ledger", "verify", "--store", store).stdout
+
+
+def test_the_tour_of_the_documents(tmp_path):
+    """The commands of docs/account.md, as they stand there but for the port."""
+    page = (ROOT / "docs/account.md").read_text()
+    tour = page.split("```sh\n")[1].split("```")[0]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert "hearth serve &" in tour and "127.0.0.1:8080" in tour
+    tour = tour.replace("hearth serve &", f"hearth serve --listen 127.0.0.1:{port} & server=$!\nuntil curl -sf http://127.0.0.1:{port}/ready; do kill -0 $server || exit 1; sleep 0.1; done")
+    tour = tour.replace("127.0.0.1:8080", f"127.0.0.1:{port}").replace("hearth usage", "kill $server; wait $server\nhearth usage", 1)
+    bin = tmp_path / "bin"
+    bin.mkdir()
+    (bin / "hearth").symlink_to(pathlib.Path(BIN).resolve())
+    env = environment() | {"HEARTH_CONFIG": "/dev/null", "HEARTH_MODELS": MODELS, "PATH": f"{bin}:{os.environ['PATH']}"}
+    r = subprocess.run(["bash", "-e", "-c", tour], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=PATIENCE)
+    assert r.returncode == 0, r.stderr
+    assert '"usage"' in r.stdout and "key_" in r.stdout and "whole: 1 rows" in r.stdout
