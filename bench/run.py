@@ -1,6 +1,8 @@
 """Measures hearth and its peers in one run, interleaved, and writes docs/benchmarks.md.
 
-    run.py [language|images ...]      all parts by default; a part that is not asked for keeps its place in the document
+    run.py [language|images|schemas ...]      all parts by default; a part that is not asked for keeps its place in the document
+
+schemas needs BENCH_TOKENIZER and BENCH_SCHEMAS (bench/schemas_peers.py) and is not among the parts by default without them.
 
 Every figure is the best of the repetitions (BENCH_REPETITIONS, 3); ratios are of figures taken minutes apart on the same machine. A
 peer that does not run here is said so, never guessed.
@@ -13,9 +15,10 @@ import sys
 
 import images
 import language
+import schemas_peers
 from common import BUILD, REPETITIONS, ROOT, THREADS, lines, raw
 
-PARTS = {"language": language.section, "avx2": language.section_avx2, "images": images.section}
+PARTS = {"language": language.section, "avx2": language.section_avx2, "images": images.section, "schemas": schemas_peers.section_of_run}
 DOCUMENT = ROOT / "docs/benchmarks.md"
 
 
@@ -32,7 +35,7 @@ def kept(part):
 
 
 def main():
-    asked = sys.argv[1:] or list(PARTS)
+    asked = sys.argv[1:] or [p for p in PARTS if p != "schemas" or "BENCH_SCHEMAS" in os.environ]
     if unknown := [a for a in asked if a not in PARTS]:
         sys.exit(f"run.py: no part is called {unknown[0]}; there are {', '.join(PARTS)}")
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=ROOT).stdout.strip()

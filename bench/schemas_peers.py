@@ -177,6 +177,13 @@ def section(tokenizer, file, every, engines):
     return out + ([why, ""] if why else []), rows
 
 
+def section_of_run():
+    """bench/run.py's part. BENCH_EVERY: each so-many-th schema (8)."""
+    every = int(os.environ.get("BENCH_EVERY", "8"))
+    out, _ = section(os.environ["BENCH_TOKENIZER"], os.environ["BENCH_SCHEMAS"], every, ["hearth", *PEERS])
+    return ["## Structured output", "", f"One thread each, one schema in {every}; a mask is what one token costs.", ""] + out
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "--worker":
         work(sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]), int(sys.argv[6]))
