@@ -100,7 +100,7 @@ end_to_end() {
         name=$(basename "$list" .txt)
         say "end to end: $name"
         if venv "build/venv-$name" "$list"; then
-            pytest_in "build/venv-$name" "$name" "tests/e2e/$name.py"
+            pytest_in "build/venv-$name" "$name" tests/e2e/"$name"*.py
         else
             failed=$((failed + 1))
         fi

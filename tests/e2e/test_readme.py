@@ -76,11 +76,17 @@ def picture(data):
     return image
 
 
+def city(found):
+    return set(found) == {"name", "country", "population"} and found["country"] in ("France", "Italy") and len(found["name"]) <= 20 and found["population"] >= 1
+
+
 CHECKED = {
-    "/v1/chat/completions": lambda p, out: "Paris" in json.loads(out)["choices"][0]["message"]["content"],
+    "capital of France?\"}],\n  \"temperature": lambda p, out: "Paris" in json.loads(out)["choices"][0]["message"]["content"],
     "hearth chat\n": lambda p, out: out == b"",  # nobody is there to talk
     "| build/release/hearth chat": lambda p, out: b"Paris" in out,
-    "hearth complete": lambda p, out: out.startswith(b" Paris"),
+    "json_schema": lambda p, out: city(json.loads(json.loads(out)["choices"][0]["message"]["content"])),
+    "--max-tokens 8": lambda p, out: out.startswith(b" Paris"),
+    "--regex": lambda p, out: re.fullmatch(b" (Paris|London)[.!]\n", out),
     APPLE: lambda p, out: out == b"apple.png  seed 1\n",
     "hearth inspect": lambda p, out: b"134.5 million" in out and b"30, embedding 576" in out,
     "hearth models": lambda p, out: all(re.search(rf"^accounts/hearth/models/{m} .*{p[1]}/models".encode(), out, re.M) for m in ("smollm2-135m-instruct", "starter-image")),
@@ -100,13 +106,21 @@ def test_command(place, fragment):
 def test_every_command_is_checked():
     for c in SHELL:
         assert sum(f in c for f in CHECKED) == 1, c
-    assert len(PYTHON) == 1 and {kind for kind, _ in BLOCKS} == {"sh", "python"}
+    assert len(PYTHON) == 2 and {kind for kind, _ in BLOCKS} == {"sh", "python"}
 
 
 def test_python(place):
     r = run(place, [sys.executable, "-c", PYTHON[0]])
     assert r.returncode == 0, r.stderr.decode()
     assert sum(colour in r.stdout.decode().lower() for colour in ("red", "blue", "green", "yellow", "black", "white", "orange", "purple")) >= 2
+
+
+def test_tools(place):
+    r = run(place, [sys.executable, "-c", PYTHON[1]])
+    assert r.returncode == 0, r.stderr.decode()
+    call, answer = r.stdout.decode().split("\n", 1)
+    name, arguments = call.split(" ", 1)
+    assert name == "get_weather" and json.loads(arguments)["unit"] in ("celsius", "fahrenheit") and answer.strip()
 
 
 def test_the_apple(place):
