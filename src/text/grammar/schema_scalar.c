@@ -184,8 +184,7 @@ static bool constants(struct compile *c, const struct scalar_kind *k, int sub, b
             } else if (!k->strings && json_is_number(v)) {
                 decimal_from(&d, v);
                 if (!compile_burn(c, 100, e)) return false;
-                part[n_part++] =
-                    neg ? number_equal(c->pool, &d) : number_written(c->pool, &d, json_is_real(v));
+                part[n_part++] = neg ? number_equal(c->pool, &d) : number_written(c->pool, &d, true);
             }
         }
         if (n_text > 0) { /* ascending and distinct */

@@ -200,6 +200,8 @@ static void texts(void **state)
         { "{\"type\":\"integer\",\"minimum\":-1e30}", "-1000000000000000000000000000000", true },
         { "{\"const\":18446744073709551615.0}", "18446744073709551615", true },
         { "{\"const\":18446744073709551615.0}", "18446744073709551614", false },
+        { "{\"enum\":[2]}", "2.0", true }, /* equal numbers */
+        { "{\"enum\":[2]}", "2.5", false },
         { "{\"type\":\"number\"}", "1.", false },
         { "{\"type\":\"number\"}", "-0.5E-10", true },
         { "{\"uniqueItems\":true,\"type\":\"array\"}", "[1, 1.0]", false },
