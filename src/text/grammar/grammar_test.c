@@ -412,6 +412,7 @@ static void with_schemas(void **state)
         { "root ::= any", "{\"a\": [1, 2]}", true },
         { "root ::= (any \";\")* u", "null;\"a;\";[1, 1];[1, 2, \"a\"]", true },
         { "root ::= (any \";\")* u", "[1, 1]", false },
+        { "root ::= (any \";\")* u", "[true, null, 1]", true }, /* neither literal can be begun again */
         { "root ::= s+ | \"\\\"a\\\"xy\"", "\"a\"\"12\"", true },
         { "root ::= s+ | \"\\\"a\\\"xy\"", "\"a\"xy", true },
         { "root ::= \"(\" root \")\" | args", "(({\"a\": 1}))", true },

@@ -343,6 +343,8 @@ static void read_number(struct thread *t, unsigned char b)
     }
 }
 
+static uint64_t literal_hash(unsigned char first) { return mix(91, first); }
+
 static void begin_value(struct step *st, int value, const struct frame *up, unsigned char b)
 {
     const struct value *v = st->s->value[value];
@@ -362,6 +364,8 @@ static void begin_value(struct step *st, int value, const struct frame *up, unsi
         t.place = AT_LITERAL;
         t.literal = b == 'n' ? "null" : b == 't' ? "true" : "false";
         t.q = 1;
+        if (up && up->array && up->array->unique && !up->array->choices && json_was_used(up, literal_hash(b)))
+            return; /* once more it could not be ended */
         if (b == 'n' ? v->null : b == 't' ? v->yes : v->no) emit(st, &t);
         return;
     case '[':
@@ -734,7 +738,7 @@ static void step_one(struct step *st, const struct thread *t, unsigned char b)
         if (t->literal[u.q])
             emit(st, &u);
         else
-            emit_ended(st, t->up, mix(91, (unsigned char)t->literal[0]));
+            emit_ended(st, t->up, literal_hash((unsigned char)t->literal[0]));
         break;
     case AT_MEMBER:
         if (b == '"' && key_is_open(t->up, 0))
