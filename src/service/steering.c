@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "service/thoughts.h"
 #include "service/tools/tool_format.h"
 #include "text/grammar/schema_strict.h"
 
@@ -19,16 +20,13 @@ void steering_free(struct steering *s)
 /* The marks around a thought, as far as the model's template or the catalog tells. */
 static void find_marks(const struct lm *lm, const struct catalog_model *m, struct reply_style *s)
 {
-    static const char *const known[][2] = { { "<think>", "</think>" }, { "[THINK]", "[/THINK]" } };
     const struct chat_template *t = lm_chat_template(lm);
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        const bool spelled =
-            t && (chat_template_spells(t, known[i][1]) || chat_template_spells(t, known[i][0]));
-        if (!spelled && (i > 0 || !m || m->reasoning == THOUGHTS_NONE)) continue;
-        s->think_open = known[i][0];
-        s->think_close = known[i][1];
-        return;
-    }
+    struct thought_marks marks = { NULL, NULL };
+    if (t) marks = thoughts_marks(t);
+    if (!marks.open && m && m->reasoning != THOUGHTS_NONE)
+        marks = (struct thought_marks){ "<think>", "</think>" };
+    s->think_open = marks.open;
+    s->think_close = marks.close;
 }
 
 /* But for white space behind it. */

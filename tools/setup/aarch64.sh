@@ -8,7 +8,7 @@ root=$PWD/build/aarch64-root state=$PWD/build/aarch64-apt
 want="libc6-dev libmicrohttpd-dev libjansson-dev libpcre2-dev libcurl4-openssl-dev libsodium-dev libyaml-dev libedit-dev
 libpng-dev libjpeg-dev libwebp-dev libchafa-dev libglib2.0-dev libunistring-dev libstb-dev zlib1g-dev libsqlite3-dev libpq-dev
 libcmocka-dev"
-[ -e "$root/.complete" ] && exit 0
+[ "$(cat "$root/.complete" 2>/dev/null)" = "$want" ] && exit 0
 cannot() { echo "hearth: no arm64 packages: $1" >&2; exit 3; }
 command -v apt-get >/dev/null 2>&1 || cannot "this machine has no apt-get"
 
@@ -26,4 +26,4 @@ for deb in "$state"/cache/archives/*.deb; do dpkg -x "$deb" "$root"; done
 # Links that begin at the root of the system are meant to begin at ours.
 find "$root" -type l -lname '/*' | while read -r link; do ln -sfn "$root$(readlink "$link")" "$link"; done
 rm -rf "$state"
-touch "$root/.complete"
+printf '%s\n' "$want" >"$root/.complete"

@@ -85,19 +85,30 @@ static json_t *plain_call(const json_t *call, size_t i, size_t k, const struct t
     return NULL;
 }
 
-/* The last call before message n with that id, or else that name; NULL: none. */
-static const json_t *find_call(const json_t *messages, const char *id, const char *name)
+/* The calls so far, by id and by name: the last one of each. */
+struct calls_so_far {
+    json_t *by_id, *by_name;
+};
+
+static bool calls_note(struct calls_so_far *c, const json_t *message)
 {
-    for (size_t i = json_array_size(messages); i--;) {
-        const json_t *calls = json_object_get(json_array_get(messages, i), "tool_calls");
-        for (size_t k = json_array_size(calls); k--;) {
-            const json_t *call = json_array_get(calls, k);
-            if (*id ? !strcmp(text_of(call, "id"), id)
-                    : !strcmp(text_of(json_object_get(call, "function"), "name"), name))
-                return call;
-        }
+    const json_t *calls = json_object_get(message, "tool_calls");
+    json_t *call;
+    size_t k;
+    bool ok = true;
+    json_array_foreach(calls, k, call)
+    {
+        const char *id = text_of(call, "id"), *name = text_of(json_object_get(call, "function"), "name");
+        if (*id) ok = ok && json_object_set(c->by_id, id, call) == 0;
+        if (*name) ok = ok && json_object_set(c->by_name, name, call) == 0;
     }
-    return NULL;
+    return ok;
+}
+
+/* The one with that id, or else of that name; NULL: none. */
+static const json_t *find_call(const struct calls_so_far *c, const char *id, const char *name)
+{
+    return *id ? json_object_get(c->by_id, id) : json_object_get(c->by_name, name);
 }
 
 static bool plain_calls(json_t *m, size_t i, const struct tool_format *format, struct err *e)
@@ -125,7 +136,7 @@ static bool plain_calls(json_t *m, size_t i, const struct tool_format *format, s
 }
 
 /* A result, with the id and the name of what it answers. */
-static bool plain_result(json_t *m, const json_t *before, const struct tool_format *format)
+static bool plain_result(json_t *m, const struct calls_so_far *before, const struct tool_format *format)
 {
     char id[64] = "";
     if (*text_of(m, "tool_call_id") && !set_id(m, "tool_call_id", text_of(m, "tool_call_id"), format))
@@ -143,17 +154,21 @@ static bool plain_result(json_t *m, const json_t *before, const struct tool_form
 /* All of them in one form, and none of the request's own objects. */
 static json_t *plain_messages(const json_t *messages, const struct tool_format *format, struct err *e)
 {
+    struct calls_so_far calls = { json_object(), json_object() };
     json_t *out = json_array();
-    bool ok = out || no_memory(e);
+    bool ok = (out && calls.by_id && calls.by_name) || no_memory(e);
     for (size_t i = 0; ok && i < json_array_size(messages); i++) {
         json_t *m = json_copy(json_array_get(messages, i));
         ok = m || no_memory(e);
-        if (ok && has_role(m, "assistant")) ok = plain_calls(m, i, format, e);
+        if (ok && has_role(m, "assistant"))
+            ok = plain_calls(m, i, format, e) && (calls_note(&calls, m) || no_memory(e));
         if (ok && (has_role(m, "tool") || has_role(m, "function")))
-            ok = plain_result(m, out, format) || no_memory(e);
+            ok = plain_result(m, &calls, format) || no_memory(e);
         if (ok && json_array_append(out, m)) ok = no_memory(e);
         json_decref(m);
     }
+    json_decref(calls.by_id);
+    json_decref(calls.by_name);
     if (ok) return out;
     json_decref(out);
     return NULL;
