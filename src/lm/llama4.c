@@ -125,10 +125,9 @@ static void place_chunks(struct lm_shape *s, const struct hparam_source *src)
                          s->n_layer);
         return;
     }
-    const int chunk = src->gguf ? chunk_of_gguf(s, src)
-                      : size && json_is_null(size)
-                          ? 0
-                          : count_of(src, NULL, "attention_chunk_size", CHUNK, 1, 1 << 28);
+    const int chunk = src->gguf            ? chunk_of_gguf(s, src)
+                      : json_is_null(size) ? 0
+                                           : count_of(src, NULL, "attention_chunk_size", CHUNK, 1, 1 << 28);
     for (int il = 0; il < s->n_layer; il++) {
         if (!is_chunked(s, src, types, il)) continue;
         if (!chunk && !src->gguf)

@@ -348,39 +348,6 @@ done:
     return size;
 }
 
-/* Six-bit groups lo..hi in n continuation bytes. */
-static bool takes_tail(const struct dfa *d, int32_t s, uint32_t lo, uint32_t hi, int n)
-{
-    if (n == 0) return true;
-    const uint32_t shift = 6 * (uint32_t)(n - 1), full = (UINT32_C(1) << shift) - 1;
-    for (uint32_t g = lo >> shift; g <= hi >> shift; g++) {
-        const int32_t t = dfa_next(d, s, (unsigned char)(0x80 | g));
-        if (t < 0) continue;
-        if (takes_tail(d, t, g == lo >> shift ? lo & full : 0, g == hi >> shift ? hi & full : full, n - 1))
-            return true;
-    }
-    return false;
-}
-
-bool dfa_takes_char(const struct dfa *d, int32_t state, uint32_t lo, uint32_t hi)
-{
-    static const uint32_t end[] = { 0x7f, 0x7ff, 0xffff, 0x10ffff };
-    static const unsigned head[] = { 0, 0xc0, 0xe0, 0xf0 };
-    for (int n = 0; n < 4 && lo <= hi; n++) {
-        if (lo > end[n]) continue;
-        const uint32_t to = hi < end[n] ? hi : end[n], shift = 6 * (uint32_t)n;
-        const uint32_t full = (UINT32_C(1) << shift) - 1;
-        for (uint32_t g = lo >> shift; g <= to >> shift; g++) {
-            const int32_t t = dfa_next(d, state, (unsigned char)(head[n] | g));
-            if (t < 0) continue;
-            if (takes_tail(d, t, g == lo >> shift ? lo & full : 0, g == to >> shift ? to & full : full, n))
-                return true;
-        }
-        lo = to + 1;
-    }
-    return false;
-}
-
 int32_t dfa_after_char(const struct dfa *d, int32_t state, uint32_t cp)
 {
     char u[4];

@@ -42,8 +42,6 @@ bool dfa_of_texts(struct dfa **out, const char *const *text, int n, const struct
 
 /* How many strings are accepted; `most` when they are as many or more. */
 uint32_t dfa_size(const struct dfa *d, uint32_t most);
-/* Whether some code point of lo..hi, in UTF-8, leads anywhere from this state (between characters). */
-bool dfa_takes_char(const struct dfa *d, int32_t state, uint32_t lo, uint32_t hi);
 /* The state behind a code point; -1: none. */
 int32_t dfa_after_char(const struct dfa *d, int32_t state, uint32_t cp);
 bool dfa_accepts(const struct dfa *d, const char *s, size_t n);

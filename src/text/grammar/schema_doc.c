@@ -11,6 +11,17 @@
 
 enum { MAX_WALK = 400, MAX_URI = 4096, MAX_TAIL = 600 };
 
+/* Where a subschema stands: "#/properties/a", cut when it is longer than `room`. */
+static void path_of(const struct schema_doc *d, int sub, char *out, size_t room)
+{
+    enum { DEEP = 64 };
+    int way[DEEP], n = 0;
+    for (int s = sub; s > 0 && d->sub[s].parent >= 0; s = d->sub[s].parent)
+        if (d->sub[s].tail && n < DEEP) way[n++] = s;
+    size_t at = (size_t)snprintf(out, room, "#");
+    while (n > 0 && at < room) at += (size_t)snprintf(out + at, room - at, "/%s", d->sub[way[--n]].tail);
+}
+
 bool schema_refuse(const struct schema_doc *d, int sub, enum err_code code, const char *key, struct err *e,
                    const char *fmt, ...)
 {
@@ -20,18 +31,8 @@ bool schema_refuse(const struct schema_doc *d, int sub, enum err_code code, cons
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     char path[200];
-    schema_doc_path(d, sub, path, sizeof path);
+    path_of(d, sub, path, sizeof path);
     return err_set(e, code, "schema: %s/%s: %s", path, key, text);
-}
-
-void schema_doc_path(const struct schema_doc *d, int sub, char *out, size_t room)
-{
-    enum { DEEP = 64 };
-    int way[DEEP], n = 0;
-    for (int s = sub; s > 0 && d->sub[s].parent >= 0; s = d->sub[s].parent)
-        if (d->sub[s].tail && n < DEEP) way[n++] = s;
-    size_t at = (size_t)snprintf(out, room, "#");
-    while (n > 0 && at < room) at += (size_t)snprintf(out + at, room - at, "/%s", d->sub[way[--n]].tail);
 }
 
 /* ---- subschemas -------------------------------------------------------------------------------------------------------- */
@@ -115,7 +116,7 @@ static int sub_at(struct schema_doc *d, int parent, int base, const json_t *json
     if (json_is_boolean(json)) return json_is_true(json) ? DOC_TRUE : DOC_FALSE;
     if (!json_is_object(json)) {
         char path[200];
-        schema_doc_path(d, parent, path, sizeof path);
+        path_of(d, parent, path, sizeof path);
         err_set(e, ERR_REQUEST, "schema: %s/%.180s: a schema is an object, true or false", path, tail);
         return -1;
     }
@@ -514,7 +515,7 @@ static bool ignore(struct schema_doc *d, int sub, const char *key, struct err *e
     if (d->n_ignored == DOC_MAX_IGNORED) return true;
     if (!d->ignored && !(d->ignored = calloc(DOC_MAX_IGNORED, sizeof *d->ignored)))
         return err_set(e, ERR_NOMEM, "no memory for a schema");
-    schema_doc_path(d, sub, path, sizeof path);
+    path_of(d, sub, path, sizeof path);
     if (asprintf(&text, "%s/%.100s", path, key) < 0) return err_set(e, ERR_NOMEM, "no memory for a schema");
     d->ignored[d->n_ignored++] = text;
     return true;

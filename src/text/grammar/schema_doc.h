@@ -91,8 +91,6 @@ static inline const json_t *schema_key(const struct schema_doc *d, int sub, cons
 {
     return d->sub[sub].keys & schema_key_bit(key) ? schema_key_find(d, sub, key) : NULL;
 }
-/* Where a subschema stands: "#/properties/a", cut when it is longer than `room`. */
-void schema_doc_path(const struct schema_doc *d, int sub, char *out, size_t room);
 /* Looks at a subschema's keywords, once: mistaken names are refused, those that mean nothing here are noted (d->ignored). */
 bool schema_doc_check(struct schema_doc *d, int sub, struct err *e);
 /* "keyword K at PATH: ..." */
