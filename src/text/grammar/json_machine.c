@@ -251,6 +251,8 @@ static bool has_room_for(const struct frame *f, int named)
     return f->n + 1 + n <= o->max;
 }
 
+bool json_has_room(const struct frame *f) { return has_room_for(f, -1); }
+
 /* Can a name that begins as the keys' automaton has read it come next? */
 static bool key_is_open(const struct frame *f, int32_t q)
 {

@@ -80,6 +80,8 @@ int json_begin(const struct schema *s, struct thread *out);
 int json_step(const struct schema *s, struct pile *pile, const struct thread *in, int n, unsigned char b,
               struct thread *out, int room);
 bool json_was_used(const struct frame *f, uint64_t hash);
+/* May a member of a name that is not listed come next, as far as the number of members goes? */
+bool json_has_room(const struct frame *f);
 /* Does what comes behind a value in this frame depend on what the value is? */
 bool json_asks_hash(const struct frame *up);
 /* A byte inside a string or a name that is not its end; false: it cannot come (*t is as good as lost). */

@@ -234,7 +234,7 @@ static bool walk_exits(struct matcher *m, struct marking *k, const struct inner 
 static bool is_known(const struct thread *t)
 {
     if (t->escape) return false;
-    if (t->place == AT_KEY) return t->up->object->all_open;
+    if (t->place == AT_KEY) return t->up->object->all_open && json_has_room(t->up);
     if (t->place != AT_STRING) return false;
     const struct strings *s = t->string;
     if (!s->shortest) return true;

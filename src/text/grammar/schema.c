@@ -672,7 +672,7 @@ static bool finish_object(struct sat *s, struct object_form *f, struct err *e)
         f->class_of[q] = d->accepts[q] ? (int)d->label[q] : -1;
         if (f->class_of[q] >= f->n_named) f->open[q] = 1;
     }
-    f->all_open = f->max < 0;
+    f->all_open = true;
     for (bool changed = true; changed;) {
         changed = false;
         if (!compile_burn(c, (long)d->n * (d->n_class / 8 + f->words / 2 + 1), e)) return false;

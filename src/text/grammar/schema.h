@@ -62,7 +62,8 @@ struct object_form {
     int n_named, words; /* names that are known, and 64-bit words for a set of them */
     uint64_t *reach;    /* [keys->n][words] names that can be reached from a state */
     uint8_t *open;      /* [keys->n] other names can be reached, without end */
-    bool all_open;      /* other names can be reached from every state, whatever members there are */
+    bool
+        all_open; /* other names can be reached from every state, whatever members there are, if there is room for one */
     bool any_name;      /* ... and every text is the beginning of one */
     uint64_t *required; /* [words] */
     int n_depend;
