@@ -311,6 +311,11 @@ static void start(struct exchange *x, struct text_work *t, const struct err *loa
     t->reply.dropped = generation_dropped(t->generation);
     t->reply.prompt_ids = generation_prompt(t->generation, 0, &t->reply.n_prompt_ids, &text);
     if (t->reply.dropped) exchange_header(x, "X-Context-Truncated", "%d", t->reply.dropped);
+    const char *ignored = generation_ignored(t->generation);
+    if (ignored) {
+        exchange_header(x, "X-Schema-Ignored", "%s", ignored);
+        log_info("%s: keywords of a schema that no draft has decide nothing: %s", exchange_id(x), ignored);
+    }
     exchange_run(x, &text_ops, t, t->request.stream);
 }
 

@@ -385,6 +385,8 @@ int generation_dropped(const struct generation *g)
     return n;
 }
 
+const char *generation_ignored(const struct generation *g) { return g->steering.ignored; }
+
 const int32_t *generation_prompt(const struct generation *g, int i, size_t *n, const char **text)
 {
     *n = g->part[i].prompt.ids.n;

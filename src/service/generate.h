@@ -34,6 +34,8 @@ int generation_retry_s(const struct lm_stats *s);
 const struct tokenizer *generation_tokenizer(const struct generation *g);
 /* Messages that were left out to make the prompt fit. */
 int generation_dropped(const struct generation *g);
+/* Keywords of the request's schemas that decide nothing, as steering.h has them, or NULL. */
+const char *generation_ignored(const struct generation *g);
 /* Prompt i as the model saw it. text is NULL when ids were given. */
 const int32_t *generation_prompt(const struct generation *g, int i, size_t *n, const char **text);
 

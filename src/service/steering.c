@@ -7,12 +7,15 @@
 #include "base/buf.h"
 #include "service/thoughts.h"
 #include "service/tools/tool_format.h"
+#include "text/grammar/schema.h"
 #include "text/grammar/schema_strict.h"
 
 void steering_free(struct steering *s)
 {
     guide_plan_unref(s->plan);
+    free(s->ignored);
     s->plan = NULL;
+    s->ignored = NULL;
 }
 
 /* ---- thoughts --------------------------------------------------------------------------------------------------------- */
@@ -59,6 +62,23 @@ static bool compile(const struct lm *lm, const struct constraint_source *s, stru
     if (constraint_cache_get(lm_constraints(lm), s, out, &f->err)) return true;
     f->param = param;
     return f->err.code == ERR_CANCELLED || f->err.code == ERR_NOMEM ? false : err_wrap(&f->err, "%s", param);
+}
+
+/* What its schemas hold that decides nothing. */
+static char *ignored_by(const struct held_constraint *h)
+{
+    enum { MOST = 400 };
+    struct buf b = BUF_INIT(0);
+    const struct schema *s;
+    for (int i = 0; h && (s = constraint_schema(h->constraint, i)) != NULL; i++)
+        for (int k = 0; k < s->n_ignored && b.len < MOST; k++)
+            buf_printf(&b, "%s%.100s", b.len ? ", " : "", s->ignored[k]);
+    if (b.len >= MOST) buf_puts(&b, ", ...");
+    for (size_t i = 0; i < b.len; i++)
+        if (b.data[i] < ' ' || b.data[i] > '~') b.data[i] = '?';
+    if (b.len && !b.failed) return buf_take(&b);
+    buf_free(&b);
+    return NULL;
 }
 
 /* The form that the answer was asked for in: a schema, or a grammar's or an expression's text. */
@@ -203,6 +223,7 @@ bool steering_make(struct steering *out, const struct lm *lm, const struct catal
     bool ok = constrain(lm, q, format, &spec, cancel, f);
     if (ok && (spec.think_open || spec.answer || spec.call || spec.control))
         ok = guide_plan_new(&s.plan, &spec, lm_tokenizer(lm), &f->err);
+    if (ok) s.ignored = ignored_by(spec.answer ? spec.answer : spec.call);
     constraint_let_go(spec.answer);
     constraint_let_go(spec.call);
     if (ok) *out = s;

@@ -15,6 +15,9 @@
 struct steering {
     struct reply_style style;
     struct guide_plan *plan; /* NULL: nothing steers */
+    /* Keywords of the request's schemas that no draft has and that decide nothing, as "#/properties/a/keyword, ..." in printable ASCII, fit for
+     * a header; cut where they are many. NULL: none. */
+    char *ignored;
 };
 
 /* m: what the catalog says of the model, or NULL. prompt: what is in front of the answer, as text, or NULL; it may have opened a thought. cancel: once set, by any thread, this ends soon with

@@ -170,6 +170,13 @@ def test_a_bad_schema_is_refused_by_keyword_and_path(server, base, bad, words):
         assert word in message, message
 
 
+def test_a_keyword_that_decides_nothing_is_named(server):
+    for form in (schema({"type": "object", "properties": {"a": {"type": "null", "colour": 1}}}), schema({"type": "null", "title": "t"})):
+        r = server.post("/v1/chat/completions", chat(response_format=form, max_tokens=30))
+        assert r.status_code == 200, r.text
+        assert r.headers.get("x-schema-ignored") == ("#/properties/a/colour" if "properties" in str(form) else None)
+
+
 @pytest.mark.parametrize("form, words", [({"type": "json_schema"}, ["json_schema"]), ({"type": "yaml"}, ["yaml"]), ({}, ["type"]), ("json", []), ({"type": "json_schema", "json_schema": 3}, ["json_schema"]),
                                          ({"type": "json_schema", "json_schema": {"name": "a b", "schema": {}}}, ["name"])])
 def test_a_bad_form_is_refused(server, form, words):

@@ -103,6 +103,13 @@ void constraint_free(struct constraint *c)
     free(c);
 }
 
+const struct schema *constraint_schema(const struct constraint *c, int i)
+{
+    for (int k = 0; k < c->rules->n_rule; k++)
+        if (c->rules->rule[k].schema && i-- == 0) return c->rules->rule[k].schema;
+    return NULL;
+}
+
 size_t constraint_bytes(struct constraint *c)
 {
     return sizeof *c + rules_bytes(c->rules) + mask_table_bytes(&c->names) + item_masks_bytes(&c->items);

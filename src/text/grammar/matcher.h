@@ -22,6 +22,8 @@ struct constraint;
 bool constraint_of_schema(struct constraint **out, struct schema *s, struct free_masks *f, struct err *e);
 struct constraint *constraint_ref(struct constraint *c); /* one holder more; returns c */
 void constraint_free(struct constraint *c);
+/* The schemas in it, from number 0 on; NULL: there are no more. */
+const struct schema *constraint_schema(const struct constraint *c, int i);
 size_t constraint_bytes(struct constraint *c); /* memory, about; it grows as masks are remembered */
 
 struct matcher;
