@@ -448,12 +448,14 @@ def everything(tmp_path):
 
 
 def test_a_model_without_an_engine_is_refused_before_the_first_byte(hub, tmp_path):
-    hub.files = {"config.json": b'{"model_type": "deepseek_v3"}', "tokenizer.json": b"{}", "model.safetensors": safetensors(1)}
+    hub.files = {"config.json": b'{"model_type": "mamba2"}', "tokenizer.json": b"{}", "model.safetensors": safetensors(1)}
     r = pull(hub, tmp_path, "hf:own/repo", ok=False)
-    assert r.stderr == "hearth pull: hf:own/repo: this build has no engine for models of type 'deepseek_v3'; nothing was fetched\n"
+    assert r.stderr == "hearth pull: hf:own/repo: this build has no engine for models of type 'mamba2'; nothing was fetched\n"
     assert [p for _, p, _ in cdn_requests(hub)] == ["/cdn/config.json"] and everything(tmp_path) == []
-    r = pull(hub, tmp_path, "accounts/fireworks/models/deepseek-v3", ok=False)
-    assert "there is no engine for deepseek_v3 yet" in r.stderr and everything(tmp_path) == []
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_text("version: 1\nmodels:\n  - id: accounts/own/models/snake\n    kind: text\n    arch: mamba2\n    context: 100\n    source: hf:own/repo\n")
+    r = pull(hub, tmp_path, "snake", "--catalog", str(catalog), ok=False)
+    assert "there is no engine for mamba2 yet" in r.stderr and everything(tmp_path) == []
     hub.files["config.json"] = b'{"model_type": "llama"}'
     pull(hub, tmp_path, "hf:own/repo")
     assert "own/repo/model.safetensors" in installed(tmp_path)
