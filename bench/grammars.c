@@ -13,37 +13,14 @@
 #include "base/clock.h"
 #include "text/grammar/grammar.h"
 #include "text/tokenizer/tokenizer.h"
-
-struct times {
-    double *us;
-    size_t n, cap;
-};
-
-static void note(struct times *t, double us)
-{
-    if (t->n == t->cap) {
-        t->cap = t->cap ? t->cap * 2 : 1024;
-        t->us = realloc(t->us, t->cap * sizeof *t->us);
-        if (!t->us) exit(1);
-    }
-    t->us[t->n++] = us;
-}
-
-static int by_time(const void *a, const void *b)
-{
-    return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
-}
+#include "times.h"
 
 static void print_times(const char *name, struct times *t)
 {
-    double sum = 0;
-    qsort(t->us, t->n, sizeof *t->us, by_time);
-    for (size_t i = 0; i < t->n; i++) sum += t->us[i];
     if (t->n == 0) return;
-    const double last = (double)(t->n - 1);
+    times_sort(t);
     printf(", \"%s\": {\"masks\": %zu, \"avg\": %.1f, \"p50\": %.1f, \"p99\": %.1f, \"max\": %.1f}", name,
-           t->n, sum / (double)t->n, t->us[(size_t)(0.5 * last)], t->us[(size_t)(0.99 * last)],
-           t->us[(size_t)last]);
+           t->n, times_mean(t), times_percentile(t, 0.5), times_percentile(t, 0.99), times_percentile(t, 1));
 }
 
 static bool feed(const struct tokenizer *tok, struct constraint *c, const json_t *text, uint32_t *bits,
@@ -58,7 +35,7 @@ static bool feed(const struct tokenizer *tok, struct constraint *c, const json_t
     for (size_t i = 0; i < ids.n && ok; i++) {
         const double start = clock_seconds();
         ok = matcher_mask(m, bits, e);
-        note(t, (clock_seconds() - start) * 1e6);
+        times_note(t, (clock_seconds() - start) * 1e6);
         bool taken = false;
         ok = ok && matcher_take(m, ids.id[i], &taken, e);
         if (ok && (!taken || !(bits[ids.id[i] / 32] >> (ids.id[i] % 32) & 1)))

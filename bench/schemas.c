@@ -15,36 +15,7 @@
 #include "base/clock.h"
 #include "text/grammar/matcher.h"
 #include "text/tokenizer/tokenizer.h"
-
-struct times {
-    double *us;
-    size_t n, cap;
-};
-
-static void note(struct times *t, double us)
-{
-    if (t->n == t->cap) {
-        t->cap = t->cap ? t->cap * 2 : 1024;
-        t->us = realloc(t->us, t->cap * sizeof *t->us);
-        if (!t->us) exit(1);
-    }
-    t->us[t->n++] = us;
-}
-
-static int by_time(const void *a, const void *b)
-{
-    return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
-}
-static double percentile(const struct times *t, double p)
-{
-    return t->n ? t->us[(size_t)(p * (double)(t->n - 1))] : 0;
-}
-static double mean(const struct times *t)
-{
-    double sum = 0;
-    for (size_t i = 0; i < t->n; i++) sum += t->us[i];
-    return t->n ? sum / (double)t->n : 0;
-}
+#include "times.h"
 
 /* As Python writes it: a blank behind comma and colon, floats by their shortest digits. */
 static void write_value(struct buf *b, const json_t *v)
@@ -142,8 +113,8 @@ static bool accepts(struct bench *b, struct constraint *c, const json_t *data, s
             break;
         }
         const double us = (clock_seconds() - t) * 1e6;
-        note(&b->mask, us);
-        if (i == 0) note(&b->first, us);
+        times_note(&b->mask, us);
+        if (i == 0) times_note(&b->first, us);
         const bool allowed = b->bits[ids.id[i] / 32] >> (ids.id[i] % 32) & 1;
         bool taken;
         if (!matcher_take(m, ids.id[i], &taken, e)) taken = false;
@@ -173,7 +144,7 @@ static void one(struct bench *b, const json_t *o)
     b->count.schemas++;
     const double start = clock_seconds();
     const bool made = schema_compile(&s, json_object_get(o, "schema"), NULL, &e);
-    note(&b->compile, (clock_seconds() - start) * 1e6);
+    times_note(&b->compile, (clock_seconds() - start) * 1e6);
     if (!made || !constraint_of_schema(&c, s, b->masks, &e)) {
         b->count.refused++;
         printf("refused %s: %s\n", name, e.msg);
@@ -253,9 +224,9 @@ int main(int argc, char **argv)
     }
     fclose(f);
     free(line);
-    qsort(b.mask.us, b.mask.n, sizeof *b.mask.us, by_time);
-    qsort(b.first.us, b.first.n, sizeof *b.first.us, by_time);
-    qsort(b.compile.us, b.compile.n, sizeof *b.compile.us, by_time);
+    times_sort(&b.mask);
+    times_sort(&b.first);
+    times_sort(&b.compile);
     printf("{\"schemas\": %d, \"refused\": %d, \"passed\": %d, \"valid\": %d, \"valid_refused\": %d, "
            "\"invalid\": %d, "
            "\"invalid_accepted\": %d, \"masks\": %zu, \"mask_avg_us\": %.1f, \"mask_p50_us\": %.1f, "
@@ -264,10 +235,10 @@ int main(int argc, char **argv)
            "\"first_mask_p99_us\": %.1f, "
            "\"compile_avg_us\": %.1f, \"compile_p99_us\": %.1f, \"compile_max_us\": %.1f}\n",
            b.count.schemas, b.count.refused, b.count.passed, b.count.valid, b.count.valid_refused,
-           b.count.invalid, b.count.invalid_accepted, b.mask.n, mean(&b.mask), percentile(&b.mask, 0.5),
-           percentile(&b.mask, 0.99), percentile(&b.mask, 0.999), percentile(&b.mask, 1), mean(&b.first),
-           percentile(&b.first, 0.99), mean(&b.compile), percentile(&b.compile, 0.99),
-           percentile(&b.compile, 1));
+           b.count.invalid, b.count.invalid_accepted, b.mask.n, times_mean(&b.mask),
+           times_percentile(&b.mask, 0.5), times_percentile(&b.mask, 0.99), times_percentile(&b.mask, 0.999),
+           times_percentile(&b.mask, 1), times_mean(&b.first), times_percentile(&b.first, 0.99),
+           times_mean(&b.compile), times_percentile(&b.compile, 0.99), times_percentile(&b.compile, 1));
     free_masks_free(b.masks);
     vocab_trie_free(v);
     tokenizer_free(tok);

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "text/grammar/grammar.h"
 #include "text/grammar/rules.h"
+#include "text/grammar/test_vocab.h"
 
 /* A small vocabulary that crosses every border: of symbols, of rules, of JSON and what is around it, of characters. */
 static const char *const pieces[] = {
@@ -116,26 +117,6 @@ static const char *const pieces[] = {
 };
 enum { N_PIECES = sizeof pieces / sizeof *pieces };
 
-struct vocab {
-    uint32_t len[N_PIECES + 1];
-    struct vocab_trie *trie;
-    struct free_masks *masks;
-};
-
-static void vocab_open(struct vocab *v)
-{
-    struct err e;
-    for (int i = 0; i < N_PIECES; i++) v->len[i] = (uint32_t)strlen(pieces[i]);
-    assert_true(vocab_trie_new(&v->trie, pieces, v->len, N_PIECES, &e));
-    assert_true(free_masks_new(&v->masks, v->trie, &e));
-}
-
-static void vocab_close(struct vocab *v)
-{
-    free_masks_free(v->masks);
-    vocab_trie_free(v->trie);
-}
-
 static struct constraint *grammar(struct vocab *v, const char *gbnf, const char *schemas)
 {
     struct constraint *c = NULL;
@@ -146,14 +127,6 @@ static struct constraint *grammar(struct vocab *v, const char *gbnf, const char 
         fail_msg("%s\n%s", gbnf, e.msg);
     json_decref(j);
     return c;
-}
-
-static size_t feed(struct matcher *m, const char *text, size_t n)
-{
-    size_t taken;
-    struct err e;
-    if (!matcher_take_bytes(m, text, n, &taken, &e)) fail_msg("%s", e.msg);
-    return taken;
 }
 
 /* Whether the text may go on, and end, behind s[n]. */
@@ -224,7 +197,7 @@ struct row {
 static void check_rows(const struct row *rows, size_t n, const char *schemas)
 {
     struct vocab v;
-    vocab_open(&v);
+    vocab_open(&v, pieces, N_PIECES);
     for (size_t i = 0; i < n; i++) {
         bool ends;
         struct constraint *c = grammar(&v, rows[i].gbnf, schemas);
@@ -447,7 +420,7 @@ static void expressions(void **state)
         { "(a?){20}a{3}", "aaa", true },
     };
     struct vocab v;
-    vocab_open(&v);
+    vocab_open(&v, pieces, N_PIECES);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct constraint *c;
         struct err e;
@@ -502,7 +475,7 @@ static void refusals(void **state)
         { "root ::= bad", "the schema of bad: ", ERR_REQUEST },
     };
     struct vocab v;
-    vocab_open(&v);
+    vocab_open(&v, pieces, N_PIECES);
     json_t *schemas = json_pack("{s:{s:s}}", "bad", "type", "strin");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct constraint *c;
@@ -537,7 +510,7 @@ static void hostile(void **state)
     (void)state;
     struct vocab v;
     struct buf b = BUF_INIT(1 << 22);
-    vocab_open(&v);
+    vocab_open(&v, pieces, N_PIECES);
     for (int kind = 0; kind < 14; kind++) {
         struct constraint *c = NULL;
         struct err e = { 0 };
@@ -628,7 +601,7 @@ static void long_texts(void **state)
         { "root ::= root \"+\" x | x\nx ::= \"(\" root \")\" | \"1\"", "1", "+(1+1)" },
     };
     struct vocab v;
-    vocab_open(&v);
+    vocab_open(&v, pieces, N_PIECES);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct constraint *c = grammar(&v, rows[i].gbnf, "{\"any\": true}");
         struct matcher *m;
@@ -665,7 +638,7 @@ static void distinct(void **state)
     struct err e;
     struct matcher *m, *copy;
     char text[64];
-    vocab_open(&v);
+    vocab_open(&v, pieces, N_PIECES);
     struct constraint *c = grammar(&v, "root ::= u", "{\"u\": {\"type\":\"array\",\"uniqueItems\":true}}");
     assert_true(matcher_new(&m, c, &e));
     constraint_free(c); /* the matcher holds it, too */
@@ -709,7 +682,7 @@ static void forced(void **state)
           "01234567890123456789012345678901" }, /* cap */
     };
     struct vocab v;
-    vocab_open(&v);
+    vocab_open(&v, pieces, N_PIECES);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct constraint *c =
             grammar(&v, rows[i].gbnf,
@@ -739,7 +712,7 @@ static void too_many_ways(void **state)
     struct err e = { 0 };
     struct matcher *m;
     size_t taken;
-    vocab_open(&v);
+    vocab_open(&v, pieces, N_PIECES);
     struct constraint *c = grammar(&v, "root ::= root root | \"a\"", NULL);
     assert_true(matcher_new(&m, c, &e));
     bool ok = true;
@@ -781,7 +754,7 @@ static void shared(void **state)
     (void)state;
     static const char *const grammars[] = { JSON_GRAMMAR, "root ::= any" };
     struct vocab v;
-    vocab_open(&v);
+    vocab_open(&v, pieces, N_PIECES);
     for (size_t g = 0; g < 2; g++) {
         struct worker alone = { grammar(&v, grammars[g], "{\"any\": true}"), 0 }, w[4];
         struct constraint *c = grammar(&v, grammars[g], "{\"any\": true}");

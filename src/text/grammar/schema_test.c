@@ -11,7 +11,7 @@
 
 #include "base/buf.h"
 #include "text/grammar/ecma.h"
-#include "text/grammar/matcher.h"
+#include "text/grammar/test_vocab.h"
 
 /* A small vocabulary that crosses every border: pieces of JSON, of words, of characters, of escapes. */
 static const char *const pieces[] = {
@@ -40,26 +40,6 @@ static const char *const pieces[] = {
 };
 enum { N_PIECES = sizeof pieces / sizeof *pieces };
 
-struct vocab {
-    uint32_t len[N_PIECES + 1];
-    struct vocab_trie *trie;
-    struct free_masks *masks;
-};
-
-static void vocab_open(struct vocab *v)
-{
-    struct err e;
-    for (int i = 0; i < N_PIECES; i++) v->len[i] = (uint32_t)strlen(pieces[i]);
-    assert_true(vocab_trie_new(&v->trie, pieces, v->len, N_PIECES, &e));
-    assert_true(free_masks_new(&v->masks, v->trie, &e));
-}
-
-static void vocab_close(struct vocab *v)
-{
-    free_masks_free(v->masks);
-    vocab_trie_free(v->trie);
-}
-
 static json_t *parse(const char *text)
 {
     json_error_t why;
@@ -76,15 +56,6 @@ static struct constraint *constraint(struct vocab *v, const json_t *schema)
     if (!schema_compile(&s, schema, NULL, &e)) return NULL;
     assert_true(constraint_of_schema(&c, s, v->masks, &e));
     return c;
-}
-
-/* The text behind which the mask is asked for: all of it, or up to where it cannot go on. */
-static size_t feed(struct matcher *m, const char *text, size_t n)
-{
-    size_t taken;
-    struct err e;
-    if (!matcher_take_bytes(m, text, n, &taken, &e)) fail_msg("%s", e.msg);
-    return taken;
 }
 
 static bool accepts(struct constraint *c, const char *text)
@@ -133,7 +104,7 @@ static void reference(void **state)
     char *line = NULL;
     size_t cap = 0;
     int n_schema = 0, n_text = 0, nothing = 0;
-    vocab_open(&v);
+    vocab_open(&v, pieces, N_PIECES);
     assert_non_null(f);
     while (getline(&line, &cap, f) > 0) {
         json_t *o = parse(line), *t;
@@ -213,7 +184,7 @@ static void texts(void **state)
           false },
     };
     struct vocab v;
-    vocab_open(&v);
+    vocab_open(&v, pieces, N_PIECES);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         json_t *schema = parse(rows[i].schema);
         struct constraint *c = constraint(&v, schema);
@@ -452,7 +423,7 @@ static void closed_objects(void **state)
         { "{\"anyOf\":[{\"properties\":{\"a\":{}}},{\"required\":[\"z\"]}]}", "{\"c\": 1}", true, false },
     };
     struct vocab v;
-    vocab_open(&v);
+    vocab_open(&v, pieces, N_PIECES);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         for (int shut = 0; shut < 2; shut++) {
             const struct schema_limits l = { .closed_objects = shut };
