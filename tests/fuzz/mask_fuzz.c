@@ -9,7 +9,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct grammar_limits small = { { 4096, 100, 1000, 20, 50 }, 5000, 1000, 100000, 200000 };
+    static const struct grammar_limits small = {
+        .text = { .max_bytes = 4096, .max_rules = 100, .max_nodes = 1000, .max_depth = 20, .max_count = 50 },
+        .max_parts = 5000,
+        .max_states = 1000,
+        .max_table = 100000,
+        .work = 200000,
+    };
     json_error_t why;
     struct constraint *c = NULL;
     struct schema *s;

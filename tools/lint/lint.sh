@@ -1,5 +1,5 @@
 #!/bin/sh
-# make lint: import direction, file sizes, format, warnings under clang, vectors on the stack, dead exports, clang-tidy; the build for aarch64 and its kernels' tests.
+# make lint: import direction, file sizes, format, warnings under clang (fuzz targets too), vectors on the stack, dead exports, clang-tidy; the build for aarch64 and its kernels' tests.
 set -u
 cd "$(dirname "$0")/../.."
 fail=0
@@ -18,6 +18,12 @@ git ls-files 'src/*.c' 'src/*.h' 'tests/*.c' 'bench/*.c' | xargs clang-format --
 
 step "clang warnings"
 make --no-print-directory -s -j"$(nproc)" WERROR=1 MODE=clang CC=clang build/clang/hearth || bad "clang has warnings"
+
+# They are built by clang alone, which warns of more than gcc.
+step "clang warnings of the fuzz targets"
+# shellcheck disable=SC2046
+git ls-files 'tests/fuzz/*.c' | xargs clang -std=c17 -Isrc -D_GNU_SOURCE $(make -s WERROR=1 print-WARN) $(pkg-config --cflags $(make -s print-PKGS)) \
+    -fsyntax-only || bad "clang has warnings in a fuzz target"
 
 step "vectors on the stack"
 make --no-print-directory -s -j"$(nproc)" build/release/hearth && python3 tools/lint/spills.py build/release ||

@@ -307,7 +307,8 @@ static void test_same(void **state)
         bool over[2] = { false, false };
         for (int e = 0, id = 0; e < MAX_EVENTS; e++)
             for (int i = 0; i < 2; i++) {
-                struct reply_token token[2] = { { .id = id++, .text_offset = 100 }, { .id = id++ } };
+                struct reply_token token[2] = { { .id = id, .text_offset = 100 }, { .id = id + 1 } };
+                id += 2;
                 struct reply_event ev = list[i][e];
                 if (over[i]) continue;
                 ev.index = i;
