@@ -11,10 +11,10 @@ static void start(struct engine *g, int threads, int chunk)
     start_model(g, MODEL, threads, &(struct lm_options){ .prefill_chunk = chunk, .kv_bytes = 64 << 20 });
 }
 
-static struct held_constraint *schema(struct engine *g, const char *text)
+static struct constraint *schema(struct engine *g, const char *text)
 {
     struct err e = { 0 };
-    struct held_constraint *h;
+    struct constraint *h;
     json_t *j = json_loads(text, JSON_DECODE_ANY, NULL);
     const struct constraint_source s = { .kind = CONSTRAINT_SCHEMA, .schema = j };
     assert_non_null(j);
@@ -76,7 +76,7 @@ static void test_the_answer_meets_its_schema_in_any_company(void **state)
         struct engine g;
         struct lm_job *crowd[12];
         start(&g, way[i].threads, way[i].chunk);
-        struct held_constraint *h = schema(&g, person);
+        struct constraint *h = schema(&g, person);
         struct guide_plan *p = plan(&g, &(struct guide_spec){ .answer = h });
         for (int k = 0; k < way[i].others; k++) { /* every other one is steered, too */
             prompt_of(other[k], 30, 100 + (uint64_t)k);
@@ -100,7 +100,7 @@ static void test_the_answer_meets_its_schema_in_any_company(void **state)
         }
         seen_free(&s);
         guide_plan_unref(p);
-        constraint_let_go(h);
+        constraint_free(h);
         stop(&g);
     }
     for (int k = 0; k < 3; k++) free(first[k]);
@@ -131,7 +131,7 @@ static void test_log_probabilities_change_nothing(void **state)
     int32_t prompt[20];
     prompt_of(prompt, 20, 3);
     start(&g, 2, 64);
-    struct held_constraint *h = schema(&g, person);
+    struct constraint *h = schema(&g, person);
     for (int i = 0; i < 4; i++) {
         struct guide_plan *p = plan(&g, &(struct guide_spec){ .answer = h,
                                                               .think_open = "<think>",
@@ -153,7 +153,7 @@ static void test_log_probabilities_change_nothing(void **state)
         free(scored);
         guide_plan_unref(p);
     }
-    constraint_let_go(h);
+    constraint_free(h);
     stop(&g);
 }
 
@@ -169,7 +169,7 @@ static void test_what_can_only_come_so(void **state)
     const int32_t *ids;
     int n, len = 0;
     start(&g, 1, 64);
-    struct held_constraint *h = schema(&g, person);
+    struct constraint *h = schema(&g, person);
     struct guide_plan *p = plan(&g, &(struct guide_spec){ .answer = h });
     assert_true(guide_new(&guide, p, &e));
     for (const char *c = head; *c; c++) { /* each of these is a choice of its own: white space, other names */
@@ -186,7 +186,7 @@ static void test_what_can_only_come_so(void **state)
     assert_in_range(len, 1, 3);
     guide_free(guide);
     guide_plan_unref(p);
-    constraint_let_go(h);
+    constraint_free(h);
     stop(&g);
 }
 
@@ -208,7 +208,7 @@ static void test_a_thought_is_closed_at_its_budget(void **state)
     int32_t prompt[20];
     prompt_of(prompt, 20, 4);
     start(&g, 2, 64);
-    struct held_constraint *h = schema(&g, person);
+    struct constraint *h = schema(&g, person);
     for (int budget = 0; budget < 12; budget += 4) {
         struct lm_usage u;
         struct guide_plan *p = plan(&g, &(struct guide_spec){ .answer = h,
@@ -232,7 +232,7 @@ static void test_a_thought_is_closed_at_its_budget(void **state)
         free(text);
         guide_plan_unref(p);
     }
-    constraint_let_go(h);
+    constraint_free(h);
     stop(&g);
 }
 
@@ -245,7 +245,7 @@ static void test_a_call_is_held_once_it_is_open(void **state)
     int32_t prompt[30];
     int calls = 0, free_ones = 0;
     start(&g, 2, 64);
-    struct held_constraint *h = schema(&g, "{\"enum\":[\"left turn\",\"right turn\"]}");
+    struct constraint *h = schema(&g, "{\"enum\":[\"left turn\",\"right turn\"]}");
     for (int i = 0; i < 40; i++) {
         struct lm_usage u;
         struct guide_plan *p =
@@ -270,7 +270,7 @@ static void test_a_call_is_held_once_it_is_open(void **state)
         guide_plan_unref(p);
     }
     assert_true(calls > 2 && free_ones > 2);
-    constraint_let_go(h);
+    constraint_free(h);
     stop(&g);
 }
 
@@ -279,33 +279,33 @@ static void test_constraints_are_kept_by_content(void **state)
     (void)state;
     struct engine g;
     start(&g, 1, 64);
-    struct held_constraint *a = schema(&g, person), *b = schema(&g, person),
-                           *c = schema(&g, "{\"type\":\"null\"}");
+    struct constraint *a = schema(&g, person), *b = schema(&g, person),
+                      *c = schema(&g, "{\"type\":\"null\"}");
     assert_ptr_equal(a, b);
     assert_ptr_not_equal(a, c);
-    constraint_let_go(b);
-    constraint_let_go(c);
+    constraint_free(b);
+    constraint_free(c);
     for (int i = 0; i < 300; i++) { /* more than are kept: what is held stays */
         char text[40];
         snprintf(text, sizeof text, "{\"const\":%d}", i);
-        constraint_let_go(schema(&g, text));
+        constraint_free(schema(&g, text));
     }
     struct matcher *m;
     struct err e;
     size_t taken;
-    assert_true(matcher_new(&m, a->constraint, &e));
+    assert_true(matcher_new(&m, a, &e));
     assert_true(matcher_take_bytes(m, "{\"name\"", 7, &taken, &e) && taken == 7);
     matcher_free(m);
-    constraint_let_go(a);
+    constraint_free(a);
     stop(&g);
 }
 
-static bool allows(struct held_constraint *h, int32_t id)
+static bool allows(struct constraint *h, int32_t id)
 {
     uint32_t bits[(266 + 31) / 32];
     struct matcher *m;
     struct err e;
-    assert_true(matcher_new(&m, h->constraint, &e) && matcher_mask(m, bits, &e));
+    assert_true(matcher_new(&m, h, &e) && matcher_mask(m, bits, &e));
     matcher_free(m);
     return bits[id / 32] >> (id % 32) & 1;
 }
@@ -318,7 +318,7 @@ static void test_control_tokens_in_grammars(void **state)
     enum { MARK = 264, LESS = '<' - '!' };
     struct engine g;
     struct err e;
-    struct held_constraint *with, *without;
+    struct constraint *with, *without;
     struct constraint_source s = {
         .kind = CONSTRAINT_GRAMMAR, .text = text, .len = sizeof text - 1, .marks = true
     };
@@ -330,7 +330,7 @@ static void test_control_tokens_in_grammars(void **state)
     assert_ptr_not_equal(with, without);
     assert_true(allows(with, MARK) && !allows(with, LESS) && allows(with, 'x' - '!'));
     assert_true(!allows(without, MARK) && allows(without, LESS) && allows(without, 'x' - '!'));
-    struct held_constraint *any = schema(&g, "{\"type\":\"string\"}");
+    struct constraint *any = schema(&g, "{\"type\":\"string\"}");
     assert_true(!allows(any, MARK) && allows(any, '"' - '!'));
 
     /* The model says it, and it is shown where the plan says so. */
@@ -351,9 +351,9 @@ static void test_control_tokens_in_grammars(void **state)
         guide_plan_unref(p);
     }
     assert_true(marks > 0);
-    constraint_let_go(with);
-    constraint_let_go(without);
-    constraint_let_go(any);
+    constraint_free(with);
+    constraint_free(without);
+    constraint_free(any);
     stop(&g);
 }
 
@@ -364,8 +364,7 @@ static void test_leaving_while_masks_are_made(void **state)
     int32_t prompt[20];
     prompt_of(prompt, 20, 4);
     start(&g, 2, 64);
-    struct held_constraint *h =
-        schema(&g, "{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"minItems\":5}");
+    struct constraint *h = schema(&g, "{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"minItems\":5}");
     struct guide_plan *p = plan(&g, &(struct guide_spec){ .answer = h });
     for (int i = 0; i < 60; i++) {
         struct lm_request r = steered(prompt, 20, 400, p);
@@ -376,7 +375,7 @@ static void test_leaving_while_masks_are_made(void **state)
     }
     assert_int_equal(stats_at_rest(&g).running, 0);
     guide_plan_unref(p);
-    constraint_let_go(h);
+    constraint_free(h);
     stop(&g);
 }
 

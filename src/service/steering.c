@@ -56,7 +56,7 @@ static int64_t budget_of(const struct gen_request *q, const struct catalog_model
 
 /* ---- constraints ------------------------------------------------------------------------------------------------------- */
 
-static bool compile(const struct lm *lm, const struct constraint_source *s, struct held_constraint **out,
+static bool compile(const struct lm *lm, const struct constraint_source *s, struct constraint **out,
                     const char *param, struct fault *f)
 {
     if (constraint_cache_get(lm_constraints(lm), s, out, &f->err)) return true;
@@ -65,12 +65,12 @@ static bool compile(const struct lm *lm, const struct constraint_source *s, stru
 }
 
 /* What its schemas hold that decides nothing. */
-static char *ignored_by(const struct held_constraint *h)
+static char *ignored_by(const struct constraint *h)
 {
     enum { MOST = 400 };
     struct buf b = BUF_INIT(0);
     const struct schema *s;
-    for (int i = 0; h && (s = constraint_schema(h->constraint, i)) != NULL; i++)
+    for (int i = 0; h && (s = constraint_schema(h, i)) != NULL; i++)
         for (int k = 0; k < s->n_ignored && b.len < MOST; k++)
             buf_printf(&b, "%s%.100s", b.len ? ", " : "", s->ignored[k]);
     if (b.len >= MOST) buf_puts(&b, ", ...");
@@ -150,7 +150,7 @@ static bool constrain_calls(const struct lm *lm, const struct gen_request *q,
 {
     struct buf gbnf = BUF_INIT(0);
     json_t *schemas = json_object();
-    struct held_constraint *h = NULL;
+    struct constraint *h = NULL;
     const char *forced = NULL;
     const bool must = q->tools.choice == TOOL_REQUIRED || q->tools.choice == TOOL_NAMED;
     const bool both = !must && q->answer.kind != FORM_ANY;
@@ -224,8 +224,8 @@ bool steering_make(struct steering *out, const struct lm *lm, const struct catal
     if (ok && (spec.think_open || spec.answer || spec.call || spec.control))
         ok = guide_plan_new(&s.plan, &spec, lm_tokenizer(lm), &f->err);
     if (ok) s.ignored = ignored_by(spec.answer ? spec.answer : spec.call);
-    constraint_let_go(spec.answer);
-    constraint_let_go(spec.call);
+    constraint_free(spec.answer);
+    constraint_free(spec.call);
     if (ok) *out = s;
     return ok;
 }

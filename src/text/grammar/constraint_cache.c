@@ -8,21 +8,19 @@
 #include "text/grammar/grammar.h"
 #include "text/grammar/rules.h"
 enum { MAX_KEPT = 256, KEY = 32 };
+#define MAX_KEPT_BYTES ((size_t)256 << 20)
 
 struct entry {
-    struct held_constraint held; /* first: what holders see */
-    struct constraint_cache *cache;
     struct entry *next; /* the one asked for before it */
     unsigned char key[KEY];
-    int holders; /* the cache is one of them as long as it keeps it */
+    struct constraint *constraint; /* the cache is one of its holders */
 };
 
 struct constraint_cache {
     const struct tokenizer *tok;
     pthread_mutex_t mu;  /* guards what follows */
     struct entry *first; /* the one asked for last */
-    int n;
-    bool ready; /* what follows is made */
+    bool ready;          /* what follows is made */
     const char **text;
     uint32_t *len;
     char *marks;       /* the control tokens' bytes, one behind the other */
@@ -43,7 +41,7 @@ bool constraint_cache_new(struct constraint_cache **out, const struct tokenizer 
 
 static void entry_free(struct entry *x)
 {
-    constraint_free(x->held.constraint);
+    constraint_free(x->constraint);
     free(x);
 }
 
@@ -126,12 +124,7 @@ static bool prepare(struct constraint_cache *c, struct err *e)
 }
 
 /* Under the lock. */
-static void drop_holder(struct entry *x)
-{
-    if (--x->holders == 0) entry_free(x);
-}
-
-static struct entry *find(struct constraint_cache *c, const unsigned char key[KEY])
+static struct constraint *find(struct constraint_cache *c, const unsigned char key[KEY])
 {
     for (struct entry **p = &c->first; *p; p = &(*p)->next) {
         struct entry *x = *p;
@@ -139,25 +132,29 @@ static struct entry *find(struct constraint_cache *c, const unsigned char key[KE
         *p = x->next;
         x->next = c->first;
         c->first = x;
-        x->holders++;
-        return x;
+        return constraint_ref(x->constraint);
     }
     return NULL;
 }
 
-/* Keeps it, and lets go of those that nobody asked for the longest. */
+/* Under the lock: keeps it in front, and lets go of those that nobody asked for the longest. */
 static void keep(struct constraint_cache *c, struct entry *x)
 {
+    size_t bytes = 0;
+    int n = 0;
     x->next = c->first;
     c->first = x;
-    x->holders++;
-    if (++c->n <= MAX_KEPT) return;
-    struct entry **p = &c->first;
-    while ((*p)->next) p = &(*p)->next;
-    struct entry *last = *p;
-    *p = NULL;
-    c->n--;
-    drop_holder(last);
+    for (struct entry **p = &c->first; *p;) {
+        struct entry *y = *p;
+        bytes += constraint_bytes(y->constraint); /* of late: it grows as masks are remembered */
+        if (n == 0 || (n < MAX_KEPT && bytes <= MAX_KEPT_BYTES)) {
+            n++;
+            p = &y->next;
+            continue;
+        }
+        *p = y->next;
+        entry_free(y);
+    }
 }
 
 static bool key_of(unsigned char key[KEY], const struct constraint_source *s, struct err *e)
@@ -204,48 +201,26 @@ static bool compile(struct constraint_cache *c, const struct constraint_source *
 }
 
 bool constraint_cache_get(struct constraint_cache *c, const struct constraint_source *s,
-                          struct held_constraint **out, struct err *e)
+                          struct constraint **out, struct err *e)
 {
     unsigned char key[KEY];
     if (!key_of(key, s, e)) return false;
     pthread_mutex_lock(&c->mu);
     const bool ok = prepare(c, e);
-    struct entry *x = ok ? find(c, key) : NULL;
+    struct constraint *known = ok ? find(c, key) : NULL;
     pthread_mutex_unlock(&c->mu);
-    if (x) *out = &x->held;
-    if (x || !ok) return ok;
-    x = calloc(1, sizeof *x);
+    if (known) *out = known;
+    if (known || !ok) return ok;
+    struct entry *x = calloc(1, sizeof *x);
     if (!x) return err_set(e, ERR_NOMEM, "no memory for a constraint");
-    if (!compile(c, s, &x->held.constraint, e)) {
+    if (!compile(c, s, &x->constraint, e)) {
         free(x);
         return false;
     }
     memcpy(x->key, key, KEY);
-    x->cache = c;
-    x->holders = 1;
+    *out = constraint_ref(x->constraint);
     pthread_mutex_lock(&c->mu);
     keep(c, x);
     pthread_mutex_unlock(&c->mu);
-    *out = &x->held;
     return true;
-}
-
-struct held_constraint *constraint_hold(struct held_constraint *h)
-{
-    struct entry *x = (struct entry *)h;
-    if (!x) return NULL;
-    pthread_mutex_lock(&x->cache->mu);
-    x->holders++;
-    pthread_mutex_unlock(&x->cache->mu);
-    return h;
-}
-
-void constraint_let_go(struct held_constraint *h)
-{
-    struct entry *x = (struct entry *)h;
-    if (!x) return;
-    struct constraint_cache *c = x->cache;
-    pthread_mutex_lock(&c->mu);
-    drop_holder(x);
-    pthread_mutex_unlock(&c->mu);
 }

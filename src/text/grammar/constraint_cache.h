@@ -39,14 +39,9 @@ struct constraint_source {
 /* Control tokens are bytes that no text has, as constraints see them: this one, and then the text. */
 #define CONTROL_MARK "\xff"
 
-/* A constraint that is held. */
-struct held_constraint {
-    struct constraint *constraint; /* the holder's to use, not to free */
-};
-/* ERR_REQUEST, ERR_UNSUPPORTED, ERR_LIMIT: as schema_compile() and constraint_of_grammar() say them. */
+/* The caller holds it once more, and lets go with constraint_free(). ERR_REQUEST, ERR_UNSUPPORTED, ERR_LIMIT: as schema_compile() and
+ * constraint_of_grammar() say them. */
 bool constraint_cache_get(struct constraint_cache *c, const struct constraint_source *s,
-                          struct held_constraint **out, struct err *e);
-struct held_constraint *constraint_hold(struct held_constraint *h); /* once more; NULL: NULL */
-void constraint_let_go(struct held_constraint *h);
+                          struct constraint **out, struct err *e);
 
 #endif

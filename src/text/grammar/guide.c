@@ -22,7 +22,7 @@ struct guide_plan {
     size_t n_open, n_close;
     bool inside, ignore_end, opens_first;
     int64_t budget;
-    struct held_constraint *answer, *call;
+    struct constraint *answer, *call;
     char *opens[MAX_OPENS];
     size_t opens_len[MAX_OPENS];
     bool behind[MAX_OPENS];  /* the constraint begins behind it */
@@ -102,8 +102,8 @@ struct guide_plan *guide_plan_ref(struct guide_plan *p)
 void guide_plan_unref(struct guide_plan *p)
 {
     if (!p || atomic_fetch_sub(&p->refs, 1) != 1) return;
-    constraint_let_go(p->answer);
-    constraint_let_go(p->call);
+    constraint_free(p->answer);
+    constraint_free(p->call);
     for (int i = 0; i < p->n_opens; i++) free(p->opens[i]);
     free(p->think_open);
     free(p->think_close);
@@ -210,7 +210,7 @@ static bool call_could(const struct guide_plan *p, int open, const char *rest, s
                        struct err *e)
 {
     struct matcher *m;
-    if (!matcher_new(&m, p->call->constraint, e)) return false;
+    if (!matcher_new(&m, p->call, e)) return false;
     const bool fine = call_takes(p, m, open, rest, n, ok, e);
     matcher_free(m);
     return fine;
@@ -286,8 +286,8 @@ bool guide_plan_new(struct guide_plan **out, const struct guide_spec *s, const s
     p->ignore_end = s->ignore_end;
     p->opens_first = s->opens_first;
     p->budget = s->budget;
-    p->answer = constraint_hold(s->answer);
-    p->call = s->answer ? NULL : constraint_hold(s->call);
+    p->answer = s->answer ? constraint_ref(s->answer) : NULL;
+    p->call = s->call && !s->answer ? constraint_ref(s->call) : NULL;
     p->ends = calloc(p->words, sizeof *p->ends);
     p->valid = calloc(p->words, sizeof *p->valid);
     const bool ok = ((p->ends && p->valid) || no_memory(e)) && marks(p, s, e) && control_tokens(p, s, e) &&
@@ -302,11 +302,11 @@ bool guide_plan_new(struct guide_plan **out, const struct guide_spec *s, const s
 
 /* ---- a choice ---------------------------------------------------------------------------------------------------------- */
 
-static bool hold_to(struct guide *g, struct held_constraint *c, struct err *e)
+static bool hold_to(struct guide *g, struct constraint *c, struct err *e)
 {
     matcher_free(g->matcher);
     g->matcher = NULL;
-    return matcher_new(&g->matcher, c->constraint, e);
+    return matcher_new(&g->matcher, c, e);
 }
 
 static bool force(struct guide *g, const int32_t *ids, int n, struct err *e)

@@ -20,10 +20,10 @@ struct guide_spec {                       /* copied by guide_plan_new(), constra
     bool inside;                          /* the prompt has opened the thought */
     int64_t budget; /* tokens of a thought, then it is closed for the model; -1: no end */
 
-    struct held_constraint *answer; /* of the whole answer; NULL: none */
+    struct constraint *answer; /* of the whole answer; NULL: none */
     const char *first; /* text in front of it that it is not about, or NULL; control tokens count as such */
     /* Of a free answer: */
-    struct held_constraint *call; /* from the text that opens a call on; NULL: none */
+    struct constraint *call; /* from the text that opens a call on; NULL: none */
     const char *const
         *opens; /* such texts, up to a NULL, which the constraint is about as well; NULL: none */
     const char *const *opens_before; /* ... and those which it is not about */
