@@ -27,7 +27,7 @@ static struct guide_plan *plan(struct engine *g, const struct guide_spec *s)
 {
     struct err e = { 0 };
     struct guide_plan *p;
-    if (!guide_plan_new(&p, s, lm_tokenizer(g->lm), &e)) fail_msg("%s", e.msg);
+    if (!guide_plan_new(&p, s, lm_constraints(g->lm), &e)) fail_msg("%s", e.msg);
     return p;
 }
 

@@ -222,7 +222,7 @@ bool steering_make(struct steering *out, const struct lm *lm, const struct catal
     spec.budget = budget_of(q, m);
     bool ok = constrain(lm, q, format, &spec, cancel, f);
     if (ok && (spec.think_open || spec.answer || spec.call || spec.control))
-        ok = guide_plan_new(&s.plan, &spec, lm_tokenizer(lm), &f->err);
+        ok = guide_plan_new(&s.plan, &spec, lm_constraints(lm), &f->err);
     if (ok) s.ignored = ignored_by(spec.answer ? spec.answer : spec.call);
     constraint_free(spec.answer);
     constraint_free(spec.call);

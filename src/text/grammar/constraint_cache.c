@@ -18,6 +18,7 @@ struct entry {
 
 struct constraint_cache {
     const struct tokenizer *tok;
+    uint32_t *ends;
     pthread_mutex_t mu;  /* guards what follows */
     struct entry *first; /* the one asked for last */
     bool ready;          /* what follows is made */
@@ -33,7 +34,15 @@ bool constraint_cache_new(struct constraint_cache **out, const struct tokenizer 
 {
     struct constraint_cache *c = calloc(1, sizeof *c);
     if (!c) return err_set(e, ERR_NOMEM, "no memory for constraints");
+    const int32_t n = tokenizer_n_vocab(tok);
     c->tok = tok;
+    c->ends = calloc(((size_t)n + 31) / 32 + 1, sizeof *c->ends);
+    if (!c->ends) {
+        free(c);
+        return err_set(e, ERR_NOMEM, "no memory for constraints");
+    }
+    for (int32_t id = 0; id < n; id++)
+        if (tokenizer_is_end(tok, id)) c->ends[id / 32] |= UINT32_C(1) << (id % 32);
     pthread_mutex_init(&c->mu, NULL);
     *out = c;
     return true;
@@ -68,6 +77,7 @@ void constraint_cache_free(struct constraint_cache *c)
     }
     free_masks_free(c->masks);
     forget_vocabulary(c);
+    free(c->ends);
     pthread_mutex_destroy(&c->mu);
     free(c);
 }
@@ -155,6 +165,15 @@ static void keep(struct constraint_cache *c, struct entry *x)
         *p = y->next;
         entry_free(y);
     }
+}
+
+const struct tokenizer *constraint_cache_tokenizer(const struct constraint_cache *c) { return c->tok; }
+const uint32_t *constraint_cache_ends(const struct constraint_cache *c) { return c->ends; }
+
+const char *constraint_cache_text(const struct constraint_cache *c, int32_t id, size_t *len)
+{
+    *len = c->len && c->text[id][0] != CONTROL_MARK[0] ? c->len[id] : 0;
+    return *len ? c->text[id] : "";
 }
 
 static bool key_of(unsigned char key[KEY], const struct constraint_source *s, struct err *e)

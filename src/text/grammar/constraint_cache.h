@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "text/grammar/matcher.h"
 #include "text/tokenizer/tokenizer.h"
@@ -19,6 +20,12 @@ struct constraint_cache;
 /* tok: borrowed. Costs nothing before the first constraint. */
 bool constraint_cache_new(struct constraint_cache **out, const struct tokenizer *tok, struct err *e);
 void constraint_cache_free(struct constraint_cache *c); /* nothing of it may be held */
+
+const struct tokenizer *constraint_cache_tokenizer(const struct constraint_cache *c);
+/* Bits [(n_vocab + 31) / 32] of the tokens that end a text. */
+const uint32_t *constraint_cache_ends(const struct constraint_cache *c);
+/* The bytes of text tokens, once there has been a constraint; *len 0: the token is part of no text, or a control token. */
+const char *constraint_cache_text(const struct constraint_cache *c, int32_t id, size_t *len);
 
 enum constraint_kind {
     CONSTRAINT_SCHEMA,  /* JSON that meets `schema` */

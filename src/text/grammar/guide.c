@@ -30,9 +30,8 @@ struct guide_plan {
     int n_opens;
     int32_t *first; /* what stands in front of a held answer; [n_first] */
     int n_first;
-    uint32_t *ends;  /* [words] end tokens */
-    uint32_t *shown; /* [words] control tokens that are part of the text; NULL: none */
-    uint32_t *valid; /* [words] all tokens */
+    const uint32_t *ends; /* [words] end tokens; the cache's */
+    uint32_t *shown;      /* [words] control tokens that are part of the text; NULL: none */
     uint32_t *
         crossing; /* [words] tokens that hold a whole mark and, behind it, what cannot come there; NULL: none */
     int32_t *close; /* the tokens that close a thought */
@@ -72,6 +71,12 @@ static bool has(const uint32_t *bits, int32_t id) { return bits[id / 32] >> (id 
 static void add(uint32_t *bits, int32_t id) { bits[id / 32] |= UINT32_C(1) << (id % 32); }
 static void take_away(uint32_t *bits, int32_t id) { bits[id / 32] &= ~(UINT32_C(1) << (id % 32)); }
 
+static void all_tokens(const struct guide_plan *p, uint32_t *bits)
+{
+    memset(bits, 0xff, p->words * sizeof *bits);
+    if (p->n_vocab % 32) bits[p->words - 1] = (UINT32_C(1) << (p->n_vocab % 32)) - 1;
+}
+
 static bool is_white(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
 
 /* What a token adds to the text. */
@@ -107,9 +112,7 @@ void guide_plan_unref(struct guide_plan *p)
     for (int i = 0; i < p->n_opens; i++) free(p->opens[i]);
     free(p->think_open);
     free(p->think_close);
-    free(p->ends);
     free(p->shown);
-    free(p->valid);
     free(p->crossing);
     free(p->close);
     free(p->first);
@@ -155,10 +158,6 @@ static bool control_tokens(struct guide_plan *p, const struct guide_spec *s, str
         if (id < 0) continue; /* of another member of the family */
         if (!p->shown && !(p->shown = calloc(p->words, sizeof *p->shown))) return no_memory(e);
         add(p->shown, id);
-    }
-    for (int32_t id = 0; id < p->n_vocab; id++) {
-        add(p->valid, id);
-        if (tokenizer_is_end(p->tok, id)) add(p->ends, id);
     }
     return true;
 }
@@ -253,13 +252,15 @@ static bool cross(struct guide_plan *p, int32_t id, struct err *e)
 }
 
 /* Once: the tokens that hold a mark and more. Most vocabularies have none. */
-static bool find_crossing(struct guide_plan *p, struct err *e)
+static bool find_crossing(struct guide_plan *p, const struct constraint_cache *c, struct err *e)
 {
-    size_t len, rest;
+    size_t len, rest, shortest = p->answer && p->think_close ? p->n_close : MAX_MARK;
     if (!p->answer && !p->n_opens) return true;
+    for (int i = 0; i < p->n_opens; i++)
+        if (p->opens_len[i] < shortest) shortest = p->opens_len[i];
     for (int32_t id = 0; id < p->n_vocab; id++) {
-        const char *s = bytes_of(p, id, &len);
-        if (len < 2) continue;
+        const char *s = constraint_cache_text(c, id, &len);
+        if (len <= shortest) continue;
         if (p->answer && p->think_close && holds(p->think_close, p->n_close, s, len, &rest) &&
             !only_gap(s + len - rest, rest) && !cross(p, id, e))
             return false;
@@ -273,14 +274,15 @@ static bool find_crossing(struct guide_plan *p, struct err *e)
     return true;
 }
 
-bool guide_plan_new(struct guide_plan **out, const struct guide_spec *s, const struct tokenizer *tok,
+bool guide_plan_new(struct guide_plan **out, const struct guide_spec *s, const struct constraint_cache *c,
                     struct err *e)
 {
     struct guide_plan *p = calloc(1, sizeof *p);
     if (!p) return no_memory(e);
     atomic_init(&p->refs, 1);
-    p->tok = tok;
-    p->n_vocab = tokenizer_n_vocab(tok);
+    p->tok = constraint_cache_tokenizer(c);
+    p->ends = constraint_cache_ends(c);
+    p->n_vocab = tokenizer_n_vocab(p->tok);
     p->words = ((size_t)p->n_vocab + 31) / 32;
     p->inside = s->inside && s->think_close;
     p->ignore_end = s->ignore_end;
@@ -288,10 +290,8 @@ bool guide_plan_new(struct guide_plan **out, const struct guide_spec *s, const s
     p->budget = s->budget;
     p->answer = s->answer ? constraint_ref(s->answer) : NULL;
     p->call = s->call && !s->answer ? constraint_ref(s->call) : NULL;
-    p->ends = calloc(p->words, sizeof *p->ends);
-    p->valid = calloc(p->words, sizeof *p->valid);
-    const bool ok = ((p->ends && p->valid) || no_memory(e)) && marks(p, s, e) && control_tokens(p, s, e) &&
-                    in_front(p, s, e) && closing(p, e) && find_crossing(p, e);
+    const bool ok = marks(p, s, e) && control_tokens(p, s, e) && in_front(p, s, e) && closing(p, e) &&
+                    find_crossing(p, c, e);
     if (!ok) {
         guide_plan_unref(p);
         return false;
@@ -493,7 +493,7 @@ static void thought_mask(const struct guide *g, uint32_t *bits)
 {
     const struct guide_plan *p = g->plan;
     const size_t k = partial(g, p->think_close, p->n_close);
-    memcpy(bits, p->valid, p->words * sizeof *bits);
+    all_tokens(p, bits);
     drop(bits, p->ends, p->words);
     if (p->crossing) drop(bits, p->crossing, p->words);
     for (int32_t id = 0; k && id < p->n_vocab; id++) {
@@ -523,7 +523,7 @@ static bool gap_mask(struct guide *g, uint32_t *bits, struct err *e)
 static bool free_mask(const struct guide *g, uint32_t *bits, struct err *e)
 {
     const struct guide_plan *p = g->plan;
-    memcpy(bits, p->valid, p->words * sizeof *bits);
+    all_tokens(p, bits);
     if (p->crossing) drop(bits, p->crossing, p->words);
     for (int i = 0; i < p->n_opens; i++) {
         const size_t k = partial(g, p->opens[i], p->opens_len[i]);

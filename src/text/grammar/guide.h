@@ -34,8 +34,8 @@ struct guide_spec {                       /* copied by guide_plan_new(), constra
 };
 
 struct guide_plan;
-/* tok: borrowed for the plan's life. */
-bool guide_plan_new(struct guide_plan **out, const struct guide_spec *s, const struct tokenizer *tok,
+/* c: over the model's vocabulary, the one that the constraints are from; borrowed for the plan's life. */
+bool guide_plan_new(struct guide_plan **out, const struct guide_spec *s, const struct constraint_cache *c,
                     struct err *e);
 struct guide_plan *guide_plan_ref(struct guide_plan *p); /* NULL: NULL */
 void guide_plan_unref(struct guide_plan *p);
