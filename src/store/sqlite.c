@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "store/backend.h"
 
 enum { CACHED = 32, COLUMNS = 64 };
@@ -16,6 +17,7 @@ enum { CACHED = 32, COLUMNS = 64 };
 struct connection {
     sqlite3 *db;
     char *path;
+    double busy_s; /* how long a statement waits for others */
     /* Statements by their text's address: callers' SQL are constants. */
     struct cached {
         const char *sql;
@@ -55,14 +57,27 @@ static void close_it(void *connection)
     free(c);
 }
 
+/* Whether what came back busy is worth trying once more, after a short sleep. SQLite's own wait (sqlite3_busy_timeout) does not cover all: it is
+ * not asked while the journal's mode changes, while the first one to open reads the log back, or while the last one to close puts it away.
+ * Inside a transaction nothing is repeated: its snapshot may be what stands in the way. */
+static bool try_again(const struct connection *c, int rc, double began)
+{
+    if ((rc & 0xff) != SQLITE_BUSY || !sqlite3_get_autocommit(c->db) || clock_seconds() - began >= c->busy_s)
+        return false;
+    sqlite3_sleep(5);
+    return true;
+}
+
 /* NULL with an error when the text is not understood. */
-static sqlite3_stmt *statement(struct connection *c, const char *sql, bool *keep, struct err *e)
+static sqlite3_stmt *statement(struct connection *c, const char *sql, bool *keep, double began, struct err *e)
 {
     sqlite3_stmt *st = NULL;
     *keep = true;
     for (int i = 0; i < c->n_cached; i++)
         if (c->cache[i].sql == sql && !strcmp(sqlite3_sql(c->cache[i].st), sql)) return c->cache[i].st;
-    int rc = sqlite3_prepare_v3(c->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &st, NULL);
+    int rc;
+    do rc = sqlite3_prepare_v3(c->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &st, NULL);
+    while (try_again(c, rc, began));
     if (rc != SQLITE_OK) {
         fail(c, rc, e);
         err_wrap(e, "\"%.60s\"", sql);
@@ -90,15 +105,21 @@ static bool run(void *connection, const char *sql, const struct store_value *arg
 {
     struct connection *c = connection;
     bool keep, ok = true;
-    sqlite3_stmt *st = statement(c, sql, &keep, e);
+    const double began = clock_seconds();
+    sqlite3_stmt *st = statement(c, sql, &keep, began, e);
     if (!st) return false;
     int rc = SQLITE_OK;
     for (int i = 0; i < n && rc == SQLITE_OK; i++)
         rc = args[i].text ? sqlite3_bind_text(st, i + 1, args[i].text, -1, SQLITE_STATIC)
                           : sqlite3_bind_int64(st, i + 1, args[i].number);
-    if (rc == SQLITE_OK)
-        while ((rc = sqlite3_step(st)) == SQLITE_ROW)
-            if (row && !(ok = give_row(st, row, arg, e))) break;
+    bool given = false;
+    if (rc == SQLITE_OK) do {
+            sqlite3_reset(st);
+            while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+                given = true;
+                if (row && !(ok = give_row(st, row, arg, e))) break;
+            }
+        } while (ok && !given && try_again(c, rc, began));
     if (ok && rc != SQLITE_DONE) ok = fail(c, rc, e);
     *changed = sqlite3_changes64(c->db);
     sqlite3_reset(st);
@@ -141,7 +162,8 @@ static bool open_it(void **connection, const char *where, const struct store_opt
     /* Never two threads on one connection: the store lends it out. */
     int rc = sqlite3_open_v2(where, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     bool ok = rc == SQLITE_OK || fail(c, rc, e);
-    if (ok) sqlite3_busy_timeout(c->db, o->busy_s > 0 ? (int)(o->busy_s * 1e3) : 5000);
+    c->busy_s = o->busy_s > 0 ? o->busy_s : 5;
+    if (ok) sqlite3_busy_timeout(c->db, (int)(c->busy_s * 1e3));
     ok = ok && pragma(c, "PRAGMA journal_mode = WAL", e) && pragma(c, "PRAGMA synchronous = FULL", e) &&
          pragma(c, "PRAGMA foreign_keys = ON", e);
     if (!ok) {

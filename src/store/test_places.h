@@ -167,14 +167,17 @@ static inline void places_new(struct places *p, enum place kind, char *out, size
 }
 
 /* One for the process: a test program's group set-up and tear-down, and where its tests find it. */
-static inline struct store *places_store(const char *where)
+static inline struct store *places_store_busy(const char *where, double busy_s)
 {
     struct store *s = NULL;
     struct err e = { ERR_NONE, "" };
-    if (!store_open(&s, where, &(struct store_options){ .migrate = true, .busy_s = 0.5 }, &e))
+    if (!store_open(&s, where, &(struct store_options){ .migrate = true, .busy_s = busy_s }, &e))
         fail_msg("%s: %s", where, e.msg);
     return s;
 }
+
+/* Waits for others longer than any disk takes. */
+static inline struct store *places_store(const char *where) { return places_store_busy(where, 120); }
 
 static inline int places_setup(void **state)
 {
