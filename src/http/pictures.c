@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "http/costs.h"
 #include "http/dialects/firemoon.h"
 #include "http/dialects/picture_dialect.h"
 #include "http/exchange.h"
@@ -21,6 +22,8 @@ struct picture_work {
     struct drawing *drawing;
     struct picture_facts facts; /* what the request became; model points into the registry */
     struct picture_reply reply;
+    struct price price; /* reply.price, where there is one */
+    int steps;          /* of the picture that is being drawn */
     bool over, failed;
     struct err error;
 };
@@ -65,6 +68,8 @@ static void take_picture(struct exchange *x, struct picture_work *t, struct repl
     struct err e = { 0 };
     char name[FILES_NAME];
     p->is = ev->picture;
+    p->steps = t->steps;
+    t->steps = 0;
     ev->picture.bytes = NULL; /* taken over */
     t->reply.n++;
     if (t->wire.answer != ANSWER_URL) return;
@@ -87,6 +92,7 @@ static void note_made(struct exchange *x, const struct picture_work *t)
 static void take_event(struct exchange *x, struct picture_work *t, struct reply_event *ev)
 {
     switch (ev->type) {
+    case REPLY_PROGRESS: t->steps = ev->picture.step; break;
     case REPLY_PICTURE: take_picture(x, t, ev); break;
     case REPLY_DONE:
         t->over = true;
@@ -115,6 +121,7 @@ static void reply(struct exchange *x, struct picture_work *t)
     struct buf b = BUF_INIT(0);
     const struct reply_picture *first = &t->reply.picture[0].is;
     if (t->dialect->headers) t->dialect->headers(&t->reply, put_header, x);
+    costs_header(x, t->reply.price, &t->reply.usage);
     if (t->wire.answer == ANSWER_BYTES)
         buf_append(&b, first->bytes, first->len);
     else
@@ -150,12 +157,9 @@ static bool collect(struct exchange *x, void *arg)
 
 static void stream_event(struct exchange *x, struct picture_work *t, struct reply_event *ev, struct buf *out)
 {
-    if (ev->type == REPLY_PROGRESS) {
-        t->dialect->print_progress(out, &t->reply, ev);
-        return;
-    }
     take_event(x, t, ev);
     if (t->failed) return;
+    if (ev->type == REPLY_PROGRESS) t->dialect->print_progress(out, &t->reply, ev);
     if (ev->type == REPLY_PICTURE) t->dialect->print_picture(out, &t->reply, ev->index);
     if (ev->type == REPLY_DONE) t->dialect->print_done(out, &t->reply);
 }
@@ -215,6 +219,7 @@ static void start(struct exchange *x, struct picture_work *t, const struct err *
         return;
     }
     t->facts = *drawing_facts(t->drawing);
+    if (costs_price(x, model_id(t->model), &t->price)) t->reply.price = &t->price;
     exchange_run(x, &picture_ops, t, t->wire.stream);
 }
 

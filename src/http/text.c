@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "http/costs.h"
 #include "http/dialects/wire.h"
 #include "http/exchange.h"
 #include "http/handlers.h"
@@ -33,6 +34,7 @@ struct text_work {
     enum phase phase;
     int opened; /* choices whose opening chunk is out */
     struct usage usage;
+    struct price price; /* reply.price, where there is one */
     bool failed;
     struct err error;
 };
@@ -175,6 +177,7 @@ static void reply_full(struct exchange *x, struct text_work *t)
     if (ok) {
         wire_print_full(&b, &t->reply, c, t->n_choices, &t->usage);
         perf_headers(x, t);
+        costs_header(x, t->reply.price, &t->usage);
         exchange_reply(x, 200, "application/json", &b);
     } else {
         exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
@@ -308,6 +311,7 @@ static void start(struct exchange *x, struct text_work *t, const struct err *loa
         return;
     }
     wire_reply_init(&t->reply, &t->request, model_id(m), generation_tokenizer(t->generation));
+    if (costs_price(x, model_id(m), &t->price)) t->reply.price = &t->price;
     t->reply.dropped = generation_dropped(t->generation);
     t->reply.prompt_ids = generation_prompt(t->generation, 0, &t->reply.n_prompt_ids, &text);
     if (t->reply.dropped) exchange_header(x, "X-Context-Truncated", "%d", t->reply.dropped);

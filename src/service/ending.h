@@ -37,6 +37,7 @@ struct identity {
     char uid[33];     /* its name in the ledger, which no client chose; "" where there is none */
     char address[46]; /* where it came from, without a port; "" when that is not known */
     double started;   /* clock_seconds() */
+    int64_t asked_ms; /* Unix: whose prices hold, from its reservation to its row */
 };
 
 struct ending_sinks;

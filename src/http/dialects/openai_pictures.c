@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "http/dialects/cost.h"
 #include "http/dialects/picture_fields.h"
 #include "http/json_out.h"
 
@@ -223,11 +224,13 @@ static void resolve(struct picture_wire *w, const struct model *m)
 static const char *format_name(const struct picture_wire *w) { return image_format_mime(w->q.format) + 6; }
 
 /* Nothing is billed by tokens here; clients count on the members. */
-static void put_usage(struct buf *b)
+static void put_usage(struct buf *b, const struct price *price, const struct usage *u)
 {
     buf_puts(
         b, ",\"usage\":{\"input_tokens\":0,\"output_tokens\":0,\"total_tokens\":0,\"input_tokens_details\":{"
-           "\"text_tokens\":0,\"image_tokens\":0}}");
+           "\"text_tokens\":0,\"image_tokens\":0}");
+    cost_put(b, price, u);
+    buf_putc(b, '}');
 }
 
 /* What the GPT image models say beside the pictures. */
@@ -241,7 +244,6 @@ static void put_gpt_facts(const struct picture_reply *r, struct buf *b)
                : !strcmp(q, "low") ? "low"
                                    : "medium",
                r->picture[0].is.width, r->picture[0].is.height);
-    put_usage(b);
 }
 
 static void print(struct buf *b, const struct picture_reply *r)
@@ -268,6 +270,7 @@ static void print(struct buf *b, const struct picture_reply *r)
     }
     buf_putc(b, ']');
     if (r->wire->gpt) put_gpt_facts(r, b);
+    if (r->wire->gpt || r->price) put_usage(b, r->price, &r->usage);
     buf_putc(b, '}');
 }
 
@@ -312,7 +315,7 @@ static void print_picture(struct buf *b, const struct picture_reply *r, int inde
                "\"opaque\",\"output_format\":\"%s\",\"seed\":%llu",
                index, (long long)time(NULL), p->is.width, p->is.height, format_name(r->wire),
                (unsigned long long)p->is.seed);
-    put_usage(b);
+    put_usage(b, r->price, &(struct usage){ .pictures = 1, .steps = p->steps });
     if (r->wire->answer == ANSWER_URL) {
         buf_puts(b, ",\"url\":");
         json_out_cstr(b, p->url);

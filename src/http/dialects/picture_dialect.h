@@ -15,6 +15,7 @@ enum { PICTURES_MOST = 10 /* of one request */ };
 struct picture_file {
     struct reply_picture is; /* its bytes, NULL until it is there; freed with it */
     char url[400];           /* where it is to be had, for ANSWER_URL */
+    int steps;               /* that it took */
 };
 
 /* What there is to print of an answer. */
@@ -23,8 +24,9 @@ struct picture_reply {
     const struct picture_facts *facts;
     const char *id; /* X-Request-Id */
     struct picture_file picture[PICTURES_MOST];
-    int n;              /* pictures */
-    struct usage usage; /* once it is over */
+    int n;                     /* pictures */
+    struct usage usage;        /* once it is over */
+    const struct price *price; /* NULL: costs are not spoken of */
 };
 
 /* Headers of a request that some APIs read; NULL: not sent. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/dialects/cost.h"
 #include "http/dialects/firemoon.h"
 #include "http/dialects/picture_dialect.h"
 
@@ -250,13 +251,44 @@ static void test_partial(void **state)
     picture_wire_free(&m.w);
 }
 
+/* The seeds' figures: 0.0140 for 28 steps of one model, 0.0014 for four of another. */
+static void test_cost(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t per_step;
+        int steps;
+        const char *want;
+    } cases[] = { { 500000, 28, "\"cost\":0.014}" },
+                  { 350000, 4, "\"cost\":0.0014}" },
+                  { 350000, 6, "\"cost\":0.0021}" },
+                  { 130000, 30, "\"cost\":0.0039}" } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct price price = { .step = cases[i].per_step };
+        struct made m;
+        struct buf b = BUF_INIT(0);
+        make(&m, &openai_pictures, ANSWER_B64);
+        m.r.n = 1;
+        m.r.price = &price;
+        m.r.usage.pictures = 1;
+        m.r.usage.steps = m.r.picture[0].steps = cases[i].steps;
+        openai_pictures.print(&b, &m.r);
+        assert_non_null(strstr(b.data, cases[i].want));
+        buf_clear(&b);
+        openai_pictures.print_picture(&b, &m.r, 0);
+        assert_non_null(strstr(b.data, cases[i].want));
+        buf_free(&b);
+        picture_wire_free(&m.w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_wish),   cmocka_unit_test(test_own_fields),
         cmocka_unit_test(test_seed_zero),   cmocka_unit_test(test_accept),
         cmocka_unit_test(test_many_faults), cmocka_unit_test(test_print),
-        cmocka_unit_test(test_partial),
+        cmocka_unit_test(test_partial),     cmocka_unit_test(test_cost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

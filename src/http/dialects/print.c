@@ -50,6 +50,7 @@ void wire_put_usage(struct buf *b, const struct wire_reply *r, const struct usag
                u->prompt_tokens, u->completion_tokens, u->prompt_tokens + u->completion_tokens,
                u->cached_tokens);
     if (r->request->style->usage_details) r->request->style->usage_details(b, u);
+    cost_put(b, r->price, u);
     buf_putc(b, '}');
 }
 

@@ -409,6 +409,29 @@ static void test_usage(void **state)
     }
 }
 
+/* To the nano-dollar, and nothing of it where there is no account. */
+static void test_cost(void **state)
+{
+    (void)state;
+    const struct price price = { .input = INT64_C(150000000), .cached_input = 75000000, .output = 600000000 };
+    const struct usage u = { .prompt_tokens = 1001, .cached_tokens = 1, .completion_tokens = 3 };
+    struct wire_choice c = { 0 };
+    struct wire_request w;
+    struct wire_reply r = reply_in(&w, &openai_style);
+    struct buf b = BUF_INIT(0);
+    wire_print_full(&b, &r, &c, 1, &u);
+    assert_null(strstr(b.data, "\"cost\""));
+    r.price = &price;
+    buf_clear(&b);
+    wire_print_full(&b, &r, &c, 1, &u);
+    assert_non_null(strstr(b.data, "},\"cost\":0.000151875}"));
+    buf_clear(&b);
+    w.stream_usage = USAGE_ON;
+    wire_event_usage(&b, &r, &u);
+    assert_non_null(strstr(b.data, "\"cost\":0.000151875}}"));
+    buf_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,7 +439,7 @@ int main(void)
         cmocka_unit_test(test_absent), cmocka_unit_test(test_finish_reasons),
         cmocka_unit_test(test_tokens), cmocka_unit_test(test_same),
         cmocka_unit_test(test_places), cmocka_unit_test(test_thought_name),
-        cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_usage),  cmocka_unit_test(test_cost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #define HEARTH_HTTP_DIALECTS_WIRE_H
 
 #include "base/buf.h"
+#include "http/dialects/cost.h"
 #include "http/error.h"
 #include "service/reply.h"
 #include "service/request.h"
@@ -71,7 +72,8 @@ struct wire_reply {
     int64_t created;
     int dropped; /* messages left out of the prompt */
     const int32_t *prompt_ids;
-    size_t n_prompt_ids; /* of the first prompt; printed when ids were asked for */
+    size_t n_prompt_ids;       /* of the first prompt; printed when ids were asked for */
+    const struct price *price; /* NULL: costs are not spoken of. The caller's */
 };
 void wire_reply_init(struct wire_reply *r, const struct wire_request *w, const char *model,
                      const struct tokenizer *t);

@@ -9,7 +9,6 @@
 #include "service/account/budgets.h"
 #include "service/account/ledger.h"
 #include "service/account/money.h"
-#include "service/account/prices.h"
 
 /* A reservation that is older is a killed server's: no request runs so long. */
 #define RESERVED_MS (2 * 3600 * INT64_C(1000))
@@ -73,7 +72,11 @@ static void limited_of(struct account *a, const struct identity *is, struct aske
     l->v[l->n++] = (struct limited_one){ l->address, &a->address_rules };
 }
 
-void account_name(struct identity *is) { ledger_uid(is->uid); }
+void account_name(struct identity *is)
+{
+    ledger_uid(is->uid);
+    is->asked_ms = clock_unix_ms();
+}
 
 bool account_enter(struct account *a, const struct identity *is, struct account_refusal *r)
 {
@@ -121,6 +124,12 @@ struct limit_left account_left(struct account *a, const struct identity *is, enu
 
 /* ---- budgets ------------------------------------------------------------------------------------------------------- */
 
+/* A price that begins while a request runs is not its price: it costs no more than what was reserved for it. */
+struct price account_price(const struct account *a, const char *model, int64_t asked_ms)
+{
+    return prices_of(a->prices, model, asked_ms);
+}
+
 struct reservation {
     const char *id;
     struct budget_one who;
@@ -159,7 +168,7 @@ bool account_reserve(struct account *a, const struct identity *is, const char *m
     *r = (struct account_refusal){ .why = ACCOUNT_AWAY };
     if (!k || !budget_rules_any(&k->budgets)) return true;
     const int64_t now = clock_unix_ms();
-    const struct price price = prices_of(a->prices, model, now);
+    const struct price price = account_price(a, model, is->asked_ms);
     snprintf(owner, sizeof owner, "key:%s", k->id);
     struct reservation j = {
         .id = is->uid, .who = { owner, &k->budgets }, .nano = price_cost(&price, worst), .now_ms = now
@@ -206,7 +215,7 @@ void account_ended(void *arg, const struct ending *e)
                             .first_us = micros(u->ttft_s),
                             .total_us = micros(e->seconds),
                             .status = e->status };
-    const struct price price = prices_of(a->prices, e->model, r.ended_ms);
+    const struct price price = account_price(a, e->model, e->of.asked_ms);
     r.cost = price_cost(&price, u);
     memcpy(r.uid, e->of.uid, sizeof r.uid);
     snprintf(r.request, sizeof r.request, "%s", e->of.id);

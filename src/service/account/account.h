@@ -11,6 +11,7 @@
 
 #include "service/account/keyring.h"
 #include "service/account/limits.h"
+#include "service/account/prices.h"
 #include "service/ending.h"
 
 struct account;
@@ -35,7 +36,7 @@ struct account_refusal {
     int64_t again_ms; /* Unix; 0: nobody knows */
 };
 
-/* Its name in the ledger, before anything else. */
+/* Its name in the ledger and the time whose prices hold for it, before anything else. */
 void account_name(struct identity *is);
 /* Counts it against the limits of its key and its address. False: one is reached, or its row could not be written. */
 bool account_enter(struct account *a, const struct identity *is, struct account_refusal *r);
@@ -45,6 +46,8 @@ struct limit_left account_left(struct account *a, const struct identity *is, enu
 /* Reserves what it costs at most out of its key's budgets. True: r->msg is a warning, or "". */
 bool account_reserve(struct account *a, const struct identity *is, const char *model,
                      const struct usage *worst, struct account_refusal *r);
+/* What a model costs whoever asked then. */
+struct price account_price(const struct account *a, const char *model, int64_t asked_ms);
 
 /* A sink of endings: the request's row goes into the ledger, and its cost out of its budgets, in one transaction. arg: the account. */
 void account_ended(void *arg, const struct ending *e);
