@@ -108,6 +108,9 @@ const struct option_spec options_table[] = {
     { "include-stop", OPT_BOOL, F(server.include_stop), "no", 0, 0, CMD_SERVE, NULL,
       "on /inference paths, leave the matched stop string in the output (as that API did until late 2025)" },
 
+    { "access-log", OPT_STR, F(access_log), "", 0, 0, CMD_SERVE, "FILE|-",
+      "a line of JSON for every request, into a file (opened again on SIGHUP) or standard output" },
+
     { "files", OPT_STR, F(files_dir), "", 0, 0, CMD_SERVE, "DIR",
       "folder of pictures that are handed out by URL; default: files beside the folder of models" },
     { "files-time", OPT_SECONDS, F(files_s), "3600", 1, 1e9, CMD_SERVE, "SECONDS",

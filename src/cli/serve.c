@@ -18,6 +18,7 @@
 #include "cli/keys.h"
 #include "cli/options.h"
 #include "device/device.h"
+#include "http/access_log.h"
 #include "http/server.h"
 #include "service/models/registry.h"
 #include "service/account/account.h"
@@ -34,6 +35,7 @@ struct service {
     struct safety *safety;
     struct files *files;
     struct account *account;
+    struct access_log *access_log;
     char loras[4096]; /* the folder of adapters */
     struct server *server;
 };
@@ -60,6 +62,11 @@ static bool open_account(struct service *s, struct err *e)
                                        .address_limits = s->o->address_limits,
                                        .catalog = s->catalog };
     return !*s->o->store || account_open(&s->account, &a, e);
+}
+
+static bool open_access_log(struct service *s, struct err *e)
+{
+    return !*s->o->access_log || access_log_open(&s->access_log, s->o->access_log, s->account, e);
 }
 
 static bool open_models(struct service *s, struct err *e)
@@ -119,6 +126,7 @@ static bool open_server(struct service *s, struct err *e)
     h.safety = s->safety;
     h.files = s->files;
     h.loras = s->loras;
+    h.access_log = s->access_log;
     return server_start(&s->server, &h, s->registry, s->catalog, e);
 }
 
@@ -198,14 +206,36 @@ static bool signalled_again(void *arg)
     return true;
 }
 
+/* What can change while requests run. */
+static void reload(struct service *s)
+{
+    log_info("hang-up: looking at the files again");
+    if (s->access_log) access_log_reopen(s->access_log);
+}
+
+/* The signals of a running server: those that stop it, and SIGHUP. */
+static int next_signal(const sigset_t *stop)
+{
+    sigset_t all = *stop;
+    int sig = 0;
+    sigaddset(&all, SIGHUP);
+    sigwait(&all, &sig);
+    return sig;
+}
+
 static void run_until_signal(struct service *s, struct last_resort *l)
 {
-    int sig = 0;
-    sigwait(l->signals, &sig);
+    /* A terminal that is closed says SIGHUP as well, and means that it ends. */
+    const bool terminal = isatty(STDIN_FILENO);
+    int sig;
+    while ((sig = next_signal(l->signals)) == SIGHUP && !(terminal && !isatty(STDIN_FILENO))) reload(s);
     server_drain(s->server);
     l->at = clock_seconds() + s->o->drain_s + END_S;
     l->running = !pthread_create(&l->thread, NULL, last_resort_main, l);
-    log_info("%s: finishing %d requests, at most %.0f s", sig == SIGINT ? "interrupted" : "asked to stop",
+    log_info("%s: finishing %d requests, at most %.0f s",
+             sig == SIGINT   ? "interrupted"
+             : sig == SIGHUP ? "the terminal is gone"
+                             : "asked to stop",
              server_active(s->server), s->o->drain_s);
     server_stop(s->server, s->o->drain_s, signalled_again, l);
     log_info("stopped");
@@ -258,12 +288,14 @@ int cmd_serve(int argc, char **argv)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    sigset_t blocked = signals;
+    sigaddset(&blocked, SIGHUP); /* waits until the server is there, and is then a reload */
+    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
     starting_begin(&starting, &signals);
     raise_file_limit();
     double t = clock_seconds();
     if (!collect_keys(&s, &e) || !open_models(&s, &e) || !open_account(&s, &e) || !open_pictures(&s, &e) ||
-        !open_server(&s, &e))
+        !open_access_log(&s, &e) || !open_server(&s, &e))
         goto fail;
     if (!preload(&s, &e)) {
         server_stop(s.server, 0, NULL, NULL);
@@ -280,6 +312,7 @@ fail:
     fprintf(stderr, "hearth serve: %s\n", e.msg);
 end:
     starting_end(&starting);
+    access_log_close(s.access_log);
     registry_free(s.registry);
     account_close(s.account);
     safety_free(s.safety);

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "http/access_log.h"
 #include "http/exchange_inside.h"
 #include "http/routes.h"
 #include "service/account/account.h"
@@ -49,12 +50,19 @@ static void log_ending(void *arg, const struct ending *e)
 
 static void count_ending(void *arg, const struct ending *e) { metrics_ended(arg, e); }
 
+/* A sink of all requests. */
+static void add_every(struct ending_sinks *s, void (*take)(void *arg, const struct ending *e), void *arg)
+{
+    s->v[s->n++] = s->unadmitted[s->n_unadmitted++] = (struct ending_sink){ take, arg };
+}
+
 void endings_init(struct server *s)
 {
     s->endings.v[0] = (struct ending_sink){ count_ending, &s->metrics };
     s->endings.v[1] = (struct ending_sink){ log_ending, NULL };
     s->endings.n = 2;
     if (s->o.account) s->endings.v[s->endings.n++] = (struct ending_sink){ account_ended, s->o.account };
+    if (s->o.access_log) add_every(&s->endings, access_log_take, s->o.access_log);
 }
 
 void endings_wait(struct server *s)
@@ -86,15 +94,29 @@ static enum end_how how_it_went(struct exchange *x, bool sent)
     return x->status >= 400 ? END_REFUSED : END_DONE;
 }
 
+/* What was not admitted ends here. */
+static void end_unadmitted(struct exchange *x, bool sent)
+{
+    struct ending e = { .of = x->is,
+                        .path = x->path,
+                        .how = how_it_went(x, sent),
+                        .status = x->status,
+                        .seconds = clock_seconds() - x->is.started,
+                        .bytes = x->bytes };
+    snprintf(e.note, sizeof e.note, "%s", x->note);
+    log_write(x->route && x->route->access == ACCESS_PUBLIC ? LOG_DEBUG : LOG_INFO, "%s %s %d %.1f ms%s%s",
+              x->is.id, x->path, x->status, e.seconds * 1e3, *x->note ? " " : "", x->note);
+    ending_unadmitted(&x->server->endings, &e);
+}
+
 void endings_close(struct exchange *x, bool sent)
 {
     if (x->ending) {
+        ending_sent(x->ending, x->bytes);
         ending_went(x->ending, how_it_went(x, sent), x->status, x->note);
         ending_let_go(x->ending);
         x->ending = NULL;
     } else if (x->path) {
-        log_write(x->route && x->route->access == ACCESS_PUBLIC ? LOG_DEBUG : LOG_INFO,
-                  "%s %s %d %.1f ms%s%s", x->is.id, x->path, x->status,
-                  (clock_seconds() - x->is.started) * 1e3, *x->note ? " " : "", x->note);
+        end_unadmitted(x, sent);
     }
 }

@@ -54,6 +54,7 @@ struct exchange {
     int status;
     const char *content_type;
     struct buf reply;
+    long long bytes;    /* of the reply's body, handed on */
     struct buf headers; /* of the reply: a name and its value, each ended by 0, and so on */
     char note[160];     /* for the log line */
     enum fault_kind

@@ -171,7 +171,7 @@ enum exchange_turn exchange_turn(struct exchange *x)
         case EXCHANGE_PREPARING:
             if (sleep_until_woken(x)) return TURN_WAIT;
             break;
-        case EXCHANGE_READY: return TURN_REPLY;
+        case EXCHANGE_READY: x->bytes = x->head ? 0 : (long long)x->reply.len; return TURN_REPLY;
         case EXCHANGE_STREAMING:
             x->content_type = "text/event-stream; charset=utf-8";
             exchange_header(x, "Cache-Control", "no-cache");
@@ -218,6 +218,7 @@ ssize_t exchange_stream(struct exchange *x, char *out, size_t max)
             size_t n = left < max ? left : max;
             memcpy(out, x->pending.data + x->pending_at, n);
             x->pending_at += n;
+            x->bytes += (long long)n;
             pthread_mutex_lock(&x->lock);
             x->last_write = clock_seconds();
             x->ping = false;

@@ -204,6 +204,7 @@ bool preflight(struct exchange *x, const char *url, const char *method)
     x->path = normalise(url);
     if (!x->path) return false;
     set_id(x);
+    snprintf(x->is.method, sizeof x->is.method, "%s", method);
     check(x, method);
     x->discard = x->status != 0 || x->route->limit == BODY_NONE;
     return true;

@@ -20,8 +20,8 @@
 
 struct server;
 struct files;
-
 struct account;
+struct access_log;
 
 struct server_options {
     const char *listen; /* "127.0.0.1:8080", "[::1]:0", ":8080" for every address, "8080" for this machine */
@@ -39,10 +39,11 @@ struct server_options {
     size_t body_share;  /* and from one address; 0: half of it */
     struct watch_times times;
     bool strict_fields, include_stop;
-    bool share_prefixes;   /* cached prompts of one key serve the others too */
-    struct safety *safety; /* borrowed */
-    struct files *files;   /* pictures given out by URL; borrowed */
-    const char *loras;     /* folder of adapters that requests may name; borrowed */
+    bool share_prefixes;           /* cached prompts of one key serve the others too */
+    struct safety *safety;         /* borrowed */
+    struct files *files;           /* pictures given out by URL; borrowed */
+    struct access_log *access_log; /* NULL: none. Borrowed */
+    const char *loras;             /* folder of adapters that requests may name; borrowed */
 };
 
 /* The options are copied, what they point to is borrowed, and so are the registry and the catalog. ERR_REQUEST when `listen` is not loopback and there are no keys. */

@@ -92,3 +92,16 @@ void ending_went(struct ending *e, enum end_how how, int status, const char *not
     snprintf(e->note, sizeof e->note, "%s", note);
     pthread_mutex_unlock(&e->lock);
 }
+
+void ending_sent(struct ending *e, long long bytes)
+{
+    if (!e) return;
+    pthread_mutex_lock(&e->lock);
+    e->bytes = bytes;
+    pthread_mutex_unlock(&e->lock);
+}
+
+void ending_unadmitted(const struct ending_sinks *s, const struct ending *e)
+{
+    for (int i = 0; i < s->n_unadmitted; i++) s->unadmitted[i].take(s->unadmitted[i].arg, e);
+}

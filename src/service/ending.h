@@ -30,6 +30,7 @@ const char *end_how_name(enum end_how how); /* "done", "refused", "error", "time
 /* What is known of a request before its body. Strings without a size are constants. */
 struct identity {
     char id[72];          /* X-Request-Id */
+    char method[12];      /* "POST" */
     const char *dialect;  /* "openai" */
     const char *endpoint; /* "chat"; NULL: nothing is counted there */
     int route;            /* row of the table of endpoints */
@@ -48,9 +49,10 @@ struct ending {
     char model[160];           /* id, "" when it did not come to a model */
     struct usage usage, worst; /* worst: the most that it can use, once that is known */
     enum end_how how;
-    int status;     /* what the client was told, 499 when it could not be */
-    char note[160]; /* why it did not go well, for the log; or what was made */
-    double seconds; /* from the start to the end */
+    int status;      /* what the client was told, 499 when it could not be */
+    char note[160];  /* why it did not go well, for the log; or what was made */
+    double seconds;  /* from the start to the end */
+    long long bytes; /* of the answer's body, handed on to be sent */
 
     struct ending_sinks *sinks; /* this file's from here on */
     atomic_int holders;
@@ -62,8 +64,9 @@ struct ending_sink {
     void *arg;
 };
 struct ending_sinks {
-    struct ending_sink v[4];
-    int n;
+    struct ending_sink v[8],
+        unadmitted[4]; /* the latter get what was never admitted, by ending_unadmitted() */
+    int n, n_unadmitted;
     atomic_int open; /* endings that are to come: whoever frees the sinks waits until there are none */
 };
 
@@ -78,5 +81,9 @@ void ending_may_use(struct ending *e, const struct usage *worst);
 void ending_worst(struct ending *e, struct usage *out);
 void ending_use(struct ending *e, const struct usage *u); /* adds to what others used */
 void ending_went(struct ending *e, enum end_how how, int status, const char *note); /* the connection's */
+void ending_sent(struct ending *e, long long bytes);                                /* its as well */
+
+/* A request that was not admitted is over: the sinks of such get *e, which is the caller's. */
+void ending_unadmitted(const struct ending_sinks *s, const struct ending *e);
 
 #endif

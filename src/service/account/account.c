@@ -198,6 +198,12 @@ static bool settle(const void *key, const struct ledger_row *row, struct session
 
 static int64_t micros(double seconds) { return seconds > 0 ? (int64_t)(seconds * 1e6) : 0; }
 
+int64_t account_cost(const struct account *a, const char *model, const struct usage *u)
+{
+    const struct price price = prices_of(a->prices, model, clock_unix_ms());
+    return price_cost(&price, u);
+}
+
 void account_ended(void *arg, const struct ending *e)
 {
     struct account *a = arg;

@@ -49,6 +49,9 @@ bool account_reserve(struct account *a, const struct identity *is, const char *m
 /* What a model costs whoever asked then. */
 struct price account_price(const struct account *a, const char *model, int64_t asked_ms);
 
+/* What this costs now, in nano-dollars; 0 for a model without a price. */
+int64_t account_cost(const struct account *a, const char *model, const struct usage *u);
+
 /* A sink of endings: the request's row goes into the ledger, and its cost out of its budgets, in one transaction. arg: the account. */
 void account_ended(void *arg, const struct ending *e);
 
