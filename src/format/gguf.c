@@ -135,17 +135,23 @@ static const struct {
     const char *name;
     int type; /* -1: known to us by name only */
 } file_types[] = {
-    [0] = { "F32", DT_F32 },        [1] = { "F16", DT_F16 },    [2] = { "Q4_0", DT_Q4_0 },
-    [3] = { "Q4_1", DT_Q4_1 },      [6] = { "Q5_0", DT_Q5_0 },  [7] = { "Q5_1", DT_Q5_1 },
-    [8] = { "Q8_0", DT_Q8_0 },      [9] = { "Q8_1", -1 },       [10] = { "Q2_K", DT_Q2_K },
-    [11] = { "Q3_K", DT_Q3_K },     [12] = { "Q4_K", DT_Q4_K }, [13] = { "Q5_K", DT_Q5_K },
-    [14] = { "Q6_K", DT_Q6_K },     [15] = { "Q8_K", -1 },      [16] = { "IQ2_XXS", -1 },
-    [17] = { "IQ2_XS", -1 },        [18] = { "IQ3_XXS", -1 },   [19] = { "IQ1_S", -1 },
-    [20] = { "IQ4_NL", DT_IQ4_NL }, [21] = { "IQ3_S", -1 },     [22] = { "IQ2_S", -1 },
-    [23] = { "IQ4_XS", DT_IQ4_XS }, [24] = { "I8", DT_I8 },     [25] = { "I16", DT_I16 },
-    [26] = { "I32", DT_I32 },       [27] = { "I64", DT_I64 },   [28] = { "F64", DT_F64 },
-    [29] = { "IQ1_M", -1 },         [30] = { "BF16", DT_BF16 }, [34] = { "TQ1_0", -1 },
-    [35] = { "TQ2_0", -1 },         [39] = { "MXFP4", -1 },
+    [0] = { "F32", DT_F32 },          [1] = { "F16", DT_F16 },
+    [2] = { "Q4_0", DT_Q4_0 },        [3] = { "Q4_1", DT_Q4_1 },
+    [6] = { "Q5_0", DT_Q5_0 },        [7] = { "Q5_1", DT_Q5_1 },
+    [8] = { "Q8_0", DT_Q8_0 },        [9] = { "Q8_1", -1 },
+    [10] = { "Q2_K", DT_Q2_K },       [11] = { "Q3_K", DT_Q3_K },
+    [12] = { "Q4_K", DT_Q4_K },       [13] = { "Q5_K", DT_Q5_K },
+    [14] = { "Q6_K", DT_Q6_K },       [15] = { "Q8_K", -1 },
+    [16] = { "IQ2_XXS", DT_IQ2_XXS }, [17] = { "IQ2_XS", DT_IQ2_XS },
+    [18] = { "IQ3_XXS", DT_IQ3_XXS }, [19] = { "IQ1_S", DT_IQ1_S },
+    [20] = { "IQ4_NL", DT_IQ4_NL },   [21] = { "IQ3_S", DT_IQ3_S },
+    [22] = { "IQ2_S", DT_IQ2_S },     [23] = { "IQ4_XS", DT_IQ4_XS },
+    [24] = { "I8", DT_I8 },           [25] = { "I16", DT_I16 },
+    [26] = { "I32", DT_I32 },         [27] = { "I64", DT_I64 },
+    [28] = { "F64", DT_F64 },         [29] = { "IQ1_M", DT_IQ1_M },
+    [30] = { "BF16", DT_BF16 },       [34] = { "TQ1_0", DT_TQ1_0 },
+    [35] = { "TQ2_0", DT_TQ2_0 },     [39] = { "MXFP4", DT_MXFP4 },
+    [40] = { "NVFP4", DT_NVFP4 },     [41] = { "Q1_0", -1 },
 };
 
 static bool dtype_of(uint32_t type, enum dtype *out, struct err *e)
@@ -156,8 +162,8 @@ static bool dtype_of(uint32_t type, enum dtype *out, struct err *e)
     if (file_types[type].type < 0) {
         return err_set(
             e, ERR_UNSUPPORTED,
-            "type %s is not supported (supported: F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K..Q6_K IQ4_NL "
-            "IQ4_XS)",
+            "type %s is not supported (supported: F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K..Q6_K IQ1_S.."
+            "IQ4_XS TQ1_0 TQ2_0 MXFP4 NVFP4)",
             file_types[type].name);
     }
     *out = (enum dtype)file_types[type].type;

@@ -302,7 +302,7 @@ static void removed_type(struct buf *b)
 static void known_type(struct buf *b)
 {
     put_header(b, 1, 0);
-    put_tensor(b, "t", 1, 256, 1, 16, 0);
+    put_tensor(b, "t", 1, 256, 1, 15, 0);
     put_data(b, 256);
 }
 static void misaligned(struct buf *b)
@@ -374,7 +374,7 @@ static void lies_are_named(void **state)
         { half_block, "tensor t: Q4_0 needs rows of a multiple of 32 elements, the file has 48" },
         { unknown_type, "tensor t: unknown tensor type 77" },
         { removed_type, "tensor t: unknown tensor type 4" },
-        { known_type, "tensor t: type IQ2_XXS is not supported" },
+        { known_type, "tensor t: type Q8_K is not supported" },
         { misaligned, "tensor t: offset 4 is not a multiple of the alignment 32" },
         { outside, "tensor t: expected 32 bytes at 64 of the data, the file has 95: it is truncated" },
         { far_outside, "it is truncated" },

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "format/quant_codes.h"
+
 const int8_t quant_iq4_values[16] = {
     -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
 };
@@ -143,6 +145,44 @@ static void block_iq4_xs(const struct iq4_xs *b, float *y)
     }
 }
 
+static void block_tq1_0(const struct tq1_0 *b, float *y)
+{
+    uint8_t q[QK_K];
+    const float d = f16_to_f32(b->d);
+    quant_ternary(b, q);
+    for (int e = 0; e < QK_K; e++) y[e] = d * (float)(q[e] - 1);
+}
+
+static void block_tq2_0(const struct tq2_0 *b, float *y)
+{
+    const float d = f16_to_f32(b->d);
+    for (int e = 0; e < QK_K; e++) y[e] = d * (float)(two_bits(b->qs, e) - 1);
+}
+
+/* What a half of sub-block j is multiplied by, before its own scale. */
+static float codes_d(enum dtype t, const unsigned char *block, int half)
+{
+    if (t == DT_MXFP4) return quant_e8m0_half(block[0]);
+    if (t == DT_NVFP4) return quant_ue4m3_half(block[half]);
+    return f16_to_f32(quant_codes_d(t, block));
+}
+
+/* A block of codes, in units of its levels' factor: nothing is rounded. */
+static void block_of_codes(enum dtype t, const unsigned char *block, float *y)
+{
+    const struct quant_levels *levels = quant_levels_of(t);
+    for (int j = 0; j < dtype_info(t)->block_elems / 32; j++) {
+        uint8_t code[32];
+        int8_t scale[2];
+        quant_codes(t, block, j, code, scale);
+        for (int i = 0; i < 32; i++) {
+            const int h = i / 16;
+            const float d = codes_d(t, block, 2 * j + h) * (levels->factor * (float)scale[h]);
+            *y++ = d * (float)levels->value[code[i]];
+        }
+    }
+}
+
 static void f16_row(const unsigned char *src, float *dst, int64_t n, float (*convert)(uint16_t))
 {
     for (int64_t i = 0; i < n; i++) {
@@ -193,6 +233,20 @@ void dequant_row(enum dtype t, const void *src, float *dst, int64_t n)
     case DT_Q5_K: BLOCK_ROW(q5_k, QK_K);
     case DT_Q6_K: BLOCK_ROW(q6_k, QK_K);
     case DT_IQ4_XS: BLOCK_ROW(iq4_xs, QK_K);
+    case DT_TQ1_0: BLOCK_ROW(tq1_0, QK_K);
+    case DT_TQ2_0: BLOCK_ROW(tq2_0, QK_K);
+    case DT_IQ2_XXS:
+    case DT_IQ2_XS:
+    case DT_IQ2_S:
+    case DT_IQ3_XXS:
+    case DT_IQ3_S:
+    case DT_IQ1_S:
+    case DT_IQ1_M:
+    case DT_MXFP4:
+    case DT_NVFP4:
+        for (int64_t at = 0; at < n; at += dtype_info(t)->block_elems, s += dtype_info(t)->block_bytes)
+            block_of_codes(t, s, dst + at);
+        break;
     case DT_F64: SCALAR_ROW(double);
     case DT_I64: SCALAR_ROW(int64_t);
     case DT_I32: SCALAR_ROW(int32_t);

@@ -82,11 +82,67 @@ struct
     uint8_t qs[128];
 };
 
+/* Blocks of ternary numbers, w = d * (q - 1). */
+struct tq1_0 { /* five in a byte, the first of them its greatest ternary digit: see quant_ternary() */
+    uint8_t qs[48];
+    uint8_t qh[4]; /* four in a byte */
+    uint16_t d;
+};
+struct tq2_0 { /* two-bit fields, as in q2_k */
+    uint8_t qs[64];
+    uint16_t d;
+};
+
+/* Blocks of codes for levels (quant_codes.h). Sub-block j has 32 elements; qs are places in a codebook. */
+struct iq2_xxs { /* per j: four places of 8 bits; then four times 7 signs, and the scale at bit 28 */
+    uint16_t d;
+    uint16_t qs[32];
+};
+struct iq2_xs { /* places of 9 bits, signs of 7; scales of 16 elements, 4 bits each */
+    uint16_t d;
+    uint16_t qs[32];
+    uint8_t scales[8];
+};
+struct iq2_s { /* places of 8 bits and two in qh */
+    uint16_t d;
+    uint8_t qs[32], signs[32], qh[8], scales[8];
+};
+struct iq3_xxs { /* places for 4 elements; per j a word of four times 7 signs, and the scale at bit 28 */
+    uint16_t d;
+    uint8_t qs[64], scales_signs[32];
+};
+struct iq3_s {
+    uint16_t d;
+    uint8_t qs[64], qh[8], signs[32], scales[4];
+};
+struct iq1_s { /* qh: four times three bits of places, the scale at bit 12, the shift's sign at bit 15 */
+    uint16_t d;
+    uint8_t qs[32];
+    uint16_t qh[8];
+};
+struct
+    iq1_m { /* nibbles of qh: three bits of a place, and the shift's sign; d lies in the last bits of the scales */
+    uint8_t qs[32], qh[16], scales[8];
+};
+struct mxfp4 { /* 32 elements, as in iq4_nl; e: the scale as a power of two */
+    uint8_t e, qs[16];
+};
+struct nvfp4 { /* 64 elements: of each 16, a scale in E4M3 without a sign, and 8 bytes as in iq4_nl */
+    uint8_t d[4], qs[32];
+};
+#define QK_NVFP4 64
+
 _Static_assert(sizeof(struct q4_0) == 18 && sizeof(struct q4_1) == 20, "file layout");
 _Static_assert(sizeof(struct q5_0) == 22 && sizeof(struct q5_1) == 24, "file layout");
 _Static_assert(sizeof(struct q8_0) == 34 && sizeof(struct iq4_nl) == 18, "file layout");
 _Static_assert(sizeof(struct q2_k) == 84 && sizeof(struct q3_k) == 110, "file layout");
 _Static_assert(sizeof(struct q4_k) == 144 && sizeof(struct q5_k) == 176, "file layout");
+_Static_assert(sizeof(struct tq1_0) == 54 && sizeof(struct tq2_0) == 66, "file layout");
+_Static_assert(sizeof(struct iq2_xxs) == 66 && sizeof(struct iq2_xs) == 74 && sizeof(struct iq2_s) == 82,
+               "file layout");
+_Static_assert(sizeof(struct iq3_xxs) == 98 && sizeof(struct iq3_s) == 110, "file layout");
+_Static_assert(sizeof(struct iq1_s) == 50 && sizeof(struct iq1_m) == 56, "file layout");
+_Static_assert(sizeof(struct mxfp4) == 17 && sizeof(struct nvfp4) == 36, "file layout");
 _Static_assert(sizeof(struct q6_k) == 210 && sizeof(struct iq4_xs) == 136, "file layout");
 
 /* The 16 levels of IQ4_NL and IQ4_XS. */
@@ -111,6 +167,17 @@ static inline void quant_q3_k_scales(const uint8_t scales[12], int8_t out[16])
         int low = scales[j & 7] >> (j < 8 ? 0 : 4) & 15;
         int high = scales[8 + (j & 3)] >> 2 * (j >> 2) & 3;
         out[j] = (int8_t)((low | high << 4) - 32);
+    }
+}
+
+/* The elements of a tq1_0 as 0, 1 and 2. */
+static inline void quant_ternary(const struct tq1_0 *b, uint8_t code[QK_K])
+{
+    static const uint8_t power[5] = { 1, 3, 9, 27, 81 };
+    for (int e = 0; e < QK_K; e++) { /* 160 elements in 32 bytes, 80 in 16, 16 in 4 */
+        const int run = e < 160 ? 32 : e < 240 ? 16 : 4, at = e < 160 ? e : e < 240 ? e - 160 : e - 240;
+        const uint8_t byte = e < 160 ? b->qs[at % run] : e < 240 ? b->qs[32 + at % run] : b->qh[at % run];
+        code[e] = (uint8_t)((uint8_t)(byte * power[at / run]) * 3 >> 8);
     }
 }
 

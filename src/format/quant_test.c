@@ -25,31 +25,37 @@ static unsigned char *load(const char *name, size_t *n)
 /* Same value bit for bit, any NaN for a NaN. */
 static bool same(float a, float b) { return isnan(a) ? isnan(b) : a == b && signbit(a) == signbit(b); }
 
+/* A type's blocks as the reference reads them, but for `tolerance` of each value (0: the same bits). */
+static void match_reference(enum dtype type, float tolerance)
+{
+    enum { N = 1024 };
+    const struct dtype_info *info = dtype_info(type);
+    size_t n, raw = dtype_row_bytes(type, N);
+    unsigned char *data = load(info->name, &n);
+    assert_int_equal(n, raw + N * sizeof(float));
+    float want[N], got[N];
+    memcpy(want, data + raw, sizeof want);
+    for (size_t shift = 0; shift < 2; shift++) { /* the source may lie at an odd address */
+        memmove(data + shift, data, raw);
+        dequant_row(type, data + shift, got, N);
+        for (int i = 0; i < N; i++) {
+            if (tolerance > 0 ? fabsf(want[i] - got[i]) <= tolerance * fabsf(want[i]) : want[i] == got[i])
+                continue;
+            fail_msg("%s[%d]: %.9g, the reference has %.9g", info->name, i, (double)got[i], (double)want[i]);
+        }
+    }
+    free(data);
+}
+
 static void blocks_match_reference(void **state)
 {
     (void)state;
-    static const enum dtype types[] = { DT_Q4_0, DT_Q4_1, DT_Q5_0, DT_Q5_1, DT_Q8_0,   DT_Q2_K,
-                                        DT_Q3_K, DT_Q4_K, DT_Q5_K, DT_Q6_K, DT_IQ4_NL, DT_IQ4_XS };
-    enum { N = 1024 };
-    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
-        const struct dtype_info *info = dtype_info(types[t]);
-        size_t n, raw = dtype_row_bytes(types[t], N);
-        unsigned char *data = load(info->name, &n);
-        assert_int_equal(n, raw + N * sizeof(float));
-        float want[N], got[N];
-        memcpy(want, data + raw, sizeof want);
-        for (size_t shift = 0; shift < 2; shift++) { /* the source may lie at an odd address */
-            memmove(data + shift, data, raw);
-            dequant_row(types[t], data + shift, got, N);
-            for (int i = 0; i < N; i++) {
-                if (!(fabsf(want[i] - got[i]) <= 1e-6f * fabsf(want[i]))) {
-                    fail_msg("%s[%d]: %.9g, the reference has %.9g", info->name, i, (double)got[i],
-                             (double)want[i]);
-                }
-            }
-        }
-        free(data);
-    }
+    static const enum dtype rounded[] = { DT_Q4_0, DT_Q4_1, DT_Q5_0, DT_Q5_1, DT_Q8_0,   DT_Q2_K,
+                                          DT_Q3_K, DT_Q4_K, DT_Q5_K, DT_Q6_K, DT_IQ4_NL, DT_IQ4_XS };
+    static const enum dtype exact[] = { DT_IQ2_XXS, DT_IQ2_XS, DT_IQ2_S, DT_IQ3_XXS, DT_IQ3_S, DT_IQ1_S,
+                                        DT_IQ1_M,   DT_TQ1_0,  DT_TQ2_0, DT_MXFP4,   DT_NVFP4 };
+    for (size_t i = 0; i < sizeof rounded / sizeof *rounded; i++) match_reference(rounded[i], 1e-6f);
+    for (size_t i = 0; i < sizeof exact / sizeof *exact; i++) match_reference(exact[i], 0);
 }
 
 static void halves_match_reference(void **state)

@@ -28,6 +28,17 @@ enum dtype {
     DT_Q6_K,
     DT_IQ4_NL,
     DT_IQ4_XS,
+    DT_IQ2_XXS,
+    DT_IQ2_XS,
+    DT_IQ2_S,
+    DT_IQ3_XXS,
+    DT_IQ3_S,
+    DT_IQ1_S,
+    DT_IQ1_M,
+    DT_TQ1_0,
+    DT_TQ2_0,
+    DT_MXFP4,
+    DT_NVFP4,
     DT_I64,
     DT_I32,
     DT_I16,
@@ -45,6 +56,9 @@ struct dtype_info {
 };
 
 const struct dtype_info *dtype_info(enum dtype t);
+
+/* Several elements in one block: GGUF's quantised types. */
+static inline bool dtype_is_blocks(enum dtype t) { return dtype_info(t)->block_elems > 1; }
 
 /* Bytes of a row of n elements; 0 when n is not a whole number of blocks or the product overflows. */
 size_t dtype_row_bytes(enum dtype t, int64_t n);

@@ -95,7 +95,7 @@ static bool spell(char *out, size_t cap, const struct binding *t, const char *pa
 
 static bool readable(enum dtype type)
 {
-    return type <= DT_IQ4_XS && type != DT_F8_E5M2; /* floats and quantised blocks */
+    return type <= DT_NVFP4 && type != DT_F8_E5M2; /* floats and quantised blocks */
 }
 
 static void shape_text(char *out, size_t cap, const int64_t *dim, int n)
