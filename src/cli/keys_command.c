@@ -7,9 +7,11 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "cli/actor.h"
 #include "cli/cli.h"
-#include "cli/dates.h"
+#include "base/dates.h"
 #include "cli/options.h"
+#include "service/account/key_json.h"
 #include "service/account/keyring.h"
 
 /* ---- new ----------------------------------------------------------------------------------------------------------- */
@@ -37,7 +39,9 @@ static bool new_key(struct store *s, const struct options *o, struct err *e)
                           .budgets = budgets,
                           .tags = tags };
     const int64_t now = clock_unix_ms();
-    char key[KEY_TEXT], id[PRINCIPAL_ID];
+    char key[KEY_TEXT], id[PRINCIPAL_ID], user[ACTOR_USER];
+    const struct actor by = actor_user(user);
+    w.by = &by;
     bool ok = (scopes && addresses && limits && budgets && tags) ||
               err_set(e, ERR_NOMEM, "out of memory or too long a list");
     ok = ok &&
@@ -58,32 +62,11 @@ static bool new_key(struct store *s, const struct options *o, struct err *e)
 
 /* ---- list and show ------------------------------------------------------------------------------------------------- */
 
-static const char *state_of(const struct key_record *k, int64_t now)
-{
-    const enum key_answer a = key_may(k, now, "", NULL);
-    return a == KEY_REVOKED ? "revoked" : a == KEY_EXPIRED ? "expired" : "good";
-}
-
-static json_t *date_json(int64_t ms)
-{
-    char text[DATES_TEXT];
-    return ms ? json_string(dates_print(ms, text)) : json_null();
-}
-
-static json_t *as_json(const struct key_record *k, int64_t now)
-{
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "id", k->id, "name",
-                     k->name, "project", k->project, "state", state_of(k, now), "hint", k->hint, "scopes",
-                     k->scopes.text, "addresses", k->addresses_text, "limits", k->limits_text, "budgets",
-                     k->budgets_text, "tags", k->tags, "created", date_json(k->made_ms), "expires",
-                     date_json(k->expires_ms), "revoked", date_json(k->revoked_ms));
-}
-
 static bool print_json(const struct key_list *l, bool one, int64_t now, struct err *e)
 {
     json_t *all = json_array();
     bool ok = all != NULL;
-    for (int i = 0; ok && i < l->n; i++) ok = !json_array_append_new(all, as_json(l->v[i], now));
+    for (int i = 0; ok && i < l->n; i++) ok = !json_array_append_new(all, key_json(l->v[i], now));
     ok = ok && !json_dumpf(one ? json_array_get(all, 0) : all, stdout, JSON_INDENT(2));
     if (ok) printf("\n");
     json_decref(all);
@@ -99,7 +82,7 @@ static void print_one(const struct key_record *k, int64_t now)
         { "id", k->id },
         { "name", k->name },
         { "project", k->project },
-        { "state", state_of(k, now) },
+        { "state", key_state(k, now) },
         { "key", k->hint },
         { "scopes", k->scopes.text },
         { "addresses", k->addresses_text },
@@ -122,7 +105,7 @@ static void print_table(const struct key_list *l, int64_t now)
     for (int i = 0; i < l->n; i++) {
         const struct key_record *k = l->v[i];
         char made[DATES_TEXT];
-        printf("%-16s %-8s hk-...%-4s %.10s %-16s %s\n", k->id, state_of(k, now), k->hint,
+        printf("%-16s %-8s hk-...%-4s %.10s %-16s %s\n", k->id, key_state(k, now), k->hint,
                dates_print(k->made_ms, made), k->project, k->name);
     }
 }
@@ -148,15 +131,18 @@ static bool list_keys(struct store *s, const struct options *o, struct err *e)
 
 static bool rotate(struct store *s, const struct options *o, struct err *e)
 {
-    char key[KEY_TEXT];
-    if (!key_rotate(s, o->args.v[1], key, e)) return false;
+    char key[KEY_TEXT], user[ACTOR_USER];
+    const struct actor by = actor_user(user);
+    if (!key_rotate(s, o->args.v[1], &by, clock_unix_ms(), key, e)) return false;
     printf("%s\n", key);
     return true;
 }
 
 static bool revoke(struct store *s, const struct options *o, struct err *e)
 {
-    return key_revoke(s, o->args.v[1], clock_unix_ms(), e);
+    char user[ACTOR_USER];
+    const struct actor by = actor_user(user);
+    return key_revoke(s, o->args.v[1], &by, clock_unix_ms(), e);
 }
 
 static const struct act {

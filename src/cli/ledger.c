@@ -8,7 +8,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "cli/cli.h"
-#include "cli/dates.h"
+#include "base/dates.h"
 #include "cli/options.h"
 #include "service/account/money.h"
 

@@ -176,7 +176,7 @@ const struct option_spec options_table[] = {
       "attempts in a row that bring nothing before a download is given up" },
     { "sha256", OPT_STR, F(sha256), "", 0, 0, CMD_PULL, "HEX", "what the file must hash to" },
 
-    { "store", OPT_STR, F(store), "", 0, 0, CMD_STORE | CMD_KEYS | CMD_LEDGER | CMD_USAGE | CMD_SERVE, "FILE|URL",
+    { "store", OPT_STR, F(store), "", 0, 0, CMD_STORE | CMD_KEYS | CMD_LEDGER | CMD_USAGE | CMD_AUDIT | CMD_SERVE, "FILE|URL",
       "where keys and the ledger are: a file (SQLite), or postgresql://...; a password belongs into the environment or ~/.pgpass" },
     { "name", OPT_STR, F(account.name), "", 0, 0, CMD_KEYS, "NAME", "what a new key is for" },
     { "project", OPT_STR, F(account.project), "", 0, 0, CMD_KEYS, "NAME", "the project that a new key belongs to" },
@@ -200,7 +200,7 @@ const struct option_spec options_table[] = {
     { "since", OPT_STR, F(since), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended from then on: 2026-01-31, or -30d" },
     { "until", OPT_STR, F(until), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended before then" },
 
-    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS, NULL, "print JSON" },
+    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT, NULL, "print JSON" },
 };
 /* clang-format on */
 

@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "cli/cli.h"
-#include "cli/dates.h"
+#include "base/dates.h"
 #include "cli/options.h"
 #include "format/json_memory.h"
 #include "service/account/ledger.h"

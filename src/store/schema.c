@@ -43,7 +43,16 @@ static const char *const version_3[] = {
     NULL,
 };
 
-static const char *const *const versions[] = { version_1, version_2, version_3 };
+/* What administrators did, and what others are told of it: both only ever get more. */
+static const char *const version_4[] = {
+    "CREATE TABLE audit (seq BIGINT PRIMARY KEY, at_ms BIGINT NOT NULL, who TEXT NOT NULL, from_address TEXT "
+    "NOT NULL, act TEXT NOT NULL, target TEXT NOT NULL, before_json TEXT NOT NULL, after_json TEXT NOT NULL)",
+    "CREATE TABLE events (seq BIGINT PRIMARY KEY, id TEXT NOT NULL UNIQUE, once TEXT NOT NULL UNIQUE, at_ms "
+    "BIGINT NOT NULL, type TEXT NOT NULL, body TEXT NOT NULL)",
+    NULL,
+};
+
+static const char *const *const versions[] = { version_1, version_2, version_3, version_4 };
 enum { N_VERSIONS = sizeof versions / sizeof *versions };
 
 int schema_version(void) { return N_VERSIONS; }

@@ -69,6 +69,19 @@ def test_keys_come_and_go(server, store):
     assert r.status_code == 401 and "revoked" in r.json()["error"]["message"]
 
 
+def test_audit(tmp_path):
+    store = str(tmp_path / "a.db")
+    _, name = new_key(store, "--name", "shop")
+    hearth("keys", "rotate", name, "--store", store)
+    hearth("keys", "revoke", name, "--store", store)
+    acts = [json.loads(x) for x in hearth("audit", "--json", "--store", store).stdout.splitlines()]
+    assert [(x["seq"], x["act"], x["target"]) for x in acts] == [(1, "key.created", name), (2, "key.rotated", name), (3, "key.revoked", name)]
+    assert all(x["who"].startswith("cli:") and x["from"] == "" for x in acts)
+    assert acts[0]["before"] is None and acts[0]["after"]["name"] == "shop"
+    assert acts[1]["before"]["hint"] != acts[1]["after"]["hint"] and acts[2]["after"]["state"] == "revoked"
+    assert "key.rotated" in hearth("audit", "--store", store).stdout
+
+
 def test_what_a_key_may(server, store):
     elsewhere, _ = new_key(store, "--address", "10.0.0.0/8")
     chats, _ = new_key(store, "--scope", "endpoint:chat", "--scope", "model:smollm2-*", "--address", "127.0.0.0/8")

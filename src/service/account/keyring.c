@@ -10,7 +10,9 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "service/account/events.h"
 #include "service/account/items.h"
+#include "service/account/key_json.h"
 
 enum { NAME_MAX_BYTES = 200, LOOK_S = 1 };
 
@@ -208,11 +210,69 @@ static bool bump(struct session *c, struct err *e)
 
 struct change {
     const struct key_wish *w;
+    const struct actor *by;
     const char *id;
     char hash[KEY_HASH_TEXT], hint[8];
     int64_t now_ms;
     bool found;
 };
+
+/* A key as JSON text, "" where there is none; malloc'ed. */
+static bool describe(struct session *c, const char *id, int64_t now_ms, char **text, json_t **json,
+                     struct err *e)
+{
+    struct key_list l = { .n = 0 };
+    if (!list_read(&(struct list_job){ id, &l }, c, e)) {
+        key_list_free(&l);
+        return false;
+    }
+    json_t *o = l.n ? key_json(l.v[0], now_ms) : NULL;
+    *text = o ? json_dumps(o, JSON_COMPACT) : l.n ? NULL : strdup("");
+    *json = o;
+    key_list_free(&l);
+    if (*text) return true;
+    json_decref(o);
+    return err_set(e, ERR_NOMEM, "out of memory, or what is in the store is no UTF-8");
+}
+
+/* Writes down what was done, and tells others. */
+static bool tell(struct session *c, const struct change *j, const char *act, const char *before,
+                 struct err *e)
+{
+    static const struct actor program = { "hearth", "" };
+    const struct actor *by = j->by ? j->by : &program;
+    char *after;
+    json_t *now;
+    if (!describe(c, j->id, j->now_ms, &after, &now, e)) return false;
+    const bool ok = audit_add(c,
+                              &(struct audit_row){ .at_ms = j->now_ms,
+                                                   .who = by->who,
+                                                   .from = by->from,
+                                                   .act = act,
+                                                   .target = j->id,
+                                                   .before = before,
+                                                   .after = after },
+                              e) &&
+                    events_add(c, act, "", now, j->now_ms, e);
+    json_decref(now);
+    free(after);
+    return ok;
+}
+
+/* Changes a key by `change`, between two looks at it. *found says whether there was one that it could be done to. */
+static bool change_key(struct session *c, struct change *j, const char *act,
+                       bool (*change)(struct session *c, struct change *j, struct err *e), struct err *e)
+{
+    char *before;
+    json_t *was;
+    j->found = false;
+    if (!describe(c, j->id, j->now_ms, &before, &was, e)) return false;
+    bool ok = change(c, j, e);
+    if (ok && j->found) ok = tell(c, j, act, before, e) && bump(c, e);
+    json_decref(was);
+    free(before);
+    return ok;
+}
 
 static bool insert_key(void *arg, struct session *c, struct err *e)
 {
@@ -226,7 +286,7 @@ static bool insert_key(void *arg, struct session *c, struct err *e)
                           STORE_V(w->scopes), STORE_V(w->addresses), STORE_V(w->limits), STORE_V(w->budgets),
                           STORE_V(w->tags), STORE_V(j->now_ms), STORE_V(w->expires_ms)),
                NULL, NULL, e) &&
-           bump(c, e);
+           tell(c, j, "key.created", "", e) && bump(c, e);
 }
 
 static void change_secret(struct change *j, char key[KEY_TEXT])
@@ -240,7 +300,7 @@ bool key_new(struct store *s, const struct key_wish *w, int64_t now_ms, char key
 {
     unsigned char r[5];
     char new_id[PRINCIPAL_ID], new_key[KEY_TEXT];
-    struct change j = { .w = w, .id = new_id, .now_ms = now_ms };
+    struct change j = { .w = w, .by = w->by, .id = new_id, .now_ms = now_ms };
     if (!wish_ok(w, now_ms, e)) return false;
     rng_os(r, sizeof r);
     snprintf(new_id, sizeof new_id, "key_%02x%02x%02x%02x%02x", r[0], r[1], r[2], r[3], r[4]);
@@ -251,27 +311,91 @@ bool key_new(struct store *s, const struct key_wish *w, int64_t now_ms, char key
     return true;
 }
 
-static bool rotate_key(void *arg, struct session *c, struct err *e)
+static bool set_secret(struct session *c, struct change *j, struct err *e)
 {
-    struct change *j = arg;
     const char *hash = j->hash, *hint = j->hint;
     if (!session_run(c, "UPDATE keys SET hash = $1, hint = $2 WHERE id = $3 AND revoked_ms = 0",
                      STORE_ARGS(STORE_V(hash), STORE_V(hint), STORE_V(j->id)), NULL, NULL, e))
         return false;
     j->found = session_changed(c) == 1;
-    return bump(c, e);
+    return true;
 }
 
-bool key_rotate(struct store *s, const char *id, char key[KEY_TEXT], struct err *e)
+static bool rotate_key(void *arg, struct session *c, struct err *e)
+{
+    return change_key(c, arg, "key.rotated", set_secret, e);
+}
+
+static bool none_to_change(const char *id, struct err *e)
+{
+    return err_set(e, ERR_NOT_FOUND,
+                   "there is no key \"%.40s\" that is not revoked; `hearth keys list` has them", id);
+}
+
+bool key_rotate(struct store *s, const char *id, const struct actor *by, int64_t now_ms, char key[KEY_TEXT],
+                struct err *e)
 {
     char new_key[KEY_TEXT];
-    struct change j = { .id = id };
+    struct change j = { .by = by, .id = id, .now_ms = now_ms };
     change_secret(&j, new_key);
     if (!store_write(s, rotate_key, &j, e)) return false;
-    if (!j.found)
-        return err_set(e, ERR_NOT_FOUND,
-                       "there is no key \"%.40s\" that is not revoked; `hearth keys list` has them", id);
+    if (!j.found) return none_to_change(id, e);
     memcpy(key, new_key, KEY_TEXT);
+    return true;
+}
+
+/* What the wish leaves open is as the key has it. */
+static bool set_rules(struct session *c, struct change *j, struct err *e)
+{
+    struct key_list l = { .n = 0 };
+    bool ok = list_read(&(struct list_job){ j->id, &l }, c, e);
+    if (!ok || !l.n || l.v[0]->revoked_ms) {
+        key_list_free(&l);
+        return ok;
+    }
+    const struct key_record *k = l.v[0];
+    struct key_wish w = *j->w;
+    const bool kept = w.expires_ms == KEY_EXPIRES_KEPT;
+    if (!w.name) w.name = k->name;
+    if (!w.project) w.project = k->project;
+    if (!w.scopes) w.scopes = k->scopes.text;
+    if (!w.addresses) w.addresses = k->addresses_text;
+    if (!w.limits) w.limits = k->limits_text;
+    if (!w.budgets) w.budgets = k->budgets_text;
+    if (!w.tags) w.tags = k->tags;
+    if (kept) w.expires_ms = 0; /* it may have expired long ago */
+    ok = wish_ok(&w, j->now_ms, e);
+    if (kept) w.expires_ms = k->expires_ms;
+    ok = ok &&
+         session_run(c,
+                     "UPDATE keys SET name = $1, project = $2, scopes = $3, addresses = $4, limits = $5, "
+                     "budgets = $6, tags = $7, expires_ms = $8 WHERE id = $9",
+                     STORE_ARGS(STORE_V(w.name), STORE_V(w.project), STORE_V(w.scopes), STORE_V(w.addresses),
+                                STORE_V(w.limits), STORE_V(w.budgets), STORE_V(w.tags), STORE_V(w.expires_ms),
+                                STORE_V(j->id)),
+                     NULL, NULL, e);
+    j->found = ok;
+    key_list_free(&l);
+    return ok;
+}
+
+static bool change_rules(void *arg, struct session *c, struct err *e)
+{
+    return change_key(c, arg, "key.changed", set_rules, e);
+}
+
+bool key_change(struct store *s, const char *id, const struct key_wish *w, int64_t now_ms, struct err *e)
+{
+    struct change j = { .w = w, .by = w->by, .id = id, .now_ms = now_ms };
+    return store_write(s, change_rules, &j, e) && (j.found || none_to_change(id, e));
+}
+
+static bool set_revoked(struct session *c, struct change *j, struct err *e)
+{
+    if (!session_run(c, "UPDATE keys SET revoked_ms = $1 WHERE id = $2 AND revoked_ms = 0",
+                     STORE_ARGS(STORE_V(j->now_ms), STORE_V(j->id)), NULL, NULL, e))
+        return false;
+    j->found = session_changed(c) == 1;
     return true;
 }
 
@@ -282,20 +406,18 @@ static bool found_row(void *arg, const struct store_row *r, struct err *e)
     return true;
 }
 
+/* Nothing is done to one that was revoked before, and nothing said of it. */
 static bool revoke_key(void *arg, struct session *c, struct err *e)
 {
     struct change *j = arg;
-    j->found = false;
-    return session_run(c, "SELECT 1 FROM keys WHERE id = $1", STORE_ARGS(STORE_V(j->id)), found_row,
-                       &j->found, e) &&
-           session_run(c, "UPDATE keys SET revoked_ms = $1 WHERE id = $2 AND revoked_ms = 0",
-                       STORE_ARGS(STORE_V(j->now_ms), STORE_V(j->id)), NULL, NULL, e) &&
-           bump(c, e);
+    return change_key(c, j, "key.revoked", set_revoked, e) &&
+           session_run(c, "SELECT 1 FROM keys WHERE id = $1", STORE_ARGS(STORE_V(j->id)), found_row,
+                       &j->found, e);
 }
 
-bool key_revoke(struct store *s, const char *id, int64_t now_ms, struct err *e)
+bool key_revoke(struct store *s, const char *id, const struct actor *by, int64_t now_ms, struct err *e)
 {
-    struct change j = { .id = id, .now_ms = now_ms };
+    struct change j = { .by = by, .id = id, .now_ms = now_ms };
     if (!store_write(s, revoke_key, &j, e)) return false;
     return j.found || err_set(e, ERR_NOT_FOUND, "there is no key \"%.40s\"; `hearth keys list` has them", id);
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "service/account/address_list.h"
+#include "service/account/audit.h"
 #include "service/account/rules.h"
 #include "service/account/scopes.h"
 #include "service/principal.h"
@@ -25,6 +26,7 @@ struct key_wish {
     const char *name, *project;
     const char *scopes, *addresses, *limits, *budgets, *tags; /* lists, their items separated by commas */
     int64_t expires_ms;                                       /* 0: never */
+    const struct actor *by; /* who makes or changes it; NULL: the program itself */
 };
 
 struct key_record {
@@ -42,15 +44,22 @@ struct key_record {
     unsigned char bytes[PRINCIPAL_HASH];
 };
 
-/* ---- administration ------------------------------------------------------------------------------------------------ */
+/* ---- administration --------------------------------------------------------------------------------------------------
+ *
+ * Each act is written to the audit and to the events with it. by NULL: the program itself. */
 
 /* Each of its lists is read first: a wish that cannot be read makes no key. */
 bool key_new(struct store *s, const struct key_wish *w, int64_t now_ms, char key[KEY_TEXT],
              char id[PRINCIPAL_ID], struct err *e);
 /* A new key under the same id; the old one is no key any more. ERR_NOT_FOUND, also when it was revoked. */
-bool key_rotate(struct store *s, const char *id, char key[KEY_TEXT], struct err *e);
+bool key_rotate(struct store *s, const char *id, const struct actor *by, int64_t now_ms, char key[KEY_TEXT],
+                struct err *e);
+/* What the wish has, as of key_new(), in place of what the key had; NULL, and KEY_EXPIRES_KEPT, for what stays. ERR_NOT_FOUND, also when it
+ * was revoked. */
+enum { KEY_EXPIRES_KEPT = -1 };
+bool key_change(struct store *s, const char *id, const struct key_wish *w, int64_t now_ms, struct err *e);
 /* For good. One that was revoked before stays so. */
-bool key_revoke(struct store *s, const char *id, int64_t now_ms, struct err *e);
+bool key_revoke(struct store *s, const char *id, const struct actor *by, int64_t now_ms, struct err *e);
 /* Every key in the order in which they were made; id: only that one (NULL: all). *out is malloc'ed; key_list_free() frees it. */
 struct key_list {
     struct key_record **v;

@@ -1,6 +1,7 @@
 /* keyring_test.c - keys in each kind of store: made, shown once, found by their hash, changed under a running keyring. */
 #include "store/test_places.h"
 
+#include "service/account/events.h"
 #include "service/account/keyring.h"
 
 #define NOW INT64_C(1750000000000)
@@ -59,7 +60,7 @@ static void each_life(struct places *p, enum place kind)
     assert_int_equal(key_may(k, NOW, "10.1.1.1", "completions"), KEY_NOT_FOR_THIS);
     assert_int_equal(key_may(k2, INT64_MAX, "?", "anything"), KEY_GOOD);
 
-    assert_true(key_rotate(s, id, key, &e));
+    assert_true(key_rotate(s, id, NULL, NOW + 4, key, &e));
     assert_true(keyring_refresh(r, &e));
     const struct key_record *rotated = find(r, key);
     assert_non_null(rotated);
@@ -67,9 +68,9 @@ static void each_life(struct places *p, enum place kind)
     assert_string_equal(rotated->id, k->id);
     assert_string_equal(k->project, "shop"); /* who holds the old record still may */
     assert_ptr_equal(find(r, other), k2);    /* what did not change is the same record */
-    assert_true(key_revoke(s, id, NOW + 5, &e));
-    assert_true(key_revoke(s, id, NOW + 9, &e)); /* again: stays as it was */
-    assert_false(key_rotate(s, id, other, &e));
+    assert_true(key_revoke(s, id, NULL, NOW + 5, &e));
+    assert_true(key_revoke(s, id, NULL, NOW + 9, &e)); /* again: stays as it was */
+    assert_false(key_rotate(s, id, NULL, NOW + 10, other, &e));
     assert_int_equal(e.code, ERR_NOT_FOUND);
     assert_true(keyring_refresh(r, &e));
     assert_int_equal(key_may(find(r, key), NOW, "10.1.1.1", "chat"), KEY_REVOKED);
@@ -85,10 +86,102 @@ static void each_life(struct places *p, enum place kind)
     key_list_free(&l);
     assert_false(key_list(s, "key_none", &l, &e));
     assert_int_equal(e.code, ERR_NOT_FOUND);
-    assert_false(key_revoke(s, "key_none", NOW, &e));
+    assert_false(key_revoke(s, "key_none", NULL, NOW, &e));
     assert_int_equal(e.code, ERR_NOT_FOUND);
     keyring_close(r);
     store_close(s);
+}
+
+/* ---- what is told of it -------------------------------------------------------------------------------------------- */
+
+struct told {
+    char acts[200]; /* "key.created by cli:anna from ; ..." */
+    int n;
+    char last_before[600], last_after[600];
+};
+
+static bool add_told(void *arg, const struct audit_row *row, struct err *e)
+{
+    struct told *t = arg;
+    size_t n = strlen(t->acts);
+    (void)e;
+    assert_int_equal(row->seq, ++t->n);
+    assert_int_equal(row->at_ms, NOW + row->seq);
+    snprintf(t->acts + n, sizeof t->acts - n, "%s by %s from %s; ", row->act, row->who, row->from);
+    snprintf(t->last_before, sizeof t->last_before, "%s", row->before);
+    snprintf(t->last_after, sizeof t->last_after, "%s", row->after);
+    return true;
+}
+
+struct read_events {
+    char types[200];
+    int64_t last;
+};
+
+static bool read_events(void *arg, struct session *c, struct err *e)
+{
+    struct read_events *t = arg;
+    struct event ev;
+    bool found;
+    for (int64_t at = 0; events_next(c, at, &ev, &found, e); at = ev.seq) {
+        if (!found) return events_last(c, &t->last, e);
+        const size_t n = strlen(t->types);
+        snprintf(t->types + n, sizeof t->types - n, "%s ", ev.type);
+        json_t *o = json_loads(ev.body, 0, NULL);
+        assert_string_equal(json_string_value(json_object_get(o, "type")), ev.type);
+        assert_non_null(json_object_get(json_object_get(o, "data"), "id"));
+        json_decref(o);
+        event_free(&ev);
+    }
+    return false;
+}
+
+/* Each act has its row and its event; what came to nothing has none. */
+static void each_told(struct places *p, enum place kind)
+{
+    char where[200], key[KEY_TEXT], id[PRINCIPAL_ID];
+    const struct actor anna = { "cli:anna", "" }, bert = { "key_b", "10.0.0.1" };
+    struct err e = { ERR_NONE, "" };
+    struct told t = { .n = 0 };
+    struct read_events events = { .last = 0 };
+    struct key_wish w = plain, change = { .expires_ms = KEY_EXPIRES_KEPT, .by = &bert };
+    places_new(p, kind, where, sizeof where);
+    struct store *s = places_store(where);
+    w.by = &anna;
+    w.name = "first";
+    w.expires_ms = NOW + 3;
+    assert_true(key_new(s, &w, NOW + 1, key, id, &e));
+    assert_true(key_rotate(s, id, &bert, NOW + 2, key, &e));
+    change.name = "second";
+    change.limits = "concurrency=1";
+    assert_true(key_change(s, id, &change, NOW + 3, &e)); /* expired, and stays so */
+    change.limits = "concurrency=none";
+    assert_false(key_change(s, id, &change, NOW + 4, &e));
+    assert_int_equal(e.code, ERR_REQUEST);
+    assert_true(key_revoke(s, id, NULL, NOW + 4, &e));
+    assert_true(key_revoke(s, id, NULL, NOW + 5, &e));
+    change.limits = NULL;
+    assert_false(key_change(s, id, &change, NOW + 5, &e));
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    assert_false(key_rotate(s, id, NULL, NOW + 5, key, &e));
+    assert_true(audit_each(s, 0, 3, add_told, &t, &e));
+    assert_int_equal(t.n, 3);
+    assert_non_null(strstr(t.last_before, "\"name\":\"first\""));
+    assert_non_null(strstr(t.last_after, "\"name\":\"second\""));
+    assert_non_null(strstr(t.last_after, "\"limits\":\"concurrency=1\""));
+    assert_non_null(strstr(t.last_after, "\"state\":\"expired\""));
+    assert_true(audit_each(s, 3, 100, add_told, &t, &e));
+    assert_string_equal(t.acts, "key.created by cli:anna from ; key.rotated by key_b from 10.0.0.1; "
+                                "key.changed by key_b from 10.0.0.1; key.revoked by hearth from ; ");
+    assert_true(store_read(s, read_events, &events, &e));
+    assert_string_equal(events.types, "key.created key.rotated key.changed key.revoked ");
+    assert_int_equal(events.last, 4);
+    store_close(s);
+}
+
+static void test_told(void **state)
+{
+    for (int k = 0; k < N_PLACES; k++) each_told(*state, (enum place)k);
 }
 
 /* Of a key nothing but its hash is in the file. */
@@ -199,8 +292,9 @@ static void test_life(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_life), cmocka_unit_test(test_only_hashes),
-                                        cmocka_unit_test(test_refused), cmocka_unit_test(test_spoilt),
-                                        cmocka_unit_test(test_looks_by_itself) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_life),    cmocka_unit_test(test_told),   cmocka_unit_test(test_only_hashes),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_spoilt), cmocka_unit_test(test_looks_by_itself)
+    };
     return cmocka_run_group_tests(tests, places_setup, places_teardown);
 }

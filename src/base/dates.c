@@ -1,5 +1,5 @@
 /* dates.c - see dates.h. */
-#include "cli/dates.h"
+#include "base/dates.h"
 
 #include <string.h>
 #include <time.h>

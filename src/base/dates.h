@@ -1,7 +1,7 @@
 /* dates.h - points in time as people write them: "2030-12-31", "2030-12-31T18:00", or so much from now: "90m", "12h", "30d", ago with a
  * minus in front. UTC. */
-#ifndef HEARTH_CLI_DATES_H
-#define HEARTH_CLI_DATES_H
+#ifndef HEARTH_BASE_DATES_H
+#define HEARTH_BASE_DATES_H
 
 #include <stdbool.h>
 #include <stdint.h>
