@@ -48,12 +48,14 @@ OPTIMISE_asan    := $(CALM) -O1 -g -fno-omit-frame-pointer -fsanitize=address,un
 OPTIMISE_clang   := -O1 -g
 OPTIMISE_tsan    := $(CALM) -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 OPTIMISE_aarch64 := -O2 -g
+OPTIMISE_coverage := $(CALM) -O0 -g --coverage -fprofile-update=atomic
 OPTIMISE_fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 OPTIMISE := $(WARN) $(OPTIMISE_$(MODE))
 HEARTH_CFLAGS := -std=c17 -ffp-contract=off -fno-math-errno $(if $(filter aarch64,$(MODE)),--sysroot=$(ARM_ROOT))
 LDFLAGS_aarch64 := --sysroot=$(ARM_ROOT)
 LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
+LDFLAGS_coverage := --coverage
 LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
 HEARTH_LDFLAGS := $(LDFLAGS_$(MODE)) -pthread
 HEARTH_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) -lunistring -lstb -lm
@@ -72,6 +74,7 @@ all: $(B)/hearth  ## build build/release/hearth (MODE=asan or tsan for the check
 KERNEL_release := -O3
 KERNEL_aarch64 := -O3
 KERNEL_asan    := -O1 -fno-sanitize=undefined
+KERNEL_coverage := -O2
 KERNEL_tsan    := -O2 -fno-sanitize=thread
 KERNEL_fuzz    := -O1 -fno-sanitize=undefined,fuzzer-no-link
 AVX2   := -mavx2 -mfma -mf16c
@@ -185,6 +188,10 @@ asan:  ## unit, golden and server tests under the address and undefined-behaviou
 	@tests/run.sh unit asan
 	@tests/run.sh server asan
 
+coverage:  ## which lines and branches the unit tests reach; every branch of keys, limits, budgets and the ledger should be
+	@tools/setup/packages.sh coverage
+	@tools/coverage.sh
+
 tsan:  ## the same under the thread checker
 	@tests/run.sh unit tsan
 	@tests/run.sh server tsan
@@ -214,5 +221,5 @@ help:  ## this list
 print-%: ; @echo $($*)
 
 .SECONDARY:
-.PHONY: all unit unit-programs run starter test faults bench exactness lint asan tsan fuzz format install uninstall always clean help
+.PHONY: all unit unit-programs run starter test faults bench exactness lint asan tsan coverage fuzz format install uninstall always clean help
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -139,6 +139,6 @@ int main(void)
         cmocka_unit_test(test_other_commands), cmocka_unit_test(test_commands),
     };
     unsetenv("HEARTH_CONFIG");
-    setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
+    setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,7 @@ READERS = ROOT / "tests/golden/readers"
 
 
 def hearth(*args, code=0):
-    env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    env = {"PATH": os.environ["PATH"], "HOME": "/dev/null/none"}
     r = subprocess.run([HEARTH, *map(str, args)], capture_output=True, text=True, env=env, timeout=PATIENCE)
     assert r.returncode == code, (r.stdout, r.stderr)
     return r

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages that a goal needs and that are missing: `packages.sh build|test|lint`.
+# Installs the Debian packages that a goal needs and that are missing: `packages.sh build|test|lint|coverage`.
 # Uses sudo when not root, says what it installs and why, and stops with a clear message where it cannot.
 set -eu
 
@@ -12,8 +12,9 @@ lint="$test clang clang-tidy clang-format libclang-rt-14-dev gcc-aarch64-linux-g
 case "${1:-}" in
 build) want=$build why="build and run hearth" ;;
 test) want=$test why="run hearth's tests" ;;
+coverage) want="$test gcovr" why="see what hearth's tests reach" ;;
 lint) want=$lint why="check hearth's sources and build its fuzz targets" ;;
-*) echo "usage: packages.sh build|test|lint" >&2; exit 2 ;;
+*) echo "usage: packages.sh build|test|lint|coverage" >&2; exit 2 ;;
 esac
 
 missing=""
