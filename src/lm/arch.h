@@ -60,7 +60,8 @@ struct lm_shape {
     struct lm_latent latent;
     int n_guess_layer; /* layers behind the last one, which guess further tokens and are passed over */
     int n_expert, n_expert_used, n_ff_expert; /* n_expert 0: dense */
-    int n_ff_shared;      /* width of the experts that every row goes through together; 0: none */
+    int n_ff_shared; /* width of the experts that every row goes through together; 0: none */
+    bool head_norms; /* the file must have norms over heads of q and k, which are optional in the family */
     bool weight_on_input; /* an expert's weight multiplies what goes in, not what comes out */
     struct lm_temper temper;
     struct lm_routing routing;
@@ -106,9 +107,10 @@ struct lm_engine {
     /* What load() can refuse without reading weights: the configuration, how they are encoded, and every tensor against the shape; all
      * that does not match is reported together. */
     bool (*check)(const struct lm_arch *a, struct lm_shape *shape, const struct weights *w, struct err *e);
-    /* check(), and then memory is reserved. */
+    /* check(), and then memory is reserved. n_ctx: the context that is served (0: as lm_options has it),
+     * for rotary embeddings that depend on it (rope_freq.h). */
     bool (*load)(const struct lm_arch *a, struct lm_net **out, struct lm_shape *shape,
-                 const struct weights *w, struct device *d, int max_rows, struct err *e);
+                 const struct weights *w, struct device *d, int max_rows, int n_ctx, struct err *e);
     void (*free)(struct lm_net *n);
     /* kv [n_layer]: where keys and values of each layer are kept. */
     bool (*step)(struct lm_net *n, const struct lm_batch *b, const struct kv_layer *kv, struct err *e);

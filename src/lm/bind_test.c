@@ -44,7 +44,7 @@ static bool load_with(const char *key, json_t *value, struct err *e)
     if (!pool_new(&pool, 1, e) || !device_cpu_open(&d, pool, 0, e)) fail_msg("%s", e->msg);
     bool ok = false;
     if (weights_open(&w, link, e)) {
-        ok = lm_families[0]->engine->load(lm_families[0], &net, &s, w, d, 8, e);
+        ok = lm_families[0]->engine->load(lm_families[0], &net, &s, w, d, 8, 64, e);
         if (ok) lm_families[0]->engine->free(net);
         weights_close(w);
     }

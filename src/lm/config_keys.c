@@ -113,10 +113,24 @@ static const char *const harmless[] = {
 };
 
 static const char *const rope[] = {
-    "rope_type", "type",           "rope_theta",       "factor",
-    "beta_fast", "beta_slow",      "attention_factor", "original_max_position_embeddings",
-    "mscale",    "mscale_all_dim", "low_freq_factor",  "high_freq_factor",
-    "truncate",  "full_attention", "finetuned",        "sliding_attention",
+    "rope_type",
+    "type",
+    "rope_theta",
+    "factor",
+    "beta_fast",
+    "beta_slow",
+    "attention_factor",
+    "original_max_position_embeddings",
+    "mscale",
+    "mscale_all_dim",
+    "low_freq_factor",
+    "high_freq_factor",
+    "truncate",
+    "full_attention",
+    "finetuned",
+    "sliding_attention",
+    "long_factor",
+    "short_factor",
     NULL,
 };
 
@@ -141,7 +155,8 @@ static bool obeyed(const struct hparam_family *f, const char *key)
     if (strcmp(key, "sliding_window_pattern") == 0) return f->window == WINDOW_PATTERN;
     if (strcmp(key, "rope_local_base_freq") == 0) return f->absent.theta_local > 0;
     if (f->keys && among(f->keys, key)) return true;
-    if (strcmp(key, "attention_bias") == 0) return f->bias >= BIAS_ATTENTION;
+    if (strcmp(key, "attention_bias") == 0) return f->bias >= BIAS_QKV_ASKED;
+    if (strcmp(key, "partial_rotary_factor") == 0) return f->absent.part > 0;
     if (strcmp(key, "mlp_bias") == 0) return f->bias == BIAS_ATTENTION_MLP;
     return (among(experts, key) && f->absent.n_expert) || (among(widths, key) && f->absent.n_ff_expert) ||
            (among(mixed, key) && f->mixed);
@@ -184,7 +199,8 @@ void config_keys_unused(struct buf *out, const struct hparam_family *f, const js
         name_key(out, "", "rope_parameters");
     json_object_foreach((json_t *)counts, key, v)
     {
-        if (!says_nothing(v) && !among(rope, key))
+        if (!says_nothing(v) && !among(rope, key) &&
+            !(f->absent.part > 0 && strcmp(key, "partial_rotary_factor") == 0))
             name_key(out, old ? "rope_scaling" : "rope_parameters", key);
     }
 }

@@ -9,8 +9,10 @@
 #include "lm/hparams.h"
 #include "lm/inputs.h"
 #include "lm/layers.h"
+#include "lm/lm.h"
 #include "lm/mla.h"
 #include "lm/quantization.h"
+#include "lm/rope_config.h"
 
 /* Up to this width products with quantised weights keep more bits of the activations. On the starter model (576 wide)
  * 8 bits move the log-probability of a text's tokens by 0.06 on average, 15 bits by 0.001 (smollm2_test.c), for a tenth of
@@ -38,7 +40,7 @@ struct lm_net {
     struct device_arena numbers; /* norms, frequencies: as long as the network */
     struct device_arena acts;    /* activations: overwritten by each step */
     struct inputs in;
-    int max_rows;
+    int max_rows, n_ctx;
     dev_float *x, *qkv, *att, *h, *xn;
     dev_float *y;          /* what a norm follows before it is added to x; NULL: there is no such norm */
     dev_int *out_row;      /* [max_rows] rows that head() is asked for */
@@ -59,8 +61,10 @@ static const struct tensor_spec global[] = {
     { G_EMBD,       "token_embd.weight",  "model.embed_tokens.weight", { DIM_VOCAB, DIM_EMBD }, TENSOR_OPTIONAL },
     { G_NORM,       "output_norm.weight", "model.norm.weight",         { DIM_EMBD },            TENSOR_NEEDED },
     { G_HEAD,       "output.weight",      "lm_head.weight",            { DIM_VOCAB, DIM_EMBD }, TENSOR_OPTIONAL },
-    /* divisors of the base frequencies: llama3 scaling, done by the converter */
+    /* divisors of the base frequencies: llama3 scaling, done by the converter; and the two lists of longrope */
     { G_ROPE_FREQS, "rope_freqs.weight",  NULL,                        { DIM_HALF_ROT },        TENSOR_OPTIONAL },
+    { G_ROPE_NEAR,  "rope_factors_short.weight", NULL,                 { DIM_HALF_ROT },        TENSOR_OPTIONAL },
+    { G_ROPE_FAR,   "rope_factors_long.weight",  NULL,                 { DIM_HALF_ROT },        TENSOR_OPTIONAL },
 };
 
 #define HF "model.layers.{l}."
@@ -196,6 +200,25 @@ static void settle_head(struct load *ld, struct binding *t)
     *head = *embd;
 }
 
+/* Lists of longrope that lie in the file. */
+static void settle_rope(struct load *ld, struct binding *t, struct lm_shape *s)
+{
+    float *near = slot_floats(&ld->g[G_ROPE_NEAR]), *far = slot_floats(&ld->g[G_ROPE_FAR]);
+    if (!rope_take_lists(&s->rope[0], near, far, s->rope[0].n_rot / 2))
+        bind_fault(t, "rope_factors_short.weight and rope_factors_long.weight of longrope are missing");
+    free(near);
+    free(far);
+}
+
+/* q, k and v, and gate and up, may be joined in a family that says so: it is one or the other. */
+static void settle_joined(struct binding *t, const struct tensor_slot *l, int il, bool routed)
+{
+    if (!l[L_QKV].t && (!l[L_Q].t || !l[L_K].t || !l[L_V].t))
+        bind_fault(t, "layer %d: q, k and v are missing, joined and one by one", il);
+    if (!routed && !l[L_GATE_UP].t && (!l[L_GATE].t || !l[L_UP].t))
+        bind_fault(t, "layer %d: gate and up are missing, joined and one by one", il);
+}
+
 static bool find_tensors(struct load *ld, struct lm_shape *s, struct err *e)
 {
     struct binding t;
@@ -218,10 +241,13 @@ static bool find_tensors(struct load *ld, struct lm_shape *s, struct err *e)
     dim[DIM_KV_B] = (int64_t)s->n_head * (s->latent.nope + s->latent.v);
     dim[DIM_NOPE] = s->latent.nope;
     dim[DIM_V] = s->latent.v;
+    dim[DIM_QKV] = dim[DIM_Q] + 2 * dim[DIM_KV];
+    dim[DIM_2FF] = 2 * (int64_t)s->n_ff;
     dim[DIM_ATT] = (int64_t)s->n_head * (s->latent.kv_rank ? s->latent.v : s->head_dim);
     bind_open(&t, ld->w, dim);
     resolve(&t, &global_specs, 0, 0, ld->g);
     settle_head(ld, &t);
+    settle_rope(ld, &t, s);
     const struct tensor *embd = ld->g[G_EMBD].t, *head = ld->g[G_HEAD].t;
     if (embd) s->n_vocab = (int)embd->dim[0];
     if (embd && (embd->dim[0] < 2 || embd->dim[0] > 1 << 24))
@@ -233,13 +259,18 @@ static bool find_tensors(struct load *ld, struct lm_shape *s, struct err *e)
         if (s->latent.kv_rank)
             resolve_latent(ld, &t, s, il);
         else
-            resolve(&t, &layer_specs, il, 0, layer_slots(ld, il));
+            resolve(&t, ld->f->attention ? ld->f->attention : &layer_specs, il, 0, layer_slots(ld, il));
         resolve(&t, ld->f->norms, il, 0, layer_slots(ld, il));
         resolve(&t, &ld->f->layer, il, 0, layer_slots(ld, il));
         if (s->layer[il].routed)
             resolve_experts(ld, &t, s, il);
         else
             resolve(&t, ld->f->dense ? ld->f->dense : &dense_specs, il, 0, layer_slots(ld, il));
+        if (s->head_norms && (!layer_slots(ld, il)[L_Q_NORM].t || !layer_slots(ld, il)[L_K_NORM].t))
+            bind_fault(
+                &t, "layer %d: norms over heads of q and k are missing, although the configuration has them",
+                il);
+        if (ld->f->attention) settle_joined(&t, layer_slots(ld, il), il, s->layer[il].routed);
         if (!weights_gguf(ld->w)) settle_biases(ld, &t, il);
     }
     bind_other_norms(&t, s->n_layer, ld->l, (size_t)s->n_layer * L_COUNT);
@@ -313,6 +344,9 @@ static bool load_attention(struct lm_net *n, struct layer_maker *mk, struct laye
                                      .k_b = &t[L_K_B],
                                      .v_b = &t[L_V_B] };
         if (!mla_load(mk, &l->mla, &n->s, &m, e)) return false;
+    } else if (t[L_QKV].t) {
+        const struct tensor_slot *joined[] = { &t[L_QKV] };
+        if (!layers_linear(mk, &l->qkv, joined, 1, LINEAR_CONCAT, NULL, e)) return false;
     } else if (!layers_linear(mk, &l->qkv, qkv, 3, LINEAR_CONCAT, qkv_bias, e)) {
         return false;
     }
@@ -349,7 +383,9 @@ static bool load_layer(struct lm_net *n, struct layer_maker *mk, const struct lo
     const struct tensor_slot *gu[] = { &t[L_GATE], &t[L_UP] },
                              *gu_bias[] = { &t[L_GATE_BIAS], &t[L_UP_BIAS] };
     const struct tensor_slot *down[] = { &t[L_DOWN] }, *down_bias[] = { &t[L_DOWN_BIAS] };
-    return layers_linear(mk, &l->gate_up, gu, 2, LINEAR_PAIRED, gu_bias, e) &&
+    const bool joined = t[L_GATE_UP].t != NULL;
+    return (joined ? layers_halves(mk, &l->gate_up, &t[L_GATE_UP], e)
+                   : layers_linear(mk, &l->gate_up, gu, 2, LINEAR_PAIRED, gu_bias, e)) &&
            layers_linear(mk, &l->down, down, 1, LINEAR_CONCAT, down_bias, e);
 }
 
@@ -361,7 +397,7 @@ static bool load_weights(struct lm_net *n, const struct load *ld, struct err *e)
                               .scales = &n->scales,
                               .numbers = &n->numbers,
                               .fine = s->n_embd <= FINE_EMBD };
-    if (!layers_rope(&mk, n->freq, s, &ld->g[G_ROPE_FREQS], e) || !layers_ones(&mk, &n->ones, s, e))
+    if (!layers_rope(&mk, n->freq, s, &ld->g[G_ROPE_FREQS], n->n_ctx, e) || !layers_ones(&mk, &n->ones, s, e))
         return false;
     if (!layers_norm(&mk, &n->norm, &ld->g[G_NORM], ld->f->norm_from_one && !weights_gguf(ld->w), e))
         return false;
@@ -448,7 +484,7 @@ static void free_net(struct lm_net *n)
 }
 
 static bool load(const struct lm_arch *a, struct lm_net **out, struct lm_shape *shape,
-                 const struct weights *w, struct device *d, int max_rows, struct err *e)
+                 const struct weights *w, struct device *d, int max_rows, int n_ctx, struct err *e)
 {
     struct lm_shape s;
     struct load ld = { .f = a->decoder, .w = w, .say = true };
@@ -464,6 +500,7 @@ static bool load(const struct lm_arch *a, struct lm_net **out, struct lm_shape *
         n->s = s;
         n->dev = d;
         n->max_rows = max_rows;
+        n->n_ctx = n_ctx > 0 ? n_ctx : s.n_ctx_train < LM_DEFAULT_CTX ? s.n_ctx_train : LM_DEFAULT_CTX;
         ok = reserve(n, &ld, e) && load_weights(n, &ld, e);
     }
     if (ok) {

@@ -145,7 +145,7 @@ static void test_v3(void **state)
     near((double)s.layer[60].attn_scale, 0.1352337788608801);
     assert_true(s.rope[0].mscale == 1);
     assert_int_equal(s.rope[0].n_rot, 64);
-    rope_freq(freq, &s.rope[0], NULL);
+    rope_freq(freq, &s.rope[0], NULL, s.n_ctx_train);
     for (int i = 0; i <= 10; i++) near((double)freq[i], pow(10000, -i / 32.0));
     near((double)freq[11], 0.0390069266);
     near((double)freq[16], 0.0055);

@@ -84,7 +84,7 @@ static float *run(const char *path, const struct golden *g, int chunk, bool give
     for (int i = 0; i < lm_n_families; i++)
         if (hparams_member(lm_families[i]->member, lm_families[i]->n_members, w)) arch = lm_families[i];
     if (!arch) fail_msg("%s: no family recognises it", path);
-    if (!arch->engine->load(arch, &net, &s, w, dev, g->n, &e)) fail_msg("%s: %s", path, e.msg);
+    if (!arch->engine->load(arch, &net, &s, w, dev, g->n, g->n, &e)) fail_msg("%s: %s", path, e.msg);
     assert_int_equal(s.n_vocab, g->n_vocab);
     struct kv_plan plan;
     kv_plan(&plan, &s);
@@ -278,6 +278,15 @@ static void test_variants(void **state)
         "rope_theta_beside",
         "rope_original_outside",
         "rope_yarn_magnitudes",
+        "rope_dynamic",
+        "rope_dynamic_within",
+        "rope_longrope",
+        "phi3_near",
+        "phi3_su",
+        "phi3_factor",
+        "phi3_part_beside",
+        "glm4_moe_absent",
+        "mistral3",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) compare_variant(names[i]);
 }
@@ -361,11 +370,11 @@ static void test_inside_others(void **state)
 static void test_f32(void **state)
 {
     (void)state;
-    static const char *const names[] = { "llama3",         "llama_tied", "llama_linear_bias",
-                                         "llama_yarn",     "mixtral",    "mixtral_fused",
-                                         "qwen2",          "qwen3",      "qwen3_moe",
-                                         "gemma3",         "smollm3",    "llama4_scout",
-                                         "llama4_maverick" };
+    static const char *const names[] = {
+        "llama3",          "llama_tied", "llama_linear_bias", "llama_yarn", "mixtral",  "mixtral_fused",
+        "qwen2",           "qwen3",      "qwen3_moe",         "gemma3",     "smollm3",  "llama4_scout",
+        "llama4_maverick", "phi3",       "phi3_tied",         "glm4",       "glm4_moe", "glm4_moe_plain"
+    };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         compare(names[i], "model.safetensors", F32_BOUND);
         compare(names[i], "model.gguf", F32_BOUND);

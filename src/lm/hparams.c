@@ -171,6 +171,23 @@ double hparams_number(const struct hparam_source *src, const char *gguf, const c
     return !v || json_is_null(v) ? absent : json_read_number(v, NAN);
 }
 
+int hparams_whole(const struct hparam_source *src, const char *gguf, const char *hf, int absent, int min,
+                  int max)
+{
+    const double x = hparams_number(src, gguf, hf, absent);
+    if (x >= min && x <= max && x == floor(x)) return (int)x;
+    hparams_complain(src->bad, "%s is no whole number from %d to %d", src->gguf ? gguf : hf, min, max);
+    return min;
+}
+
+bool hparams_switch(const struct hparam_source *src, const char *hf, bool absent)
+{
+    const json_t *v = json_object_get(src->config, hf);
+    if (!v || json_is_null(v)) return absent;
+    if (!json_is_boolean(v)) hparams_complain(src->bad, "%s is neither true nor false", hf);
+    return json_is_true(v);
+}
+
 /* ---- layers that differ ------------------------------------------------------------------------------------------- */
 
 static bool switched_on(const json_t *c) { return json_is_true(json_object_get(c, "use_sliding_window")); }
@@ -308,10 +325,11 @@ static void fill_layers(struct lm_shape *s, const struct hparam_family *f, const
 struct hparam_biases hparams_biases(const struct hparam_family *f, const struct weights *w)
 {
     const json_t *c = hparams_config(w);
-    const bool attention = f->bias >= BIAS_ATTENTION && json_is_true(json_object_get(c, "attention_bias"));
+    const json_t *asked = json_object_get(c, "attention_bias");
+    const bool attention = f->bias >= BIAS_QKV_ASKED && (asked ? json_is_true(asked) : f->biased);
     return (struct hparam_biases){
         .qkv = attention || f->bias == BIAS_QKV,
-        .out = attention,
+        .out = attention && f->bias >= BIAS_ATTENTION,
         .mlp = f->bias == BIAS_ATTENTION_MLP && json_is_true(json_object_get(c, "mlp_bias")),
     };
 }
@@ -401,7 +419,9 @@ static void read_gguf(struct lm_shape *t, const struct hparam_family *f, const s
     else if (!f->absent_gguf.eps)
         hparams_complain(src->bad, "attention.layer_norm_rms_epsilon is missing");
     t->act = f->act;
-    rope_from_gguf(t, src->gguf, src->arch, f->absent_gguf.theta, f->absent_gguf.theta_local, src->bad);
+    const struct hparam_numbers *a = &f->absent_gguf;
+    rope_from_gguf(t, src->gguf, src->arch, &(struct rope_absent){ a->theta, a->theta_local, a->part },
+                   src->bad);
 }
 
 static void read_config(struct lm_shape *t, const struct hparam_family *f, const struct hparam_source *src)
@@ -419,7 +439,8 @@ static void read_config(struct lm_shape *t, const struct hparam_family *f, const
     if (json_object_size(json_object_get(c, "per_layer_config")))
         hparams_complain(src->bad,
                          "per_layer_config: layers that differ in their configuration are not supported");
-    rope_from_config(t, c, f->absent.theta, f->absent.theta_local, src->bad);
+    const struct hparam_numbers *a = &f->absent;
+    rope_from_config(t, c, &(struct rope_absent){ a->theta, a->theta_local, a->part }, src->bad);
 }
 
 static void check(const struct lm_shape *t, const struct hparam_family *f, bool gguf, struct buf *bad)

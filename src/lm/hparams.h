@@ -26,6 +26,7 @@ enum hparam_window {
 enum hparam_bias {
     BIAS_NONE,
     BIAS_QKV,           /* q, k and v, always (Qwen2) */
+    BIAS_QKV_ASKED,     /* q, k and v with attention_bias (GLM) */
     BIAS_ATTENTION,     /* q, k, v and the output with attention_bias (Qwen3) */
     BIAS_ATTENTION_MLP, /* the same, and the feed-forward with mlp_bias (Llama) */
 };
@@ -39,6 +40,7 @@ struct hparam_numbers {
     int window, window_pattern;
     double eps, theta;
     double theta_local; /* not 0: layers with a window have a rotary embedding of their own, of this base */
+    double part;        /* of a head that rotates; 0: all of it, whatever partial_rotary_factor says */
 };
 
 /* Where a hook reads. One of gguf and config is NULL. */
@@ -56,6 +58,7 @@ struct hparam_family {
     struct hparam_numbers absent, absent_gguf;
     enum hparam_window window;
     enum hparam_bias bias;
+    bool biased;         /* attention_bias where it is absent */
     const char *act_key; /* of config.json; NULL: hidden_act */
     enum lm_act act;     /* where it is absent, and in GGUF files */
     bool tied;           /* the head is the embedding where tie_word_embeddings is absent */
@@ -76,6 +79,11 @@ bool hparams_read(struct lm_shape *s, const struct hparam_family *f, const struc
 /* For hooks: a number under its key in either format (NULL: not in files of that kind); `absent` where it is not there or null, NaN
  * where it is no number. */
 double hparams_number(const struct hparam_source *src, const char *gguf, const char *hf, double absent);
+/* A whole number of min..max under its key; `absent` where it is not there or null, a fault and min where it is none. */
+int hparams_whole(const struct hparam_source *src, const char *gguf, const char *hf, int absent, int min,
+                  int max);
+/* true, false, null or absent; anything else is a fault. */
+bool hparams_switch(const struct hparam_source *src, const char *hf, bool absent);
 /* Adds "TEXT; " to what is wrong, once. A text with "not supported" in it makes the error ERR_UNSUPPORTED. */
 void hparams_complain(struct buf *bad, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -41,6 +41,32 @@ bool layers_linear(struct layer_maker *mk, struct linear **out, const struct ten
     return true;
 }
 
+/* A matrix of gate rows, then up rows: gu[0], divided. false: the middle is inside a block that has one scale. */
+static bool halve(struct matrix *gu)
+{
+    const int64_t half = gu[0].n_out / 2, cols = gu[0].scale_cols;
+    gu[1] = gu[0];
+    gu[0].n_out = gu[1].n_out = half;
+    gu[1].data = (const unsigned char *)gu[0].data + dtype_row_bytes(gu[0].type, gu[0].n_in) * (size_t)half;
+    if (!gu[0].scale || gu[0].scale_rows >= 2 * half) return true; /* none, or one for all */
+    if (half % gu[0].scale_rows) return false;
+    gu[1].scale = gu[0].scale + half / gu[0].scale_rows * ((gu[0].n_in + cols - 1) / cols);
+    return true;
+}
+
+bool layers_halves(struct layer_maker *mk, struct linear **out, const struct tensor_slot *s, struct err *e)
+{
+    struct matrix m[2];
+    m[0] = slot_matrix(s, 0, mk->scales);
+    if (!halve(m))
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: gate and up that share a block of one scale are not supported", s->t->name);
+    if (!linear_new(mk->dev, out, m, 2, LINEAR_PAIRED, NULL, 1, e)) return err_wrap(e, "%s", s->t->name);
+    layers_made(mk, *out);
+    if (linear_is_copy(*out)) weights_forget(mk->w, s->t);
+    return true;
+}
+
 /* Host values [n] onto the device, and freed. */
 static bool numbers(struct layer_maker *mk, const dev_float **out, float *v, size_t n, struct err *e)
 {
@@ -75,14 +101,14 @@ size_t layers_rope_cost(const struct lm_shape *s)
 }
 
 bool layers_rope(struct layer_maker *mk, const dev_float **freq, const struct lm_shape *s,
-                 const struct tensor_slot *divisor, struct err *e)
+                 const struct tensor_slot *divisor, int n_ctx, struct err *e)
 {
     float *by = slot_floats(divisor);
     bool ok = by || !divisor->t || err_set(e, ERR_NOMEM, "no memory for rotary frequencies");
     for (int i = 0; ok && i < s->n_rope; i++) {
         const size_t n = (size_t)s->rope[i].n_rot / 2;
         float *f = calloc(n ? n : 1, sizeof *f);
-        if (f) rope_freq(f, &s->rope[i], i == 0 ? by : NULL);
+        if (f) rope_freq(f, &s->rope[i], i == 0 ? by : NULL, n_ctx);
         ok = numbers(mk, &freq[i], f, n, e);
     }
     free(by);
@@ -152,16 +178,6 @@ static void release(struct experts *x, int down_to)
     while (x->n_turned > down_to) free(x->turned[--x->n_turned]);
 }
 
-/* A matrix of gate rows, then up rows: gu[0], divided. */
-static void halve(struct matrix *gu)
-{
-    const int64_t half = gu[0].n_out / 2;
-    gu[1] = gu[0];
-    gu[0].n_out = gu[1].n_out = half;
-    gu[1].data = (const unsigned char *)gu[0].data + dtype_row_bytes(gu[0].type, gu[0].n_in) * (size_t)half;
-    if (gu[0].scale && gu[0].scale_rows == 1) gu[1].scale = gu[0].scale + half;
-}
-
 static bool gate_up(struct layer_maker *mk, struct experts *x, const struct expert_slots *t, int ie,
                     struct matrix *gu, struct err *e)
 {
@@ -170,8 +186,9 @@ static bool gate_up(struct layer_maker *mk, struct experts *x, const struct expe
         return take(mk, x, &one[ONE_GATE], 0, &gu[0], e) && take(mk, x, &one[ONE_UP], 0, &gu[1], e);
     if (!t->gate_up->t) return take(mk, x, t->gate, ie, &gu[0], e) && take(mk, x, t->up, ie, &gu[1], e);
     if (!take(mk, x, t->gate_up, ie, &gu[0], e)) return false;
-    halve(gu);
-    return true;
+    return halve(gu) ||
+           err_set(e, ERR_UNSUPPORTED, "%s: gate and up that share a block of one scale are not supported",
+                   t->gate_up->t->name);
 }
 
 /* *copied: the device reads none of the file's bytes. */

@@ -25,6 +25,9 @@ struct layer_maker {
 bool layers_linear(struct layer_maker *mk, struct linear **out, const struct tensor_slot *const *part,
                    int n_parts, enum linear_join join, const struct tensor_slot *const *bias, struct err *e);
 
+/* The same of gate rows and up rows that lie in one matrix. */
+bool layers_halves(struct layer_maker *mk, struct linear **out, const struct tensor_slot *s, struct err *e);
+
 /* Takes a device layer into account that was made elsewhere. */
 void layers_made(struct layer_maker *mk, struct linear *l);
 
@@ -33,9 +36,10 @@ bool layers_norm(struct layer_maker *mk, const dev_float **out, const struct ten
                  struct err *e);
 size_t layers_norm_cost(const struct tensor_slot *s); /* memory of that on the device */
 
-/* The frequencies of each rotary embedding of the shape, into freq[n_rope]. divisor (empty: none) is for the first one. */
+/* The frequencies of each rotary embedding of the shape, into freq[n_rope], for a served context of n_ctx tokens. divisor (empty: none) is
+ * for the first one. */
 bool layers_rope(struct layer_maker *mk, const dev_float **freq, const struct lm_shape *s,
-                 const struct tensor_slot *divisor, struct err *e);
+                 const struct tensor_slot *divisor, int n_ctx, struct err *e);
 size_t layers_rope_cost(const struct lm_shape *s); /* likewise */
 
 /* The weights of a norm that has none, [head_dim]; NULL where no layer has unit heads. */

@@ -104,7 +104,7 @@ static void test_scout(void **state)
         json_t *config = published(16, 1, true, factor[i], high[i]);
         if (!read_config(config, &s, &unused, &e)) fail_msg("%s", e.msg);
         assert_string_equal(unused, "");
-        rope_freq(freq, &s.rope[0], NULL);
+        rope_freq(freq, &s.rope[0], NULL, s.n_ctx_train);
         for (int k = 0; k < 64; k++) {
             const double plain = pow(5e5, -k / 64.0), want = k < 35 ? plain : plain / 16;
             assert_true(fabs((double)freq[k] - want) < 1e-6 * want);
@@ -206,7 +206,7 @@ static void test_refused(void **state)
     refused("\"floor_scale\": 0", "floor_scale is no whole number");
     refused("\"attn_scale\": \"much\"", "the temperature of attention grows by nan");
     refused("\"num_local_experts\": 4, \"num_experts_per_tok\": 5", "5 experts a token of 4");
-    refused("\"rope_scaling\": {\"rope_type\": \"longrope\"}", "'longrope' is not supported");
+    refused("\"rope_scaling\": {\"rope_type\": \"longrope\"}", "short_factor: a list of 64 numbers is needed");
 }
 
 int main(void)

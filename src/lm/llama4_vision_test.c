@@ -113,7 +113,7 @@ static void test_text_with_a_picture(void **state)
     struct kv_plan plan;
     size_t n;
     float *seen = see(x, x->dev, &n);
-    if (!lm_llama4.engine->load(&lm_llama4, &net, &s, x->w, x->dev, N, &e)) fail_msg("%s", e.msg);
+    if (!lm_llama4.engine->load(&lm_llama4, &net, &s, x->w, x->dev, N, N, &e)) fail_msg("%s", e.msg);
     const struct tensor *ids = weights_find(x->golden, "ids");
     assert_int_equal(ids->dim[0], N);
     kv_plan(&plan, &s);

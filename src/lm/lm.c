@@ -205,7 +205,7 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
 
     device_acquire(dev, POOL_LOAD);
     bool ok = m->arch->engine->load(m->arch, &m->net, &m->shape, m->w, dev,
-                                    scheduler_max_rows(o.max_batch, o.prefill_chunk), e);
+                                    scheduler_max_rows(o.max_batch, o.prefill_chunk), o.n_ctx, e);
     device_release(dev);
     int n_pages = 0;
     if (!ok) goto fail;

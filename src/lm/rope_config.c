@@ -29,19 +29,25 @@ static bool scaling_type(struct rope_spec *r, const char *type, size_t len, stru
         const char *name;
         enum rope_scaling scaling;
     } known[] = {
-        { "none", ROPE_SCALING_NONE },     { "default", ROPE_SCALING_NONE },
-        { "linear", ROPE_SCALING_LINEAR }, { "llama3", ROPE_SCALING_LLAMA3 },
-        { "yarn", ROPE_SCALING_YARN },
+        { "none", ROPE_SCALING_NONE },       { "default", ROPE_SCALING_NONE },
+        { "linear", ROPE_SCALING_LINEAR },   { "llama3", ROPE_SCALING_LLAMA3 },
+        { "yarn", ROPE_SCALING_YARN },       { "longrope", ROPE_SCALING_LONG },
+        { "su", ROPE_SCALING_LONG }, /* as Phi 3 was published first */
+        { "dynamic", ROPE_SCALING_DYNAMIC },
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strlen(known[i].name) != len || memcmp(known[i].name, type, len) != 0) continue;
         r->scaling = known[i].scaling;
         return true;
     }
-    return buf_printf(bad, "rope scaling '%.*s' is not supported (linear, llama3 and yarn are); ",
-                      (int)(len > 40 ? 40 : len), type),
+    return buf_printf(
+               bad, "rope scaling '%.*s' is not supported (linear, llama3, yarn, longrope and dynamic are); ",
+               (int)(len > 40 ? 40 : len), type),
            false;
 }
+
+/* A count of channels that rope_check() will refuse where x is none. */
+static int channels(double x) { return x >= 0 && x <= 1 << 20 && x == floor(x) ? (int)x : -1; }
 
 /* Layers with a window turn by a base of their own, and are never scaled. */
 static void local_rope(struct lm_shape *s, double theta)
@@ -52,16 +58,26 @@ static void local_rope(struct lm_shape *s, double theta)
     s->n_rope = 2;
 }
 
-void rope_from_gguf(struct lm_shape *s, const struct gguf *g, const char *arch, double theta,
-                    double theta_local, struct buf *bad)
+bool rope_take_lists(struct rope_spec *r, const float *near, const float *far, int64_t n)
+{
+    if (!near || !far || n > ROPE_FACTORS) return r->scaling != ROPE_SCALING_LONG || r->n_factor > 0;
+    r->scaling = ROPE_SCALING_LONG; /* converters name none beside the lists */
+    r->n_factor = (int)n;
+    memcpy(r->near, near, (size_t)n * sizeof *near);
+    memcpy(r->far, far, (size_t)n * sizeof *far);
+    return true;
+}
+
+void rope_from_gguf(struct lm_shape *s, const struct gguf *g, const char *arch,
+                    const struct rope_absent *absent, struct buf *bad)
 {
 #define NUMBER(key, otherwise) (rope_gguf_number(g, arch, "rope." key, &v) ? v : (otherwise))
     double v;
     struct rope_spec *r = &s->rope[0];
     s->n_rope = 1;
     r->mscale = 1;
-    r->theta = NUMBER("freq_base", theta > 0 ? theta : 10000);
-    r->n_rot = (int)NUMBER("dimension_count", s->head_dim);
+    r->theta = NUMBER("freq_base", absent->theta > 0 ? absent->theta : 10000);
+    r->n_rot = channels(NUMBER("dimension_count", s->head_dim));
     r->factor = NUMBER("scaling.factor", 0);
     const struct gguf_value *type = gguf_key(g, arch, "rope.scaling.type");
     if (type && type->type == GGUF_STRING && type->n) {
@@ -76,9 +92,9 @@ void rope_from_gguf(struct lm_shape *s, const struct gguf *g, const char *arch, 
     r->beta_fast = NUMBER("scaling.yarn_beta_fast", 32);
     r->beta_slow = NUMBER("scaling.yarn_beta_slow", 1);
     /* ggml's convention: attn_factor multiplies the magnitude that yarn gives by itself. */
-    if (r->scaling == ROPE_SCALING_YARN)
-        r->mscale = NUMBER("scaling.attn_factor", 1) * rope_yarn_mscale(r->factor);
-    if (theta_local > 0) local_rope(s, NUMBER("freq_base_swa", theta_local));
+    r->mscale = NUMBER("scaling.attn_factor", 1);
+    if (r->scaling == ROPE_SCALING_YARN) r->mscale *= rope_yarn_mscale(r->factor);
+    if (absent->theta_local > 0) local_rope(s, NUMBER("freq_base_swa", absent->theta_local));
 #undef NUMBER
 }
 
@@ -128,22 +144,54 @@ static double number(const json_t *p, const char *key, double otherwise)
     return !v || json_is_null(v) ? otherwise : json_read_number(v, NAN);
 }
 
+/* Lists of longrope, each of an entry for a pair of channels. */
+static void read_list(float *out, const struct rope_spec *r, const json_t *p, const char *key,
+                      struct buf *bad)
+{
+    const json_t *list = json_object_get(p, key), *one;
+    const size_t wanted = (size_t)(r->n_rot > 0 ? r->n_rot : 0) / 2;
+    size_t i;
+    if (!json_is_array(list) || json_array_size(list) != wanted || wanted > ROPE_FACTORS) {
+        buf_printf(bad,
+                   "rope %s: a list of %zu numbers is needed (at most %d), one for each pair of channels "
+                   "that rotates; ",
+                   key, wanted, ROPE_FACTORS);
+        return;
+    }
+    json_array_foreach(list, i, one)
+    {
+        out[i] = (float)json_read_number(one, NAN);
+        if (!(out[i] > 0 && out[i] < 1e6f))
+            buf_printf(bad, "rope %s: entry %zu is not supported (a number above 0 is needed); ", key, i);
+    }
+}
+
+static void read_long(struct rope_spec *r, const struct lm_shape *s, const json_t *p, struct buf *bad)
+{
+    read_list(r->near, r, p, "short_factor", bad);
+    read_list(r->far, r, p, "long_factor", bad);
+    r->n_factor = r->n_rot / 2;
+    if (!(r->factor > 0)) r->factor = s->n_ctx_train / r->n_ctx_orig;
+    r->mscale = number(p, "attention_factor", rope_long_mscale(r->factor, r->n_ctx_orig));
+}
+
 static double yarn_magnitude(double factor, double m) { return factor > 1 ? 0.1 * m * log(factor) + 1 : 1; }
 
 /* One embedding from its object p; theta where p names no base. */
 static void read_parameters(struct rope_spec *r, const struct lm_shape *s, const json_t *p, const json_t *c,
-                            double theta, struct buf *bad)
+                            double theta, double share, struct buf *bad)
 {
     *r = (struct rope_spec){ .mscale = 1 };
     r->theta = number(p, "rope_theta", theta);
-    /* these families' reference rotates whole heads whatever partial_rotary_factor says, and cannot run with it under scaling */
-    r->n_rot = s->head_dim;
     r->factor = number(p, "factor", 0);
     const char *type = json_string_value(json_object_get(p, "rope_type"));
     if (!type) type = json_string_value(json_object_get(p, "type"));
     if (type) scaling_type(r, type, strlen(type), bad);
-    const double part = number(p, "partial_rotary_factor", number(c, "partial_rotary_factor", 1));
-    if (r->scaling != ROPE_SCALING_NONE && part != 1)
+    /* most families' reference rotates whole heads whatever partial_rotary_factor says, and cannot run with it under scaling */
+    const double part =
+        number(p, "partial_rotary_factor", number(c, "partial_rotary_factor", share > 0 ? share : 1));
+    r->n_rot = share > 0 ? channels(floor(s->head_dim * part)) : s->head_dim;
+    if (r->scaling != ROPE_SCALING_NONE && part != 1 && !(share > 0))
         buf_printf(bad, "partial_rotary_factor %g with rope scaling is not supported; ", part);
     r->n_ctx_orig = number(c, "original_max_position_embeddings",
                            number(p, "original_max_position_embeddings", s->n_ctx_train));
@@ -162,10 +210,13 @@ static void read_parameters(struct rope_spec *r, const struct lm_shape *s, const
                                               : rope_yarn_mscale(r->factor);
         r->mscale = number(p, "attention_factor", own);
     }
+    if (r->scaling == ROPE_SCALING_LONG) read_long(r, s, p, bad);
+    /* the reference's dynamic rule begins at max_position_embeddings, whatever it was before */
+    if (r->scaling == ROPE_SCALING_DYNAMIC) r->n_ctx_orig = s->n_ctx_train;
 }
 
 /* The family has two embeddings: rope_parameters by kind, to which an older file's rope_scaling adds for the layers that see all. */
-static void two_from_config(struct lm_shape *s, const json_t *c, double theta, double theta_local,
+static void two_from_config(struct lm_shape *s, const json_t *c, const struct rope_absent *absent,
                             struct buf *bad)
 {
     const json_t *p = json_object_get(c, "rope_parameters"), *old = json_object_get(c, "rope_scaling");
@@ -183,21 +234,21 @@ static void two_from_config(struct lm_shape *s, const json_t *c, double theta, d
     json_t *full = json_is_object(given) ? json_copy((json_t *)given) : json_object();
     if (!full || (json_is_object(old) && json_object_update(full, (json_t *)old) != 0))
         buf_puts(bad, "no memory for rope_parameters; ");
-    read_parameters(&s->rope[0], s, full, c, number(c, "rope_theta", theta), bad);
+    read_parameters(&s->rope[0], s, full, c, number(c, "rope_theta", absent->theta), absent->part, bad);
     json_decref(full);
     read_parameters(&s->rope[1], s, json_object_get(p, "sliding_attention"), c,
-                    number(c, "rope_local_base_freq", theta_local), bad);
+                    number(c, "rope_local_base_freq", absent->theta_local), absent->part, bad);
     s->n_rope = 2;
 }
 
-void rope_from_config(struct lm_shape *s, const json_t *c, double theta, double theta_local, struct buf *bad)
+void rope_from_config(struct lm_shape *s, const json_t *c, const struct rope_absent *absent, struct buf *bad)
 {
-    if (theta_local > 0) {
-        two_from_config(s, c, theta, theta_local, bad);
+    if (absent->theta_local > 0) {
+        two_from_config(s, c, absent, bad);
         return;
     }
-    read_parameters(&s->rope[0], s, of_all_kinds(rope_config(c), bad), c, number(c, "rope_theta", theta),
-                    bad);
+    read_parameters(&s->rope[0], s, of_all_kinds(rope_config(c), bad), c,
+                    number(c, "rope_theta", absent->theta), absent->part, bad);
     s->n_rope = 1;
 }
 
@@ -212,10 +263,9 @@ static void check_one(const struct lm_shape *s, const struct rope_spec *r, struc
         buf_printf(bad, "rope original context %g; ", r->n_ctx_orig);
     if (r->scaling == ROPE_SCALING_LLAMA3 && !(r->low > 0 && r->high >= r->low))
         buf_printf(bad, "rope low_freq_factor %g, high_freq_factor %g; ", r->low, r->high);
-    if (r->scaling == ROPE_SCALING_YARN &&
-        !(r->beta_slow > 0 && r->beta_fast > r->beta_slow && r->mscale > 0 && r->mscale < 100))
-        buf_printf(bad, "yarn beta_fast %g, beta_slow %g, magnitude %g; ", r->beta_fast, r->beta_slow,
-                   r->mscale);
+    if (!(r->mscale > 0 && r->mscale < 100)) buf_printf(bad, "rope magnitude %g; ", r->mscale);
+    if (r->scaling == ROPE_SCALING_YARN && !(r->beta_slow > 0 && r->beta_fast > r->beta_slow))
+        buf_printf(bad, "yarn beta_fast %g, beta_slow %g; ", r->beta_fast, r->beta_slow);
 }
 
 void rope_check(const struct lm_shape *s, struct buf *bad)

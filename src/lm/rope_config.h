@@ -15,12 +15,21 @@
 #include "format/gguf.h"
 #include "lm/arch.h"
 
+/* What a family takes where the file says nothing. */
+struct rope_absent {
+    double theta;
+    double theta_local; /* that of layers with a window, rope[1]; 0: all layers have rope[0] */
+    double part;        /* of a head that rotates; 0: whole heads, whatever partial_rotary_factor says */
+};
+
 /* Both fill s->rope and s->n_rope from head_dim and n_ctx_train, which stand in *s, and add what is wrong to `bad`, each fault ended by
- * "; ". theta: the family's base where the file names none; theta_local: that of layers with a window, rope[1]; 0: all layers have rope[0]. */
-void rope_from_gguf(struct lm_shape *s, const struct gguf *g, const char *arch, double theta,
-                    double theta_local, struct buf *bad);
-void rope_from_config(struct lm_shape *s, const json_t *config, double theta, double theta_local,
+ * "; ". Lists of divisors that a GGUF file has as tensors are taken by rope_take_lists(), which follows. */
+void rope_from_gguf(struct lm_shape *s, const struct gguf *g, const char *arch,
+                    const struct rope_absent *absent, struct buf *bad);
+void rope_from_config(struct lm_shape *s, const json_t *config, const struct rope_absent *absent,
                       struct buf *bad);
+/* near, far [n]: both NULL where the file has none, which is a fault of a GGUF file that names such a scaling. */
+bool rope_take_lists(struct rope_spec *r, const float *near, const float *far, int64_t n);
 /* Ranges. */
 void rope_check(const struct lm_shape *s, struct buf *bad);
 

@@ -6,6 +6,11 @@ static const double two_pi = 6.283185307179586476925;
 
 double rope_yarn_mscale(double factor) { return factor > 1 ? 0.1 * log(factor) + 1 : 1; }
 
+double rope_long_mscale(double factor, double n_ctx_orig)
+{
+    return factor > 1 ? sqrt(1 + log(factor) / log(n_ctx_orig)) : 1;
+}
+
 static double llama3(double f, const struct rope_spec *r)
 {
     double wavelength = two_pi / f;
@@ -21,9 +26,19 @@ static double yarn_index(const struct rope_spec *r, double rotations)
     return r->n_rot * log(r->n_ctx_orig / (rotations * two_pi)) / (2 * log(r->theta));
 }
 
-void rope_freq(float *freq, const struct rope_spec *r, const float *divisor)
+/* The base that a context of n_ctx tokens takes. */
+static double base(const struct rope_spec *r, int n_ctx)
 {
+    if (r->scaling != ROPE_SCALING_DYNAMIC || n_ctx <= r->n_ctx_orig || r->n_rot <= 2) return r->theta;
+    const double n_rot = r->n_rot;
+    return r->theta * pow(r->factor * n_ctx / r->n_ctx_orig - (r->factor - 1), n_rot / (n_rot - 2));
+}
+
+void rope_freq(float *freq, const struct rope_spec *r, const float *divisor, int n_ctx)
+{
+    const double theta = base(r, n_ctx);
     double lo = 0, hi = 0;
+    if (r->scaling == ROPE_SCALING_LONG) divisor = n_ctx > r->n_ctx_orig ? r->far : r->near;
     if (r->scaling == ROPE_SCALING_YARN) {
         lo = yarn_index(r, r->beta_fast);
         hi = yarn_index(r, r->beta_slow);
@@ -33,7 +48,7 @@ void rope_freq(float *freq, const struct rope_spec *r, const float *divisor)
         if (lo == hi) hi += 0.001;
     }
     for (int i = 0; i < r->n_rot / 2; i++) {
-        double f = pow(r->theta, -2.0 * i / r->n_rot);
+        double f = pow(theta, -2.0 * i / r->n_rot);
         if (divisor) {
             f /= divisor[i];
         } else if (r->scaling == ROPE_SCALING_LINEAR) {
