@@ -206,7 +206,8 @@ static void test_refused(void **state)
     refused("\"floor_scale\": 0", "floor_scale is no whole number");
     refused("\"attn_scale\": \"much\"", "the temperature of attention grows by nan");
     refused("\"num_local_experts\": 4, \"num_experts_per_tok\": 5", "5 experts a token of 4");
-    refused("\"rope_scaling\": {\"rope_type\": \"longrope\"}", "short_factor: a list of 64 numbers is needed");
+    refused("\"rope_scaling\": {\"rope_type\": \"longrope\"}",
+            "short_factor: a list of 64 numbers is needed");
 }
 
 int main(void)
