@@ -1,12 +1,13 @@
 """Chat templates of the catalog's families and the conversations they are rendered over.
 
-Three templates come from their models' own files (outside the repository, named by path), SmolLM2's from its GGUF. The
-others are written here from the descriptions of their formats, in the way such templates are commonly written; they
-test the interpreter, not the models.
+Three templates come from their models' own files (outside the repository, named by path), SmolLM2's from its GGUF; those of
+templates/NAME.jinja are as their models were published with them. The others are written here from the descriptions of their
+formats, in the way such templates are commonly written; they test the interpreter, not the models.
 """
 import json
 
 ASSETS = "tests/golden/tokenizer"
+TEMPLATES = "tools/reference/templates"
 
 TOOL = {"type": "function", "function": {"name": "get_weather", "description": "Weather", "parameters": {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}
@@ -76,6 +77,11 @@ CONVERSATIONS = {
     "long": conv(sys_("You are a test."), *[m for i in range(12) for m in (user(f"Question {i}?"), bot(f"Answer {i}.\n\n- a\n- b"))], user("Last")),
     "date given": conv(user("Hi"), date_string="01 Feb 2030", tools=[TOOL], tools_in_user_message=False, custom_tools=None),
     "tool response as user text": conv(user("Hi"), bot("x"), user("<tool_response>\n1\n</tool_response>")),
+    "tools, calls and thoughts, no prompt": conv(sys_("Be brief."), user("Rome?"), bot("", reasoning_content="Ask.", tool_calls=[call("get_weather", {"city": "Rome"})]),
+                                                 tool("20 C"), bot("20 °C", reasoning_content="So."), tools=[TOOL, TOOL2], gen=False),
+    "two pictures": conv(user([{"type": "image"}, {"type": "image"}, {"type": "text", "text": "Compare."}]), bot("They are alike."), user("Sure?")),
+    "pictures and tools, no prompt": conv(sys_("Look."), user([{"type": "text", "text": "See "}, {"type": "image"}]), bot("A cat."), tools=[TOOL], gen=False),
+    "effort low": conv(user("Hi"), reasoning_effort="low", enable_thinking=False),
     "think tags in text": conv(user("</think> ?"), bot("a</think>b</think>\n\nc"), user("<think>")),
 }
 
@@ -412,4 +418,14 @@ def families(smollm2_gguf=None):
             ("mixtral_8x22b", MIXTRAL_8X22B, {"bos_token": "<s>", "eos_token": "</s>"})):
         only = "tool" if "builtin" in name else "c2" if "0528" in name else None
         out.append({"name": name, "source": source, "context": context, "note": ours, "only": only})
+    begin, end = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
+    for name, context, only in (
+            ("llama3_1", {"bos_token": "<|begin_of_text|>"}, None), ("llama4", {"bos_token": "<|begin_of_text|>"}, None),
+            ("deepseek_r1", {"bos_token": begin}, None), ("deepseek_r1_0528", {"bos_token": begin}, None),
+            ("mixtral_8x7b", {"bos_token": "<s>", "eos_token": "</s>"}, None), ("mixtral_8x22b", {"bos_token": "<s>", "eos_token": "</s>"}, None),
+            # what people try first beside the catalog
+            ("gemma3", {"bos_token": "<bos>"}, "pictures"), ("phi3_5", {"eos_token": "<|endoftext|>"}, "c2"), ("phi4", {}, "c2"), ("phi4_mini", {}, "tool"),
+            ("mistral_small_3_2", {"bos_token": "<s>", "eos_token": "</s>"}, "tool"), ("glm4_6", {}, "tool"), ("gpt_oss", {}, "tool")):
+        with open(f"{TEMPLATES}/{name}.jinja") as f:
+            out.append({"name": "published_" + name, "source": f.read(), "context": context, "only": only, "note": "As the model is published with it."})
     return out
