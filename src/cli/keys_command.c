@@ -37,7 +37,9 @@ static bool new_key(struct store *s, const struct options *o, struct err *e)
                           .addresses = addresses,
                           .limits = limits,
                           .budgets = budgets,
-                          .tags = tags };
+                          .tags = tags,
+                          .weight = (int)o->key_weight,
+                          .priority = (int)o->key_priority };
     const int64_t now = clock_unix_ms();
     char key[KEY_TEXT], id[PRINCIPAL_ID], user[ACTOR_USER];
     const struct actor by = actor_user(user);

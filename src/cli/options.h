@@ -68,9 +68,12 @@ struct options {
     struct {
         char *name, *project, *expires;
         struct str_list scope, address, limit, budget, tag;
-    } account;            /* of a key that is made */
-    char *address_limits; /* "": none */
-    char *prices;         /* a file; "": the catalog's alone */
+    } account;                              /* of a key that is made */
+    int64_t key_weight, key_priority;       /* of a key that is made */
+    char *address_limits, *endpoint_limits; /* "": none */
+    char *counters;                         /* "": this process's memory */
+    double reserved_s;
+    char *prices; /* a file; "": the catalog's alone */
     char *since, *until;
     unsigned usage_by, usage_format; /* enum usage_by; table, csv, json */
 

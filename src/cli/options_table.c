@@ -3,6 +3,8 @@
 
 #include "cli/options.h"
 #include "lm/lm.h"
+#include "service/account/gate.h"
+#include "service/account/keyring.h"
 #include "service/account/ledger.h"
 
 /* A field, and how it keeps a value, which its type says. */
@@ -176,7 +178,7 @@ const struct option_spec options_table[] = {
       "attempts in a row that bring nothing before a download is given up" },
     { "sha256", OPT_STR, F(sha256), "", 0, 0, CMD_PULL, "HEX", "what the file must hash to" },
 
-    { "store", OPT_STR, F(store), "", 0, 0, CMD_STORE | CMD_KEYS | CMD_LEDGER | CMD_USAGE | CMD_AUDIT | CMD_SERVE, "FILE|URL",
+    { "store", OPT_STR, F(store), "", 0, 0, CMD_STORE | CMD_KEYS | CMD_LEDGER | CMD_USAGE | CMD_AUDIT | CMD_PROJECTS | CMD_SERVE, "FILE|URL",
       "where keys and the ledger are: a file (SQLite), or postgresql://...; a password belongs into the environment or ~/.pgpass" },
     { "name", OPT_STR, F(account.name), "", 0, 0, CMD_KEYS, "NAME", "what a new key is for" },
     { "project", OPT_STR, F(account.project), "", 0, 0, CMD_KEYS, "NAME", "the project that a new key belongs to" },
@@ -184,15 +186,25 @@ const struct option_spec options_table[] = {
       "what a new key may do: model:PATTERN, endpoint:NAME (chat, image-generation ...), admin; all but admin when left out (repeatable)" },
     { "address", OPT_LIST, F(account.address), NULL, 0, 0, CMD_KEYS, "NETWORK",
       "where a new key may be used from, as 10.0.0.0/8 or 2001:db8::/32 (repeatable)" },
-    { "limit", OPT_LIST, F(account.limit), NULL, 0, 0, CMD_KEYS, "LIMIT",
-      "how much a new key may ask: WHAT/PERIOD=N, as requests/minute=60 or generated-tokens/day=100000, or concurrency=N (repeatable)" },
-    { "budget", OPT_LIST, F(account.budget), NULL, 0, 0, CMD_KEYS, "BUDGET",
-      "what a new key may spend: day=DOLLARS, month=DOLLARS or total=DOLLARS, with :soft behind it to be warned only (repeatable)" },
+    { "limit", OPT_LIST, F(account.limit), NULL, 0, 0, CMD_KEYS | CMD_PROJECTS, "LIMIT",
+      "how much a new key, or a project, may ask: WHAT/PERIOD=N, as requests/minute=60 or generated-tokens/day=100000, or concurrency=N (repeatable)" },
+    { "budget", OPT_LIST, F(account.budget), NULL, 0, 0, CMD_KEYS | CMD_PROJECTS, "BUDGET",
+      "what a new key, or a project, may spend: day=DOLLARS, month=DOLLARS or total=DOLLARS, with :soft behind it to be warned only (repeatable)" },
+    { "weight", OPT_INT, F(key_weight), "1", 1, KEY_WEIGHT_MAX, CMD_KEYS, "N",
+      "the share of a new key in what is served while others wait: with 2 twice as much as with 1" },
+    { "priority", OPT_INT, F(key_priority), "0", -KEY_PRIORITY_MAX, KEY_PRIORITY_MAX, CMD_KEYS, "N",
+      "requests of a new key go before those of lower priority" },
     { "tag", OPT_LIST, F(account.tag), NULL, 0, 0, CMD_KEYS, "NAME=VALUE", "a note on a new key (repeatable)" },
     { "expires", OPT_STR, F(account.expires), "", 0, 0, CMD_KEYS, "WHEN", "when a new key ends: a date such as 2030-12-31, or 30d; default: never" },
 
     { "address-limits", OPT_STR, F(address_limits), "", 0, 0, CMD_SERVE, "LIMITS",
-      "how much each address may ask, whatever its key, with a store: requests/15-minutes=100,concurrency=8" },
+      "how much each address may ask, whatever its key: requests/15-minutes=100,concurrency=8" },
+    { "endpoint-limits", OPT_STR, F(endpoint_limits), GATE_ENDPOINT_LIMITS, 0, 0, CMD_SERVE, "LIMITS",
+      "how much each address may ask at an endpoint: ENDPOINT:WHAT/PERIOD=N, ...; \"\" for none" },
+    { "counters", OPT_STR, F(counters), "", 0, 0, CMD_SERVE, "URL",
+      "where limits are counted: redis://HOST:PORT/DATABASE, which several servers share; without it in this server's memory" },
+    { "reservation-age", OPT_SECONDS, F(reserved_s), "7200", 1, 1e9, CMD_SERVE, "SECONDS",
+      "how old a reservation of a budget may be before it is taken for a killed server's; no request may run as long" },
     { "prices", OPT_STR, F(prices), "", 0, 0, CMD_SERVE, "FILE",
       "prices of one's own, before the catalog's: see docs/account.md" },
     { "by", OPT_WORD, F(usage_by), "model", 0, 0, CMD_USAGE, USAGE_BY_WORDS, "what usage is summed by" },
@@ -200,7 +212,7 @@ const struct option_spec options_table[] = {
     { "since", OPT_STR, F(since), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended from then on: 2026-01-31, or -30d" },
     { "until", OPT_STR, F(until), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended before then" },
 
-    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT, NULL, "print JSON" },
+    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT | CMD_PROJECTS, NULL, "print JSON" },
 };
 /* clang-format on */
 

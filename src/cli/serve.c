@@ -22,6 +22,7 @@
 #include "http/server.h"
 #include "service/models/registry.h"
 #include "service/account/account.h"
+#include "service/account/gate.h"
 #include "service/safety.h"
 #include "service/files.h"
 
@@ -36,6 +37,7 @@ struct service {
     struct files *files;
     struct account *account;
     struct access_log *access_log;
+    struct gate *gate;
     char loras[4096]; /* the folder of adapters */
     struct server *server;
 };
@@ -57,11 +59,13 @@ static bool collect_keys(struct service *s, struct err *e)
 
 static bool open_account(struct service *s, struct err *e)
 {
-    const struct account_options a = { .store = s->o->store,
-                                       .prices = s->o->prices,
-                                       .address_limits = s->o->address_limits,
-                                       .catalog = s->catalog };
-    return !*s->o->store || account_open(&s->account, &a, e);
+    const struct account_options a = {
+        .store = s->o->store, .prices = s->o->prices, .reserved_s = s->o->reserved_s, .catalog = s->catalog
+    };
+    const struct gate_options g = { .counters = s->o->counters,
+                                    .address_limits = s->o->address_limits,
+                                    .endpoint_limits = s->o->endpoint_limits };
+    return gate_open(&s->gate, &g, e) && (!*s->o->store || account_open(&s->account, &a, e));
 }
 
 static bool open_access_log(struct service *s, struct err *e)
@@ -123,6 +127,7 @@ static bool open_server(struct service *s, struct err *e)
     struct server_options h = s->o->server;
     h.keys = (struct str_list){ s->keys.v, s->keys.n };
     h.account = s->account;
+    h.gate = s->gate;
     h.safety = s->safety;
     h.files = s->files;
     h.loras = s->loras;
@@ -167,6 +172,7 @@ static void print_banner(const struct service *s)
         printf("  key      none: only this machine is served; --keys, --key-file or --new-key open it to "
                "others\n");
     if (s->account) printf("  store    %s\n", account_where(s->account));
+    if (*s->o->counters) printf("  counters %s\n", gate_where(s->gate));
     fflush(stdout);
 }
 
@@ -315,6 +321,7 @@ end:
     access_log_close(s.access_log);
     registry_free(s.registry);
     account_close(s.account);
+    gate_close(s.gate);
     safety_free(s.safety);
     files_free(s.files);
     if (s.device) device_close(s.device);

@@ -10,6 +10,7 @@
 #include "http/exchange_inside.h"
 #include "http/routes.h"
 #include "service/account/account.h"
+#include "service/account/gate.h"
 #include "service/models/registry.h"
 
 enum { LONGEST_RETRY_S = 31 * 86400 };
@@ -49,12 +50,11 @@ static void reset(struct exchange *x, const char *what, const struct limit_left 
 }
 
 /* What is left, as each dialect says it. */
-static void say_left(struct exchange *x, struct account *a)
+static void say_left(struct exchange *x, const struct limit_left left[N_LIMITED])
 {
     const int64_t now = clock_unix_ms();
-    const struct limit_left requests = account_left(a, &x->is, LIMITED_REQUESTS),
-                            prompt = account_left(a, &x->is, LIMITED_PROMPT),
-                            generated = account_left(a, &x->is, LIMITED_GENERATED);
+    const struct limit_left requests = left[LIMITED_REQUESTS], prompt = left[LIMITED_PROMPT],
+                            generated = left[LIMITED_GENERATED];
     if (x->dialect == DIALECT_FIREMOON) {
         if (!requests.limit) return;
         exchange_header(x, "X-RateLimit-Limit", "%" PRId64, requests.limit);
@@ -78,37 +78,57 @@ static void say_left(struct exchange *x, struct account *a)
 
 /* ---- admission ----------------------------------------------------------------------------------------------------- */
 
-static enum fault_kind kind_of(const struct account_refusal *r)
+static bool refuse(struct exchange *x, enum fault_kind kind, const char *why, int64_t again_ms)
 {
-    return r->why == ACCOUNT_FULL ? FAULT_BUSY : r->why == ACCOUNT_SPENT ? FAULT_PAYMENT : FAULT_UNAVAILABLE;
+    struct fault f = { .retry_after_s = again_ms ? seconds_until(again_ms, clock_unix_ms()) : 0,
+                       .again_ms = again_ms };
+    x->refused = kind;
+    if (kind == FAULT_BUSY && f.retry_after_s)
+        err_set(&f.err, ERR_BUSY, "%s. Try again in %d second%s. (%s)",
+                x->dialect == DIALECT_FIREWORKS ? "rate limit exceeded, please try again later"
+                                                : "Rate limit exceeded",
+                f.retry_after_s, f.retry_after_s == 1 ? "" : "s", why);
+    else
+        err_set(&f.err, ERR_BUSY, "%s", why);
+    exchange_fault_from(x, &f);
+    return false;
+}
+
+bool admission_waits(const struct exchange *x)
+{
+    return x->is.endpoint && x->server->o.gate && gate_waits(x->server->o.gate);
 }
 
 bool admission_enter(struct exchange *x)
 {
     struct account *a = x->server->o.account;
-    struct account_refusal r;
-    if (!a || !x->is.endpoint) return true;
+    struct gate *g = x->server->o.gate;
+    struct limit_left left[N_LIMITED];
+    struct account_refusal away;
+    struct gate_refusal r;
+    if (!x->is.endpoint) return true;
     account_name(&x->is);
-    const bool may = account_enter(a, &x->is, &r);
-    say_left(x, a);
-    if (may) return true;
-    const int64_t now = clock_unix_ms();
-    struct fault f = { .retry_after_s = r.again_ms ? seconds_until(r.again_ms, now) : 0 };
-    x->refused = kind_of(&r);
-    if (r.why == ACCOUNT_FULL && f.retry_after_s)
-        err_set(&f.err, ERR_BUSY, "%s. Try again in %d second%s. (%s)",
-                x->dialect == DIALECT_FIREWORKS ? "rate limit exceeded, please try again later"
-                                                : "Rate limit exceeded",
-                f.retry_after_s, f.retry_after_s == 1 ? "" : "s", r.msg);
-    else
-        err_set(&f.err, ERR_BUSY, "%s", r.msg);
-    exchange_fault_from(x, &f);
-    return false;
+    if (a && !account_enter(a, &away)) {
+        admission_say_left(x);
+        return refuse(x, FAULT_UNAVAILABLE, away.msg, 0);
+    }
+    if (!g) return true;
+    const bool may = gate_enter(g, &x->is, left, &r);
+    say_left(x, left);
+    return may || refuse(x, r.why == GATE_FULL ? FAULT_BUSY : FAULT_UNAVAILABLE, r.msg, r.again_ms);
 }
 
 void admission_undo(struct exchange *x)
 {
-    if (x->server->o.account && x->is.endpoint) account_undo(x->server->o.account, &x->is);
+    if (x->server->o.gate && x->is.endpoint) gate_undo(x->server->o.gate, &x->is);
+}
+
+void admission_say_left(struct exchange *x)
+{
+    struct limit_left left[N_LIMITED];
+    if (!x->server->o.gate) return;
+    gate_left(x->server->o.gate, &x->is, left);
+    say_left(x, left);
 }
 
 bool admission_model(struct exchange *x, struct model *m, struct err *e)
@@ -125,7 +145,7 @@ bool admission_model(struct exchange *x, struct model *m, struct err *e)
     if (!a || !x->ending) return true;
     ending_worst(x->ending, &worst);
     if (!account_reserve(a, &x->is, model_id(m), &worst, &r)) {
-        x->refused = kind_of(&r);
+        x->refused = r.why == ACCOUNT_SPENT ? FAULT_PAYMENT : FAULT_UNAVAILABLE;
         return err_set(e, ERR_IO, "%s", r.msg); /* what it is, x->refused says */
     }
     if (*r.msg) exchange_header(x, "X-Hearth-Budget", "%s", r.msg);

@@ -9,10 +9,14 @@ struct exchange;
 struct model;
 struct usage;
 
+/* Whether admission_enter() may wait for another machine, and so has no place on an event loop. */
+bool admission_waits(const struct exchange *x);
 /* Before x is admitted: counts it, and puts what is left into its reply's headers. False: answered. What has entered is due an ending, or
  * admission_undo(). */
 bool admission_enter(struct exchange *x);
 void admission_undo(struct exchange *x);
+/* What is left, into the reply of one that is not admitted: it is refused already, or not counted at all. */
+void admission_say_left(struct exchange *x);
 
 /* On x's lane, once its model is known: whether its key may ask for it, and pay the most that x can use (usage of `worst`, which its handler
  * told its ending). False: *e says why, and x knows what kind of fault that is. */

@@ -11,6 +11,7 @@
 #include "http/exchange_inside.h"
 #include "http/routes.h"
 #include "service/account/account.h"
+#include "service/account/gate.h"
 
 static const char *last_part(const char *model)
 {
@@ -61,6 +62,7 @@ void endings_init(struct server *s)
     s->endings.v[0] = (struct ending_sink){ count_ending, &s->metrics };
     s->endings.v[1] = (struct ending_sink){ log_ending, NULL };
     s->endings.n = 2;
+    if (s->o.gate) s->endings.v[s->endings.n++] = (struct ending_sink){ gate_ended, s->o.gate };
     if (s->o.account) s->endings.v[s->endings.n++] = (struct ending_sink){ account_ended, s->o.account };
     if (s->o.access_log) add_every(&s->endings, access_log_take, s->o.access_log);
 }

@@ -2,6 +2,8 @@
  * repeated `type`. A context that is too small keeps its own code everywhere, because clients look for it. */
 #include "http/error.h"
 
+#include <time.h>
+
 #include "http/json_out.h"
 
 static const struct {
@@ -72,14 +74,32 @@ enum fault_kind fault_of(enum err_code code)
 int fault_status(enum fault_kind kind) { return faults[kind].status; }
 int fault_retry_after(enum fault_kind kind) { return faults[kind].retry_after_s; }
 
+/* "2025-10-23T10:30:00.000Z" */
+static void print_time(struct buf *b, int64_t ms)
+{
+    const time_t t = (time_t)(ms / 1000);
+    struct tm tm;
+    char text[40];
+    gmtime_r(&t, &tm);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+    buf_printf(b, "\"%s.%03dZ\"", text, (int)(ms % 1000));
+}
+
 void fault_print(struct buf *b, enum api_dialect d, enum fault_kind kind, const char *param,
                  const char *message)
+{
+    fault_print_again(b, d, kind, param, message, 0);
+}
+
+void fault_print_again(struct buf *b, enum api_dialect d, enum fault_kind kind, const char *param,
+                       const char *message, int64_t again_ms)
 {
     if (d == DIALECT_FIREMOON) {
         buf_puts(b, "{\"error\":");
         json_out_cstr(b, faults[kind].title);
         buf_puts(b, ",\"message\":");
         json_out_cstr(b, message);
+        if (again_ms) buf_puts(b, ",\"resetAt\":"), print_time(b, again_ms);
         buf_putc(b, '}');
         return;
     }

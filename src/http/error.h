@@ -2,6 +2,8 @@
 #ifndef HEARTH_HTTP_ERROR_H
 #define HEARTH_HTTP_ERROR_H
 
+#include <stdint.h>
+
 #include "base/buf.h"
 #include "base/err.h"
 
@@ -39,5 +41,8 @@ int fault_retry_after(enum fault_kind kind);
 /* The body: {"error": {...}} for OpenAI and Fireworks, a flat object for Firemoon. param may be NULL. */
 void fault_print(struct buf *b, enum api_dialect d, enum fault_kind kind, const char *param,
                  const char *message);
+/* The same with the time (Unix) from which on it may be tried again, which Firemoon's body has as `resetAt`; 0: without. */
+void fault_print_again(struct buf *b, enum api_dialect d, enum fault_kind kind, const char *param,
+                       const char *message, int64_t again_ms);
 
 #endif

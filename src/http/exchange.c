@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/paths.h"
 #include "http/routes.h"
 
@@ -90,13 +91,15 @@ void exchange_told(struct exchange *x, const char *msg, char *out, size_t cap)
         snprintf(out, cap, "%s", msg);
 }
 
+/* again_ms 0: as many seconds from now as Retry-After says. */
 static void tell_fault(struct exchange *x, enum fault_kind kind, const char *param, int retry_after_s,
-                       const char *message)
+                       int64_t again_ms, const char *message)
 {
     struct buf b = BUF_INIT(0);
     char told[600];
     exchange_told(x, message, told, sizeof told);
-    fault_print(&b, x->dialect, kind, param, told);
+    if (!again_ms && retry_after_s) again_ms = clock_unix_ms() + INT64_C(1000) * retry_after_s;
+    fault_print_again(&b, x->dialect, kind, param, told, kind == FAULT_BUSY ? again_ms : 0);
     if (retry_after_s) exchange_header(x, "Retry-After", "%d", retry_after_s);
     if (kind == FAULT_KEY) exchange_header(x, "WWW-Authenticate", "Bearer");
     exchange_note(x, "%.150s", message);
@@ -111,7 +114,7 @@ void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param,
     va_start(ap, fmt);
     vsnprintf(message, sizeof message, fmt, ap);
     va_end(ap);
-    tell_fault(x, kind, param, fault_retry_after(kind), message);
+    tell_fault(x, kind, param, fault_retry_after(kind), 0, message);
 }
 
 void exchange_fault_from(struct exchange *x, const struct fault *f)
@@ -127,7 +130,7 @@ void exchange_fault_from(struct exchange *x, const struct fault *f)
     }
     const enum fault_kind kind = x->refused != FAULT_NONE ? x->refused : fault_of(f->err.code);
     tell_fault(x, kind, kind == FAULT_MODEL ? "model" : f->param,
-               f->retry_after_s ? f->retry_after_s : fault_retry_after(kind), f->err.msg);
+               f->retry_after_s ? f->retry_after_s : fault_retry_after(kind), f->again_ms, f->err.msg);
 }
 
 void exchange_run(struct exchange *x, const struct work_ops *ops, void *work, bool stream)

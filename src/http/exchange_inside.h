@@ -57,6 +57,7 @@ struct exchange {
     long long bytes;    /* of the reply's body, handed on */
     struct buf headers; /* of the reply: a name and its value, each ended by 0, and so on */
     char note[160];     /* for the log line */
+    bool admitted;      /* before it came to a lane; otherwise it is done there */
     enum fault_kind
         refused; /* why the account said no, which no code of an error says; FAULT_NONE: it did not */
     enum fault_kind blame; /* the error that the client was told, in a stream too; FAULT_NONE: none */

@@ -110,6 +110,7 @@ void exchange_take_body(struct exchange *x, const char *data, size_t n)
     }
     x->discard = true;
     exchange_drop_body(x);
+    admission_say_left(x);
     if (too_large)
         preflight_too_large(x);
     else
@@ -118,9 +119,19 @@ void exchange_take_body(struct exchange *x, const char *data, size_t n)
 
 /* ---- steps --------------------------------------------------------------------------------------------------------- */
 
+/* False: answered, with nothing counted. */
+static bool admit(struct exchange *x)
+{
+    if (!admission_enter(x)) return false;
+    if (endings_open(x)) return true;
+    admission_undo(x);
+    exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
+    return false;
+}
+
 static void run_on_lane(struct exchange *x)
 {
-    x->route->handler(x);
+    if (x->admitted || admit(x)) x->route->handler(x);
     exchange_wake(x);
     exchange_unref(x);
 }
@@ -138,14 +149,9 @@ static void dispatch(struct exchange *x, enum lane lane)
         exchange_fault(x, FAULT_UNAVAILABLE, NULL, "the server is stopping; try again later");
         return;
     }
-    if (!admission_enter(x)) {
+    x->admitted = !admission_waits(x); /* else on the lane */
+    if (x->admitted && !admit(x)) {
         atomic_fetch_sub(&x->server->active, 1);
-        return;
-    }
-    if (!endings_open(x)) {
-        admission_undo(x);
-        atomic_fetch_sub(&x->server->active, 1);
-        exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
         return;
     }
     atomic_fetch_add(&x->refs, 1);

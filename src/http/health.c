@@ -4,6 +4,7 @@
 #include "http/handlers.h"
 #include "http/json_out.h"
 #include "http/routes.h"
+#include "service/account/gate.h"
 #include "service/models/registry.h"
 
 void health_get(struct exchange *x)
@@ -16,8 +17,11 @@ void health_get(struct exchange *x)
 void ready_get(struct exchange *x)
 {
     struct buf b = BUF_INIT(0);
-    bool ready = atomic_load(&exchange_server(x)->ready);
-    buf_printf(&b, "{\"ready\":%s}", ready ? "true" : "false");
+    struct server *s = exchange_server(x);
+    const bool counters_away = s->o.gate && gate_away(s->o.gate, &(struct err){ ERR_NONE, "" });
+    const bool ready = atomic_load(&s->ready) && !counters_away;
+    buf_printf(&b, "{\"ready\":%s%s}", ready ? "true" : "false",
+               counters_away ? ",\"away\":[\"counters\"]" : "");
     exchange_reply(x, ready ? 200 : 503, "application/json", &b);
 }
 

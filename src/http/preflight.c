@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/rng.h"
+#include "http/admission.h"
 #include "http/exchange_inside.h"
 #include "http/routes.h"
 
@@ -206,6 +207,7 @@ bool preflight(struct exchange *x, const char *url, const char *method)
     set_id(x);
     snprintf(x->is.method, sizeof x->is.method, "%s", method);
     check(x, method);
+    if (x->status || !x->is.endpoint) admission_say_left(x); /* the others are told when they are admitted */
     x->discard = x->status != 0 || x->route->limit == BODY_NONE;
     return true;
 }

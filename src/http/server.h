@@ -22,12 +22,14 @@ struct server;
 struct files;
 struct account;
 struct access_log;
+struct gate;
 
 struct server_options {
     const char *listen; /* "127.0.0.1:8080", "[::1]:0", ":8080" for every address, "8080" for this machine */
     int port;           /* in place of the one in `listen`; -1: that one */
     struct str_list keys;         /* none: loopback only */
     struct account *account;      /* a store of keys; NULL: none. Borrowed */
+    struct gate *gate;            /* limits; NULL: none. Borrowed */
     struct str_list allow_origin; /* web origins; "*" for all */
     struct str_list allow_host;   /* names a server without keys may be called by */
     int http_threads, prepare_threads;

@@ -27,6 +27,7 @@ struct fault {
     struct err err;
     const char *param;
     int retry_after_s; /* seconds; 0: as usual for such an error, which may be never */
+    int64_t again_ms;  /* Unix: the same to the millisecond, where that is known; 0: it is not */
 };
 
 /* What happens when prompt and output do not fit the context. */

@@ -134,7 +134,8 @@ static bool check(void *connection, struct err *e)
     static const char *const all[] = {
         "SELECT count(t::text) FROM meta t",     "SELECT count(t::text) FROM keys t",
         "SELECT count(t::text) FROM ledger t",   "SELECT count(t::text) FROM ledger_head t",
-        "SELECT count(t::text) FROM spending t", "SELECT count(t::text) FROM reservations t"
+        "SELECT count(t::text) FROM spending t", "SELECT count(t::text) FROM reservations t",
+        "SELECT count(t::text) FROM projects t"
     };
     int64_t changed;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)

@@ -52,7 +52,16 @@ static const char *const version_4[] = {
     NULL,
 };
 
-static const char *const *const versions[] = { version_1, version_2, version_3, version_4 };
+/* Projects have rules of their own; keys a place among those who wait. */
+static const char *const version_5[] = {
+    "CREATE TABLE projects (name TEXT PRIMARY KEY, limits TEXT NOT NULL, budgets TEXT NOT NULL, made_ms "
+    "BIGINT NOT NULL)",
+    "ALTER TABLE keys ADD COLUMN weight BIGINT NOT NULL DEFAULT 1",
+    "ALTER TABLE keys ADD COLUMN priority BIGINT NOT NULL DEFAULT 0",
+    NULL,
+};
+
+static const char *const *const versions[] = { version_1, version_2, version_3, version_4, version_5 };
 enum { N_VERSIONS = sizeof versions / sizeof *versions };
 
 int schema_version(void) { return N_VERSIONS; }

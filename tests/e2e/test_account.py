@@ -231,6 +231,49 @@ def test_limits(tmp_path):
     assert len(rows(store)) == 9  # what was refused at the door was not admitted
 
 
+def test_projects_and_endpoints(tmp_path):
+    """A project's keys share its limits and its budget; an address has limits at an endpoint, and needs no store for them."""
+    store, prices = str(tmp_path / "a.db"), tmp_path / "prices.yaml"
+    prices.write_text(f"prices:\n  - {{ model: {MODEL}, input: 10, output: 20 }}\n")
+    one, _ = new_key(store, "--project", "web", "--weight", "2", "--priority", "-1")
+    two, _ = new_key(store, "--project", "web", "--limit", "requests/month=1")
+    assert '"weight": 2' in hearth("keys", "list", "--json", "--store", store).stdout
+    hearth("projects", "set", "web", "--limit", "requests/month=3", "--budget", "total=1", "--store", store)
+    s = Server("--store", store, "--prices", str(prices), "--endpoint-limits", "completions:requests/day=2")
+    assert ask(s, one, chat(max_tokens=1)).headers["x-ratelimit-remaining-requests"] == "2"
+    assert ask(s, two, chat(max_tokens=1)).headers["x-ratelimit-remaining-requests"] == "0"  # of its own one
+    r = ask(s, two)
+    assert r.status_code == 429 and "requests/month" in r.text
+    # What another refused was not counted; errors say what is left too, also those that are found before a request is admitted.
+    r = ask(s, one, chat(temperature=9))
+    assert r.status_code == 400 and r.headers["x-ratelimit-remaining-requests"] == "0"
+    r = s.get("/v1/nothing", headers={"Authorization": f"Bearer {one}"})
+    assert r.status_code == 404 and r.headers["x-ratelimit-limit-requests"] == "3" and r.headers["x-ratelimit-remaining-requests"] == "0"
+    r = s.post("/api/v1/flux/dev", {"prompt": "a"}, headers={"Authorization": f"Bearer {one}"})
+    assert r.status_code == 429 and "project:web: 3 requests/month" in r.text
+    assert r.json()["resetAt"].endswith("T00:00:00.000Z") and r.json()["resetAt"][8:10] == "01"
+    shown = json.loads(hearth("projects", "show", "web", "--json", "--store", store).stdout)
+    assert shown["keys"] == 2 and shown["spending"]["total"]["limit"] == "1"
+    s.wait_until(lambda: len(rows(store)) == 3, "no row")
+    spent = json.loads(hearth("projects", "show", "web", "--json", "--store", store).stdout)["spending"]["total"]
+    assert round(float(spent["spent"]) * 1e9) == sum(x["cost"] for x in rows(store)) > 0 and spent["reserved"] == "0"
+    # Less, while the server runs: nothing is left of the budget, and then no rule is.
+    hearth("projects", "set", "web", "--limit", "requests/month=99", "--budget", "total=0", "--store", store)
+    s.wait_until(lambda: ask(s, one, chat(max_tokens=1)).status_code == 402, "the change was not seen")
+    assert "project:web" in ask(s, one, chat(max_tokens=1)).text
+    hearth("projects", "rm", "web", "--store", store)
+    s.wait_until(lambda: ask(s, one, chat(max_tokens=1)).status_code == 200, "the change was not seen")
+    assert "hearth projects list" in hearth("projects", "rm", "web", "--store", store, ok=False).stderr
+    body = {"model": MODEL, "prompt": "a", "max_tokens": 1}
+    codes = [ask(s, one, body, "/v1/completions").status_code for _ in range(3)]
+    assert codes == [200, 200, 429]
+    s.stop()
+    s = Server("--address-limits", "requests/day=3", "--endpoint-limits", "completions:requests/day=1")
+    assert [s.post("/v1/completions", body).status_code for _ in range(2)] == [200, 429]
+    assert [s.post(CHAT, chat(max_tokens=1)).status_code for _ in range(3)] == [200, 200, 429]
+    s.stop()
+
+
 def test_budget_is_never_overspent(tmp_path):
     """Sixteen clients spend a budget: it ends with 402, never over, and the books agree."""
     store, prices = str(tmp_path / "a.db"), tmp_path / "prices.yaml"

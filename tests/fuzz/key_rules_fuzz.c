@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "service/account/address_list.h"
+#include "service/account/endpoint_rules.h"
 #include "service/account/money.h"
 #include "service/account/rules.h"
 #include "service/account/scopes.h"
@@ -17,7 +18,8 @@ static void check(bool ok, const struct err *e)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct err e[4] = { { ERR_NONE, "" } };
+    struct err e[5] = { { ERR_NONE, "" } };
+    struct endpoint_rules endpoints;
     struct address_list addresses;
     struct scopes scopes;
     struct limit_rules limits;
@@ -40,6 +42,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     check(limit_rules_parse(&limits, text, &e[2]), &e[2]);
     check(budget_rules_parse(&budgets, text, &e[3]), &e[3]);
+    ok = endpoint_rules_parse(&endpoints, text, &e[4]);
+    check(ok, &e[4]);
+    if (ok && (endpoints.n < 0 || endpoints.n > ENDPOINT_RULES_MAX)) abort();
+    if (ok) endpoint_rules_of(&endpoints, "image generation");
     if (money_parse(text, &nano)) { /* what is printed reads as the same */
         int64_t back = -1;
         if (nano < 0 || !money_parse(money_print(nano, money), &back) || back != nano) abort();

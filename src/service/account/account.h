@@ -1,5 +1,5 @@
-/* account.h - what stands around the models: who may ask, how much, what it costs, what is written down. The door to this room for a server;
- * the parts have headers of their own, which commands use directly.
+/* account.h - what a store keeps around the models: who may ask, what it costs, what is written down (how much may be asked is gate.h's).
+ * The door to this room for a server; the parts have headers of their own, which commands use directly.
  *
  * The life of a request: account_name() and account_enter() when it is admitted; account_reserve() when its model is known; account_ended(),
  * a sink of its ending, whatever happened to it.
@@ -10,7 +10,6 @@
 #define HEARTH_SERVICE_ACCOUNT_ACCOUNT_H
 
 #include "service/account/keyring.h"
-#include "service/account/limits.h"
 #include "service/account/prices.h"
 #include "service/ending.h"
 
@@ -20,7 +19,7 @@ struct catalog;
 struct account_options {
     const char *store;             /* a file or a URL */
     const char *prices;            /* a file, or "" */
-    const char *address_limits;    /* of each address, as rules.h reads them, or "" */
+    double reserved_s;             /* a reservation that is older is a killed server's */
     const struct catalog *catalog; /* needed until account_open() returns */
 };
 
@@ -31,19 +30,16 @@ const char *account_where(const struct account *a);
 struct keyring *account_keyring(struct account *a);
 
 struct account_refusal {
-    enum { ACCOUNT_FULL, ACCOUNT_SPENT, ACCOUNT_AWAY } why;
+    enum { ACCOUNT_SPENT, ACCOUNT_AWAY } why;
     char msg[300];    /* for the client */
     int64_t again_ms; /* Unix; 0: nobody knows */
 };
 
 /* Its name in the ledger and the time whose prices hold for it, before anything else. */
 void account_name(struct identity *is);
-/* Counts it against the limits of its key and its address. False: one is reached, or its row could not be written. */
-bool account_enter(struct account *a, const struct identity *is, struct account_refusal *r);
-/* It entered, and will have no ending. */
-void account_undo(struct account *a, const struct identity *is);
-struct limit_left account_left(struct account *a, const struct identity *is, enum limited what);
-/* Reserves what it costs at most out of its key's budgets. True: r->msg is a warning, or "". */
+/* False: its row could not be written. */
+bool account_enter(struct account *a, struct account_refusal *r);
+/* Reserves what it costs at most out of the budgets of its key and its project. True: r->msg is a warning, or "". */
 bool account_reserve(struct account *a, const struct identity *is, const char *model,
                      const struct usage *worst, struct account_refusal *r);
 /* What a model costs whoever asked then. */

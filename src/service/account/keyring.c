@@ -18,9 +18,11 @@ enum { NAME_MAX_BYTES = 200, LOOK_S = 1 };
 
 /* ---- a record ------------------------------------------------------------------------------------------------------ */
 
-#define COLUMNS                                                                                              \
-    "id, hash, hint, name, project, scopes, addresses, limits, budgets, tags, made_ms, expires_ms, "         \
-    "revoked_ms"
+/* A key with the rules of its project, where that has some. */
+#define SELECT_KEYS                                                                                          \
+    "SELECT k.id, k.hash, k.hint, k.name, k.project, k.scopes, k.addresses, k.limits, k.budgets, k.tags, "   \
+    "k.made_ms, k.expires_ms, k.revoked_ms, k.weight, k.priority, COALESCE(p.limits, ''), "                  \
+    "COALESCE(p.budgets, '') FROM keys k LEFT JOIN projects p ON p.name = k.project "
 enum {
     C_ID,
     C_HASH,
@@ -34,7 +36,11 @@ enum {
     C_TAGS,
     C_MADE,
     C_EXPIRES,
-    C_REVOKED
+    C_REVOKED,
+    C_WEIGHT,
+    C_PRIORITY,
+    C_PROJECT_LIMITS,
+    C_PROJECT_BUDGETS
 };
 
 static void record_free(struct key_record *k)
@@ -46,6 +52,8 @@ static void record_free(struct key_record *k)
     free(k->addresses_text);
     free(k->limits_text);
     free(k->budgets_text);
+    free(k->project_limits_text);
+    free(k->project_budgets_text);
     scopes_free(&k->scopes);
     free(k);
 }
@@ -70,15 +78,22 @@ static struct key_record *record_new(const struct store_row *r, struct err *e)
     k->made_ms = r->v[C_MADE].number;
     k->expires_ms = r->v[C_EXPIRES].number;
     k->revoked_ms = r->v[C_REVOKED].number;
+    k->weight = (int)r->v[C_WEIGHT].number;
+    k->priority = (int)r->v[C_PRIORITY].number;
+    k->project_limits_text = strdup(r->v[C_PROJECT_LIMITS].text);
+    k->project_budgets_text = strdup(r->v[C_PROJECT_BUDGETS].text);
     size_t n;
-    bool ok = k->name && k->project && k->tags && k->addresses_text && k->limits_text && k->budgets_text;
+    bool ok = k->name && k->project && k->tags && k->addresses_text && k->limits_text && k->budgets_text &&
+              k->project_limits_text && k->project_budgets_text;
     if (!ok) err_set(e, ERR_NOMEM, "out of memory");
     ok = ok && (!sodium_hex2bin(k->bytes, sizeof k->bytes, k->hash, strlen(k->hash), NULL, &n, NULL) ||
                 err_set(e, ERR_FORMAT, "its hash is none"));
     ok = ok && scopes_parse(&k->scopes, r->v[C_SCOPES].text, e) &&
          address_list_parse(&k->addresses, k->addresses_text, e) &&
          limit_rules_parse(&k->limits, k->limits_text, e) &&
-         budget_rules_parse(&k->budgets, k->budgets_text, e);
+         budget_rules_parse(&k->budgets, k->budgets_text, e) &&
+         limit_rules_parse(&k->project_limits, k->project_limits_text, e) &&
+         budget_rules_parse(&k->project_budgets, k->project_budgets_text, e);
     if (ok) return k;
     err_wrap(e, "key %s in the store", k->id);
     record_free(k);
@@ -91,7 +106,9 @@ static bool same_record(const struct key_record *a, const struct key_record *b)
            !strcmp(a->project, b->project) && !strcmp(a->tags, b->tags) &&
            !strcmp(a->scopes.text, b->scopes.text) && !strcmp(a->addresses_text, b->addresses_text) &&
            !strcmp(a->limits_text, b->limits_text) && !strcmp(a->budgets_text, b->budgets_text) &&
-           a->expires_ms == b->expires_ms && a->revoked_ms == b->revoked_ms;
+           !strcmp(a->project_limits_text, b->project_limits_text) &&
+           !strcmp(a->project_budgets_text, b->project_budgets_text) && a->weight == b->weight &&
+           a->priority == b->priority && a->expires_ms == b->expires_ms && a->revoked_ms == b->revoked_ms;
 }
 
 enum key_answer key_may(const struct key_record *k, int64_t now_ms, const char *address, const char *endpoint)
@@ -131,10 +148,8 @@ static bool list_read(void *arg, struct session *c, struct err *e)
 {
     const struct list_job *j = arg;
     if (!j->id)
-        return session_run(c, "SELECT " COLUMNS " FROM keys ORDER BY made_ms, id", STORE_NO_ARGS, list_row,
-                           j->out, e);
-    return session_run(c, "SELECT " COLUMNS " FROM keys WHERE id = $1", STORE_ARGS(STORE_V(j->id)), list_row,
-                       j->out, e);
+        return session_run(c, SELECT_KEYS "ORDER BY k.made_ms, k.id", STORE_NO_ARGS, list_row, j->out, e);
+    return session_run(c, SELECT_KEYS "WHERE k.id = $1", STORE_ARGS(STORE_V(j->id)), list_row, j->out, e);
 }
 
 bool key_list(struct store *s, const char *id, struct key_list *out, struct err *e)
@@ -193,6 +208,11 @@ static bool wish_ok(const struct key_wish *w, int64_t now_ms, struct err *e)
         if (!strchr(item, '=') || *item == '=')
             return err_set(e, ERR_REQUEST, "\"%.80s\" is no tag: NAME=VALUE is", item);
     if (bad) return false;
+    if (w->weight < 0 || w->weight > KEY_WEIGHT_MAX)
+        return err_set(e, ERR_REQUEST, "the weight is a number from 1 to %d", KEY_WEIGHT_MAX);
+    if (w->priority < -KEY_PRIORITY_MAX || w->priority > KEY_PRIORITY_MAX)
+        return err_set(e, ERR_REQUEST, "the priority is a number from %d to %d", -KEY_PRIORITY_MAX,
+                       KEY_PRIORITY_MAX);
     if (w->expires_ms && w->expires_ms <= now_ms)
         return err_set(e, ERR_REQUEST, "the key would have expired already");
     if (!address_list_parse(&addresses, w->addresses, e) || !limit_rules_parse(&limits, w->limits, e) ||
@@ -279,13 +299,18 @@ static bool insert_key(void *arg, struct session *c, struct err *e)
     const struct change *j = arg;
     const struct key_wish *w = j->w;
     const char *hash = j->hash, *hint = j->hint;
-    return session_run(
-               c,
-               "INSERT INTO keys (" COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0)",
-               STORE_ARGS(STORE_V(j->id), STORE_V(hash), STORE_V(hint), STORE_V(w->name), STORE_V(w->project),
-                          STORE_V(w->scopes), STORE_V(w->addresses), STORE_V(w->limits), STORE_V(w->budgets),
-                          STORE_V(w->tags), STORE_V(j->now_ms), STORE_V(w->expires_ms)),
-               NULL, NULL, e) &&
+    return session_run(c,
+                       "INSERT INTO keys (id, hash, hint, name, project, scopes, addresses, limits, budgets, "
+                       "tags, made_ms, "
+                       "expires_ms, revoked_ms, weight, priority) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, "
+                       "$9, $10, $11, $12, 0, "
+                       "$13, $14)",
+                       STORE_ARGS(STORE_V(j->id), STORE_V(hash), STORE_V(hint), STORE_V(w->name),
+                                  STORE_V(w->project), STORE_V(w->scopes), STORE_V(w->addresses),
+                                  STORE_V(w->limits), STORE_V(w->budgets), STORE_V(w->tags),
+                                  STORE_V(j->now_ms), STORE_V(w->expires_ms),
+                                  STORE_V(w->weight ? w->weight : 1), STORE_V(w->priority)),
+                       NULL, NULL, e) &&
            tell(c, j, "key.created", "", e) && bump(c, e);
 }
 

@@ -27,7 +27,10 @@ struct key_wish {
     const char *scopes, *addresses, *limits, *budgets, *tags; /* lists, their items separated by commas */
     int64_t expires_ms;                                       /* 0: never */
     const struct actor *by; /* who makes or changes it; NULL: the program itself */
+    int weight,
+        priority; /* weight: its share of what is served while others wait, 0: 1; priority: higher ones go first */
 };
+enum { KEY_WEIGHT_MAX = 1000, KEY_PRIORITY_MAX = 100 };
 
 struct key_record {
     char id[PRINCIPAL_ID];
@@ -38,6 +41,11 @@ struct key_record {
     struct limit_rules limits;
     struct budget_rules budgets;
     char *addresses_text, *limits_text, *budgets_text;
+    int weight, priority;
+    struct limit_rules
+        project_limits; /* those of its project (projects.h), as they were when the record was made */
+    struct budget_rules project_budgets;
+    char *project_limits_text, *project_budgets_text;
     int64_t made_ms, expires_ms, revoked_ms; /* 0: never */
 
     char hash[KEY_HASH_TEXT]; /* the keyring's own: of the key */

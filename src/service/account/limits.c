@@ -1,164 +1,124 @@
-/* limits.c - see limits.h. A table of those who have rules and asked; one lock, because what is done under it is a few additions. */
+/* limits.c - see limits.h: rules become counters, and what the counters say becomes an answer. */
 #include "service/account/limits.h"
-
-#include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "service/account/period.h"
 
-enum { BUCKETS = 1024 };
-
-struct count {
-    int64_t start_ms, used;
+/* A request's counters, and which rule each of them stands for. */
+struct asked {
+    struct counter counter[LIMITED_ONES * N_LIMITED * PERIOD_TOTAL];
+    struct {
+        int who;
+        enum limited what;
+        enum period period;
+    } rule[LIMITED_ONES * N_LIMITED * PERIOD_TOTAL];
+    struct slots slots[LIMITED_ONES];
+    int slots_of[LIMITED_ONES];
+    struct counters_ask ask;
 };
 
-struct one {
-    struct one *next;
-    char *name;
-    int64_t running;
-    struct count count[N_LIMITED][PERIOD_TOTAL];
+/* Constants, because a counter's name is kept by pointer: "requests/minute". */
+static const char *const names[N_LIMITED][PERIOD_TOTAL] = {
+#define EACH_PERIOD(what)                                                                                    \
+    {                                                                                                        \
+        what "/minute", what "/15-minutes", what "/day", what "/month"                                       \
+    }
+    [LIMITED_REQUESTS] = EACH_PERIOD("requests"),          [LIMITED_PROMPT] = EACH_PERIOD("prompt-tokens"),
+    [LIMITED_GENERATED] = EACH_PERIOD("generated-tokens"), [LIMITED_STEPS] = EACH_PERIOD("steps"),
+    [LIMITED_PICTURES] = EACH_PERIOD("pictures"),
 };
 
-struct limits {
-    pthread_mutex_t lock;
-    struct one *bucket[BUCKETS];
-};
-
-struct limits *limits_new(void)
+static void ask_for(struct asked *a, const char *id, const struct limited_one *who, int n, int64_t now_ms,
+                    const int64_t add[N_LIMITED])
 {
-    struct limits *l = calloc(1, sizeof *l);
-    if (l) pthread_mutex_init(&l->lock, NULL);
-    return l;
-}
-
-void limits_free(struct limits *l)
-{
-    if (!l) return;
-    for (int i = 0; i < BUCKETS; i++)
-        for (struct one *o = l->bucket[i], *next; o; o = next) {
-            next = o->next;
-            free(o->name);
-            free(o);
+    int k = 0, n_slots = 0;
+    for (int i = 0; i < n; i++) {
+        const struct limit_rules *r = who[i].rules;
+        if (r->concurrency) {
+            a->slots_of[n_slots] = i;
+            a->slots[n_slots++] = (struct slots){ who[i].name, r->concurrency };
         }
-    pthread_mutex_destroy(&l->lock);
-    free(l);
-}
-
-/* NULL: none of this name, or with `make` no memory. */
-static struct one *find(struct limits *l, const char *name, bool make)
-{
-    unsigned h = 5381;
-    for (const char *p = name; *p; p++) h = h * 33 + (unsigned char)*p;
-    struct one **at = &l->bucket[h % BUCKETS];
-    while (*at && strcmp((*at)->name, name) != 0) at = &(*at)->next;
-    if (*at || !make) return *at;
-    struct one *o = calloc(1, sizeof *o);
-    if (o) o->name = strdup(name);
-    if (!o || !o->name) {
-        free(o);
-        return NULL;
+        for (int w = 0; w < N_LIMITED; w++)
+            for (int p = 0; p < PERIOD_TOTAL; p++) {
+                if (!r->most[w][p]) continue;
+                a->rule[k].who = i;
+                a->rule[k].what = (enum limited)w;
+                a->rule[k].period = (enum period)p;
+                a->counter[k++] = (struct counter){ .who = who[i].name,
+                                                    .what = names[w][p],
+                                                    .start_ms = period_start((enum period)p, now_ms),
+                                                    .end_ms = period_end((enum period)p, now_ms),
+                                                    .most = r->most[w][p],
+                                                    .add = add[w] };
+            }
     }
-    return *at = o;
+    a->ask = (struct counters_ask){ id, a->counter, k, a->slots, n_slots };
 }
 
-/* The count of the window that now_ms is in. */
-static struct count *window(struct one *o, enum limited what, enum period p, int64_t now_ms)
+static void least(const struct asked *a, struct limit_left left[N_LIMITED])
 {
-    struct count *c = &o->count[what][p];
-    const int64_t start = period_start(p, now_ms);
-    const bool later = start > c->start_ms;
-    const bool set_back_far = period_end(p, now_ms) < c->start_ms; /* by more than a window */
-    if (later || set_back_far) *c = (struct count){ .start_ms = start };
-    return c;
-}
-
-static bool full(struct one *o, const struct limited_one *who, int64_t now_ms, struct limit_hit *hit)
-{
-    const struct limit_rules *r = who->rules;
-    if (r->concurrency && o->running >= r->concurrency) {
-        *hit = (struct limit_hit){
-            .who = who->name, .concurrency = true, .limit = r->concurrency, .again_ms = now_ms + 1000
-        };
-        return true;
+    for (int w = 0; w < N_LIMITED; w++) left[w] = (struct limit_left){ 0 };
+    for (int i = 0; i < a->ask.n_counters; i++) {
+        const struct counter *c = &a->counter[i];
+        struct limit_left *l = &left[a->rule[i].what];
+        const int64_t remaining = c->used < c->most ? c->most - c->used : 0;
+        const bool less =
+            remaining < l->remaining || (remaining == l->remaining && c->until_ms > l->reset_ms);
+        if (!l->limit || less) *l = (struct limit_left){ c->most, remaining, c->until_ms };
     }
-    for (int what = 0; what < N_LIMITED; what++)
-        for (int p = 0; p < PERIOD_TOTAL; p++) {
-            const int64_t most = r->most[what][p];
-            if (!most) continue;
-            const struct count *c = window(o, (enum limited)what, (enum period)p, now_ms);
-            if (c->used < most) continue;
-            *hit = (struct limit_hit){ .who = who->name,
-                                       .what = (enum limited)what,
-                                       .period = (enum period)p,
-                                       .limit = most,
-                                       .again_ms = period_end((enum period)p, c->start_ms) };
-            return true;
-        }
-    return false;
 }
 
-static void add(struct one *o, const struct limit_rules *r, enum limited what, int64_t n, int64_t now_ms)
+static struct limit_hit hit_of(const struct asked *a, const struct limited_one *who, int by, int64_t now_ms)
 {
-    for (int p = 0; p < PERIOD_TOTAL; p++)
-        if (r->most[what][p]) window(o, what, (enum period)p, now_ms)->used += n;
+    const int slot = by - a->ask.n_counters;
+    if (slot >= 0)
+        return (struct limit_hit){ .who = who[a->slots_of[slot]].name,
+                                   .concurrency = true,
+                                   .limit = a->slots[slot].most,
+                                   .again_ms = now_ms + 1000 };
+    return (struct limit_hit){ .who = who[a->rule[by].who].name,
+                               .what = a->rule[by].what,
+                               .period = a->rule[by].period,
+                               .limit = a->counter[by].most,
+                               .again_ms = a->counter[by].until_ms };
 }
 
-enum limits_answer limits_enter(struct limits *l, const struct limited_one *who, int n, int64_t now_ms,
-                                struct limit_hit *hit)
+enum limits_answer limits_enter(struct counters *c, const char *id, const struct limited_one *who, int n,
+                                int64_t now_ms, struct limit_left left[N_LIMITED], struct limit_hit *hit,
+                                struct err *e)
 {
-    enum limits_answer answer = LIMITS_ADMITTED;
-    pthread_mutex_lock(&l->lock);
-    for (int i = 0; i < n && answer == LIMITS_ADMITTED; i++) {
-        struct one *o = limit_rules_any(who[i].rules) ? find(l, who[i].name, true) : NULL;
-        if (!o && limit_rules_any(who[i].rules)) answer = LIMITS_NO_MEMORY;
-        if (o && full(o, &who[i], now_ms, hit)) answer = LIMITS_FULL;
+    static const int64_t one_request[N_LIMITED] = { [LIMITED_REQUESTS] = 1 };
+    struct asked a;
+    int by = -1;
+    ask_for(&a, id, who, n, now_ms, one_request);
+    const bool any = a.ask.n_counters + a.ask.n_slots > 0;
+    if (any && !counters_take(c, &a.ask, &by, e)) {
+        limits_left(c, who, n, now_ms, left);
+        return LIMITS_AWAY;
     }
-    for (int i = 0; i < n && answer == LIMITS_ADMITTED; i++) {
-        struct one *o = limit_rules_any(who[i].rules) ? find(l, who[i].name, false) : NULL;
-        if (!o) continue;
-        o->running++;
-        add(o, who[i].rules, LIMITED_REQUESTS, 1, now_ms);
-    }
-    pthread_mutex_unlock(&l->lock);
-    return answer;
+    least(&a, left);
+    if (by < 0) return LIMITS_ADMITTED;
+    *hit = hit_of(&a, who, by, now_ms);
+    return LIMITS_FULL;
 }
 
-void limits_leave(struct limits *l, const struct limited_one *who, int n, int64_t now_ms,
+void limits_leave(struct counters *c, const char *id, const struct limited_one *who, int n, int64_t now_ms,
                   const struct usage *u)
 {
-    pthread_mutex_lock(&l->lock);
-    for (int i = 0; i < n; i++) {
-        struct one *o = find(l, who[i].name, false);
-        if (!o) continue;
-        o->running--;
-        add(o, who[i].rules, LIMITED_PROMPT, u->prompt_tokens, now_ms);
-        add(o, who[i].rules, LIMITED_GENERATED, u->completion_tokens, now_ms);
-        add(o, who[i].rules, LIMITED_STEPS, u->steps, now_ms);
-        add(o, who[i].rules, LIMITED_PICTURES, u->pictures, now_ms);
-    }
-    pthread_mutex_unlock(&l->lock);
+    const int64_t used[N_LIMITED] = { [LIMITED_PROMPT] = u->prompt_tokens,
+                                      [LIMITED_GENERATED] = u->completion_tokens,
+                                      [LIMITED_STEPS] = u->steps,
+                                      [LIMITED_PICTURES] = u->pictures };
+    struct asked a;
+    ask_for(&a, id, who, n, now_ms, used);
+    if (a.ask.n_counters + a.ask.n_slots > 0) counters_give(c, &a.ask);
 }
 
-struct limit_left limits_left(struct limits *l, const struct limited_one *who, int n, enum limited what,
-                              int64_t now_ms)
+void limits_left(struct counters *c, const struct limited_one *who, int n, int64_t now_ms,
+                 struct limit_left left[N_LIMITED])
 {
-    struct limit_left left = { 0 };
-    pthread_mutex_lock(&l->lock);
-    for (int i = 0; i < n; i++) {
-        struct one *o = find(l, who[i].name, false);
-        for (int p = 0; p < PERIOD_TOTAL; p++) {
-            const int64_t most = who[i].rules->most[what][p];
-            if (!most) continue;
-            const struct count *c = o ? window(o, what, (enum period)p, now_ms) : NULL;
-            const int64_t used = c ? c->used : 0, remaining = used < most ? most - used : 0;
-            const int64_t reset = period_end((enum period)p, c ? c->start_ms : now_ms);
-            if (left.limit &&
-                (left.remaining < remaining || (left.remaining == remaining && left.reset_ms >= reset)))
-                continue;
-            left = (struct limit_left){ most, remaining, reset };
-        }
-    }
-    pthread_mutex_unlock(&l->lock);
-    return left;
+    static const int64_t nothing[N_LIMITED];
+    struct asked a;
+    ask_for(&a, "", who, n, now_ms, nothing);
+    counters_look(c, a.counter, a.ask.n_counters);
+    least(&a, left);
 }

@@ -33,8 +33,10 @@ static char *value_of(char *item)
     return equal + 1;
 }
 
-static bool add_limit(struct limit_rules *r, const char *whole, char *item, struct err *e)
+bool limit_rules_add(struct limit_rules *r, const char *whole, struct err *e)
 {
+    char item[ITEM_MAX];
+    snprintf(item, sizeof item, "%s", whole);
     long long n;
     enum limited what;
     enum period period;
@@ -59,13 +61,11 @@ static bool add_limit(struct limit_rules *r, const char *whole, char *item, stru
 
 bool limit_rules_parse(struct limit_rules *r, const char *text, struct err *e)
 {
-    char item[ITEM_MAX], whole[ITEM_MAX];
+    char item[ITEM_MAX];
     bool bad;
     struct limit_rules new = { .concurrency = 0 };
-    while (items_next(&text, item, &bad, e)) {
-        memcpy(whole, item, sizeof whole);
-        if (!add_limit(&new, whole, item, e)) return false;
-    }
+    while (items_next(&text, item, &bad, e))
+        if (!limit_rules_add(&new, item, e)) return false;
     if (bad) return false;
     *r = new;
     return true;

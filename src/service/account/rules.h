@@ -33,6 +33,8 @@ struct budget_rules {
 
 /* ERR_REQUEST names the item that is wrong, also one that comes twice. "" has no rules. */
 bool limit_rules_parse(struct limit_rules *r, const char *text, struct err *e);
+/* One item more, "requests/minute=60". */
+bool limit_rules_add(struct limit_rules *r, const char *item, struct err *e);
 bool budget_rules_parse(struct budget_rules *r, const char *text, struct err *e);
 bool limit_rules_any(const struct limit_rules *r);
 bool budget_rules_any(const struct budget_rules *r);
