@@ -34,6 +34,7 @@ static const struct dtype_info infos[DT_COUNT] = {
     [DT_TQ2_0] = { "TQ2_0", QK_K, sizeof(struct tq2_0) },
     [DT_MXFP4] = { "MXFP4", QK_SMALL, sizeof(struct mxfp4) },
     [DT_NVFP4] = { "NVFP4", QK_NVFP4, sizeof(struct nvfp4) },
+    [DT_W4_128] = { "W4_128", QK_W4, sizeof(struct w4_128) },
     [DT_I64] = { "I64", 1, 8 },
     [DT_I32] = { "I32", 1, 4 },
     [DT_I16] = { "I16", 1, 2 },

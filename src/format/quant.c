@@ -147,16 +147,25 @@ static void block_iq4_xs(const struct iq4_xs *b, float *y)
 
 static void block_tq1_0(const struct tq1_0 *b, float *y)
 {
-    uint8_t q[QK_K];
     const float d = f16_to_f32(b->d);
-    quant_ternary(b, q);
-    for (int e = 0; e < QK_K; e++) y[e] = d * (float)(q[e] - 1);
+    for (int j = 0; j < QK_K / 32; j++) {
+        uint8_t q[32];
+        quant_ternary(b, j, q);
+        for (int i = 0; i < 32; i++) y[32 * j + i] = d * (float)(q[i] - 1);
+    }
 }
 
 static void block_tq2_0(const struct tq2_0 *b, float *y)
 {
     const float d = f16_to_f32(b->d);
     for (int e = 0; e < QK_K; e++) y[e] = d * (float)(two_bits(b->qs, e) - 1);
+}
+
+static void block_w4_128(const struct w4_128 *b, float *y)
+{
+    const float d = f16_to_f32(b->d);
+    for (int e = 0; e < QK_W4; e++)
+        y[e] = d * (float)((b->qs[e / 32 * 16 + e % 16] >> (e & 16 ? 4 : 0) & 15) - b->zero);
 }
 
 /* What a half of sub-block j is multiplied by, before its own scale. */
@@ -235,6 +244,7 @@ void dequant_row(enum dtype t, const void *src, float *dst, int64_t n)
     case DT_IQ4_XS: BLOCK_ROW(iq4_xs, QK_K);
     case DT_TQ1_0: BLOCK_ROW(tq1_0, QK_K);
     case DT_TQ2_0: BLOCK_ROW(tq2_0, QK_K);
+    case DT_W4_128: BLOCK_ROW(w4_128, QK_W4);
     case DT_IQ2_XXS:
     case DT_IQ2_XS:
     case DT_IQ2_S:

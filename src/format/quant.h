@@ -132,6 +132,14 @@ struct nvfp4 { /* 64 elements: of each 16, a scale in E4M3 without a sign, and 8
 };
 #define QK_NVFP4 64
 
+/* hearth's own: what checkpoints of whole numbers with a scale and a zero point for 128 (or more) inputs become. */
+struct w4_128 { /* w = d * (q - zero); bytes 16*j + i as in iq4_nl for each j of 32 elements */
+    uint16_t d;
+    uint8_t zero, unused;
+    uint8_t qs[64];
+};
+#define QK_W4 128
+
 _Static_assert(sizeof(struct q4_0) == 18 && sizeof(struct q4_1) == 20, "file layout");
 _Static_assert(sizeof(struct q5_0) == 22 && sizeof(struct q5_1) == 24, "file layout");
 _Static_assert(sizeof(struct q8_0) == 34 && sizeof(struct iq4_nl) == 18, "file layout");
@@ -142,7 +150,8 @@ _Static_assert(sizeof(struct iq2_xxs) == 66 && sizeof(struct iq2_xs) == 74 && si
                "file layout");
 _Static_assert(sizeof(struct iq3_xxs) == 98 && sizeof(struct iq3_s) == 110, "file layout");
 _Static_assert(sizeof(struct iq1_s) == 50 && sizeof(struct iq1_m) == 56, "file layout");
-_Static_assert(sizeof(struct mxfp4) == 17 && sizeof(struct nvfp4) == 36, "file layout");
+_Static_assert(sizeof(struct mxfp4) == 17 && sizeof(struct nvfp4) == 36 && sizeof(struct w4_128) == 68,
+               "file layout");
 _Static_assert(sizeof(struct q6_k) == 210 && sizeof(struct iq4_xs) == 136, "file layout");
 
 /* The 16 levels of IQ4_NL and IQ4_XS. */
@@ -170,14 +179,15 @@ static inline void quant_q3_k_scales(const uint8_t scales[12], int8_t out[16])
     }
 }
 
-/* The elements of a tq1_0 as 0, 1 and 2. */
-static inline void quant_ternary(const struct tq1_0 *b, uint8_t code[QK_K])
+/* Elements [32 * j, 32 * j + 32) of a tq1_0 as 0, 1 and 2. */
+static inline void quant_ternary(const struct tq1_0 *b, int j, uint8_t code[32])
 {
     static const uint8_t power[5] = { 1, 3, 9, 27, 81 };
-    for (int e = 0; e < QK_K; e++) { /* 160 elements in 32 bytes, 80 in 16, 16 in 4 */
-        const int run = e < 160 ? 32 : e < 240 ? 16 : 4, at = e < 160 ? e : e < 240 ? e - 160 : e - 240;
+    for (int i = 0; i < 32; i++) { /* 160 elements in 32 bytes, 80 in 16, 16 in 4 */
+        const int e = 32 * j + i, from = e < 160 ? 0 : e < 240 ? 160 : 240, at = e - from;
+        const int run = e < 160 ? 32 : e < 240 ? 16 : 4;
         const uint8_t byte = e < 160 ? b->qs[at % run] : e < 240 ? b->qs[32 + at % run] : b->qh[at % run];
-        code[e] = (uint8_t)((uint8_t)(byte * power[at / run]) * 3 >> 8);
+        code[i] = (uint8_t)((uint8_t)(byte * power[at / run]) * 3 >> 8);
     }
 }
 

@@ -3,33 +3,35 @@
 #include <string.h>
 
 /* The magnitudes, then the same negative. */
-static const struct quant_levels iq2 = { { 8, 25, 43, 0, -8, -25, -43, 0 }, 0.125f };
-static const struct quant_levels iq3_xxs = {
+const struct quant_levels quant_levels_iq2 = { { 8, 25, 43, 0, -8, -25, -43, 0 }, 0.125f };
+const struct quant_levels quant_levels_iq3_xxs = {
     { 4, 12, 20, 28, 36, 44, 52, 62, -4, -12, -20, -28, -36, -44, -52, -62 }, 0.25f
 };
-static const struct quant_levels iq3_s = { { 1, 3, 5, 7, 9, 11, 13, 15, -1, -3, -5, -7, -9, -11, -13, -15 },
-                                           1 };
+const struct quant_levels quant_levels_iq3_s = {
+    { 1, 3, 5, 7, 9, 11, 13, 15, -1, -3, -5, -7, -9, -11, -13, -15 }, 1
+};
 /* -1, 0 and 1, an eighth more; and an eighth less. */
-static const struct quant_levels iq1 = { { -7, 1, 9, 0, -9, -1, 7, 0 }, 0.125f };
-static const struct quant_levels iq4 = {
+const struct quant_levels quant_levels_iq1 = { { -7, 1, 9, 0, -9, -1, 7, 0 }, 0.125f };
+const struct quant_levels quant_levels_iq4 = {
     { -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113 }, 1
 };
-static const struct quant_levels fp4 = { { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 }, 1 };
+const struct quant_levels quant_levels_fp4 = { { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 },
+                                               1 };
 
 const struct quant_levels *quant_levels_of(enum dtype t)
 {
     switch (t) {
     case DT_IQ2_XXS:
     case DT_IQ2_XS:
-    case DT_IQ2_S: return &iq2;
-    case DT_IQ3_XXS: return &iq3_xxs;
-    case DT_IQ3_S: return &iq3_s;
+    case DT_IQ2_S: return &quant_levels_iq2;
+    case DT_IQ3_XXS: return &quant_levels_iq3_xxs;
+    case DT_IQ3_S: return &quant_levels_iq3_s;
     case DT_IQ1_S:
-    case DT_IQ1_M: return &iq1;
+    case DT_IQ1_M: return &quant_levels_iq1;
     case DT_IQ4_NL:
-    case DT_IQ4_XS: return &iq4;
+    case DT_IQ4_XS: return &quant_levels_iq4;
     case DT_MXFP4:
-    case DT_NVFP4: return &fp4;
+    case DT_NVFP4: return &quant_levels_fp4;
     default: return NULL;
     }
 }

@@ -12,6 +12,8 @@ struct quant_levels {
     int8_t value[16];
     float factor; /* a power of two */
 };
+extern const struct quant_levels quant_levels_iq1, quant_levels_iq2, quant_levels_iq3_xxs, quant_levels_iq3_s,
+    quant_levels_iq4, quant_levels_fp4;
 /* NULL: a type of another kind. */
 const struct quant_levels *quant_levels_of(enum dtype t);
 

@@ -39,6 +39,7 @@ enum dtype {
     DT_TQ2_0,
     DT_MXFP4,
     DT_NVFP4,
+    DT_W4_128, /* in no file */
     DT_I64,
     DT_I32,
     DT_I16,

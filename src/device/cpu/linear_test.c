@@ -11,8 +11,10 @@
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-static const enum dtype types[] = { DT_Q4_0, DT_Q4_1, DT_Q5_0, DT_Q5_1, DT_Q8_0, DT_IQ4_NL,
-                                    DT_Q2_K, DT_Q3_K, DT_Q4_K, DT_Q5_K, DT_Q6_K, DT_IQ4_XS };
+static const enum dtype types[] = { DT_Q4_0,  DT_Q4_1,  DT_Q5_0,    DT_Q5_1,   DT_Q8_0,  DT_IQ4_NL,
+                                    DT_Q2_K,  DT_Q3_K,  DT_Q4_K,    DT_Q5_K,   DT_Q6_K,  DT_IQ4_XS,
+                                    DT_IQ1_S, DT_IQ1_M, DT_IQ2_XXS, DT_IQ2_XS, DT_IQ2_S, DT_IQ3_XXS,
+                                    DT_IQ3_S, DT_TQ1_0, DT_TQ2_0,   DT_MXFP4,  DT_NVFP4, DT_W4_128 };
 
 static float uniform(uint64_t stream, uint64_t i)
 {
@@ -29,7 +31,26 @@ static void fill(enum dtype t, unsigned char *p, int64_t n_blocks, uint64_t stre
         float k = dtype_info(t)->block_elems == 256 ? 0.001f : 0.02f;
         uint16_t d = f32_to_f16(k * (1.0f + 0.5f * uniform(stream, (uint64_t)b)));
         uint16_t m = f32_to_f16(k * uniform(stream + 1, (uint64_t)b));
-        size_t at = t == DT_Q2_K ? 80 : t == DT_Q3_K ? 108 : t == DT_Q6_K ? 208 : 0;
+        if (t == DT_MXFP4) {
+            p[0] = (unsigned char)(118 + p[0] % 4);
+            continue;
+        }
+        if (t == DT_NVFP4) {
+            for (int i = 0; i < 4; i++) p[i] = (unsigned char)(0x10 + p[i] % 32);
+            continue;
+        }
+        if (t == DT_IQ1_M) {
+            for (int i = 0; i < 4; i++)
+                p[49 + 2 * i] = (unsigned char)((p[49 + 2 * i] & 15) | (d >> 4 * i & 15) << 4);
+            continue;
+        }
+        if (t == DT_W4_128) p[2] &= 15;
+        size_t at = t == DT_Q2_K    ? 80
+                    : t == DT_Q3_K  ? 108
+                    : t == DT_Q6_K  ? 208
+                    : t == DT_TQ1_0 ? 52
+                    : t == DT_TQ2_0 ? 64
+                                    : 0;
         memcpy(p + at, &d, 2);
         if (t == DT_Q4_1 || t == DT_Q5_1 || t == DT_Q4_K || t == DT_Q5_K || t == DT_Q2_K)
             memcpy(p + at + 2, &m, 2);

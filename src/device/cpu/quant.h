@@ -26,7 +26,8 @@
  *
  * Scales   of a piece, up to a multiple of 64 bytes. Plain blocks: f16 d[16] of two blocks, or f16 d[16] and m[16] of one. K
  *          formats, eight blocks: f16 d[16], f16 dmin[16] if any, then for each granule u8/i8 scale[16], and u8 min[16]
- *          if any (Q2_K: both in one byte). An odd number of plain blocks leaves the last piece half empty.
+ *          if any (Q2_K: both in one byte). QS_E8: u8 e[16] of four blocks; QS_E4M3_16: u8 scale[16] of four halves of two; QS_GROUP:
+ *          f16 d[16] and u8 z[16] of four. A last piece may have fewer blocks than its kind has.
  *
  * Panels   Rows of activations are stored in panels of up to QUANT_COLS rows so that a kernel reads one stream. */
 #ifndef HEARTH_DEVICE_CPU_QUANT_H
@@ -45,16 +46,23 @@ enum quant_scales {
     QS_F16,     /* f16 d a block                              Q4_0 Q5_0 Q8_0 IQ4_NL */
     QS_F16_MIN, /* f16 d and m a block                        Q4_1 Q5_1             */
     QS_K_MIN,   /* f16 d, dmin; u8 scale, min a granule of 32 Q4_K Q5_K             */
-    QS_K,       /* f16 d; i8 scale a granule of 32            IQ4_XS                */
-    QS_K16,     /* f16 d; i8 scale a granule of 16            Q3_K Q6_K             */
-    QS_K16_MIN  /* f16 d, dmin; nibbles scale, min, of 16     Q2_K                  */
+    QS_K,       /* f16 d; i8 scale a granule of 32            IQ1_S IQ2_XXS IQ3 IQ4_XS */
+    QS_K16,     /* f16 d; i8 scale a granule of 16            Q3_K Q6_K IQ1_M IQ2_XS IQ2_S */
+    QS_K16_MIN, /* f16 d, dmin; nibbles scale, min, of 16     Q2_K TQ1_0 TQ2_0      */
+    QS_E8,      /* u8 exponent a block: d = 2^(e - 127)       MXFP4                 */
+    QS_E4M3_16, /* u8 e4m3 a granule of 16, times a half      NVFP4                 */
+    QS_GROUP    /* f16 d and u8 zero point z of 128:
+                   w = d * (q - z)                            W4_128                */
 };
+
+struct quant_levels; /* format/quant_codes.h */
 
 /* What a weight format is. Integers are stored unsigned: q = stored - offset. */
 struct quant_format {
     enum dtype type;
-    int bits;   /* 2, 3, 4, 5, 6 or 8 */
-    bool iq4;   /* the stored nibble is an index: its value is quant_iq4_values[] + 128 */
+    int bits; /* 2, 3, 4, 5, 6 or 8 */
+    const struct quant_levels *
+        levels; /* not NULL: what is stored is a code: it means levels->value[code] + 128, and d is d * factor */
     int offset; /* 0 for formats with a minimum */
     enum quant_scales scales;
 };
@@ -68,11 +76,22 @@ static inline size_t quant_plane_bytes(const struct quant_format *f) /* of one b
 }
 static inline int quant_piece_blocks(enum quant_scales s)
 {
-    return s == QS_F16 ? 2 : s == QS_F16_MIN ? 1 : 8;
+    return s == QS_F16 || s == QS_E4M3_16 ? 2 : s == QS_F16_MIN ? 1 : s == QS_E8 || s == QS_GROUP ? 4 : 8;
+}
+static inline bool quant_by_256(enum quant_scales s) { return quant_piece_blocks(s) == 8; }
+/* Blocks of the piece that begins where `left` are left; K formats always have all. */
+static inline int quant_piece_count(enum quant_scales s, int64_t left)
+{
+    const int per = quant_piece_blocks(s);
+    return per == 8 || per == 1 || left >= per ? per : (int)left;
+}
+static inline bool quant_by_16(enum quant_scales s) /* a scale for each half of a block */
+{
+    return s == QS_K16 || s == QS_K16_MIN || s == QS_E4M3_16;
 }
 static inline size_t quant_piece_scales(enum quant_scales s) /* bytes, whole cache lines */
 {
-    return s == QS_F16 || s == QS_F16_MIN ? 64 : s == QS_K ? 192 : 320;
+    return !quant_by_256(s) ? 64 : s == QS_K ? 192 : 320;
 }
 static inline size_t quant_group_bytes(const struct quant_format *f, int64_t n_blocks)
 {
@@ -164,7 +183,10 @@ extern const struct quant_kern quant_kern_plain, quant_kern_avx2, quant_kern_avx
 
 /* Groups whose integers are unpacked when many rows share the work: to bytes, or (wide: a kernel's choice for 8-bit words) to 16
  * bits. Scratch for one, how many are worth having at once, and for those with their sums (at least two: gate and up). */
-static inline bool quant_is_wide(const struct quant_format *f) { return f->bits == 8 || f->iq4; }
+static inline bool quant_is_wide(const struct quant_format *f)
+{
+    return (f->bits == 8 || f->levels) && !quant_by_16(f->scales);
+}
 static inline size_t quant_unpacked_step(bool by_16, bool min, bool wide) /* bytes of a block */
 {
     return (wide ? 1024 : 512) + 64 * (size_t)((by_16 ? 2 : 1) * (min ? 2 : 1));

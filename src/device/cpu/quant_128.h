@@ -14,7 +14,7 @@
 
 #include "device/cpu/quant_multiply.h"
 #include "device/cpu/quant_round.h"
-#include "format/quant.h"
+#include "format/quant_codes.h"
 
 #define AHEAD 2048 /* bytes that one activation row's walk asks for beforehand */
 #define MOST 8     /* activation rows of a tile */
@@ -31,15 +31,22 @@ INLINE uint8x16_t field(uint8x16_t v, const int n, const int mask)
     return (0xff << left & 0xff) >> right & ~mask ? v & vdupq_n_u8((uint8_t)mask) : v;
 }
 
+/* What codes mean. levels NULL: any. */
+INLINE int8x16_t levels_of(const struct quant_levels *levels)
+{
+    return levels ? vld1q_s8(levels->value) : vdupq_n_s8(0);
+}
+
 /* The quarter that begins at `planes` of word j as signed bytes: stored form, 8-bit words less 128. */
-INLINE int8x16_t word(const int bits, const bool iq4, const unsigned char *planes, const int j)
+INLINE int8x16_t word(const int bits, const bool coded, const int8x16_t levels, const unsigned char *planes,
+                      const int j)
 {
     if (bits == 8) return vreinterpretq_s8_u8(vld1q_u8(planes + 64 * j) ^ vdupq_n_u8(0x80));
     uint8x16_t w;
     int low;
     if (bits >= 4) {
         w = field(vld1q_u8(planes + 64 * (j & 3)), j < 4 ? 0 : -4, 15);
-        if (iq4) return vqtbl1q_s8(vld1q_s8(quant_iq4_values), w);
+        if (bits == 4 && coded) return vqtbl1q_s8(levels, w);
         planes += 256;
         low = 4;
         if (bits - low >= 2) w = w | field(vld1q_u8(planes + 64 * (j >> 2)), 4 - 2 * (j & 3), 0x30);
@@ -49,6 +56,7 @@ INLINE int8x16_t word(const int bits, const bool iq4, const unsigned char *plane
         low = 2;
     }
     if (bits - low == 1) w = w | field(vld1q_u8(planes), low - j, 1 << low);
+    if (coded) return vqtbl1q_s8(levels, w);
     return vreinterpretq_s8_u8(w);
 }
 
@@ -69,8 +77,8 @@ INLINE float32x4_t signed4(const unsigned char *p)
 
 /* Scale and minimum of block i of its piece (half h of the block where scales are per 16) for rows 4 * r .. of the group; s
  * stands at the scales of the piece. */
-INLINE void scales_at(const enum quant_scales scales, const unsigned char *s, const int i, const int h,
-                      const int r, float32x4_t *d, float32x4_t *m)
+INLINE void scales_at(const enum quant_scales scales, const float factor, const unsigned char *s, const int i,
+                      const int h, const int r, float32x4_t *d, float32x4_t *m)
 {
     *m = vdupq_n_f32(0.0f);
     switch (scales) {
@@ -83,8 +91,24 @@ INLINE void scales_at(const enum quant_scales scales, const unsigned char *s, co
         *d = vmulq_f32(halves4(s + 8 * r), unsigned4(s + 64 + 32 * i + 4 * r));
         *m = vmulq_f32(vnegq_f32(halves4(s + 32 + 8 * r)), unsigned4(s + 64 + 32 * i + 16 + 4 * r));
         return;
-    case QS_K: *d = vmulq_f32(halves4(s + 8 * r), signed4(s + 32 + 16 * i + 4 * r)); return;
-    case QS_K16: *d = vmulq_f32(halves4(s + 8 * r), signed4(s + 32 + 16 * (2 * i + h) + 4 * r)); return;
+    case QS_K:
+        *d = vmulq_f32(vmulq_n_f32(halves4(s + 8 * r), factor), signed4(s + 32 + 16 * i + 4 * r));
+        return;
+    case QS_K16:
+        *d = vmulq_f32(vmulq_n_f32(halves4(s + 8 * r), factor), signed4(s + 32 + 16 * (2 * i + h) + 4 * r));
+        return;
+    case QS_E8: /* 2^(e - 127) */
+        *d = vreinterpretq_f32_u32(vmovl_u16(bytes4(s + 16 * i + 4 * r)) << 23);
+        return;
+    case QS_E4M3_16: { /* half of it: as a half its bits mean 2^-8 of it */
+        const uint16x4_t bits = bytes4(s + 16 * (2 * i + h) + 4 * r) << 7;
+        *d = vmulq_n_f32(vcvt_f32_f16(vreinterpret_f16_u16(bits)), 128.0f);
+        return;
+    }
+    case QS_GROUP:
+        *d = halves4(s + 8 * r);
+        *m = vnegq_f32(vmulq_f32(*d, unsigned4(s + 32 + 4 * r)));
+        return;
     case QS_K16_MIN: {
         const uint16x4_t both = bytes4(s + 64 + 16 * (2 * i + h) + 4 * r);
         *d = vmulq_f32(halves4(s + 8 * r), vcvtq_f32_u32(vmovl_u16(vand_u16(both, vdup_n_u16(15)))));
@@ -114,12 +138,14 @@ INLINE float32x4_t load_floats(const unsigned char *p, const int n)
 enum { FIRST, SECOND, BOTH }; /* halves of a block that share a scale */
 
 /* Block i of its piece, or a half of it, for NC activation rows and NQ quarters from q0 on: onto the sums. */
-INLINE void add_block(const int bits, const bool iq4, const int offset, const enum quant_scales scales,
-                      const int NC, const int NQ, const int h, const unsigned char *s, int i,
-                      const unsigned char *planes, const int8_t *q, const unsigned char *side, int cols,
-                      int q0, float32x4_t sum[MOST][4])
+INLINE void add_block(const int bits, const bool coded, const int offset, const enum quant_scales scales,
+                      const int NC, const int NQ, const int h, const struct quant_levels *levels,
+                      const unsigned char *s, int i, const unsigned char *planes, const int8_t *q,
+                      const unsigned char *side, int cols, int q0, float32x4_t sum[MOST][4])
 {
     const int step = NC < 4 ? NC : 4;
+    const int8x16_t lut = levels_of(coded ? levels : NULL);
+    const float factor = coded ? levels->factor : 1.0f;
     const unsigned char *neg_at = side + (h == BOTH ? 8 : 12 + 4 * h) * cols;
     int32x4_t neg[MOST / 4];
     UNROLL for (int c = 0; c < NC; c += 4)
@@ -133,8 +159,8 @@ INLINE void add_block(const int bits, const bool iq4, const int offset, const en
 #define STEP(j)                                                                                              \
     UNROLL for (int r = 0; r < NQ; r++)                                                                      \
     {                                                                                                        \
-        const int8x16_t w = word(bits, iq4, planes + 16 * (q0 + r), j);                                      \
-        UNROLL for (int c = 0; c < NC; c++) SUMS_ADD(&acc[c][r], iq4 ? 8 : bits, (j)&3, w, x[c]);            \
+        const int8x16_t w = word(bits, coded, lut, planes + 16 * (q0 + r), j);                               \
+        UNROLL for (int c = 0; c < NC; c++) SUMS_ADD(&acc[c][r], coded ? 8 : bits, (j)&3, w, x[c]);          \
     }
     int8x16_t x[MOST];
     if (h != SECOND) {
@@ -161,7 +187,7 @@ INLINE void add_block(const int bits, const bool iq4, const int offset, const en
     UNROLL for (int r = 0; r < NQ; r++)
     {
         float32x4_t d, m;
-        scales_at(scales, s, i, h == SECOND, q0 + r, &d, &m);
+        scales_at(scales, factor, s, i, h == SECOND, q0 + r, &d, &m);
         UNROLL for (int c = 0; c < NC; c++)
         {
             const float32x4_t idot = vcvtq_f32_s32(sums_total(&acc[c][r]));
@@ -180,12 +206,13 @@ INLINE void add_block(const int bits, const bool iq4, const int offset, const en
         for (int64_t b = 0; b < n_blocks; b += per) {                                                        \
             const unsigned char *s = planes;                                                                 \
             planes += quant_piece_scales(scales);                                                            \
-            for (int i = 0; i < (per == 2 && n_blocks - b < 2 ? 1 : per); i++) {                             \
+            const int n = quant_piece_count(scales, n_blocks - b);                                           \
+            for (int i = 0; i < n; i++) {                                                                    \
                 const int8_t *q = (const int8_t *)panel + 32 * c0;                                           \
                 const unsigned char *side = panel + 32 * cols + 4 * c0;                                      \
                 if (alone) /* the weights are read once: they come from memory */                            \
                     for (int l = 0; l < bits; l++) __builtin_prefetch(planes + AHEAD + 64 * l);              \
-                if (scales == QS_K16 || scales == QS_K16_MIN) {                                              \
+                if (quant_by_16(scales)) {                                                                   \
                     PART(FIRST);                                                                             \
                     PART(SECOND);                                                                            \
                 } else {                                                                                     \
@@ -198,14 +225,16 @@ INLINE void add_block(const int bits, const bool iq4, const int offset, const en
     } while (0)
 
 /* Activation rows c0 .. c0 + NC of a panel of `cols`, quarters q0 .. q0 + NQ. */
-INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const enum quant_scales scales,
-                      const int NC, const int NQ, const unsigned char *group, int64_t n_blocks,
-                      const unsigned char *panel, int cols, int c0, int q0, float (*out)[QUANT_GROUP])
+INLINE void dot_fixed(const int bits, const bool coded, const int offset, const enum quant_scales scales,
+                      const int NC, const int NQ, const struct quant_levels *levels,
+                      const unsigned char *group, int64_t n_blocks, const unsigned char *panel, int cols,
+                      int c0, int q0, float (*out)[QUANT_GROUP])
 {
     const bool alone = NC == 1;
     float32x4_t sum[MOST][4];
     UNROLL for (int c = 0; c < NC; c++) UNROLL for (int r = 0; r < NQ; r++) sum[c][r] = vdupq_n_f32(0.0f);
-#define PART(h) add_block(bits, iq4, offset, scales, NC, NQ, h, s, i, planes, q, side, cols, q0, sum)
+#define PART(h)                                                                                              \
+    add_block(bits, coded, offset, scales, NC, NQ, h, levels, s, i, planes, q, side, cols, q0, sum)
     WALK_BLOCKS(PART);
 #undef PART
     UNROLL for (int c = 0; c < NC; c++) UNROLL for (int r = 0; r < NQ; r++)

@@ -24,7 +24,7 @@
 
 #include "device/cpu/quant_multiply.h"
 #include "device/cpu/quant_round.h"
-#include "format/quant.h"
+#include "format/quant_codes.h"
 
 #define AHEAD 4096 /* as in quant_avx512.c */
 
@@ -47,19 +47,24 @@ INLINE __m256i field(__m256i v, const int n, const int mask)
     return _mm256_and_si256(s, _mm256_set1_epi8((char)mask));
 }
 
+/* What codes mean, + 128, in each half of a register. levels NULL: any. */
+INLINE __m256i levels_of(const struct quant_levels *levels)
+{
+    if (!levels) return _mm256_setzero_si256();
+    const __m128i value = _mm_loadu_si128((const __m128i *)levels->value);
+    return _mm256_broadcastsi128_si256(_mm_xor_si128(value, _mm_set1_epi8(-128)));
+}
+
 /* The half that begins at `planes` (offset 0 or 32 of each vector) of word j. */
-INLINE __m256i word(const int bits, const bool iq4, const unsigned char *planes, const int j)
+INLINE __m256i word(const int bits, const bool coded, const __m256i levels, const unsigned char *planes,
+                    const int j)
 {
     if (bits == 8) return half_plane(planes + 64 * j);
     __m256i w;
     int low = 0;
     if (bits >= 4) {
         w = field(half_plane(planes + 64 * (j & 3)), j < 4 ? 0 : -4, 15);
-        if (iq4) {
-            const __m256i lut = _mm256_broadcastsi128_si256(
-                _mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, -127, -115, -103, -90, -75, -59, -39, -15));
-            return _mm256_shuffle_epi8(lut, w);
-        }
+        if (bits == 4 && coded) return _mm256_shuffle_epi8(levels, w);
         planes += 256;
         low = 4;
         if (bits - low >= 2)
@@ -70,6 +75,7 @@ INLINE __m256i word(const int bits, const bool iq4, const unsigned char *planes,
         low = 2;
     }
     if (bits - low == 1) w = _mm256_or_si256(w, field(half_plane(planes), low - j, 1 << low));
+    if (coded) return _mm256_shuffle_epi8(levels, w);
     return w;
 }
 
@@ -97,8 +103,8 @@ INLINE __m256i int_at(const unsigned char *p)
 
 /* Scale and minimum of block i of its 256 (half h of the block where scales are per 16) for rows 8*r.. of the group;
  * s stands at the scales of its piece. */
-INLINE void scales_at(const enum quant_scales scales, const unsigned char *s, const int i, const int h,
-                      const int r, __m256 *d, __m256 *m)
+INLINE void scales_at(const enum quant_scales scales, const __m256 factor, const unsigned char *s,
+                      const int i, const int h, const int r, __m256 *d, __m256 *m)
 {
     const __m256 zero = _mm256_setzero_ps();
     *m = zero;
@@ -113,8 +119,27 @@ INLINE void scales_at(const enum quant_scales scales, const unsigned char *s, co
         *m = _mm256_mul_ps(_mm256_sub_ps(zero, halves8(s + 32 + 16 * r)),
                            unsigned8(s + 64 + 32 * i + 16 + 8 * r));
         return;
-    case QS_K: *d = _mm256_mul_ps(halves8(s + 16 * r), signed8(s + 32 + 16 * i + 8 * r)); return;
-    case QS_K16: *d = _mm256_mul_ps(halves8(s + 16 * r), signed8(s + 32 + 16 * (2 * i + h) + 8 * r)); return;
+    case QS_K:
+        *d = _mm256_mul_ps(_mm256_mul_ps(halves8(s + 16 * r), factor), signed8(s + 32 + 16 * i + 8 * r));
+        return;
+    case QS_K16:
+        *d = _mm256_mul_ps(_mm256_mul_ps(halves8(s + 16 * r), factor),
+                           signed8(s + 32 + 16 * (2 * i + h) + 8 * r));
+        return;
+    case QS_E8: /* 2^(e - 127) */
+        *d = _mm256_castsi256_ps(_mm256_slli_epi32(
+            _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(s + 16 * i + 8 * r))), 23));
+        return;
+    case QS_E4M3_16: { /* half of it: as a half its bits mean 2^-8 of it */
+        const __m128i bytes = _mm_loadl_epi64((const __m128i *)(s + 16 * (2 * i + h) + 8 * r));
+        *d = _mm256_mul_ps(_mm256_cvtph_ps(_mm_slli_epi16(_mm_cvtepu8_epi16(bytes), 7)),
+                           _mm256_set1_ps(128.0f));
+        return;
+    }
+    case QS_GROUP:
+        *d = halves8(s + 16 * r);
+        *m = _mm256_sub_ps(zero, _mm256_mul_ps(*d, unsigned8(s + 32 + 8 * r)));
+        return;
     case QS_K16_MIN: {
         __m256i both =
             _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(s + 64 + 16 * (2 * i + h) + 8 * r)));
@@ -130,20 +155,24 @@ INLINE void scales_at(const enum quant_scales scales, const unsigned char *s, co
 /* The formats as the kernels see them: all are constants where functions are inlined. */
 struct shape {
     int bits, offset;
-    bool iq4, unpacked;
+    bool coded, unpacked;
     enum quant_scales scales;
 };
-INLINE bool by_16(const struct shape f) { return f.scales == QS_K16 || f.scales == QS_K16_MIN; }
+INLINE bool by_16(const struct shape f) { return quant_by_16(f.scales); }
 
 /* Half r of word j of a block. */
-INLINE __m256i word_at(const struct shape f, const unsigned char *planes, const int j, const int r)
+INLINE __m256i word_at(const struct shape f, const __m256i levels, const unsigned char *planes, const int j,
+                       const int r)
 {
     if (f.unpacked) return half_plane(planes + 64 * j + 32 * r);
-    __m256i w = word(f.bits, f.iq4, planes + 32 * r, j);
-    return EIGHT_IS_SIGNED && (f.bits == 8 || f.iq4) ? _mm256_xor_si256(w, _mm256_set1_epi8(-128)) : w;
+    __m256i w = word(f.bits, f.coded, levels, planes + 32 * r, j);
+    return EIGHT_IS_SIGNED && (f.bits == 8 || f.coded) ? _mm256_xor_si256(w, _mm256_set1_epi8(-128)) : w;
 }
 
-INLINE bool wide(const struct shape f) { return f.unpacked && WIDE_EIGHT && (f.bits == 8 || f.iq4); }
+INLINE bool wide(const struct shape f)
+{
+    return f.unpacked && WIDE_EIGHT && (f.bits == 8 || f.coded) && !by_16(f);
+}
 
 /* Sixteen bits of each byte: of the even ones of each word, of the odd ones. */
 INLINE __m256i wide_half(__m256i bytes, const int odd)
@@ -175,16 +204,16 @@ INLINE void wide_dots(const int NC, const unsigned char *planes, const unsigned 
 }
 
 /* One granule of NC rows: words [j0, j1). */
-INLINE void integer_dots(const struct shape f, const int NC, const unsigned char *planes,
-                         const unsigned char *q, const unsigned char *less, const int j0, const int j1,
-                         __m256i acc[4][2])
+INLINE void integer_dots(const struct shape f, const __m256i levels, const int NC,
+                         const unsigned char *planes, const unsigned char *q, const unsigned char *less,
+                         const int j0, const int j1, __m256i acc[4][2])
 {
-    const int bits = f.iq4 ? 8 : f.bits;
+    const int bits = f.coded ? 8 : f.bits;
     UNROLL for (int c = 0; c < NC; c++) acc[c][0] = acc[c][1] =
         sums_start(bits, f.offset + sums_lent(bits, f.offset), int_at(less + 4 * c));
     UNROLL for (int j = j0; j < j1; j++)
     {
-        const __m256i w0 = word_at(f, planes, j, 0), w1 = word_at(f, planes, j, 1);
+        const __m256i w0 = word_at(f, levels, planes, j, 0), w1 = word_at(f, levels, planes, j, 1);
         UNROLL for (int c = 0; c < NC; c++)
         {
             const __m256i x = int_at(q + 32 * c + 4 * j);
@@ -197,19 +226,24 @@ INLINE void integer_dots(const struct shape f, const int NC, const unsigned char
 }
 
 /* Rows c0 .. c0 + NC of a panel of `cols`, blocks from the first of a piece on; adds to out[c0 ..] when unpacked. */
-INLINE void dot_fixed(const struct shape f, const int NC, const unsigned char *planes, int64_t n_blocks,
-                      const unsigned char *panel, int cols, int c0, float (*out)[QUANT_GROUP])
+INLINE void dot_fixed(const struct shape f, const int NC, const struct quant_levels *levels,
+                      const unsigned char *planes, int64_t n_blocks, const unsigned char *panel, int cols,
+                      int c0, float (*out)[QUANT_GROUP])
 {
     const bool min = f.offset == 0;
     const int halves = by_16(f) ? 2 : 1, per = f.unpacked ? 1 : quant_piece_blocks(f.scales);
-    const int bits = f.iq4 ? 8 : f.bits, lent = sums_lent(bits, f.offset);
+    const int bits = f.coded ? 8 : f.bits, lent = sums_lent(bits, f.offset);
+    const bool looks_up = f.coded && !f.unpacked;
+    const __m256i lut = levels_of(looks_up ? levels : NULL);
+    const __m256 factor = _mm256_set1_ps(looks_up ? levels->factor : 1.0f);
     __m256 sum[4][2];
     UNROLL for (int c = 0; c < NC; c++) UNROLL for (int r = 0; r < 2; r++) sum[c][r] =
         f.unpacked ? _mm256_load_ps(out[c0 + c] + 8 * r) : _mm256_setzero_ps();
     for (int64_t b = 0; b < n_blocks; b += per) {
         const unsigned char *s = planes;
         if (!f.unpacked) planes += quant_piece_scales(f.scales);
-        for (int i = 0; i < (per == 2 && n_blocks - b < 2 ? 1 : per); i++) {
+        const int n = f.unpacked ? 1 : quant_piece_count(f.scales, n_blocks - b);
+        for (int i = 0; i < n; i++) {
             const unsigned char *q = panel + 32 * c0, *side = panel + 32 * cols + 4 * c0;
             if (!f.unpacked && c0 == 0)
                 UNROLL for (int l = 0; l < f.bits; l++)
@@ -221,7 +255,7 @@ INLINE void dot_fixed(const struct shape f, const int NC, const unsigned char *p
                 if (wide(f))
                     wide_dots(NC, planes, q, acc);
                 else
-                    integer_dots(f, NC, planes, q, less, 8 / halves * h, 8 / halves * (h + 1), acc);
+                    integer_dots(f, lut, NC, planes, q, less, 8 / halves * h, 8 / halves * (h + 1), acc);
                 __m256 d[2], m[2];
                 UNROLL for (int r = 0; r < 2; r++)
                 {
@@ -230,7 +264,7 @@ INLINE void dot_fixed(const struct shape f, const int NC, const unsigned char *p
                         d[r] = _mm256_load_ps(u);
                         m[r] = min ? _mm256_load_ps(u + 16 * halves) : _mm256_setzero_ps();
                     } else {
-                        scales_at(f.scales, s, i, h, r, &d[r], &m[r]);
+                        scales_at(f.scales, factor, s, i, h, r, &d[r], &m[r]);
                     }
                 }
                 UNROLL for (int c = 0; c < NC; c++)
@@ -264,15 +298,15 @@ INLINE void dot_fixed(const struct shape f, const int NC, const unsigned char *p
 
 #define DOT_ROWS(f)                                                                                          \
     int c = 0;                                                                                               \
-    for (; c + 4 <= cols; c += 4) dot_fixed(f, 4, group, n_blocks, panel, cols, c, out);                     \
-    if (cols - c == 3) dot_fixed(f, 3, group, n_blocks, panel, cols, c, out);                                \
-    if (cols - c == 2) dot_fixed(f, 2, group, n_blocks, panel, cols, c, out);                                \
-    if (cols - c == 1) dot_fixed(f, 1, group, n_blocks, panel, cols, c, out);
-#define DOT(name, bits, iq4, offset, scales)                                                                 \
-    static void dot_##name(const unsigned char *group, int64_t n_blocks, const unsigned char *panel,         \
-                           int cols, float(*out)[QUANT_GROUP])                                               \
+    for (; c + 4 <= cols; c += 4) dot_fixed(f, 4, levels, group, n_blocks, panel, cols, c, out);             \
+    if (cols - c == 3) dot_fixed(f, 3, levels, group, n_blocks, panel, cols, c, out);                        \
+    if (cols - c == 2) dot_fixed(f, 2, levels, group, n_blocks, panel, cols, c, out);                        \
+    if (cols - c == 1) dot_fixed(f, 1, levels, group, n_blocks, panel, cols, c, out);
+#define DOT(name, bits, coded, offset, scales)                                                               \
+    static void dot_##name(const struct quant_levels *levels, const unsigned char *group, int64_t n_blocks,  \
+                           const unsigned char *panel, int cols, float(*out)[QUANT_GROUP])                   \
     {                                                                                                        \
-        const struct shape f = { bits, offset, iq4, false, scales };                                         \
+        const struct shape f = { bits, offset, coded, false, scales };                                       \
         DOT_ROWS(f)                                                                                          \
     }
 QUANT_FORMATS(DOT)
@@ -280,7 +314,7 @@ QUANT_FORMATS(DOT)
 static void dot_group(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
                       const unsigned char *panel, int cols, float (*out)[QUANT_GROUP])
 {
-    QUANT_CHOOSE(f, dot, group, n_blocks, panel, cols, out);
+    QUANT_CHOOSE(f, dot, f->levels, group, n_blocks, panel, cols, out);
 }
 
 static void dot(const struct quant_format *f, const unsigned char *const *group, int n_groups,
@@ -292,17 +326,20 @@ static void dot(const struct quant_format *f, const unsigned char *const *group,
 }
 
 /* A group for many rows: its words as bytes, its scales and minima as floats. */
-INLINE void unpack_fixed(const struct shape f, const struct shape to, const unsigned char *planes,
-                         int64_t n_blocks, unsigned char *out)
+INLINE void unpack_fixed(const struct shape f, const struct shape to, const struct quant_levels *levels,
+                         const unsigned char *planes, int64_t n_blocks, unsigned char *out)
 {
     const int halves = by_16(f) ? 2 : 1, per = quant_piece_blocks(f.scales);
+    const __m256i lut = levels_of(f.coded ? levels : NULL);
+    const __m256 factor = _mm256_set1_ps(f.coded ? levels->factor : 1.0f);
     for (int64_t b = 0; b < n_blocks; b += per) {
         const unsigned char *s = planes;
         planes += quant_piece_scales(f.scales);
-        for (int i = 0; i < (per == 2 && n_blocks - b < 2 ? 1 : per); i++) {
+        const int n = quant_piece_count(f.scales, n_blocks - b);
+        for (int i = 0; i < n; i++) {
             UNROLL for (int j = 0; j < 8; j++) UNROLL for (int r = 0; r < 2; r++)
             {
-                const __m256i w = word_at(f, planes, j, r);
+                const __m256i w = word_at(f, lut, planes, j, r);
                 __m256i *words = (__m256i *)(out + (wide(to) ? 128 : 64) * j + 32 * r);
                 _mm256_store_si256(words, wide(to) ? wide_half(w, 0) : w);
                 if (wide(to)) _mm256_store_si256(words + 2, wide_half(w, 1));
@@ -311,7 +348,7 @@ INLINE void unpack_fixed(const struct shape f, const struct shape to, const unsi
             {
                 __m256 d, m;
                 float *u = (float *)(out + (wide(to) ? 1024 : 512)) + 16 * h + 8 * r;
-                scales_at(f.scales, s, i, h, r, &d, &m);
+                scales_at(f.scales, factor, s, i, h, r, &d, &m);
                 _mm256_store_ps(u, d);
                 if (f.offset == 0) _mm256_store_ps(u + 16 * halves, m);
             }
@@ -321,17 +358,19 @@ INLINE void unpack_fixed(const struct shape f, const struct shape to, const unsi
     }
 }
 
-#define MANY_ROWS(name, bits, iq4, offset, scales)                                                           \
-    static void unpack_##name(const unsigned char *group, int64_t n_blocks, unsigned char *out)              \
+#define MANY_ROWS(name, bits, coded, offset, scales)                                                         \
+    static void unpack_##name(const struct quant_levels *levels, const unsigned char *group,                 \
+                              int64_t n_blocks, unsigned char *out)                                          \
     {                                                                                                        \
-        const struct shape f = { bits, offset, iq4, false, scales },                                         \
-                           to = { bits, offset, iq4, true, scales };                                         \
-        unpack_fixed(f, to, group, n_blocks, out);                                                           \
+        const struct shape f = { bits, offset, coded, false, scales },                                       \
+                           to = { bits, offset, coded, true, scales };                                       \
+        unpack_fixed(f, to, levels, group, n_blocks, out);                                                   \
     }                                                                                                        \
-    static void dot_bytes_##name(const unsigned char *group, int64_t n_blocks, const unsigned char *panel,   \
-                                 int cols, float(*out)[QUANT_GROUP])                                         \
+    static void dot_bytes_##name(const struct quant_levels *levels, const unsigned char *group,              \
+                                 int64_t n_blocks, const unsigned char *panel, int cols,                     \
+                                 float(*out)[QUANT_GROUP])                                                   \
     {                                                                                                        \
-        const struct shape f = { bits, offset, iq4, true, scales };                                          \
+        const struct shape f = { bits, offset, coded, true, scales };                                        \
         DOT_ROWS(f)                                                                                          \
     }
 QUANT_FORMATS(MANY_ROWS)
@@ -339,13 +378,13 @@ QUANT_FORMATS(MANY_ROWS)
 static void unpack(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
                    unsigned char *out)
 {
-    QUANT_CHOOSE(f, unpack, group, n_blocks, out);
+    QUANT_CHOOSE(f, unpack, f->levels, group, n_blocks, out);
 }
 
 static void dot_bytes(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
                       const unsigned char *panel, int cols, float (*out)[QUANT_GROUP])
 {
-    QUANT_CHOOSE(f, dot_bytes, group, n_blocks, panel, cols, out);
+    QUANT_CHOOSE(f, dot_bytes, f->levels, group, n_blocks, panel, cols, out);
 }
 
 static void no_setup(int cols, bool granules_of_16) { (void)cols, (void)granules_of_16; }

@@ -9,30 +9,40 @@
 
 /* A group with its integers as signed bytes. A block is its eight words, then f32 scales [16] of each granule (one, or two
  * where scales are per 16), then f32 minima [16] of each granule if the format has them. */
-INLINE void unpack_fixed(const int bits, const bool iq4, const int offset, const enum quant_scales scales,
-                         const unsigned char *planes, int64_t n_blocks, unsigned char *out)
+INLINE void unpack_fixed(const int bits, const bool coded, const int offset, const enum quant_scales scales,
+                         const struct quant_levels *levels, const unsigned char *planes, int64_t n_blocks,
+                         unsigned char *out)
 {
     const int per = quant_piece_blocks(scales);
-    const bool by_256 = per == 8;
-    const bool by_16 = scales == QS_K16 || scales == QS_K16_MIN;
+    const bool by_256 = quant_by_256(scales), by_group = scales == QS_GROUP;
+    const bool by_16 = quant_by_16(scales);
+    const __m512i lut = levels_of(coded ? levels : NULL);
+    const __m512 factor = _mm512_set1_ps(coded ? levels->factor : 1.0f);
     const bool min = offset == 0;
     const __m512i bias = _mm512_set1_epi8((char)-offset);
     for (int64_t b0 = 0; b0 < n_blocks; b0 += per) {
         const unsigned char *s = planes;
         planes += quant_piece_scales(scales);
         __m512 d_all = halves16(s), m_all = _mm512_setzero_ps();
-        s += 32;
-        if (min) {
+        if (coded && by_256) d_all = _mm512_mul_ps(d_all, factor);
+        s += scales == QS_E8 || scales == QS_E4M3_16 ? 0 : 32;
+        if (by_group) {
+            m_all = negated(_mm512_mul_ps(d_all, unsigned16(s)));
+        } else if (min) {
             m_all = by_256 ? negated(halves16(s)) : halves16(s);
             s += 32;
         }
-        for (int i = 0; i < (per == 2 && n_blocks - b0 < 2 ? 1 : per); i++) {
-            if (i == 1 && !by_256) d_all = halves16(s);
+        const int n = quant_piece_count(scales, n_blocks - b0);
+        for (int i = 0; i < n; i++) {
+            if (i == 1 && scales == QS_F16) d_all = halves16(s);
             for (int j = 0; j < 8; j++)
-                _mm512_store_si512(out + 64 * j, _mm512_add_epi8(word(bits, iq4, planes, j), bias));
+                _mm512_store_si512(out + 64 * j, _mm512_add_epi8(word(bits, coded, lut, planes, j), bias));
             for (int h = 0; h < (by_16 ? 2 : 1); h++) {
                 __m512 d = d_all, m = m_all;
-                if (scales == QS_K_MIN) {
+                if (scales == QS_E8 || scales == QS_E4M3_16) {
+                    d = scales == QS_E8 ? powers16(s) : e4m3_16(s);
+                    s += 16;
+                } else if (scales == QS_K_MIN) {
                     d = _mm512_mul_ps(d_all, unsigned16(s));
                     m = _mm512_mul_ps(m_all, unsigned16(s + 16));
                     s += 32;
@@ -57,16 +67,17 @@ INLINE void unpack_fixed(const int bits, const bool iq4, const int offset, const
 
 /* unpack_FORMAT(), and unpack_group() that chooses among them. */
 #define UNPACK(name, ...)                                                                                    \
-    static void unpack_##name(const unsigned char *group, int64_t n_blocks, unsigned char *out)              \
+    static void unpack_##name(const struct quant_levels *levels, const unsigned char *group,                 \
+                              int64_t n_blocks, unsigned char *out)                                          \
     {                                                                                                        \
-        unpack_fixed(__VA_ARGS__, group, n_blocks, out);                                                     \
+        unpack_fixed(__VA_ARGS__, levels, group, n_blocks, out);                                             \
     }
 QUANT_FORMATS(UNPACK)
 
 static void unpack_group(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
                          unsigned char *out)
 {
-    QUANT_CHOOSE(f, unpack, group, n_blocks, out);
+    QUANT_CHOOSE(f, unpack, f->levels, group, n_blocks, out);
 }
 
 /* Tiles: 0..3 are sums [rows, 16] i32, 4..7 hold activations [rows, K] i8 and weights [K / 4, 16] x 4 i8 in turn. */
@@ -177,7 +188,7 @@ INLINE void dot_fixed(const bool by_16, const bool min, const unsigned char *u, 
         }
         join(by_16, min, 2, u, panel, cols, idot[set], out);
     }
-    if (by_16) return; /* formats with scales per 16 come in 256 */
+
     for (int64_t b = lots * at_once; b < n_blocks; b++, u += step, panel += panel_step) {
         products(by_16, min, 1, 0, u, panel, cols, idot[0]);
         join(by_16, min, 1, u, panel, cols, idot[0], out);
@@ -187,7 +198,7 @@ INLINE void dot_fixed(const bool by_16, const bool min, const unsigned char *u, 
 static void dot(const struct quant_format *f, const unsigned char *u, int64_t n_blocks,
                 const unsigned char *panel, int cols, float (*out)[QUANT_GROUP])
 {
-    bool by_16 = f->scales == QS_K16 || f->scales == QS_K16_MIN, min = f->offset == 0;
+    bool by_16 = quant_by_16(f->scales), min = f->offset == 0;
     if (by_16 && min)
         dot_fixed(true, true, u, n_blocks, panel, cols, out);
     else if (by_16)

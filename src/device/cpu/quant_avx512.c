@@ -23,9 +23,10 @@ INLINE __m512i dot4_at(__m512i acc, __m512i w, const unsigned char *q)
 }
 
 /* Words [j0, j1) of a block of G groups times P rows: acc[g * P + c] starts from -offset * (sum of the row's q). */
-INLINE void integer_dots(const int bits, const bool iq4, const int offset, const int G, const int P,
-                         const unsigned char *const planes[2], const unsigned char *q,
-                         const unsigned char *neg, const int j0, const int j1, __m512i *acc)
+INLINE void integer_dots(const int bits, const bool coded, const __m512i levels, const int offset,
+                         const int G, const int P, const unsigned char *const planes[2],
+                         const unsigned char *q, const unsigned char *neg, const int j0, const int j1,
+                         __m512i *acc)
 {
     const int shift = offset == 128 ? 0 : offset == 32 ? 2 : offset == 16 ? 3 : offset == 8 ? 4 : 5;
     UNROLL for (int c = 0; c < P; c++)
@@ -37,7 +38,7 @@ INLINE void integer_dots(const int bits, const bool iq4, const int offset, const
     UNROLL for (int j = j0; j < j1; j++)
     {
         __m512i w[2];
-        UNROLL for (int g = 0; g < G; g++) w[g] = word(bits, iq4, planes[g], j);
+        UNROLL for (int g = 0; g < G; g++) w[g] = word(bits, coded, levels, planes[g], j);
         UNROLL for (int c = 0; c < P; c++)
         {
             if (G == 1) {
@@ -51,15 +52,17 @@ INLINE void integer_dots(const int bits, const bool iq4, const int offset, const
 }
 
 /* Rows c0 .. c0 + P of a panel of `cols` with all 16 rows of G groups. */
-INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const enum quant_scales scales,
-                      const int G, const int P, const unsigned char *const *group, int64_t n_blocks,
-                      const unsigned char *panel, int cols, int c0, const unsigned char *next,
-                      size_t next_lines, quant_sums *out)
+INLINE void dot_fixed(const int bits, const bool coded, const int offset, const enum quant_scales scales,
+                      const int G, const int P, const struct quant_levels *levels,
+                      const unsigned char *const *group, int64_t n_blocks, const unsigned char *panel,
+                      int cols, int c0, const unsigned char *next, size_t next_lines, quant_sums *out)
 {
     const size_t plane_bytes = (size_t)bits * 64, scale_bytes = quant_piece_scales(scales);
     const int per = quant_piece_blocks(scales);
-    const bool by_256 = per == 8;
-    const bool has_min = scales == QS_F16_MIN || scales == QS_K_MIN || scales == QS_K16_MIN;
+    const bool by_256 = quant_by_256(scales), by_group = scales == QS_GROUP;
+    const bool has_min = offset == 0;
+    const __m512i lut = levels_of(coded ? levels : NULL);
+    const __m512 factor = _mm512_set1_ps(coded ? levels->factor : 1.0f);
     const unsigned char *planes[2] = { group[0], group[G - 1] }, *s[2];
     /* Where the second group follows the first, what comes next for either lies behind both. */
     const size_t size = (size_t)((n_blocks + per - 1) / per) * (scale_bytes + (size_t)per * plane_bytes);
@@ -77,28 +80,38 @@ INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const en
                     _mm_prefetch((const char *)s[g] + ahead + l, _MM_HINT_T0);
             planes[g] += scale_bytes;
             d_all[g] = m_all[g] = _mm512_setzero_ps();
-            if (!by_256) continue;
+            if (!by_256 && !by_group) continue;
             d_all[g] = halves16(s[g]);
+            if (coded) d_all[g] = _mm512_mul_ps(d_all[g], factor);
             s[g] += 32;
+            if (by_group) m_all[g] = negated(_mm512_mul_ps(d_all[g], unsigned16(s[g])));
+            if (by_group) continue;
             if (!has_min) continue;
             m_all[g] = negated(halves16(s[g]));
             s[g] += 32;
         }
-        for (int i = 0; i < (per == 2 && n_blocks - b0 < 2 ? 1 : per); i++) {
+        const int n = quant_piece_count(scales, n_blocks - b0);
+        for (int i = 0; i < n; i++) {
             const unsigned char *q = panel + 32 * c0, *side = panel + 32 * cols + 4 * c0;
             for (size_t l = 0; l < next_lines; l++, next += 64) _mm_prefetch((const char *)next, _MM_HINT_T1);
             if (!next_lines)
                 UNROLL for (int g = 0; g < G; g++) UNROLL for (int l = 0; l < bits; l++)
                     _mm_prefetch((const char *)planes[g] + ahead + 64 * l, _MM_HINT_T0);
             __m512i acc[2 * COLS];
-            const int halves = scales == QS_K16 || scales == QS_K16_MIN ? 2 : 1;
+            const int halves = quant_by_16(scales) ? 2 : 1;
             UNROLL for (int h = 0; h < halves; h++)
             {
                 __m512 d[2], m[2];
                 UNROLL for (int g = 0; g < G; g++)
                 {
                     m[g] = _mm512_setzero_ps();
-                    if (scales == QS_F16 || scales == QS_F16_MIN) {
+                    if (by_group) {
+                        d[g] = d_all[g];
+                        m[g] = m_all[g];
+                    } else if (scales == QS_E8 || scales == QS_E4M3_16) {
+                        d[g] = scales == QS_E8 ? powers16(s[g]) : e4m3_16(s[g]);
+                        s[g] += 16;
+                    } else if (scales == QS_F16 || scales == QS_F16_MIN) {
                         d[g] = halves16(s[g]);
                         s[g] += 32;
                         if (has_min) {
@@ -121,8 +134,8 @@ INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const en
                     }
                 }
                 const unsigned char *neg = side + (halves == 2 ? 12 + 4 * h : 8) * cols;
-                integer_dots(bits, iq4, offset, G, P, planes, q, neg, 8 / halves * h, 8 / halves * (h + 1),
-                             acc);
+                integer_dots(bits, coded, lut, offset, G, P, planes, q, neg, 8 / halves * h,
+                             8 / halves * (h + 1), acc);
                 UNROLL for (int c = 0; c < P; c++)
                 {
                     __m512 x_scale = float_at(side + 4 * c), x_sum = _mm512_setzero_ps();
@@ -152,16 +165,18 @@ INLINE void dot_fixed(const int bits, const bool iq4, const int offset, const en
  * rows are a matter of bandwidth: where one go serves them all, a group goes alone, one stream to read instead of two. */
 #define CASE(G, P, g, ...)                                                                                   \
     if (cols - c >= P) {                                                                                     \
-        dot_fixed(__VA_ARGS__, G, P, group + g, n_blocks, panel, cols, c, next, next_lines, out + g);        \
+        dot_fixed(__VA_ARGS__, G, P, levels, group + g, n_blocks, panel, cols, c, next, next_lines,          \
+                  out + g);                                                                                  \
         c += P;                                                                                              \
         next += 64 * next_lines * (size_t)n_blocks;                                                          \
         continue;                                                                                            \
     }
 #define DOT(name, ...)                                                                                       \
-    static void dot_##name(const unsigned char *const *group, int n_groups, int64_t n_blocks,                \
-                           const unsigned char *panel, int cols, const unsigned char *next,                  \
-                           size_t next_lines, quant_sums *out)                                               \
+    static void dot_##name(const struct quant_levels *levels, const unsigned char *const *group,             \
+                           int n_groups, int64_t n_blocks, const unsigned char *panel, int cols,             \
+                           const unsigned char *next, size_t next_lines, quant_sums *out)                    \
     {                                                                                                        \
+        (void)levels;                                                                                        \
         const bool one_go = cols == 12 || cols == 8 || cols == 4 || cols <= 2;                               \
         const bool alone = n_groups == 1 || (one_go && !next_lines);                                         \
         for (int g = 0; alone && g < n_groups; g++)                                                          \
@@ -186,7 +201,7 @@ static void dot(const struct quant_format *f, const unsigned char *const *group,
                 int64_t n_blocks, const unsigned char *panel, int cols, const unsigned char *next,
                 size_t next_lines, quant_sums *out)
 {
-    QUANT_CHOOSE(f, dot, group, n_groups, n_blocks, panel, cols, next, next_lines, out);
+    QUANT_CHOOSE(f, dot, f->levels, group, n_groups, n_blocks, panel, cols, next, next_lines, out);
 }
 
 /* quant_round_block() in vectors. */

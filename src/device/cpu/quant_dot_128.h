@@ -5,7 +5,7 @@ QUANT_FORMATS(DOT)
 static void dot_group(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
                       const unsigned char *panel, int cols, float (*out)[QUANT_GROUP])
 {
-    QUANT_CHOOSE(f, dot, group, n_blocks, panel, cols, out);
+    QUANT_CHOOSE(f, dot, f->levels, group, n_blocks, panel, cols, out);
 }
 
 static void dot(const struct quant_format *f, const unsigned char *const *group, int n_groups,

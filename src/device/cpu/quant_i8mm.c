@@ -16,8 +16,8 @@ INLINE int32x4_t sums_total(const struct sums *s) { return s->fours; }
 #include "device/cpu/quant_128.h"
 
 /* Words 2k and 2k + 1 of a quarter: rows 0 and 1, rows 2 and 3, eight values each. */
-INLINE void words_of_8(const int bits, const bool iq4, const unsigned char *planes, const int k,
-                       int8x16_t w[2])
+INLINE void words_of_8(const int bits, const bool coded, const int8x16_t levels, const unsigned char *planes,
+                       const int k, int8x16_t w[2])
 {
     if (bits ==
         4) { /* both nibbles at once: words 2k and 2k + 1 are the low ones where 2k + 4 and 2k + 5 are the high */
@@ -25,12 +25,12 @@ INLINE void words_of_8(const int bits, const bool iq4, const unsigned char *plan
         const uint32x4_t b = vreinterpretq_u32_u8(vld1q_u8(planes + 128 * (k & 1) + 64));
         const uint8x16_t lo = field(vreinterpretq_u8_u32(vzip1q_u32(a, b)), k < 2 ? 0 : -4, 15);
         const uint8x16_t hi = field(vreinterpretq_u8_u32(vzip2q_u32(a, b)), k < 2 ? 0 : -4, 15);
-        w[0] = iq4 ? vqtbl1q_s8(vld1q_s8(quant_iq4_values), lo) : vreinterpretq_s8_u8(lo);
-        w[1] = iq4 ? vqtbl1q_s8(vld1q_s8(quant_iq4_values), hi) : vreinterpretq_s8_u8(hi);
+        w[0] = coded ? vqtbl1q_s8(levels, lo) : vreinterpretq_s8_u8(lo);
+        w[1] = coded ? vqtbl1q_s8(levels, hi) : vreinterpretq_s8_u8(hi);
         return;
     }
-    const int32x4_t a = vreinterpretq_s32_s8(word(bits, iq4, planes, 2 * k));
-    const int32x4_t b = vreinterpretq_s32_s8(word(bits, iq4, planes, 2 * k + 1));
+    const int32x4_t a = vreinterpretq_s32_s8(word(bits, coded, levels, planes, 2 * k));
+    const int32x4_t b = vreinterpretq_s32_s8(word(bits, coded, levels, planes, 2 * k + 1));
     w[0] = vreinterpretq_s8_s32(vzip1q_s32(a, b));
     w[1] = vreinterpretq_s8_s32(vzip2q_s32(a, b));
 }
@@ -45,12 +45,14 @@ INLINE int32x4_t two_twice(const unsigned char *p)
 
 /* As add_block(), for NP pairs of activation rows. sum[p][2r] is rows 0 and 1 of quarter q0 + r, sum[p][2r + 1] rows 2 and 3: a
  * weight row with both activation rows, then the next. */
-INLINE void add_pairs(const int bits, const bool iq4, const int offset, const enum quant_scales scales,
-                      const int NP, const int NQ, const int h, const unsigned char *s, int i,
-                      const unsigned char *planes, const int8_t *q, const unsigned char *side, int cols,
-                      int q0, float32x4_t sum[MOST / 2][8])
+INLINE void add_pairs(const int bits, const bool coded, const int offset, const enum quant_scales scales,
+                      const int NP, const int NQ, const int h, const struct quant_levels *levels,
+                      const unsigned char *s, int i, const unsigned char *planes, const int8_t *q,
+                      const unsigned char *side, int cols, int q0, float32x4_t sum[MOST / 2][8])
 {
     const unsigned char *neg = side + (h == BOTH ? 8 : 12 + 4 * h) * cols;
+    const int8x16_t lut = levels_of(coded ? levels : NULL);
+    const float factor = coded ? levels->factor : 1.0f;
     int32x4_t acc[MOST / 2][8];
     UNROLL for (int p = 0; p < NP; p++) UNROLL for (int r = 0; r < 2 * NQ; r++) acc[p][r] =
         owes(offset) ? two_twice(neg + 8 * p) >> owed_shift(offset) : vdupq_n_s32(0);
@@ -59,7 +61,7 @@ INLINE void add_pairs(const int bits, const bool iq4, const int offset, const en
     UNROLL for (int r = 0; r < NQ; r++)                                                                      \
     {                                                                                                        \
         int8x16_t w[2];                                                                                      \
-        words_of_8(bits, iq4, planes + 16 * (q0 + r), k, w);                                                 \
+        words_of_8(bits, coded, lut, planes + 16 * (q0 + r), k, w);                                          \
         UNROLL for (int p = 0; p < NP; p++)                                                                  \
         {                                                                                                    \
             acc[p][2 * r] = vmmlaq_s32(acc[p][2 * r], w[0], x[p]);                                           \
@@ -78,7 +80,7 @@ INLINE void add_pairs(const int bits, const bool iq4, const int offset, const en
     UNROLL for (int r = 0; r < NQ; r++)
     {
         float32x4_t d, m;
-        scales_at(scales, s, i, h == SECOND, q0 + r, &d, &m);
+        scales_at(scales, factor, s, i, h == SECOND, q0 + r, &d, &m);
         const float32x4_t d2[2] = { vzip1q_f32(d, d), vzip2q_f32(d, d) };
         const float32x4_t m2[2] = { vzip1q_f32(m, m), vzip2q_f32(m, m) };
         UNROLL for (int p = 0; p < NP; p++)
@@ -98,14 +100,16 @@ INLINE void add_pairs(const int bits, const bool iq4, const int offset, const en
 }
 
 /* Activation rows c0 .. c0 + 2 * NP, quarters q0 .. q0 + NQ. */
-INLINE void dot_pairs(const int bits, const bool iq4, const int offset, const enum quant_scales scales,
-                      const int NP, const int NQ, const unsigned char *group, int64_t n_blocks,
-                      const unsigned char *panel, int cols, int c0, int q0, float (*out)[QUANT_GROUP])
+INLINE void dot_pairs(const int bits, const bool coded, const int offset, const enum quant_scales scales,
+                      const int NP, const int NQ, const struct quant_levels *levels,
+                      const unsigned char *group, int64_t n_blocks, const unsigned char *panel, int cols,
+                      int c0, int q0, float (*out)[QUANT_GROUP])
 {
     const bool alone = false;
     float32x4_t sum[MOST / 2][8];
     UNROLL for (int p = 0; p < NP; p++) UNROLL for (int r = 0; r < 2 * NQ; r++) sum[p][r] = vdupq_n_f32(0.0f);
-#define PART(h) add_pairs(bits, iq4, offset, scales, NP, NQ, h, s, i, planes, q, side, cols, q0, sum)
+#define PART(h)                                                                                              \
+    add_pairs(bits, coded, offset, scales, NP, NQ, h, levels, s, i, planes, q, side, cols, q0, sum)
     WALK_BLOCKS(PART);
 #undef PART
     UNROLL for (int p = 0; p < NP; p++) UNROLL for (int r = 0; r < NQ; r++)
@@ -117,22 +121,22 @@ INLINE void dot_pairs(const int bits, const bool iq4, const int offset, const en
 }
 
 #define DOT(name, ...)                                                                                       \
-    static void dot_##name(const unsigned char *group, int64_t n_blocks, const unsigned char *panel,         \
-                           int cols, float(*out)[QUANT_GROUP])                                               \
+    static void dot_##name(const struct quant_levels *levels, const unsigned char *group, int64_t n_blocks,  \
+                           const unsigned char *panel, int cols, float(*out)[QUANT_GROUP])                   \
     {                                                                                                        \
         int c = 0;                                                                                           \
         for (; c + 8 <= cols; c += 8)                                                                        \
             for (int q = 0; q < 4; q++)                                                                      \
-                dot_pairs(__VA_ARGS__, 4, 1, group, n_blocks, panel, cols, c, q, out);                       \
+                dot_pairs(__VA_ARGS__, 4, 1, levels, group, n_blocks, panel, cols, c, q, out);               \
         for (; c + 4 <= cols; c += 4)                                                                        \
             for (int q = 0; q < 4; q += 2)                                                                   \
-                dot_pairs(__VA_ARGS__, 2, 2, group, n_blocks, panel, cols, c, q, out);                       \
+                dot_pairs(__VA_ARGS__, 2, 2, levels, group, n_blocks, panel, cols, c, q, out);               \
         if (c + 2 <= cols) {                                                                                 \
             for (int q = 0; q < 4; q += 2)                                                                   \
-                dot_pairs(__VA_ARGS__, 1, 2, group, n_blocks, panel, cols, c, q, out);                       \
+                dot_pairs(__VA_ARGS__, 1, 2, levels, group, n_blocks, panel, cols, c, q, out);               \
             c += 2;                                                                                          \
         }                                                                                                    \
-        if (c < cols) dot_fixed(__VA_ARGS__, 1, 4, group, n_blocks, panel, cols, c, 0, out);                 \
+        if (c < cols) dot_fixed(__VA_ARGS__, 1, 4, levels, group, n_blocks, panel, cols, c, 0, out);         \
     }
 
 INLINE int8_t *place_of(unsigned char *out, int cols, int c, size_t *apart)

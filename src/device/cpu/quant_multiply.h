@@ -24,7 +24,7 @@ typedef void quant_dot(const struct quant_format *f, const unsigned char *const 
                        int64_t n_blocks, const unsigned char *panel, int cols, const unsigned char *next,
                        size_t next_lines, quant_sums *out);
 
-/* F(name, bits, iq4, offset, scales) for each format: their functions are made from one that is inlined with these
+/* F(name, bits, coded, offset, scales) for each format: their functions are made from one that is inlined with these
  * constants. */
 #define QUANT_FORMATS(F)                                                                                     \
     F(q4_0, 4, false, 8, QS_F16)                                                                             \
@@ -38,8 +38,13 @@ typedef void quant_dot(const struct quant_format *f, const unsigned char *const 
     F(q4_k, 4, false, 0, QS_K_MIN)                                                                           \
     F(q5_k, 5, false, 0, QS_K_MIN)                                                                           \
     F(q6_k, 6, false, 32, QS_K16)                                                                            \
-    F(iq4_xs, 4, true, 128, QS_K)
-/* Calls PREFIX_FORMAT(...). */
+    F(iq4_xs, 4, true, 128, QS_K)                                                                            \
+    F(code3_k, 3, true, 128, QS_K)                                                                           \
+    F(code3_k16, 3, true, 128, QS_K16)                                                                       \
+    F(mxfp4, 4, true, 128, QS_E8)                                                                            \
+    F(nvfp4, 4, true, 128, QS_E4M3_16)                                                                       \
+    F(w4_128, 4, false, 0, QS_GROUP)
+/* Calls PREFIX_FORMAT(...), of the one format that stands for all which differ in their levels alone. */
 #define QUANT_CHOOSE(format, prefix, ...)                                                                    \
     switch ((format)->type) {                                                                                \
     case DT_Q4_0: prefix##_q4_0(__VA_ARGS__); return;                                                        \
@@ -48,12 +53,24 @@ typedef void quant_dot(const struct quant_format *f, const unsigned char *const 
     case DT_Q5_1: prefix##_q5_1(__VA_ARGS__); return;                                                        \
     case DT_Q8_0: prefix##_q8_0(__VA_ARGS__); return;                                                        \
     case DT_IQ4_NL: prefix##_iq4_nl(__VA_ARGS__); return;                                                    \
+    case DT_TQ1_0:                                                                                           \
+    case DT_TQ2_0:                                                                                           \
     case DT_Q2_K: prefix##_q2_k(__VA_ARGS__); return;                                                        \
     case DT_Q3_K: prefix##_q3_k(__VA_ARGS__); return;                                                        \
     case DT_Q4_K: prefix##_q4_k(__VA_ARGS__); return;                                                        \
     case DT_Q5_K: prefix##_q5_k(__VA_ARGS__); return;                                                        \
     case DT_Q6_K: prefix##_q6_k(__VA_ARGS__); return;                                                        \
+    case DT_IQ3_XXS:                                                                                         \
+    case DT_IQ3_S:                                                                                           \
     case DT_IQ4_XS: prefix##_iq4_xs(__VA_ARGS__); return;                                                    \
+    case DT_IQ1_S:                                                                                           \
+    case DT_IQ2_XXS: prefix##_code3_k(__VA_ARGS__); return;                                                  \
+    case DT_IQ1_M:                                                                                           \
+    case DT_IQ2_S:                                                                                           \
+    case DT_IQ2_XS: prefix##_code3_k16(__VA_ARGS__); return;                                                 \
+    case DT_MXFP4: prefix##_mxfp4(__VA_ARGS__); return;                                                      \
+    case DT_NVFP4: prefix##_nvfp4(__VA_ARGS__); return;                                                      \
+    case DT_W4_128: prefix##_w4_128(__VA_ARGS__); return;                                                    \
     default: return;                                                                                         \
     }
 
@@ -199,7 +216,7 @@ static inline void quant_multiply_unpacked(const struct quant_job *j, int64_t g0
                 for (int64_t i = 0; i < n_groups * parts; i++) {
                     const struct quant_part *p =
                         quant_locate(j, g0 + i / parts, &in_part, &first_out) + i % parts;
-                    const bool by_16 = p->format->scales == QS_K16 || p->format->scales == QS_K16_MIN;
+                    const bool by_16 = quant_by_16(p->format->scales);
                     if (cols != set_cols || by_16 != set_by_16) setup(cols, by_16);
                     set_cols = cols;
                     set_by_16 = by_16;

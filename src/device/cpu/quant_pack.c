@@ -3,16 +3,34 @@
 
 #include <string.h>
 
-#include "format/quant.h"
+#include "format/quant_codes.h"
 
+/* type, bits, levels, offset, scales */
 static const struct quant_format formats[] = {
-    /* type   bits  iq4  offset  scales */
-    { DT_Q4_0, 4, false, 8, QS_F16 },     { DT_Q4_1, 4, false, 0, QS_F16_MIN },
-    { DT_Q5_0, 5, false, 16, QS_F16 },    { DT_Q5_1, 5, false, 0, QS_F16_MIN },
-    { DT_Q8_0, 8, false, 128, QS_F16 },   { DT_IQ4_NL, 4, true, 128, QS_F16 },
-    { DT_Q2_K, 2, false, 0, QS_K16_MIN }, { DT_Q3_K, 3, false, 4, QS_K16 },
-    { DT_Q4_K, 4, false, 0, QS_K_MIN },   { DT_Q5_K, 5, false, 0, QS_K_MIN },
-    { DT_Q6_K, 6, false, 32, QS_K16 },    { DT_IQ4_XS, 4, true, 128, QS_K },
+    { DT_Q4_0, 4, NULL, 8, QS_F16 },
+    { DT_Q4_1, 4, NULL, 0, QS_F16_MIN },
+    { DT_Q5_0, 5, NULL, 16, QS_F16 },
+    { DT_Q5_1, 5, NULL, 0, QS_F16_MIN },
+    { DT_Q8_0, 8, NULL, 128, QS_F16 },
+    { DT_IQ4_NL, 4, &quant_levels_iq4, 128, QS_F16 },
+    { DT_Q2_K, 2, NULL, 0, QS_K16_MIN },
+    { DT_Q3_K, 3, NULL, 4, QS_K16 },
+    { DT_Q4_K, 4, NULL, 0, QS_K_MIN },
+    { DT_Q5_K, 5, NULL, 0, QS_K_MIN },
+    { DT_Q6_K, 6, NULL, 32, QS_K16 },
+    { DT_IQ4_XS, 4, &quant_levels_iq4, 128, QS_K },
+    { DT_IQ2_XXS, 3, &quant_levels_iq2, 128, QS_K },
+    { DT_IQ2_XS, 3, &quant_levels_iq2, 128, QS_K16 },
+    { DT_IQ2_S, 3, &quant_levels_iq2, 128, QS_K16 },
+    { DT_IQ3_XXS, 4, &quant_levels_iq3_xxs, 128, QS_K },
+    { DT_IQ3_S, 4, &quant_levels_iq3_s, 128, QS_K },
+    { DT_IQ1_S, 3, &quant_levels_iq1, 128, QS_K },
+    { DT_IQ1_M, 3, &quant_levels_iq1, 128, QS_K16 },
+    { DT_TQ1_0, 2, NULL, 0, QS_K16_MIN },
+    { DT_TQ2_0, 2, NULL, 0, QS_K16_MIN },
+    { DT_MXFP4, 4, &quant_levels_fp4, 128, QS_E8 },
+    { DT_NVFP4, 4, &quant_levels_fp4, 128, QS_E4M3_16 },
+    { DT_W4_128, 4, NULL, 0, QS_GROUP },
 };
 
 const struct quant_format *quant_format_of(enum dtype t)
@@ -51,7 +69,7 @@ static inline uint64_t spread_bits(uint8_t b)
     return (one_each + BYTES(0x7f)) >> 7 & BYTES(1);
 }
 
-/* ---- one block of 32 (sub-block j of 256) of a row as stored integers ---- */
+/* ---- one block of 32 (sub-block j of a larger one) of a row as stored integers, and its scales where they come with them ---- */
 
 static inline void nibbles(const uint8_t *qs, uint64_t q[4])
 {
@@ -74,7 +92,7 @@ static inline void fields(const uint8_t *p, int at, uint8_t mask, int to, uint64
 }
 
 static inline __attribute__((always_inline)) void unpack_codes(enum dtype t, const unsigned char *block,
-                                                               int j, uint64_t q[4])
+                                                               int j, uint64_t q[4], int8_t scale[2])
 {
     for (int i = 0; i < 4; i++) q[i] = 0;
     switch (t) {
@@ -108,6 +126,28 @@ static inline __attribute__((always_inline)) void unpack_codes(enum dtype t, con
         const int h = j >> 2, s = j & 3;
         fields(b->ql + 64 * h + 32 * (s & 1), 4 * (s >> 1), 15, 0, q);
         fields(b->qh + 32 * h, 2 * s, 3, 4, q);
+        break;
+    }
+    case DT_TQ1_0: {
+        uint8_t code[QUANT_BLOCK];
+        quant_ternary((const struct tq1_0 *)block, j, code);
+        for (int i = 0; i < 4; i++) q[i] = load64(code + 8 * i);
+        break;
+    }
+    case DT_TQ2_0: fields(((const struct tq2_0 *)block)->qs + 32 * (j >> 2), 2 * (j & 3), 3, 0, q); break;
+    case DT_W4_128: nibbles(((const struct w4_128 *)block)->qs + 16 * j, q); break;
+    case DT_IQ2_XXS:
+    case DT_IQ2_XS:
+    case DT_IQ2_S:
+    case DT_IQ3_XXS:
+    case DT_IQ3_S:
+    case DT_IQ1_S:
+    case DT_IQ1_M:
+    case DT_MXFP4:
+    case DT_NVFP4: {
+        uint8_t code[QUANT_BLOCK];
+        quant_codes(t, block, j, code, scale);
+        for (int i = 0; i < 4; i++) q[i] = load64(code + 8 * i);
         break;
     }
     default: break;
@@ -213,8 +253,43 @@ static void pack_scales(enum dtype t, const unsigned char *block, unsigned char 
         for (int g = 0; g < 16; g++) s[64 + 16 * g + r] = q->scales[g];
         return;
     }
+    case DT_TQ1_0:
+    case DT_TQ2_0: { /* d * (q - 1) */
+        const uint16_t d =
+            t == DT_TQ1_0 ? ((const struct tq1_0 *)block)->d : ((const struct tq2_0 *)block)->d;
+        put16(s, r, d);
+        put16(s + 32, r, d);
+        for (int g = 0; g < 16; g++) s[64 + 16 * g + r] = 0x11;
+        return;
+    }
+    case DT_IQ2_XXS:
+    case DT_IQ2_XS:
+    case DT_IQ2_S:
+    case DT_IQ3_XXS:
+    case DT_IQ3_S:
+    case DT_IQ1_S:
+    case DT_IQ1_M: put16(s, r, quant_codes_d(t, block)); return;
+    case DT_MXFP4: /* levels are doubled; the two smallest, below what f32 has of full precision, become 0 */
+        s[16 * (b % 4) + r] = (unsigned char)(block[0] ? block[0] - 1 : 0);
+        return;
+    case DT_NVFP4:
+        for (int g = 0; g < 4; g++) s[16 * g + r] = block[g] == 0x7f ? 0 : block[g] & 0x7f;
+        return;
+    case DT_W4_128:
+        put16(s, r, ((const struct w4_128 *)block)->d);
+        s[32 + r] = ((const struct w4_128 *)block)->zero;
+        return;
     default: return;
     }
+}
+
+/* The scales that came with the codes of block b. */
+static inline void put_code_scales(const struct quant_format *f, unsigned char *s, int64_t b, int r,
+                                   const int8_t scale[2])
+{
+    const int j = (int)(b % 8);
+    if (f->scales == QS_K) s[32 + 16 * j + r] = (unsigned char)scale[0];
+    for (int h = 0; h < 2 && f->scales == QS_K16; h++) s[32 + 16 * (2 * j + h) + r] = (unsigned char)scale[h];
 }
 
 /* Eight blocks of the group's rows at a time: what a row has of them is one piece of the file, and what all rows have of them is one
@@ -226,7 +301,7 @@ pack_groups(const enum dtype type, const struct quant_part *p, const struct matr
     const int64_t n_blocks = m->n_in / QUANT_BLOCK;
     const struct dtype_info *info = dtype_info(type);
     const size_t block_bytes = (size_t)info->block_bytes, row_bytes = dtype_row_bytes(type, m->n_in);
-    const int per = info->block_elems / QUANT_BLOCK; /* 1 or 8 */
+    const int per = info->block_elems / QUANT_BLOCK;
     for (int64_t g = g0; g < g1; g++) {
         unsigned char *group = p->data + (size_t)g * p->group_bytes;
         const int64_t left = m->n_out - g * QUANT_GROUP;
@@ -243,9 +318,12 @@ pack_groups(const enum dtype type, const struct quant_part *p, const struct matr
                 for (int64_t b = b0; b < b1; b++) {
                     const unsigned char *block = row + (size_t)(b / per) * block_bytes;
                     uint64_t q[4];
-                    unpack_codes(type, block, (int)(b % per), q);
+                    int8_t scale[2] = { 0, 0 }; /* none came */
+                    unpack_codes(type, block, (int)(b % per), q, scale);
                     put_planes(f.bits, q, group + quant_planes_at(&f, b) + 4 * r);
-                    if (b % per == 0) pack_scales(type, block, group + quant_scales_at(&f, b), b, r);
+                    unsigned char *scales = group + quant_scales_at(&f, b);
+                    if (b % per == 0) pack_scales(type, block, scales, b, r);
+                    if (scale[0]) put_code_scales(&f, scales, b, r, scale);
                 }
             }
         }
@@ -267,6 +345,18 @@ void quant_pack(const struct quant_part *p, const struct matrix *m, int64_t g0, 
     case DT_Q5_K: pack_groups(DT_Q5_K, p, m, g0, g1); return;
     case DT_Q6_K: pack_groups(DT_Q6_K, p, m, g0, g1); return;
     case DT_IQ4_XS: pack_groups(DT_IQ4_XS, p, m, g0, g1); return;
+    case DT_IQ2_XXS: pack_groups(DT_IQ2_XXS, p, m, g0, g1); return;
+    case DT_IQ2_XS: pack_groups(DT_IQ2_XS, p, m, g0, g1); return;
+    case DT_IQ2_S: pack_groups(DT_IQ2_S, p, m, g0, g1); return;
+    case DT_IQ3_XXS: pack_groups(DT_IQ3_XXS, p, m, g0, g1); return;
+    case DT_IQ3_S: pack_groups(DT_IQ3_S, p, m, g0, g1); return;
+    case DT_IQ1_S: pack_groups(DT_IQ1_S, p, m, g0, g1); return;
+    case DT_IQ1_M: pack_groups(DT_IQ1_M, p, m, g0, g1); return;
+    case DT_TQ1_0: pack_groups(DT_TQ1_0, p, m, g0, g1); return;
+    case DT_TQ2_0: pack_groups(DT_TQ2_0, p, m, g0, g1); return;
+    case DT_MXFP4: pack_groups(DT_MXFP4, p, m, g0, g1); return;
+    case DT_NVFP4: pack_groups(DT_NVFP4, p, m, g0, g1); return;
+    case DT_W4_128: pack_groups(DT_W4_128, p, m, g0, g1); return;
     default: return;
     }
 }

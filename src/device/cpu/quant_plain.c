@@ -1,9 +1,9 @@
 /* quant_plain.c - the definition of the quantised product in plain C. */
 #include "device/cpu/quant_multiply.h"
 #include "device/cpu/quant_round.h"
-#include "format/quant.h"
+#include "format/quant_codes.h"
 
-/* The eight words of a block, in stored form (iq4: looked up). */
+/* The eight words of a block, in stored form (codes: looked up). */
 static void words_of_block(const struct quant_format *f, const unsigned char *planes, uint8_t w[8][64])
 {
     if (f->bits == 8) {
@@ -28,8 +28,8 @@ static void words_of_block(const struct quant_format *f, const unsigned char *pl
         }
         if (bits - shift == 1)
             for (int i = 0; i < 64; i++) to[i] |= (uint8_t)((p[i] >> j & 1) << shift);
-        if (f->iq4)
-            for (int i = 0; i < 64; i++) to[i] = (uint8_t)(quant_iq4_values[to[i]] + 128);
+        if (f->levels)
+            for (int i = 0; i < 64; i++) to[i] = (uint8_t)(f->levels->value[to[i]] + 128);
     }
 }
 
@@ -40,11 +40,24 @@ static float half_at(const unsigned char *p, int r)
     return f16_to_f32(h);
 }
 
+/* 2^(e - 127); the smallest is 0. */
+static float power_of_two(uint8_t e)
+{
+    const uint32_t bits = (uint32_t)e << 23;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+/* Half of what e4m3 means: its bits are those of a half that is 2^-8 of it. */
+static float e4m3_half(uint8_t v) { return f16_to_f32((uint16_t)(v << 7)) * 128.0f; }
+
 /* Scale and minimum of row r in block b, first and second half; s: the scales of its piece. */
 static void scales_of_row(const struct quant_format *f, const unsigned char *s, int64_t b, int r, float d[2],
                           float m[2])
 {
-    int j = (int)(b % 8);
+    const int j = (int)(b % 8);
+    const float factor = f->levels ? f->levels->factor : 1.0f;
     m[0] = m[1] = 0.0f;
     switch (f->scales) {
     case QS_F16: d[0] = d[1] = half_at(s + 32 * (b % 2), r); return;
@@ -56,9 +69,10 @@ static void scales_of_row(const struct quant_format *f, const unsigned char *s, 
         d[0] = d[1] = half_at(s, r) * (float)s[64 + 32 * j + r];
         m[0] = m[1] = -(half_at(s + 32, r) * (float)s[64 + 32 * j + 16 + r]);
         return;
-    case QS_K: d[0] = d[1] = half_at(s, r) * (float)(int8_t)s[32 + 16 * j + r]; return;
+    case QS_K: d[0] = d[1] = half_at(s, r) * factor * (float)(int8_t)s[32 + 16 * j + r]; return;
     case QS_K16:
-        for (int h = 0; h < 2; h++) d[h] = half_at(s, r) * (float)(int8_t)s[32 + 16 * (2 * j + h) + r];
+        for (int h = 0; h < 2; h++)
+            d[h] = half_at(s, r) * factor * (float)(int8_t)s[32 + 16 * (2 * j + h) + r];
         return;
     case QS_K16_MIN:
         for (int h = 0; h < 2; h++) {
@@ -66,6 +80,14 @@ static void scales_of_row(const struct quant_format *f, const unsigned char *s, 
             d[h] = half_at(s, r) * (float)(both & 15);
             m[h] = -(half_at(s + 32, r) * (float)(both >> 4));
         }
+        return;
+    case QS_E8: d[0] = d[1] = power_of_two(s[16 * (b % 4) + r]); return;
+    case QS_E4M3_16:
+        for (int h = 0; h < 2; h++) d[h] = e4m3_half(s[16 * (2 * (b % 2) + h) + r]);
+        return;
+    case QS_GROUP:
+        d[0] = d[1] = half_at(s, r);
+        m[0] = m[1] = -(half_at(s, r) * (float)s[32 + r]);
         return;
     }
 }
@@ -81,7 +103,7 @@ static inline int32_t products(const int16_t *restrict a, const int16_t *restric
 static void dot_group(const struct quant_format *f, const unsigned char *group, int64_t n_blocks,
                       const unsigned char *panel, int cols, float (*out)[QUANT_GROUP])
 {
-    bool halves = f->scales == QS_K16 || f->scales == QS_K16_MIN;
+    bool halves = quant_by_16(f->scales);
     bool min = f->offset == 0;
     memset(out, 0, (size_t)cols * sizeof *out);
     for (int64_t b = 0; b < n_blocks; b++, panel += (size_t)cols * QUANT_ROW_BLOCK_BYTES) {

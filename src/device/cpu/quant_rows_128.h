@@ -5,10 +5,10 @@
 #define ROWS(NC, ...)                                                                                        \
     for (; TILE_QUARTERS(NC) && c + NC <= cols; c += NC)                                                     \
         for (int q = 0; q < 4; q += TILE_QUARTERS(NC) ? TILE_QUARTERS(NC) : 4)                               \
-            dot_fixed(__VA_ARGS__, NC, TILE_QUARTERS(NC), group, n_blocks, panel, cols, c, q, out);
+            dot_fixed(__VA_ARGS__, NC, TILE_QUARTERS(NC), levels, group, n_blocks, panel, cols, c, q, out);
 #define DOT(name, ...)                                                                                       \
-    static void dot_##name(const unsigned char *group, int64_t n_blocks, const unsigned char *panel,         \
-                           int cols, float(*out)[QUANT_GROUP])                                               \
+    static void dot_##name(const struct quant_levels *levels, const unsigned char *group, int64_t n_blocks,  \
+                           const unsigned char *panel, int cols, float(*out)[QUANT_GROUP])                   \
     {                                                                                                        \
         int c = 0;                                                                                           \
         ROWS(8, __VA_ARGS__) ROWS(4, __VA_ARGS__) ROWS(2, __VA_ARGS__) ROWS(1, __VA_ARGS__)                  \
