@@ -27,6 +27,7 @@ static const struct {
     [FAULT_URL] = { 404, "invalid_request_error", "unknown_url", "not_found_error", "Not found", 0 },
     [FAULT_MODEL] = { 404, "invalid_request_error", "model_not_found", "invalid_request_error",
                       "Model not found", 0 },
+    [FAULT_NOT_FOUND] = { 404, "invalid_request_error", "not_found", "not_found_error", "Not found", 0 },
     [FAULT_METHOD] = { 405, "invalid_request_error", "method_not_allowed", "invalid_request_error",
                        "Method not allowed", 0 },
     [FAULT_ACCEPT] = { 406, "invalid_request_error", NULL, "invalid_request_error", "Invalid input", 0 },

@@ -21,6 +21,7 @@ enum fault_kind {
     FAULT_FORBIDDEN,    /* 403 */
     FAULT_URL,          /* 404 */
     FAULT_MODEL,        /* 404 */
+    FAULT_NOT_FOUND,    /* 404: something else that was named */
     FAULT_METHOD,       /* 405 */
     FAULT_ACCEPT,       /* 406 */
     FAULT_TIMEOUT,      /* 408 */

@@ -16,6 +16,7 @@ const char *exchange_tail(const struct exchange *x) { return x->tail; }
 enum api_dialect exchange_dialect(const struct exchange *x) { return x->dialect; }
 const char *exchange_id(const struct exchange *x) { return x->is.id; }
 const struct principal *exchange_who(const struct exchange *x) { return &x->is.who; }
+const char *exchange_address(const struct exchange *x) { return x->is.address; }
 struct ending *exchange_ending(const struct exchange *x) { return x->ending; }
 double exchange_started(const struct exchange *x) { return x->is.started; }
 const char *exchange_header_in(const struct exchange *x, const char *name) { return x->via->header(x, name); }

@@ -40,6 +40,7 @@ const char *exchange_tail(const struct exchange *x);
 enum api_dialect exchange_dialect(const struct exchange *x);
 const char *exchange_id(const struct exchange *x); /* X-Request-Id, the client's or ours */
 const struct principal *exchange_who(const struct exchange *x);
+const char *exchange_address(const struct exchange *x); /* where it came from, without a port */
 /* What a job of this request holds until it has ended; NULL where nothing is counted. */
 struct ending *exchange_ending(const struct exchange *x);
 double exchange_started(const struct exchange *x); /* clock_seconds() when its headers were here */

@@ -23,7 +23,7 @@ struct lanes {
     struct queue queue[N_LANES]; /* LANE_INLINE has no threads */
 };
 
-enum { LOOKUP_THREADS = 2, LOAD_THREADS = 4 };
+enum { LOOKUP_THREADS = 2, STORE_THREADS = 2, LOAD_THREADS = 4 };
 
 static void *worker(void *arg)
 {
@@ -70,6 +70,7 @@ bool lanes_new(struct lanes **out, int text_threads, struct err *e)
     struct lanes *l = calloc(1, sizeof *l);
     if (!l) return err_set(e, ERR_NOMEM, "out of memory");
     const int threads[N_LANES] = { [LANE_LOOKUP] = LOOKUP_THREADS,
+                                   [LANE_STORE] = STORE_THREADS,
                                    [LANE_TEXT] = text_threads,
                                    [LANE_LONG] = text_threads,
                                    [LANE_LOAD] = LOAD_THREADS };

@@ -2,7 +2,8 @@
  * longer kind.
  *
  * LOOKUP  what is there: models, counters, files.   TEXT  parse, template, tokenise, submit: milliseconds.
- * LONG    the same for long bodies: seconds.         LOAD  nothing but loading models: minutes (loading.h).
+ * STORE   what the store is asked: its disk's time. LONG  the same as TEXT for long bodies: seconds.
+ * LOAD    nothing but loading models: minutes (loading.h).
  * A task runs exactly once. */
 #ifndef HEARTH_HTTP_LANES_H
 #define HEARTH_HTTP_LANES_H
@@ -13,7 +14,7 @@
 
 struct exchange;
 struct lanes;
-enum lane { LANE_INLINE, LANE_LOOKUP, LANE_TEXT, LANE_LONG, LANE_LOAD, N_LANES };
+enum lane { LANE_INLINE, LANE_LOOKUP, LANE_STORE, LANE_TEXT, LANE_LONG, LANE_LOAD, N_LANES };
 
 bool lanes_new(struct lanes **out, int text_threads, struct err *e);
 void lanes_free(struct lanes *l); /* runs what is queued, then joins */

@@ -10,7 +10,7 @@
 #include "base/buf.h"
 #include "service/ending.h"
 
-enum { METRICS_ROUTES = 48, METRICS_STATUSES = 32, METRICS_USAGE = 7, HISTOGRAM_BUCKETS = 16 };
+enum { METRICS_ROUTES = 64, METRICS_STATUSES = 32, METRICS_USAGE = 7, HISTOGRAM_BUCKETS = 16 };
 
 struct histogram {
     atomic_ullong bucket[HISTOGRAM_BUCKETS + 1]; /* the last: above every bound */

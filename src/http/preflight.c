@@ -127,6 +127,21 @@ static bool key_is_good(struct exchange *x)
     return false;
 }
 
+static bool may_administer(struct exchange *x)
+{
+    const struct key_record *k = x->is.who.key;
+    if (!x->server->o.account)
+        exchange_fault(x, FAULT_URL, NULL,
+                       "this server has no store, and so nothing to administer; --store names one");
+    else if (!k || !k->scopes.admin)
+        exchange_fault(x, FAULT_FORBIDDEN, NULL,
+                       "this key may not administer: that takes one of the store with the scope admin "
+                       "(hearth keys new --scope admin)");
+    else
+        return true;
+    return false;
+}
+
 static void check(struct exchange *x, const char *method)
 {
     struct server *s = x->server;
@@ -162,7 +177,8 @@ static void check(struct exchange *x, const char *method)
         answer_options(x, allowed);
         return;
     }
-    if (!may && (!x->route || x->route->access == ACCESS_KEY)) {
+    const bool open_to_all = x->route && x->route->access == ACCESS_PUBLIC;
+    if (!may && !open_to_all) {
         exchange_fault(
             x, FAULT_KEY, NULL,
             header(x, "Authorization")
@@ -170,7 +186,7 @@ static void check(struct exchange *x, const char *method)
                 : "You did not provide an API key. Send it as a header: Authorization: Bearer YOUR_KEY");
         return;
     }
-    if ((!x->route || x->route->access == ACCESS_KEY) && !key_is_good(x)) return;
+    if (!open_to_all && !key_is_good(x)) return;
     if (!x->route && allowed) {
         char allow[64];
         routes_allow(allowed, allow);
@@ -182,6 +198,7 @@ static void check(struct exchange *x, const char *method)
         exchange_fault(x, FAULT_URL, NULL, "there is nothing at %.20s %.200s", method, x->path);
         return;
     }
+    if (x->route->access == ACCESS_ADMIN && !may_administer(x)) return;
     if (atomic_load(&s->draining) && x->route->lane != LANE_INLINE) {
         exchange_header(x, "Connection", "close");
         exchange_fault(x, FAULT_UNAVAILABLE, NULL, "the server is stopping; try again later");

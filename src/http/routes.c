@@ -19,11 +19,8 @@ _Static_assert((int)N_ROUTES < (int)METRICS_ROUTES, "the last row of the counter
 static const struct {
     const char *name;
     enum http_method method;
-} methods[] = { { "GET", METHOD_GET },
-                { "HEAD", METHOD_GET },
-                { "POST", METHOD_POST },
-                { "DELETE", METHOD_DELETE },
-                { "OPTIONS", METHOD_OPTIONS } };
+} methods[] = { { "GET", METHOD_GET },       { "HEAD", METHOD_GET },    { "POST", METHOD_POST },
+                { "DELETE", METHOD_DELETE }, { "PATCH", METHOD_PATCH }, { "OPTIONS", METHOD_OPTIONS } };
 
 enum http_method routes_method(const char *name)
 {

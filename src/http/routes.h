@@ -15,11 +15,12 @@ enum http_method {
     METHOD_POST = 2,
     METHOD_DELETE = 4,
     METHOD_OPTIONS = 8,
-    METHOD_UNKNOWN = 16
+    METHOD_PATCH = 16,
+    METHOD_UNKNOWN = 32
 };
 enum base { BASE_ROOT, BASE_API }; /* BASE_API: under /v1, /inference/v1 and /inference/v1/v1 */
 enum body_limit { BODY_NONE, BODY_JSON, BODY_FORM /* JSON or multipart/form-data */ };
-enum access { ACCESS_KEY, ACCESS_PUBLIC };
+enum access { ACCESS_KEY, ACCESS_ADMIN /* a key of the store, with that scope */, ACCESS_PUBLIC };
 
 struct route {
     enum http_method method;

@@ -43,6 +43,7 @@ void account_close(struct account *a)
 
 const char *account_where(const struct account *a) { return store_where(a->store); }
 struct keyring *account_keyring(struct account *a) { return a->keyring; }
+struct store *account_store(const struct account *a) { return a->store; }
 
 void account_name(struct identity *is)
 {

@@ -28,6 +28,7 @@ void account_close(struct account *a);
 const char *account_where(const struct account *a);
 
 struct keyring *account_keyring(struct account *a);
+struct store *account_store(const struct account *a);
 
 struct account_refusal {
     enum { ACCOUNT_SPENT, ACCOUNT_AWAY } why;

@@ -223,6 +223,30 @@ bool ledger_each(struct store *s, int64_t from_ms, int64_t to_ms,
     return store_read(s, each_read, &j, e);
 }
 
+struct part {
+    struct page page;
+    int64_t after, from_ms, to_ms, most;
+};
+
+static bool part_read(void *arg, struct session *c, struct err *e)
+{
+    struct part *j = arg;
+    return session_run(
+        c,
+        "SELECT " NAMES
+        "seq, hash FROM ledger WHERE seq > $1 AND ended_ms >= $2 AND ended_ms < $3 ORDER BY seq "
+        "LIMIT $4",
+        STORE_ARGS(STORE_V(j->after), STORE_V(j->from_ms), STORE_V(j->to_ms), STORE_V(j->most)), page_row,
+        &j->page, e);
+}
+
+bool ledger_page(struct store *s, int64_t after, int64_t from_ms, int64_t to_ms, int most,
+                 bool (*fn)(void *arg, const struct ledger_row *r, struct err *e), void *arg, struct err *e)
+{
+    struct part j = { { .fn = fn, .arg = arg }, after, from_ms, to_ms, most };
+    return store_read(s, part_read, &j, e);
+}
+
 /* ---- verifying ----------------------------------------------------------------------------------------------------- */
 
 struct verify {

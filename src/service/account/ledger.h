@@ -76,6 +76,10 @@ bool ledger_verify(struct store *s, const char *noted, struct ledger_sum *out, s
 bool ledger_each(struct store *s, int64_t from_ms, int64_t to_ms,
                  bool (*fn)(void *arg, const struct ledger_row *r, struct err *e), void *arg, struct err *e);
 
+/* The same behind row `after` (0: from the first), and no more than `most` of them. */
+bool ledger_page(struct store *s, int64_t after, int64_t from_ms, int64_t to_ms, int most,
+                 bool (*fn)(void *arg, const struct ledger_row *r, struct err *e), void *arg, struct err *e);
+
 /* ---- sums ---------------------------------------------------------------------------------------------------------- */
 
 enum usage_by { USAGE_BY_KEY, USAGE_BY_MODEL, USAGE_BY_DAY, USAGE_BY_PROJECT, USAGE_BY_ENDPOINT, N_USAGE_BY };
