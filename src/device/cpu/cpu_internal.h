@@ -29,7 +29,7 @@ struct cpu_device {
     unsigned char *thread;         /* and a piece for each thread */
     size_t shared_cap, thread_cap; /* bytes; thread_cap is one thread's */
     struct share *share;           /* [threads] */
-    float *gathered;               /* op_moe()'s rows of one expert: inputs, hidden, outputs */
+    float *gathered;               /* op_moe()'s rows of a lot of experts: inputs, hidden, outputs */
     size_t gathered_cap;           /* floats */
 };
 
@@ -65,6 +65,10 @@ void float_linear_run(struct cpu_device *d, const struct float_linear *l, const 
 enum { LINEAR_ALONE = 16 };
 void float_linear_alone(struct cpu_device *d, const struct float_linear *l, const float *bias,
                         const struct linear_args *a, int ith);
+
+/* Products of n layers of one shape, each of its own rows (LINEAR_ALONE at most, or they go one after the other), not in place: one job for the
+ * pool in all. The bits of cpu_linear(). */
+void linear_beside(struct cpu_device *d, const struct linear_args *a, int n);
 
 /* memory.c: upload, download and copy are one. */
 void *cpu_alloc(struct device *d, size_t bytes);

@@ -40,6 +40,17 @@ static void pack_thread(void *arg, int ith, int nth)
     }
 }
 
+/* Panels of so few rows, in two places each and the last panel as wide as the others. */
+static size_t alone_panels(int64_t n_in)
+{
+    return (quant_panels_bytes(2 * LINEAR_ALONE + 16, n_in) + 63) & ~(size_t)63;
+}
+
+static size_t alone_scratch(int64_t n_in)
+{
+    return alone_panels(n_in) + quant_unpacked_scratch(n_in) + (size_t)n_in * 4 + 256;
+}
+
 static bool pack_all(struct cpu_device *d, struct linear *l, const struct matrix *m, struct err *e)
 {
     for (int i = 0; i < l->n_parts; i++) {
@@ -59,6 +70,12 @@ static bool pack_all(struct cpu_device *d, struct linear *l, const struct matrix
     size_t panels = quant_panels_bytes(ROWS_AT_ONCE, l->base.n_in);
     size_t own = quant_panels_bytes(ROWS_TWICE, l->base.n_in) + quant_unpacked_scratch(l->base.n_in) +
                  (size_t)l->base.n_in * 4 + 256;
+    /* Perhaps an expert's, which go side by side, and so do their other halves. */
+    if (l->join == LINEAR_PAIRED) {
+        const int64_t wider = l->base.n_in > l->base.n_out ? l->base.n_in : l->base.n_out;
+        const size_t beside = alone_scratch(wider);
+        if (own < beside) own = beside;
+    }
     return scratch_reserve(d, panels, own, e);
 }
 
@@ -211,6 +228,14 @@ static int64_t stripe_of(const struct linear *l, int64_t n_groups, int n_threads
     return stripe < 1 ? 1 : stripe;
 }
 
+/* Groups of outputs of a quantised layer: those of all its parts, or pairs of them. */
+static int64_t groups_of(const struct linear *l)
+{
+    int64_t n = 0;
+    for (int i = 0; i < (l->join == LINEAR_PAIRED ? 1 : l->n_parts); i++) n += l->part[i].n_groups;
+    return n;
+}
+
 static void run_quantised(struct cpu_device *d, const struct linear *l, const struct linear_args *a)
 {
     struct run_job r = { .d = d };
@@ -218,7 +243,7 @@ static void run_quantised(struct cpu_device *d, const struct linear *l, const st
         .part = l->part, .n_parts = l->n_parts, .join = l->join, .bias = l->bias, .a = a, .fine = l->fine
     };
     r.q.panels.n_blocks = l->base.n_in / QUANT_BLOCK;
-    for (int i = 0; i < (l->join == LINEAR_PAIRED ? 1 : l->n_parts); i++) r.q.n_groups += l->part[i].n_groups;
+    r.q.n_groups = groups_of(l);
     const int n_threads = pool_threads(d->pool);
     r.stripe = stripe_of(l, r.q.n_groups, n_threads);
     /* In place, a thread that is done would overwrite rows that a slower one still has to round. */
@@ -260,19 +285,12 @@ void cpu_linear(struct device *base, const struct linear_args *a)
 
 /* ---- products side by side -------------------------------------------------------------------------------------------- */
 
-/* Panels of so few rows, in two places each and the last panel as wide as the others. */
-static size_t alone_panels(int64_t n_in)
-{
-    return (quant_panels_bytes(2 * LINEAR_ALONE + 16, n_in) + 63) & ~(size_t)63;
-}
-
-static void alone(struct cpu_device *d, const struct linear_args *a, int ith)
+/* A product of up to LINEAR_ALONE rows that a thread does by itself, with all rows rounded into its own scratch. *unpacked: what is
+ * left of that. */
+static struct quant_job lone_job(const struct cpu_device *d, const struct linear_args *a, int ith,
+                                 unsigned char **unpacked)
 {
     const struct linear *l = a->w;
-    if (l->fl) {
-        float_linear_alone(d, l->fl, l->bias, a, ith);
-        return;
-    }
     const int64_t n_in = l->base.n_in, places = l->fine ? 2 : 1;
     struct quant_job q = {
         .part = l->part, .n_parts = l->n_parts, .join = l->join, .bias = l->bias, .a = a, .fine = l->fine
@@ -281,14 +299,25 @@ static void alone(struct cpu_device *d, const struct linear_args *a, int ith)
     q.panels.n = places * a->n;
     q.panels.width = d->quant->panel_rows(q.panels.n);
     if (l->fine) q.panels.width += q.panels.width % 2;
-    for (int i = 0; i < l->n_parts; i++) q.n_groups += l->part[i].n_groups;
+    q.n_groups = groups_of(l);
     unsigned char *own = scratch_thread(d, ith);
     float *row_buf = (float *)own;
     own += ((size_t)n_in * 4 + 63) & ~(size_t)63;
     q.panels.data = own;
-    own += alone_panels(n_in);
+    *unpacked = own + alone_panels(n_in);
     d->quant->round_rows(&q, 0, a->n, row_buf);
-    d->quant->multiply(&q, 0, q.n_groups, own);
+    return q;
+}
+
+static void alone(struct cpu_device *d, const struct linear_args *a, int ith)
+{
+    unsigned char *unpacked;
+    if (a->w->fl) {
+        float_linear_alone(d, a->w->fl, a->w->bias, a, ith);
+        return;
+    }
+    const struct quant_job q = lone_job(d, a, ith, &unpacked);
+    d->quant->multiply(&q, 0, q.n_groups, unpacked);
 }
 
 struct each_job {
@@ -321,10 +350,8 @@ static void each_thread(void *arg, int ith, int nth)
 /* Can a thread do it with the scratch it has? */
 static bool fits_alone(const struct cpu_device *d, const struct linear_each_args *a)
 {
-    const int64_t n_in = linear_n_in(a->w[0]);
     if (a->n > LINEAR_ALONE) return false;
-    if (a->w[0]->fl) return true;
-    return alone_panels(n_in) + quant_unpacked_scratch(n_in) + (size_t)n_in * 4 + 256 <= d->thread_cap;
+    return a->w[0]->fl || alone_scratch(linear_n_in(a->w[0])) <= d->thread_cap;
 }
 
 void cpu_linear_each(struct device *base, const struct linear_each_args *a)
@@ -338,4 +365,49 @@ void cpu_linear_each(struct device *base, const struct linear_each_args *a)
         const struct linear_args one = one_of(a, i);
         cpu_linear(base, &one);
     }
+}
+
+/* ---- layers of one shape, each with rows of its own --------------------------------------------------------------------- */
+
+struct beside_job {
+    struct cpu_device *d;
+    const struct linear_args *a;
+    int64_t each, n_groups, stripe; /* groups of a layer, of all, taken at a time */
+};
+
+static void beside_thread(void *arg, int ith, int nth)
+{
+    const struct beside_job *j = arg;
+    struct range g;
+    int helped = 0;
+    int64_t held = -1; /* the layer whose rows are rounded */
+    struct quant_job q = { 0 };
+    unsigned char *unpacked = NULL;
+    while (share_take(j->d->share, j->n_groups, j->stripe, ith, nth, &helped, &g))
+        for (int64_t lo = g.lo, hi; lo < g.hi; lo = hi) {
+            const int64_t i = lo / j->each, base = i * j->each;
+            hi = g.hi < base + j->each ? g.hi : base + j->each;
+            if (i != held) q = lone_job(j->d, &j->a[i], ith, &unpacked);
+            held = i;
+            j->d->quant->multiply(&q, lo - base, hi - base, unpacked);
+        }
+}
+
+void linear_beside(struct cpu_device *d, const struct linear_args *a, int n)
+{
+    const struct linear *l = a->w;
+    bool fits = n > 1;
+    for (int i = 0; fits && i < n; i++)
+        fits = !a[i].w->fl && !a[i].w->n_sub && a[i].n <= LINEAR_ALONE && groups_of(a[i].w) == groups_of(l);
+    fits = fits && alone_scratch(l->base.n_in) <= d->thread_cap;
+    if (!fits) {
+        for (int i = 0; i < n; i++) cpu_linear(&d->base, &a[i]);
+        return;
+    }
+    const int n_threads = pool_threads(d->pool);
+    struct beside_job j = { .d = d, .a = a, .each = groups_of(l) };
+    j.n_groups = n * j.each;
+    j.stripe = stripe_of(l, j.n_groups, n_threads);
+    share_reset(d->share, j.n_groups, n_threads);
+    pool_run(d->pool, beside_thread, &j);
 }
