@@ -1,6 +1,6 @@
 """Measures hearth and its peers in one run, interleaved, and writes docs/benchmarks.md.
 
-    run.py [language|images|schemas ...]      all parts by default; a part that is not asked for keeps its place in the document
+    run.py [language|avx2|families|images|schemas ...]      all parts by default; a part that is not asked for keeps its place in the document
 
 schemas needs BENCH_TOKENIZER and BENCH_SCHEMAS (bench/schemas_peers.py) and is not among the parts by default without them.
 
@@ -13,12 +13,13 @@ import platform
 import subprocess
 import sys
 
+import families
 import images
 import language
 import schemas_peers
 from common import BUILD, REPETITIONS, ROOT, THREADS, lines, raw
 
-PARTS = {"language": language.section, "avx2": language.section_avx2, "images": images.section, "schemas": schemas_peers.section_of_run}
+PARTS = {"language": language.section, "avx2": language.section_avx2, "families": families.section, "images": images.section, "schemas": schemas_peers.section_of_run}
 DOCUMENT = ROOT / "docs/benchmarks.md"
 
 
@@ -45,7 +46,7 @@ def main():
         out.append(f"<!-- {part} -->")
         if part in asked:
             load = os.getloadavg()[1]
-            body = ceilings({"HEARTH_ISA": "avx2"} if part == "avx2" else None) + section()
+            body = ceilings({"HEARTH_ISA": "avx2"} if part in ("avx2", "families") else None) + section()
             out += [f"*{datetime.date.today()}, commit {commit}: {cpu}, {THREADS} threads, best of {REPETITIONS}, load average at the start {load:.1f}.*", ""] + body
         else:
             out += kept(part)

@@ -62,6 +62,21 @@ bool lm_bench_generate(struct lm_bench *b, int n_new, double *rate, struct err *
     return true;
 }
 
+bool lm_bench_long(struct lm_bench *b, int n_prompt, int n_new, double *prompt, double *generate,
+                   struct err *e)
+{
+    *prompt = *generate = 0;
+    for (int i = 0; i < b->repetitions; i++) {
+        struct lm_job *j;
+        struct lm_usage u = { 0 };
+        if (!start(b, n_prompt, n_new, &j, e) || !finish(j, &u, e)) return false;
+        const double p = n_prompt / u.prefill_s, g = (u.completion_tokens - 1) / (u.total_s - u.ttft_s);
+        if (p > *prompt) *prompt = p;
+        if (g > *generate) *generate = g;
+    }
+    return true;
+}
+
 bool lm_bench_streams(struct lm_bench *b, int n, int n_prompt, int n_new, double *rate, struct err *e)
 {
     if (n < 1 || n > LM_BENCH_MAX_STREAMS)

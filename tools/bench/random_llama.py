@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A GGUF file of random weights in the shape of Llama 3.2 1B, a smaller one, or four layers of Llama 4 Scout, for measuring speed.
+"""A GGUF file of random weights in the shape of Llama 3.2 1B or a smaller one, for measuring speed.
 
-    python3 tools/bench/random_llama.py OUT.gguf TYPE [--shape 1b|135m|scout4]      TYPE: Q4_0 Q8_0 Q4_K BF16
+    python3 tools/bench/random_llama.py OUT.gguf TYPE [--shape 1b|135m]      TYPE: Q4_0 Q8_0 Q4_K BF16
 
 Blocks are drawn directly in the file's format, so it takes seconds. llama.cpp loads these files too. Needs gguf, numpy.
 """
@@ -13,9 +13,7 @@ import numpy as np
 SHAPES = {  # layers, embd, heads, kv heads, head dim, ff, vocab
     "1b": (16, 2048, 32, 8, 64, 8192, 128256),
     "135m": (30, 576, 9, 3, 64, 1536, 49152),
-    "scout4": (4, 5120, 40, 8, 128, 16384, 32000),  # of 48 layers, and fewer words
 }
-SCOUT_EXPERTS, SCOUT_FF = 16, 8192
 
 
 def half(x, n):
@@ -65,8 +63,7 @@ def main():
     a = p.parse_args()
     n_layer, embd, heads, kv, hd, ff, vocab = SHAPES[a.shape]
     rng = np.random.default_rng(1)
-    scout = a.shape == "scout4"
-    w = gguf.GGUFWriter(a.out, "llama4" if scout else "llama")
+    w = gguf.GGUFWriter(a.out, "llama")
     w.add_name(f"random {a.shape} {a.type}")
     w.add_block_count(n_layer)
     w.add_context_length(8192)
@@ -78,36 +75,18 @@ def main():
     w.add_rope_freq_base(500000.0)
     w.add_layer_norm_rms_eps(1e-5)
     w.add_vocab_size(vocab)
-    if scout:
-        w.add_expert_count(SCOUT_EXPERTS)
-        w.add_expert_used_count(1)
-        w.add_expert_feed_forward_length(SCOUT_FF)
-        w.add_interleave_moe_layer_step(1)
-        w.add_key_length(hd)
-        w.add_value_length(hd)
     add_tokens(w, vocab)
     kind = getattr(gguf.GGMLQuantizationType, a.type)
 
     def matrix(name, rows, cols):
         w.add_tensor(name, blocks(rng, a.type, rows, cols), raw_dtype=kind)
 
-    def experts(name, rows, cols):
-        one = blocks(rng, a.type, rows, cols)  # the same in all: their speed is
-        w.add_tensor(name, np.broadcast_to(one, (SCOUT_EXPERTS, *one.shape)).copy(), raw_dtype=kind)
-
     matrix("token_embd.weight", vocab, embd)
     w.add_tensor("output_norm.weight", np.ones(embd, np.float32))
     for i in range(n_layer):
-        dense = (("ffn_gate", ff, embd), ("ffn_up", ff, embd), ("ffn_down", embd, ff))
-        shared = (("ffn_gate_shexp", SCOUT_FF, embd), ("ffn_up_shexp", SCOUT_FF, embd), ("ffn_down_shexp", embd, SCOUT_FF))
         for name, rows, cols in (("attn_q", heads * hd, embd), ("attn_k", kv * hd, embd), ("attn_v", kv * hd, embd),
-                                 ("attn_output", embd, heads * hd), *(shared if scout else dense)):
+                                 ("attn_output", embd, heads * hd), ("ffn_gate", ff, embd), ("ffn_up", ff, embd), ("ffn_down", embd, ff)):
             matrix(f"blk.{i}.{name}.weight", rows, cols)
-        if scout:
-            router = rng.standard_normal((SCOUT_EXPERTS, embd), np.float32) * embd ** -0.5
-            w.add_tensor(f"blk.{i}.ffn_gate_inp.weight", router)
-            for name, rows, cols in (("gate", SCOUT_FF, embd), ("up", SCOUT_FF, embd), ("down", embd, SCOUT_FF)):
-                experts(f"blk.{i}.ffn_{name}_exps.weight", rows, cols)
         for name in ("attn_norm", "ffn_norm"):
             w.add_tensor(f"blk.{i}.{name}.weight", np.ones(embd, np.float32))
     w.write_header_to_file()
