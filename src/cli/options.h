@@ -73,7 +73,8 @@ struct options {
     char *address_limits, *endpoint_limits; /* "": none */
     char *counters;                         /* "": this process's memory */
     double reserved_s;
-    char *prices; /* a file; "": the catalog's alone */
+    char *prices;  /* a file; "": the catalog's alone */
+    char *journal; /* "": beside the store's file, or beside the models */
     char *since, *until;
     unsigned usage_by, usage_format; /* enum usage_by; table, csv, json */
 

@@ -205,6 +205,8 @@ const struct option_spec options_table[] = {
       "where limits are counted: redis://HOST:PORT/DATABASE, which several servers share; without it in this server's memory" },
     { "reservation-age", OPT_SECONDS, F(reserved_s), "7200", 1, 1e9, CMD_SERVE, "SECONDS",
       "how old a reservation of a budget may be before it is taken for a killed server's; no request may run as long" },
+    { "journal", OPT_STR, F(journal), "", 0, 0, CMD_SERVE, "DIR",
+      "folder on this machine for what is under way, which the next start puts into the ledger after a kill; default: beside the store's file, or journal beside the folder of models" },
     { "prices", OPT_STR, F(prices), "", 0, 0, CMD_SERVE, "FILE",
       "prices of one's own, before the catalog's: see docs/account.md" },
     { "by", OPT_WORD, F(usage_by), "model", 0, 0, CMD_USAGE, USAGE_BY_WORDS, "what usage is summed by" },

@@ -59,9 +59,18 @@ static bool collect_keys(struct service *s, struct err *e)
 
 static bool open_account(struct service *s, struct err *e)
 {
-    const struct account_options a = {
-        .store = s->o->store, .prices = s->o->prices, .reserved_s = s->o->reserved_s, .catalog = s->catalog
-    };
+    char journal[4200];
+    if (*s->o->journal)
+        snprintf(journal, sizeof journal, "%s", s->o->journal);
+    else if (strstr(s->o->store, "://"))
+        snprintf(journal, sizeof journal, "%s/../journal", s->o->registry.models_dir);
+    else
+        snprintf(journal, sizeof journal, "%s.under-way", s->o->store);
+    const struct account_options a = { .store = s->o->store,
+                                       .journal = journal,
+                                       .prices = s->o->prices,
+                                       .reserved_s = s->o->reserved_s,
+                                       .catalog = s->catalog };
     const struct gate_options g = { .counters = s->o->counters,
                                     .address_limits = s->o->address_limits,
                                     .endpoint_limits = s->o->endpoint_limits };

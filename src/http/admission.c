@@ -151,3 +151,8 @@ bool admission_model(struct exchange *x, struct model *m, struct err *e)
     if (*r.msg) exchange_header(x, "X-Hearth-Budget", "%s", r.msg);
     return true;
 }
+
+void admission_begun(struct exchange *x)
+{
+    if (x->ending && x->server->o.account) account_begun(x->server->o.account, x->ending);
+}

@@ -21,5 +21,7 @@ void admission_say_left(struct exchange *x);
 /* On x's lane, once its model is known: whether its key may ask for it, and pay the most that x can use (usage of `worst`, which its handler
  * told its ending). False: *e says why, and x knows what kind of fault that is. */
 bool admission_model(struct exchange *x, struct model *m, struct err *e);
+/* Its work begins: from now on it has a row, whatever becomes of this process. */
+void admission_begun(struct exchange *x);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/access_log.h"
+#include "http/admission.h"
 #include "http/exchange_inside.h"
 #include "http/routes.h"
 #include "service/account/account.h"
@@ -51,6 +52,17 @@ static void log_ending(void *arg, const struct ending *e)
 
 static void count_ending(void *arg, const struct ending *e) { metrics_ended(arg, e); }
 
+/* Limits have it at the same moment as the ledger: whoever has read an answer to its end is held to what it used. */
+static void take_books(void *arg, const struct ending *e, void (*told)(void *told_arg), void *told_arg)
+{
+    const struct server *s = arg;
+    if (s->o.gate) gate_ended(s->o.gate, e);
+    if (s->o.account)
+        account_book(s->o.account, e, told, told_arg);
+    else if (told)
+        told(told_arg);
+}
+
 /* A sink of all requests. */
 static void add_every(struct ending_sinks *s, void (*take)(void *arg, const struct ending *e), void *arg)
 {
@@ -62,8 +74,7 @@ void endings_init(struct server *s)
     s->endings.v[0] = (struct ending_sink){ count_ending, &s->metrics };
     s->endings.v[1] = (struct ending_sink){ log_ending, NULL };
     s->endings.n = 2;
-    if (s->o.gate) s->endings.v[s->endings.n++] = (struct ending_sink){ gate_ended, s->o.gate };
-    if (s->o.account) s->endings.v[s->endings.n++] = (struct ending_sink){ account_ended, s->o.account };
+    if (s->o.gate || s->o.account) s->endings.books = (struct ending_books){ take_books, s };
     if (s->o.access_log) add_every(&s->endings, access_log_take, s->o.access_log);
 }
 
@@ -77,6 +88,7 @@ bool endings_open(struct exchange *x)
     if (!x->is.endpoint) return true;
     x->ending = ending_open(&x->server->endings, &x->is, x->path);
     if (!x->ending) return false;
+    admission_begun(x);
     metrics_admitted(&x->server->metrics, x->is.route);
     return true;
 }
@@ -109,6 +121,28 @@ static void end_unadmitted(struct exchange *x, bool sent)
     log_write(x->route && x->route->access == ACCESS_PUBLIC ? LOG_DEBUG : LOG_INFO, "%s %s %d %.1f ms%s%s",
               x->is.id, x->path, x->status, e.seconds * 1e3, *x->note ? " " : "", x->note);
     ending_unadmitted(&x->server->endings, &e);
+}
+
+/* From the books: x may have been over for long. */
+static void told(void *arg)
+{
+    struct exchange *x = arg;
+    atomic_store(&x->books, BOOKS_CLOSED);
+    exchange_wake(x);
+    exchange_unref(x);
+}
+
+bool endings_booked(struct exchange *x)
+{
+    if (!x->ending || x->blame != FAULT_NONE) return true;
+    if (atomic_load(&x->books) != BOOKS_OPEN) return atomic_load(&x->books) == BOOKS_CLOSED;
+    atomic_store(&x->books, BOOKS_ASKED);
+    atomic_fetch_add(&x->refs, 1);
+    if (!ending_book(x->ending, how_it_went(x, true), x->status, x->note, told, x)) {
+        atomic_fetch_sub(&x->refs, 1); /* the transport's is left */
+        atomic_store(&x->books, BOOKS_CLOSED);
+    }
+    return atomic_load(&x->books) == BOOKS_CLOSED;
 }
 
 void endings_close(struct exchange *x, bool sent)

@@ -16,6 +16,9 @@ void endings_wait(struct server *s);
 
 /* x is admitted: x->ending is set where its route has an endpoint. False: no memory. */
 bool endings_open(struct exchange *x);
+/* x's answer is whole but for its last bytes, or it is a fault: true when those may go. False: what it used is being written down, and x is
+ * woken when that is done. Where nobody keeps books, and of faults, which tell nothing that was used, always true. The event loop's. */
+bool endings_booked(struct exchange *x);
 /* x is over, sent or not: says how it went and lets go. An exchange without an ending is written to the log here. */
 void endings_close(struct exchange *x, bool sent);
 

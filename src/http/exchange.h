@@ -70,6 +70,10 @@ void exchange_told(struct exchange *x, const char *msg, char *out, size_t cap);
 /* Takes over work. Streaming when `stream`; then the status is 200 and what goes wrong later is an event. */
 void exchange_run(struct exchange *x, const struct work_ops *ops, void *work, bool stream);
 
+/* Of a stream, before the last events that say what was used: true when they may go. False: that is being written down first, and x is woken
+ * when it is. A plain reply waits by itself. */
+bool exchange_booked(struct exchange *x);
+
 /* A few words for the request's line in the log. */
 void exchange_note(struct exchange *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -32,6 +32,8 @@ enum exchange_state {
     EXCHANGE_SENT
 };
 
+enum { BOOKS_OPEN, BOOKS_ASKED, BOOKS_CLOSED };
+
 struct exchange {
     struct server *server;
     const struct exchange_transport *via;
@@ -62,6 +64,7 @@ struct exchange {
         refused; /* why the account said no, which no code of an error says; FAULT_NONE: it did not */
     enum fault_kind blame; /* the error that the client was told, in a stream too; FAULT_NONE: none */
     struct ending *ending; /* from admission to the end; NULL: nothing is counted */
+    atomic_int books;      /* BOOKS_*: whether what it used is written down */
 
     enum lane lane;      /* that it is prepared on */
     loading_next *later; /* what waits for the model */

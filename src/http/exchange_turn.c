@@ -28,6 +28,7 @@ struct exchange *exchange_new(struct server *s, const struct exchange_transport 
     x->is.route = routes_row(NULL);
     x->body = BUF_INIT(s->o.max_body);
     atomic_init(&x->refs, 1);
+    atomic_init(&x->books, BOOKS_OPEN);
     pthread_mutex_init(&x->lock, NULL);
     return x;
 }
@@ -177,7 +178,13 @@ enum exchange_turn exchange_turn(struct exchange *x)
         case EXCHANGE_PREPARING:
             if (sleep_until_woken(x)) return TURN_WAIT;
             break;
-        case EXCHANGE_READY: x->bytes = x->head ? 0 : (long long)x->reply.len; return TURN_REPLY;
+        case EXCHANGE_READY:
+            if (endings_booked(x)) {
+                x->bytes = x->head ? 0 : (long long)x->reply.len;
+                return TURN_REPLY;
+            }
+            if (sleep_until_woken(x)) return TURN_WAIT;
+            break;
         case EXCHANGE_STREAMING:
             x->content_type = "text/event-stream; charset=utf-8";
             exchange_header(x, "Cache-Control", "no-cache");

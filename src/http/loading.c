@@ -113,6 +113,7 @@ void loading_then(struct exchange *x, struct model *m, loading_next *fn, void *a
         fn(x, arg, &x->load_error);
         return;
     }
+    admission_begun(x);
     x->holds_model = registry_hold(l->registry, m);
     if (x->holds_model) {
         fn(x, arg, &x->load_error);

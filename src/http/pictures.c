@@ -25,6 +25,8 @@ struct picture_work {
     struct price price; /* reply.price, where there is one */
     int steps;          /* of the picture that is being drawn */
     bool over, failed;
+    int last;           /* of a stream: its last picture, which waits until what was used is written down */
+    bool shown, closed; /* the stream has that picture; and its last event */
     struct err error;
 };
 
@@ -160,8 +162,11 @@ static void stream_event(struct exchange *x, struct picture_work *t, struct repl
     take_event(x, t, ev);
     if (t->failed) return;
     if (ev->type == REPLY_PROGRESS) t->dialect->print_progress(out, &t->reply, ev);
-    if (ev->type == REPLY_PICTURE) t->dialect->print_picture(out, &t->reply, ev->index);
-    if (ev->type == REPLY_DONE) t->dialect->print_done(out, &t->reply);
+    if (ev->type != REPLY_PICTURE) return;
+    if (t->reply.n < t->facts.n)
+        t->dialect->print_picture(out, &t->reply, ev->index);
+    else
+        t->last = ev->index;
 }
 
 static enum produced produce(struct exchange *x, void *arg, struct buf *out)
@@ -169,19 +174,27 @@ static enum produced produce(struct exchange *x, void *arg, struct buf *out)
     struct picture_work *t = arg;
     struct reply_event ev;
     enum fault_kind kind;
-    if (t->over) return PRODUCED_END;
+    if (t->closed) return PRODUCED_END;
     while (!out->len && !t->over && !early_end(x, t, &kind) && drawing_next(t->drawing, &ev)) {
         stream_event(x, t, &ev, out);
         reply_event_free(&ev);
     }
-    const char *why = early_end(x, t, &kind);
+    const bool whole = t->over && !t->failed; /* then it is too late for an error */
+    const char *why = whole ? NULL : early_end(x, t, &kind);
     if (why) {
         char told[sizeof t->error.msg];
         buf_clear(out);
         exchange_tell(x, why, told, sizeof told);
         t->dialect->print_fault(out, kind, told);
         exchange_note(x, "%.150s", why);
-        t->over = true;
+        t->closed = true;
+    } else if (whole && !out->len && exchange_booked(x)) {
+        if (!t->shown)
+            t->dialect->print_picture(out, &t->reply, t->last);
+        else
+            t->dialect->print_done(out, &t->reply);
+        t->closed = t->shown;
+        t->shown = true;
     }
     return out->len ? PRODUCED_EVENT : PRODUCED_NOTHING;
 }

@@ -22,7 +22,7 @@ struct growing {             /* one choice */
     double last; /* when its latest piece came */
 };
 
-enum phase { PHASE_OPEN, PHASE_RUN, PHASE_USAGE, PHASE_DONE, PHASE_OVER };
+enum phase { PHASE_OPEN, PHASE_RUN, PHASE_BOOK, PHASE_USAGE, PHASE_DONE, PHASE_OVER };
 
 struct text_work {
     struct wire_request request;
@@ -32,7 +32,11 @@ struct text_work {
     struct growing *choice;
     int n_choices;
     enum phase phase;
-    int opened; /* choices whose opening chunk is out */
+    int opened;  /* choices whose opening chunk is out */
+    int n_ended; /* choices of a stream that are at their end */
+    struct reply_event
+        last; /* the end of the last of them, which may say what was used and so waits for the books */
+    bool has_last;
     struct usage usage;
     struct price price; /* reply.price, where there is one */
     bool failed;
@@ -44,6 +48,7 @@ static void work_free(void *arg)
     struct text_work *t = arg;
     if (!t) return;
     generation_free(t->generation);
+    if (t->has_last) reply_event_free(&t->last);
     for (int i = 0; i < t->n_choices; i++) wire_choice_free(&t->choice[i].said);
     free(t->choice);
     wire_free(&t->request);
@@ -239,8 +244,13 @@ static bool stream_step(struct exchange *x, struct text_work *t, struct buf *out
         if (!why) {
             take_event(x, t, &ev, false);
             if (is_piece(&ev)) wire_stream_piece(out, &t->reply, &t->choice[ev.index].growing, &ev);
+            if (ev.type == REPLY_DONE) t->phase = PHASE_BOOK;
+            if (ev.type == REPLY_CHOICE_END && ++t->n_ended == t->n_choices) {
+                t->last = ev;
+                t->has_last = true;
+                return true;
+            }
             if (ev.type == REPLY_CHOICE_END && !exchange_timed_out(x)) stream_end(x, t, &ev, out);
-            if (ev.type == REPLY_DONE) t->phase = PHASE_USAGE;
             reply_event_free(&ev);
             why = early_end(x, t, &kind);
         }
@@ -250,6 +260,11 @@ static bool stream_step(struct exchange *x, struct text_work *t, struct buf *out
         wire_event_fault(out, &t->request, kind, told);
         exchange_note(x, "%.150s", why);
         t->phase = PHASE_OVER; /* nothing follows an error, no [DONE] either */
+        return true;
+    case PHASE_BOOK:
+        if (!exchange_booked(x)) return false;
+        if (t->has_last) stream_end(x, t, &t->last, out);
+        t->phase = PHASE_USAGE;
         return true;
     case PHASE_USAGE:
         wire_event_usage(out, &t->reply, &t->usage);

@@ -24,6 +24,7 @@ struct ending *ending_open(struct ending_sinks *s, const struct identity *of, co
         return NULL;
     }
     e->sinks = s;
+    e->slot = -1;
     atomic_init(&e->holders, 1);
     pthread_mutex_init(&e->lock, NULL);
     atomic_fetch_add(&s->open, 1);
@@ -35,10 +36,19 @@ void ending_hold(struct ending *e)
     if (e) atomic_fetch_add(&e->holders, 1);
 }
 
+static void book(struct ending *e, void (*told)(void *), void *arg)
+{
+    const struct ending_books *b = &e->sinks->books;
+    e->seconds = clock_seconds() - e->of.started;
+    e->booked = true;
+    b->take(b->arg, e, told, arg);
+}
+
 /* The end of a request: nobody works for it any more, so that nothing of it changes. */
 static void request_end(struct ending *e)
 {
     struct ending_sinks *s = e->sinks;
+    if (s->books.take && !e->booked) book(e, NULL, NULL);
     e->seconds = clock_seconds() - e->of.started;
     for (int i = 0; i < s->n; i++) s->v[i].take(s->v[i].arg, e);
     pthread_mutex_destroy(&e->lock);
@@ -104,4 +114,13 @@ void ending_sent(struct ending *e, long long bytes)
 void ending_unadmitted(const struct ending_sinks *s, const struct ending *e)
 {
     for (int i = 0; i < s->n_unadmitted; i++) s->unadmitted[i].take(s->unadmitted[i].arg, e);
+}
+
+bool ending_book(struct ending *e, enum end_how how, int status, const char *note, void (*told)(void *arg),
+                 void *arg)
+{
+    if (!e || !e->sinks->books.take || e->booked || atomic_load(&e->holders) > 1) return false;
+    ending_went(e, how, status, note);
+    book(e, told, arg);
+    return true;
 }

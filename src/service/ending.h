@@ -4,7 +4,10 @@
  * Each adds what it knows (what was used, how it went) and lets go; when the last one has let go the request has ended, and every sink gets
  * the ending, once. So it comes when nothing more will be used: of a client that left, when the cancel has taken effect.
  *
- * Threads    any. Sinks are called from the thread that let go last, which may be an engine's: they must not block.
+ * Books      What is kept for good is written earlier where that is possible: when an answer is whole its connection asks for it
+ *            (ending_book()) and sends the last bytes once it is written. So nobody has seen what the books do not know. Of a request that
+ *            had no such moment they are told at its end, before the sinks.
+ * Threads    any. Sinks and books are called from the thread that let go last, which may be an engine's: they must not block.
  * Ownership  an ending frees itself after its sinks; the sinks outlive it. NULL stands for a request that nobody counts. */
 #ifndef HEARTH_SERVICE_ENDING_H
 #define HEARTH_SERVICE_ENDING_H
@@ -53,7 +56,9 @@ struct ending {
     char note[160];  /* why it did not go well, for the log; or what was made */
     double seconds;  /* from the start to the end */
     long long bytes; /* of the answer's body, handed on to be sent */
+    int slot;        /* the books': its place in their journal; -1: none */
 
+    bool booked;
     struct ending_sinks *sinks; /* this file's from here on */
     atomic_int holders;
     pthread_mutex_t lock;
@@ -63,10 +68,18 @@ struct ending_sink {
     void (*take)(void *arg, const struct ending *e);
     void *arg;
 };
+/* Take each request once. told(told_arg), from any thread, perhaps before take() returns: it is written for good, or cannot be now; told NULL:
+ * nobody waits. e is not theirs after take(). */
+struct ending_books {
+    void (*take)(void *arg, const struct ending *e, void (*told)(void *told_arg),
+                 void *told_arg); /* NULL: none are kept */
+    void *arg;
+};
 struct ending_sinks {
     struct ending_sink v[8],
         unadmitted[4]; /* the latter get what was never admitted, by ending_unadmitted() */
     int n, n_unadmitted;
+    struct ending_books books;
     atomic_int open; /* endings that are to come: whoever frees the sinks waits until there are none */
 };
 
@@ -85,5 +98,10 @@ void ending_sent(struct ending *e, long long bytes);                            
 
 /* A request that was not admitted is over: the sinks of such get *e, which is the caller's. */
 void ending_unadmitted(const struct ending_sinks *s, const struct ending *e);
+
+/* The connection's, when its answer is whole and it alone holds e: what ending_went() would say goes into the books, then told(arg) as they
+ * have it. False: there are none, or somebody still works for it, and nothing is called. Nothing may be used after this. */
+bool ending_book(struct ending *e, enum end_how how, int status, const char *note, void (*told)(void *arg),
+                 void *arg);
 
 #endif

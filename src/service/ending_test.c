@@ -63,6 +63,61 @@ static void test_once(void **state)
     assert_string_equal(a.id, of.who.id);
 }
 
+struct books {
+    struct seen seen;
+    int told;
+    double seconds;
+};
+
+static void take(void *arg, const struct ending *e, void (*told)(void *), void *told_arg)
+{
+    struct books *b = arg;
+    look(&b->seen, e);
+    b->seconds = e->seconds;
+    if (told) told(told_arg);
+}
+
+static void count(void *arg) { ++*(int *)arg; }
+
+/* The books have a request once: when its answer is whole, or at its end. */
+static void test_books(void **state)
+{
+    (void)state;
+    struct seen end = { 0 };
+    struct books b = { 0 };
+    struct ending_sinks sinks = { .v = { { look, &end } }, .n = 1, .books = { take, &b } };
+    const struct identity of = { .endpoint = "chat" };
+    struct ending *e = ending_open(&sinks, &of, "/");
+    assert_int_equal(e->slot, -1);
+    ending_hold(e);
+    assert_false(ending_book(e, END_DONE, 200, "", count, &b.told)); /* a job is at work */
+    ending_use(e, &(struct usage){ .completion_tokens = 3 });
+    ending_let_go(e);
+    assert_int_equal(b.seen.n, 0);
+    assert_true(ending_book(e, END_DONE, 200, "made", count, &b.told));
+    assert_int_equal(b.told, 1);
+    assert_int_equal(b.seen.completion_tokens, 3);
+    assert_int_equal(b.seen.how, END_DONE);
+    assert_string_equal(b.seen.note, "made");
+    assert_false(ending_book(e, END_DONE, 200, "", count, &b.told)); /* once */
+    ending_went(e, END_LEFT, 499, "its reader left"); /* the log has it, the books are closed */
+    ending_let_go(e);
+    assert_int_equal(end.how, END_LEFT);
+    assert_int_equal(b.seen.n, 1);
+    e = ending_open(&sinks, &of, "/"); /* one that never came to an answer */
+    ending_went(e, END_LEFT, 499, "");
+    ending_let_go(e);
+    assert_int_equal(b.seen.n, 2);
+    assert_int_equal(b.seen.how, END_LEFT);
+    assert_int_equal(b.told, 1);
+    sinks.books.take = NULL;
+    e = ending_open(&sinks, &of, "/");
+    assert_false(ending_book(e, END_DONE, 200, "", count, &b.told));
+    ending_let_go(e);
+    assert_false(ending_book(NULL, END_DONE, 200, "", count, &b.told));
+    assert_int_equal(end.n, 3);
+}
+
 static void *worker(void *arg)
 {
     struct ending *e = arg;
@@ -134,7 +189,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_once),  cmocka_unit_test(test_threads),    cmocka_unit_test(test_nobody),
-        cmocka_unit_test(test_names), cmocka_unit_test(test_principals),
+        cmocka_unit_test(test_names), cmocka_unit_test(test_principals), cmocka_unit_test(test_books),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,6 +30,7 @@ struct job {
     store_fn *fn;
     void *arg;
     void (*done)(void *arg, const struct err *e); /* NULL: somebody waits */
+    void (*late)(void *arg);                      /* NULL: nobody is to know, or knows already */
     struct err e;
     bool ok, over;
     struct job *next;
@@ -266,6 +267,13 @@ static void batch_over(struct store *s, struct job *batch)
     call_done(posted);
 }
 
+static void tell_late(struct job *j)
+{
+    void (*late)(void *) = j->late;
+    j->late = NULL;
+    if (late) late(j->arg);
+}
+
 /* The store is away: who waits is told, what was posted goes back to the front. */
 static void put_back(struct store *s, struct job *batch, const struct err *why)
 {
@@ -276,6 +284,7 @@ static void put_back(struct store *s, struct job *batch, const struct err *why)
         j->e = *why;
     }
     report(s, waited);
+    for (struct job *j = posted; j; j = j->next) tell_late(j);
     pthread_mutex_lock(&s->lock);
     struct job **end = &posted;
     for (; *end; end = &(*end)->next) s->n_waiting++;
@@ -388,13 +397,21 @@ bool store_write(struct store *s, store_fn *fn, void *arg, struct err *e)
 bool store_post(struct store *s, store_fn *fn, void (*done)(void *arg, const struct err *e), void *arg,
                 struct err *e)
 {
+    return store_post_late(s, fn, done, NULL, arg, e);
+}
+
+bool store_post_late(struct store *s, store_fn *fn, void (*done)(void *arg, const struct err *e),
+                     void (*late)(void *arg), void *arg, struct err *e)
+{
     struct job *j = calloc(1, sizeof *j);
     if (!j) return err_set(e, ERR_NOMEM, "out of memory");
     j->fn = fn;
     j->arg = arg;
     j->done = done;
+    j->late = late;
     pthread_mutex_lock(&s->lock);
     const bool room = s->n_waiting < STORE_WAITING;
+    if (room && s->away) tell_late(j);
     if (room) push(s, j);
     pthread_mutex_unlock(&s->lock);
     if (room) return true;

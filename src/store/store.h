@@ -82,6 +82,9 @@ bool store_write(struct store *s, store_fn *fn, void *arg, struct err *e);
  * the store was closed while it was away. While the store is away it waits, and so do all behind it: fn must know itself when it has
  * been written before. False: STORE_WAITING already wait, or memory is short; nothing is called. */
 enum { STORE_WAITING = 100000 };
+/* late(arg), at most once and before done: the store is away, and nobody should wait for this. NULL: who posts does not care. */
+bool store_post_late(struct store *s, store_fn *fn, void (*done)(void *arg, const struct err *e),
+                     void (*late)(void *arg), void *arg, struct err *e);
 bool store_post(struct store *s, store_fn *fn, void (*done)(void *arg, const struct err *e), void *arg,
                 struct err *e);
 /* Why the last transaction could not be written; false when it could. For /ready. */

@@ -168,7 +168,7 @@ def test_ledger_is_what_was_used(tmp_path):
 
 
 def test_ledger_survives_kill(tmp_path):
-    """What a client was told has a row soon after, however the server ends; the chain goes on in the next one."""
+    """What a client was told has a row, however the server ends; the chain goes on in the next one."""
     store = str(tmp_path / "a.db")
     key, _ = new_key(store)
     told = 0
@@ -191,8 +191,7 @@ def test_ledger_survives_kill(tmp_path):
             t.join(PATIENCE)
         told += len(answers)
         ledger = rows(store)
-        # A row is written after its answer: those that were on the way when the process was killed, at most one a client, may be missing.
-        assert len(ledger) >= told - 4 * (round + 1)
+        assert len(ledger) >= told
         assert [x["seq"] for x in ledger] == list(range(1, len(ledger) + 1))
         assert "whole" in hearth("ledger", "verify", "--store", store).stdout
 

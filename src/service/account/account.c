@@ -6,16 +6,79 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/rng.h"
 #include "service/account/budgets.h"
+#include "service/account/journal.h"
 #include "service/account/ledger.h"
 #include "service/account/money.h"
+#include "service/account/row.h"
 
 struct account {
     struct store *store;
     struct keyring *keyring;
     struct prices *prices;
     int64_t reserved_ms; /* how old a reservation may be */
+    struct journal *journal;
 };
+
+/* ---- what killed servers left -------------------------------------------------------------------------------------- */
+
+static bool take_number(void *arg, const struct store_row *r, struct err *e)
+{
+    (void)e;
+    *(int64_t *)arg = r->v[0].number;
+    return true;
+}
+
+/* A number that tells one store's journals from another's. *id is the one to give it where it has none. */
+static bool name_store(void *arg, struct session *c, struct err *e)
+{
+    int64_t *id = arg;
+    return session_run(c, "INSERT INTO meta (name, value) VALUES ('id', $1) ON CONFLICT (name) DO NOTHING",
+                       STORE_ARGS(STORE_V(*id)), NULL, NULL, e) &&
+           session_run(c, "SELECT value FROM meta WHERE name = 'id'", STORE_NO_ARGS, take_number, id, e);
+}
+
+struct left {
+    struct account *account;
+    const struct ledger_row *rows;
+    int n, n_added;
+};
+
+static bool add_left(void *arg, struct session *c, struct err *e)
+{
+    struct left *l = arg;
+    l->n_added = 0;
+    for (int i = 0; i < l->n; i++) {
+        struct ledger_row r = l->rows[i];
+        bool added;
+        if (!ledger_append(c, &r, &added, e)) return false;
+        if (added && !budget_settle_reserved(c, r.uid, r.cost, e)) return false;
+        l->n_added += added;
+    }
+    return true;
+}
+
+static bool take_left(void *arg, const struct ledger_row *rows, int n, struct err *e)
+{
+    struct left l = { arg, rows, n, 0 };
+    if (!store_write(l.account->store, add_left, &l, e)) return false;
+    if (l.n_added)
+        log_warn("a server was killed with %d requests under way: the ledger has them now", l.n_added);
+    return true;
+}
+
+static bool open_journal(struct account *a, const char *folder, struct err *e)
+{
+    int64_t id;
+    rng_os(&id, sizeof id);
+    id &= INT64_MAX;
+    return store_write(a->store, name_store, &id, e) &&
+           journal_open(&a->journal, folder, id, take_left, a, e);
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------------------- */
 
 bool account_open(struct account **out, const struct account_options *o, struct err *e)
 {
@@ -24,7 +87,7 @@ bool account_open(struct account **out, const struct account_options *o, struct 
     a->reserved_ms = (int64_t)(o->reserved_s * 1000);
     if (prices_open(&a->prices, o->catalog, o->prices, e) &&
         store_open(&a->store, o->store, &(struct store_options){ 0 }, e) &&
-        keyring_open(&a->keyring, a->store, e)) {
+        keyring_open(&a->keyring, a->store, e) && open_journal(a, o->journal, e)) {
         *out = a;
         return true;
     }
@@ -35,7 +98,8 @@ bool account_open(struct account **out, const struct account_options *o, struct 
 void account_close(struct account *a)
 {
     if (!a) return;
-    store_close(a->store); /* writes what is waiting, which may look at keys */
+    store_close(a->store); /* writes what is waiting, which may look at keys and clears the journal */
+    journal_close(a->journal);
     keyring_close(a->keyring);
     prices_close(a->prices);
     free(a);
@@ -158,36 +222,71 @@ int64_t account_cost(const struct account *a, const char *model, const struct us
     return price_cost(&price, u);
 }
 
-void account_ended(void *arg, const struct ending *e)
+static void row_of(const struct account *a, const struct ending *e, struct ledger_row *r)
 {
-    struct account *a = arg;
     const struct usage *u = &e->usage;
     const struct key_record *k = e->of.who.key;
-    struct ledger_row r = { .ended_ms = clock_unix_ms(),
-                            .prompt = u->prompt_tokens,
-                            .cached = u->cached_tokens,
-                            .completion = u->completion_tokens,
-                            .reasoning = u->reasoning_tokens,
-                            .pictures = u->pictures,
-                            .steps = u->steps,
-                            .pixels = u->pixels,
-                            .queue_us = micros(u->queue_s),
-                            .first_us = micros(u->ttft_s),
-                            .total_us = micros(e->seconds),
-                            .status = e->status };
+    *r = (struct ledger_row){ .ended_ms = clock_unix_ms(),
+                              .prompt = u->prompt_tokens,
+                              .cached = u->cached_tokens,
+                              .completion = u->completion_tokens,
+                              .reasoning = u->reasoning_tokens,
+                              .pictures = u->pictures,
+                              .steps = u->steps,
+                              .pixels = u->pixels,
+                              .queue_us = micros(u->queue_s),
+                              .first_us = micros(u->ttft_s),
+                              .total_us = micros(e->seconds),
+                              .status = e->status };
     const struct price price = account_price(a, e->model, e->of.asked_ms);
-    r.cost = price_cost(&price, u);
-    memcpy(r.uid, e->of.uid, sizeof r.uid);
-    snprintf(r.request, sizeof r.request, "%s", e->of.id);
-    snprintf(r.key_id, sizeof r.key_id, "%s", e->of.who.id);
-    snprintf(r.project, sizeof r.project, "%s", k ? k->project : "");
-    snprintf(r.address, sizeof r.address, "%s", e->of.address);
-    snprintf(r.dialect, sizeof r.dialect, "%s", e->of.dialect);
-    snprintf(r.endpoint, sizeof r.endpoint, "%s", e->of.endpoint);
-    snprintf(r.path, sizeof r.path, "%s", e->path);
-    snprintf(r.model, sizeof r.model, "%s", e->model);
-    snprintf(r.how, sizeof r.how, "%s", end_how_name(e->how));
+    r->cost = price_cost(&price, u);
+    memcpy(r->uid, e->of.uid, sizeof r->uid);
+    row_text(r->request, sizeof r->request, e->of.id);
+    row_text(r->key_id, sizeof r->key_id, e->of.who.id);
+    row_text(r->project, sizeof r->project, k ? k->project : "");
+    row_text(r->address, sizeof r->address, e->of.address);
+    row_text(r->dialect, sizeof r->dialect, e->of.dialect);
+    row_text(r->endpoint, sizeof r->endpoint, e->of.endpoint);
+    row_text(r->path, sizeof r->path, e->path);
+    row_text(r->model, sizeof r->model, e->model);
+    row_text(r->how, sizeof r->how, end_how_name(e->how));
+}
+
+/* Until it has ended: what is known when nobody will ever say how it went. */
+void account_begun(struct account *a, struct ending *e)
+{
+    struct ledger_row r;
+    row_of(a, e, &r);
+    row_text(r.how, sizeof r.how, "lost");
+    e->slot = journal_put(a->journal, e->slot, &r);
+}
+
+struct booking {
+    struct account *account;
+    int slot;
+    void (*told)(void *arg); /* NULL: nobody waits, or not any more */
+    void *arg;
+};
+
+static void booked(void *arg, enum ledger_news news)
+{
+    struct booking *b = arg;
+    if (news == LEDGER_KEPT) journal_clear(b->account->journal, b->slot);
+    if (b->told) b->told(b->arg);
+    b->told = NULL;
+    if (news != LEDGER_LATE) free(b); /* what was lost stays in the journal */
+}
+
+void account_book(void *arg, const struct ending *e, void (*told)(void *told_arg), void *told_arg)
+{
+    struct account *a = arg;
     struct payers who;
-    payers_of(k, &who);
-    ledger_post(a->store, &r, who.n ? settle : NULL, k);
+    struct ledger_row r;
+    payers_of(e->of.who.key, &who);
+    row_of(a, e, &r);
+    const int slot = journal_put(a->journal, e->slot, &r);
+    struct booking *b = malloc(sizeof *b);
+    if (b) *b = (struct booking){ a, slot, told, told_arg };
+    ledger_post_told(a->store, &r, who.n ? settle : NULL, e->of.who.key, b ? booked : NULL, b);
+    if (!b && told) told(told_arg);
 }

@@ -1,8 +1,9 @@
 /* account.h - what a store keeps around the models: who may ask, what it costs, what is written down (how much may be asked is gate.h's).
  * The door to this room for a server; the parts have headers of their own, which commands use directly.
  *
- * The life of a request: account_name() and account_enter() when it is admitted; account_reserve() when its model is known; account_ended(),
- * a sink of its ending, whatever happened to it.
+ * The life of a request: account_name() and account_enter() when it is admitted; account_begun() when it has an ending, and account_reserve()
+ * when its model is known; account_book() when all that it used is known, whatever happened to it. From account_begun() on it will have its
+ * row, also when the process is killed: the next start finds it in the journal.
  *
  * Threads    any, but account_open() and account_close(). account_reserve() may wait for the disk; the others do not.
  * Ownership  whatever it gives out lives until account_close(). */
@@ -18,6 +19,7 @@ struct catalog;
 
 struct account_options {
     const char *store;             /* a file or a URL */
+    const char *journal;           /* a folder of this machine: what is under way (journal.h) */
     const char *prices;            /* a file, or "" */
     double reserved_s;             /* a reservation that is older is a killed server's */
     const struct catalog *catalog; /* needed until account_open() returns */
@@ -49,7 +51,11 @@ struct price account_price(const struct account *a, const char *model, int64_t a
 /* What this costs now, in nano-dollars; 0 for a model without a price. */
 int64_t account_cost(const struct account *a, const char *model, const struct usage *u);
 
-/* A sink of endings: the request's row goes into the ledger, and its cost out of its budgets, in one transaction. arg: the account. */
-void account_ended(void *arg, const struct ending *e);
+/* Notes in the journal that e is under way; again when more is known of it. */
+void account_begun(struct account *a, struct ending *e);
+
+/* The books of endings (struct ending_books): the request's row goes into the ledger, and its cost out of its budgets, in one transaction.
+ * told(told_arg): it is durable, or the store is away and the journal has it. arg: the account. */
+void account_book(void *arg, const struct ending *e, void (*told)(void *told_arg), void *told_arg);
 
 #endif

@@ -121,6 +121,19 @@ bool budget_settle(struct session *c, const char *id, const struct budget_one *w
     return true;
 }
 
+bool budget_settle_reserved(struct session *c, const char *id, int64_t cost, struct err *e)
+{
+#define MINE                                                                                                 \
+    "FROM reservations r WHERE r.id = $2 AND r.owner = spending.owner AND r.period = spending.period AND "   \
+    "r.start_ms = spending.start_ms)"
+    return session_run(c,
+                       "UPDATE spending SET spent = spent + $1, reserved = reserved - (SELECT r.nano " MINE
+                       " WHERE EXISTS (SELECT 1 " MINE,
+                       STORE_ARGS(STORE_V(cost), STORE_V(id)), NULL, NULL, e) &&
+           session_run(c, "DELETE FROM reservations WHERE id = $1", STORE_ARGS(STORE_V(id)), NULL, NULL, e);
+#undef MINE
+}
+
 bool budget_release(struct session *c, int64_t before_ms, int64_t *n, struct err *e)
 {
     if (!session_run(c,

@@ -39,6 +39,8 @@ bool budget_reserve(struct session *c, const char *id, const struct budget_one *
 /* Whether it had been reserved, or was released meanwhile, or never was. Once for each id. */
 bool budget_settle(struct session *c, const char *id, const struct budget_one *who, int n, int64_t cost,
                    int64_t now_ms, struct err *e);
+/* The same out of what was reserved for it alone: for a request of a server that is no more. */
+bool budget_settle_reserved(struct session *c, const char *id, int64_t cost, struct err *e);
 /* Reservations made before then are of servers that are no more. *n of them. */
 bool budget_release(struct session *c, int64_t before_ms, int64_t *n, struct err *e);
 

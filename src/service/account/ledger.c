@@ -10,32 +10,16 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "service/account/row.h"
 
-static const struct field {
-    const char *name;
-    size_t at, size; /* size 0: a number */
-} fields[] = {
-#define TEXT(name, size) { #name, offsetof(struct ledger_row, name), size },
-#define NUMBER(name) { #name, offsetof(struct ledger_row, name), 0 },
-    LEDGER_FIELDS(TEXT, NUMBER)
-#undef TEXT
-#undef NUMBER
-};
-enum { N_FIELDS = sizeof fields / sizeof *fields, PAGE = 1000 };
+enum { PAGE = 1000 };
+#define COUNT(...) +1
+enum { N_FIELDS = 0 LEDGER_FIELDS(COUNT, COUNT) };
 _Static_assert(N_FIELDS == 23, "the statement below has a place for each");
 
 #define NAME_TEXT(name, size) #name ", "
 #define NAME_NUMBER(name) #name ", "
 #define NAMES LEDGER_FIELDS(NAME_TEXT, NAME_NUMBER)
-
-static struct store_value value_of(const struct ledger_row *r, const struct field *f)
-{
-    const char *p = (const char *)r + f->at;
-    int64_t v;
-    if (f->size) return store_text(p);
-    memcpy(&v, p, sizeof v);
-    return store_number(v);
-}
 
 void ledger_uid(char uid[33])
 {
@@ -63,7 +47,7 @@ static void hash_row(const struct ledger_row *r, const char *before, char out[LE
     snprintf(number, sizeof number, "%" PRId64, r->seq);
     hash_part(&h, number);
     for (int i = 0; i < N_FIELDS; i++) {
-        const struct store_value v = value_of(r, &fields[i]);
+        const struct store_value v = row_value(r, &row_fields[i]);
         snprintf(number, sizeof number, "%" PRId64, v.number);
         hash_part(&h, v.text ? v.text : number);
     }
@@ -98,7 +82,7 @@ bool ledger_append(struct session *c, struct ledger_row *row, bool *added, struc
     if (head.seq < 0) return err_set(e, ERR_FORMAT, "the ledger's head is missing: `hearth ledger verify`");
     row->seq = head.seq + 1;
     hash_row(row, head.hash, row->hash);
-    for (int i = 0; i < N_FIELDS; i++) v[i] = value_of(row, &fields[i]);
+    for (int i = 0; i < N_FIELDS; i++) v[i] = row_value(row, &row_fields[i]);
     v[N_FIELDS] = store_number(row->seq);
     v[N_FIELDS + 1] = store_text(row->hash);
     if (!session_run(c,
@@ -117,6 +101,8 @@ struct posted {
     struct ledger_row row;
     ledger_also *also;
     const void *arg;
+    ledger_told *told; /* NULL: nobody wants to know */
+    void *told_arg;
 };
 
 static bool append_posted(void *arg, struct session *c, struct err *e)
@@ -136,22 +122,37 @@ static void log_row(const struct ledger_row *r, const char *why)
               r->reasoning, r->steps, r->pictures, r->cost, r->how);
 }
 
+static void tell(const struct posted *p, enum ledger_news news)
+{
+    if (p->told) p->told(p->told_arg, news);
+}
+
+static void posted_late(void *arg) { tell(arg, LEDGER_LATE); }
+
 static void posted_done(void *arg, const struct err *e)
 {
     struct posted *p = arg;
     if (e) log_row(&p->row, e->msg);
+    tell(p, e ? LEDGER_LOST : LEDGER_KEPT);
     free(p);
+}
+
+bool ledger_post_told(struct store *s, const struct ledger_row *row, ledger_also *also, const void *arg,
+                      ledger_told *told, void *told_arg)
+{
+    struct err e = { ERR_NOMEM, "out of memory" };
+    struct posted *p = malloc(sizeof *p);
+    if (p) *p = (struct posted){ *row, also, arg, told, told_arg };
+    if (p && store_post_late(s, append_posted, posted_done, posted_late, p, &e)) return true;
+    log_row(row, e.msg);
+    if (told) told(told_arg, LEDGER_LOST);
+    free(p);
+    return false;
 }
 
 bool ledger_post(struct store *s, const struct ledger_row *row, ledger_also *also, const void *arg)
 {
-    struct err e = { ERR_NOMEM, "out of memory" };
-    struct posted *p = malloc(sizeof *p);
-    if (p) *p = (struct posted){ *row, also, arg };
-    if (p && store_post(s, append_posted, posted_done, p, &e)) return true;
-    log_row(row, e.msg);
-    free(p);
-    return false;
+    return ledger_post_told(s, row, also, arg, NULL, NULL);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
@@ -159,13 +160,7 @@ bool ledger_post(struct store *s, const struct ledger_row *row, ledger_also *als
 static void take_row(const struct store_row *from, struct ledger_row *r)
 {
     memset(r, 0, sizeof *r);
-    for (int i = 0; i < N_FIELDS; i++) {
-        char *to = (char *)r + fields[i].at;
-        if (fields[i].size)
-            snprintf(to, fields[i].size, "%s", from->v[i].text ? from->v[i].text : "");
-        else
-            memcpy(to, &from->v[i].number, sizeof(int64_t));
-    }
+    for (int i = 0; i < N_FIELDS; i++) row_take(r, &row_fields[i], &from->v[i]);
     r->seq = from->v[N_FIELDS].number;
     snprintf(r->hash, sizeof r->hash, "%s", from->v[N_FIELDS + 1].text ? from->v[N_FIELDS + 1].text : "");
 }

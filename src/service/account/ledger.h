@@ -64,6 +64,17 @@ bool ledger_append(struct session *c, struct ledger_row *row, bool *added, struc
 typedef bool ledger_also(const void *arg, const struct ledger_row *row, struct session *c, struct err *e);
 bool ledger_post(struct store *s, const struct ledger_row *row, ledger_also *also, const void *arg);
 
+/* The same for who wants to know. told(arg, LEDGER_LATE) may come once before the other two, when the store is away; then one of the other two,
+ * each from any thread; of a row that was not taken LEDGER_LOST, before this returns. */
+enum ledger_news {
+    LEDGER_KEPT, /* it is durable */
+    LEDGER_LATE, /* it waits for the store to come back */
+    LEDGER_LOST  /* it could not be kept, and is in the log */
+};
+typedef void ledger_told(void *arg, enum ledger_news news);
+bool ledger_post_told(struct store *s, const struct ledger_row *row, ledger_also *also, const void *arg,
+                      ledger_told *told, void *told_arg);
+
 /* What a verification found: sums, and the head to note. */
 struct ledger_sum {
     int64_t rows, prompt, completion, steps, pictures, cost;
