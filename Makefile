@@ -32,7 +32,7 @@ ALL   := $(filter-out $(foreach isa,$(FOREIGN),%_$(isa).c),$(ALL))
 TESTS := $(filter %_test.c,$(ALL))
 LIB   := $(filter-out %_test.c src/cli/main.c,$(ALL))
 
-PKGS     := libmicrohttpd jansson libpcre2-8 libcurl libsodium yaml-0.1 libedit libpng zlib libjpeg libwebp chafa sqlite3 libpq hiredis
+PKGS     := libmicrohttpd gnutls jansson libpcre2-8 libcurl libsodium yaml-0.1 libedit libpng zlib libjpeg libwebp chafa sqlite3 libpq hiredis
 
 # CPPFLAGS, CFLAGS and LDFLAGS are the caller's, from the environment or the command line, and add to ours. They come behind what is
 # ours by choice (OPTIMISE), so that they win over it, and before what the sources need (HEARTH_CFLAGS): their language, arithmetic

@@ -39,6 +39,7 @@ struct options {
     bool new_key, preload;
     double drain_s;                              /* seconds */
     char *files_dir, *loras_dir, *safety_policy; /* "": beside the models, twice; the built-in policy */
+    char *tls_cert, *tls_key;                    /* both, or "" */
     char *access_log;                            /* a file, "-", or "" */
     double files_s;
     int64_t files_bytes;

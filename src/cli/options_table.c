@@ -110,6 +110,11 @@ const struct option_spec options_table[] = {
     { "include-stop", OPT_BOOL, F(server.include_stop), "no", 0, 0, CMD_SERVE, NULL,
       "on /inference paths, leave the matched stop string in the output (as that API did until late 2025)" },
 
+    { "tls-cert", OPT_STR, F(tls_cert), "", 0, 0, CMD_SERVE, "FILE",
+      "speak HTTPS with this certificate (PEM: the server's own, then those between it and a root); read again on SIGHUP" },
+    { "tls-key", OPT_STR, F(tls_key), "", 0, 0, CMD_SERVE, "FILE", "its private key (PEM, not encrypted)" },
+    { "http-redirect", OPT_INT, F(server.redirect_port), "-1", -1, 65535, CMD_SERVE, "PORT",
+      "with tls-cert, answer plain HTTP on this port of the same address with a redirect to HTTPS; 0 takes a free one; -1: do not" },
     { "access-log", OPT_STR, F(access_log), "", 0, 0, CMD_SERVE, "FILE|-",
       "a line of JSON for every request, into a file (opened again on SIGHUP) or standard output" },
 

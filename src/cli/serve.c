@@ -1,4 +1,5 @@
 /* serve.c - `hearth serve`: models behind HTTP until a signal says stop. */
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,11 +21,14 @@
 #include "device/device.h"
 #include "http/access_log.h"
 #include "http/server.h"
+#include "http/tls.h"
 #include "service/models/registry.h"
 #include "service/account/account.h"
 #include "service/account/gate.h"
 #include "service/safety.h"
 #include "service/files.h"
+
+enum { DAY_S = 86400 };
 
 struct service {
     struct options *o;
@@ -38,6 +42,7 @@ struct service {
     struct account *account;
     struct access_log *access_log;
     struct gate *gate;
+    struct tls *tls;
     char loras[4096]; /* the folder of adapters */
     struct server *server;
 };
@@ -80,6 +85,20 @@ static bool open_account(struct service *s, struct err *e)
 static bool open_access_log(struct service *s, struct err *e)
 {
     return !*s->o->access_log || access_log_open(&s->access_log, s->o->access_log, s->account, e);
+}
+
+static bool open_tls(struct service *s, struct err *e)
+{
+    const struct options *o = s->o;
+    if (!*o->tls_cert && !*o->tls_key)
+        return o->server.redirect_port < 0 ||
+               err_set(e, ERR_REQUEST, "http-redirect leads to HTTPS, which needs tls-cert and tls-key");
+    if (!*o->tls_cert || !*o->tls_key)
+        return err_set(e, ERR_REQUEST, "tls-cert and tls-key belong together, and %s is missing",
+                       *o->tls_cert ? "tls-key" : "tls-cert");
+    if (!tls_open(&s->tls, o->tls_cert, o->tls_key, e)) return false;
+    tls_warn(s->tls);
+    return true;
 }
 
 static bool open_models(struct service *s, struct err *e)
@@ -141,6 +160,7 @@ static bool open_server(struct service *s, struct err *e)
     h.files = s->files;
     h.loras = s->loras;
     h.access_log = s->access_log;
+    h.tls = s->tls;
     return server_start(&s->server, &h, s->registry, s->catalog, e);
 }
 
@@ -172,6 +192,7 @@ static void print_banner(const struct service *s)
         free(rows);
     }
     printf("  URL      %s/v1\n", server_url(s->server));
+    if (*server_redirect_url(s->server)) printf("  redirect %s\n", server_redirect_url(s->server));
     if (*s->keys.new_key)
         printf("  key      %s%s\n", s->keys.new_key,
                *s->o->key_file ? "" : "   (for this run; --key-file keeps one)");
@@ -225,17 +246,25 @@ static bool signalled_again(void *arg)
 static void reload(struct service *s)
 {
     log_info("hang-up: looking at the files again");
+    struct err e;
     if (s->access_log) access_log_reopen(s->access_log);
+    if (s->tls && !tls_reload(s->tls, &e))
+        log_error("%s; the old certificate is kept", e.msg);
+    else if (s->tls)
+        log_info("new connections get the certificate of %s", s->o->tls_cert);
+    if (s->tls) tls_warn(s->tls);
 }
 
 /* The signals of a running server: those that stop it, and SIGHUP. */
-static int next_signal(const sigset_t *stop)
+static int next_signal(struct service *s, const sigset_t *stop)
 {
     sigset_t all = *stop;
-    int sig = 0;
     sigaddset(&all, SIGHUP);
-    sigwait(&all, &sig);
-    return sig;
+    for (;;) {
+        const int sig = sigtimedwait(&all, NULL, &(struct timespec){ DAY_S, 0 });
+        if (sig > 0) return sig;
+        if (errno == EAGAIN && s->tls) tls_warn(s->tls);
+    }
 }
 
 static void run_until_signal(struct service *s, struct last_resort *l)
@@ -243,7 +272,7 @@ static void run_until_signal(struct service *s, struct last_resort *l)
     /* A terminal that is closed says SIGHUP as well, and means that it ends. */
     const bool terminal = isatty(STDIN_FILENO);
     int sig;
-    while ((sig = next_signal(l->signals)) == SIGHUP && !(terminal && !isatty(STDIN_FILENO))) reload(s);
+    while ((sig = next_signal(s, l->signals)) == SIGHUP && !(terminal && !isatty(STDIN_FILENO))) reload(s);
     server_drain(s->server);
     l->at = clock_seconds() + s->o->drain_s + END_S;
     l->running = !pthread_create(&l->thread, NULL, last_resort_main, l);
@@ -309,8 +338,8 @@ int cmd_serve(int argc, char **argv)
     starting_begin(&starting, &signals);
     raise_file_limit();
     double t = clock_seconds();
-    if (!collect_keys(&s, &e) || !open_models(&s, &e) || !open_account(&s, &e) || !open_pictures(&s, &e) ||
-        !open_access_log(&s, &e) || !open_server(&s, &e))
+    if (!collect_keys(&s, &e) || !open_tls(&s, &e) || !open_models(&s, &e) || !open_account(&s, &e) ||
+        !open_pictures(&s, &e) || !open_access_log(&s, &e) || !open_server(&s, &e))
         goto fail;
     if (!preload(&s, &e)) {
         server_stop(s.server, 0, NULL, NULL);
@@ -328,6 +357,7 @@ fail:
 end:
     starting_end(&starting);
     access_log_close(s.access_log);
+    tls_close(s.tls);
     registry_free(s.registry);
     account_close(s.account);
     gate_close(s.gate);

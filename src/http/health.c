@@ -1,10 +1,12 @@
 /* health.c - is it alive, does it take work, what has it done. */
 #include "base/clock.h"
+#include "http/access_log.h"
 #include "http/exchange.h"
 #include "http/handlers.h"
 #include "http/json_out.h"
 #include "http/routes.h"
 #include "service/account/gate.h"
+#include "http/tls.h"
 #include "service/models/registry.h"
 
 void health_get(struct exchange *x)
@@ -69,6 +71,21 @@ static void print_one(void *arg, const char *id, const struct model_counts *s)
     buf_printf(w->b, "} %.17g\n", v[w->which]);
 }
 
+static void print_tls(struct buf *b, struct tls *t)
+{
+    const struct tls_counts n = tls_counts(t);
+    buf_printf(b,
+               "# HELP hearth_tls_handshakes_total TLS handshakes, by how they went; plain: it was HTTP.\n"
+               "# TYPE hearth_tls_handshakes_total counter\n"
+               "hearth_tls_handshakes_total{result=\"done\"} %llu\n"
+               "hearth_tls_handshakes_total{result=\"failed\"} %llu\n"
+               "hearth_tls_handshakes_total{result=\"plain\"} %llu\n"
+               "# HELP hearth_tls_certificate_end_timestamp_seconds When the certificate ends.\n"
+               "# TYPE hearth_tls_certificate_end_timestamp_seconds gauge\n"
+               "hearth_tls_certificate_end_timestamp_seconds %lld\n",
+               n.done, n.failed, n.plain, (long long)tls_ends(t));
+}
+
 void metrics_get(struct exchange *x)
 {
     struct buf b = BUF_INIT(0);
@@ -88,5 +105,12 @@ void metrics_get(struct exchange *x)
                "# HELP hearth_uptime_seconds Since the server started.\n# TYPE hearth_uptime_seconds "
                "gauge\nhearth_uptime_seconds %.3f\n",
                clock_seconds() - s->started);
+    if (s->o.tls) print_tls(&b, s->o.tls);
+    if (s->o.access_log)
+        buf_printf(
+            &b,
+            "# HELP hearth_access_log_dropped_total Lines of the access log that were not written.\n# TYPE "
+            "hearth_access_log_dropped_total counter\nhearth_access_log_dropped_total %llu\n",
+            access_log_dropped(s->o.access_log));
     exchange_reply(x, 200, "text/plain; version=0.0.4; charset=utf-8", &b);
 }

@@ -4,9 +4,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "http/tls.h"
 
 enum {
     READ_BYTES = 16 << 10,
@@ -63,9 +68,14 @@ bool intake_open(struct intake *t, int fd, size_t limit)
 void intake_close(struct intake *t)
 {
     if (find(t->fd) == t) enter(t->fd, NULL);
+    if (t->tls) tls_bye(t->tls); /* where the library ends without a shutdown() */
+    tls_session_free(t->tls);
+    t->tls = NULL;
     buf_free(&t->raw);
     buf_free(&t->ready);
 }
+
+void intake_use_tls(struct intake *t, struct tls_session *s) { t->tls = s; }
 
 /* ---- what is read -------------------------------------------------------------------------------------------------- */
 
@@ -175,9 +185,30 @@ static ssize_t from_system(int fd, void *p, size_t n, int flags)
     return recvfrom(fd, p, n, flags, NULL, NULL);
 }
 
+/* HTTP where TLS is spoken. Nothing of it is read but thrown away, for it may hold a key; the connection goes on without TLS, for the answer. */
+static void refuse_plain(struct intake *t)
+{
+    tls_session_free(t->tls);
+    t->tls = NULL;
+    buf_puts(&t->ready, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    t->n_heads++;
+    refuse(t, (struct framing_fault){ FAULT_INVALID,
+                                      "this port speaks HTTPS only: the URL begins with https://" });
+}
+
+static ssize_t from_client(struct intake *t, void *p, size_t n, int flags)
+{
+    if (!t->tls) return from_system(t->fd, p, n, flags);
+    const ssize_t got = tls_recv(t->tls, p, n);
+    /* A part of a message is a sign of life, where one is being sent. */
+    if (got < 0 && tls_heard(t->tls) && atomic_load(&t->phase) == INTAKE_SENDING)
+        atomic_store(&t->byte_ms, now_ms());
+    return got;
+}
+
 static ssize_t read_some(struct intake *t, void *p, size_t n, int flags)
 {
-    ssize_t got = from_system(t->fd, p, n, flags);
+    ssize_t got = from_client(t, p, n, flags);
     if (got <= 0) return got;
     atomic_store(&t->byte_ms, now_ms());
     if (atomic_load(&t->phase) == INTAKE_IDLE) {
@@ -250,16 +281,84 @@ static ssize_t intake_read(struct intake *t, char *out, size_t max, int flags)
             n = fill(t, flags);
         }
         if (n > 0) continue;
+        if (n < 0 && t->tls && tls_is_plain(t->tls)) {
+            refuse_plain(t);
+            continue;
+        }
+        /* The library will not look again before the descriptor has news, and an end that came with the last bytes is none: make it some. */
+        if (got && (n == 0 || errno != EAGAIN)) syscall(SYS_shutdown, t->fd, SHUT_RD);
         if (got) break; /* the end, or the error, comes again at the next call */
         return n;
     }
     return (ssize_t)got;
 }
 
-/* Defined here, so that the library's calls of it come here. */
+/* ---- the library's calls ------------------------------------------------------------------------------------------- */
+
+/* Defined here, so that the library's calls of them come here. Other descriptors get what the system does. */
 ssize_t recv(int fd, void *p, size_t n, int flags)
 {
     struct intake *t = find(fd);
     if (!t || (flags & MSG_PEEK)) return from_system(fd, p, n, flags);
     return intake_read(t, p, n, flags);
 }
+
+static struct tls_session *session_of(int fd)
+{
+    struct intake *t = find(fd);
+    return t ? t->tls : NULL;
+}
+
+ssize_t send(int fd, const void *p, size_t n, int flags)
+{
+    struct tls_session *s = session_of(fd);
+    return s ? tls_send(s, p, n) : sendto(fd, p, n, flags, NULL, 0);
+}
+
+/* A reply's headers and its body as one record, where they fit. */
+static ssize_t send_gathered(struct tls_session *s, const struct iovec *v, size_t n_v)
+{
+    char block[READ_BYTES];
+    size_t sent = 0;
+    for (size_t i = 0, at = 0; i < n_v;) {
+        size_t n = 0;
+        while (i < n_v && n < sizeof block) {
+            const size_t left = v[i].iov_len - at, take = left < sizeof block - n ? left : sizeof block - n;
+            if (take) memcpy(block + n, (const char *)v[i].iov_base + at, take);
+            n += take;
+            at += take;
+            if (at == v[i].iov_len) i++, at = 0;
+        }
+        const ssize_t got = n ? tls_send(s, block, n) : 0;
+        if (got < 0) return sent && errno == EAGAIN ? (ssize_t)sent : -1;
+        sent += (size_t)got;
+        if ((size_t)got < n) break;
+    }
+    return (ssize_t)sent;
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+    struct tls_session *s = session_of(fd);
+    return s ? send_gathered(s, m->msg_iov, m->msg_iovlen) : syscall(SYS_sendmsg, fd, m, flags);
+}
+
+/* The library reads and sends itself where this is not possible. */
+ssize_t sendfile64(int to, int from, off64_t *at, size_t n)
+{
+    if (session_of(to)) {
+        errno = EINVAL;
+        return -1;
+    }
+    return syscall(SYS_sendfile, to, from, at, n);
+}
+
+int shutdown(int fd, int how)
+{
+    struct tls_session *s = how == SHUT_RD ? NULL : session_of(fd);
+    if (s) tls_bye(s);
+    return (int)syscall(SYS_shutdown, fd, how);
+}
+
+/* Not by shutdown(): the session belongs to the event loop. */
+void intake_cut(int fd) { syscall(SYS_shutdown, fd, SHUT_RDWR); }

@@ -5,6 +5,9 @@
  * the system's. So what the library would take lightly never reaches it, its own error pages are never seen, and a refusal is an ordinary
  * request that our own code answers in turn.
  *
+ * With intake_use_tls() the connection speaks TLS, and this is where: what the library reads and sends passes through a session (tls.h), so
+ * that framing is checked behind the cipher as without it. Its send(), sendmsg(), sendfile() and shutdown() are defined here as well for that.
+ *
  * Memory   a block of headers is kept until it is whole, at most `limit` bytes; bodies pass through.
  * Threads  an intake belongs to the event loop of its connection, which is the only one that reads from it; intake_open() and
  *          intake_close() are called there too, before the first byte and before the descriptor is closed. */
@@ -32,8 +35,11 @@ enum intake_state {
     INTAKE_REFUSED /* nothing more is handed on */
 };
 
+struct tls_session;
+
 struct intake {
     int fd;
+    struct tls_session *tls; /* NULL: none */
     size_t limit;
     enum intake_state state;
     uint64_t left; /* bytes of the body, or of its chunk */
@@ -51,6 +57,10 @@ struct intake {
 /* False: no such descriptor is possible (the table is as large as the system lets descriptors be), or no memory. */
 bool intake_open(struct intake *t, int fd, size_t limit);
 void intake_close(struct intake *t);
+/* Right after intake_open(). The intake owns the session, and frees it when it is closed. */
+void intake_use_tls(struct intake *t, struct tls_session *s);
+/* Ends a connection at the socket, from any thread. */
+void intake_cut(int fd);
 void intake_set_phase(struct intake *t, enum intake_phase p);
 
 #endif

@@ -57,8 +57,8 @@ static void set_url(struct exchange *x, struct picture_file *p, const char *name
 {
     const char *host = exchange_header_in(x, "Host"), *proto = exchange_header_in(x, "X-Forwarded-Proto");
     if (host && *host && strlen(host) < 300 && !strpbrk(host, "/\\@ \t")) {
-        snprintf(p->url, sizeof p->url, "%s://%s/files/%s",
-                 proto && !strcmp(proto, "https") ? "https" : "http", host, name);
+        const bool https = exchange_server(x)->o.tls || (proto && !strcmp(proto, "https"));
+        snprintf(p->url, sizeof p->url, "%s://%s/files/%s", https ? "https" : "http", host, name);
     } else {
         snprintf(p->url, sizeof p->url, "%s/files/%s", exchange_server(x)->url, name);
     }

@@ -19,7 +19,9 @@ static const char *header(struct exchange *x, const char *name) { return exchang
  * take us for a proxy send it, stands for its path. */
 static char *normalise(const char *url)
 {
-    const char *host = !strncasecmp(url, "http://", 7) ? url + 7 : NULL;
+    const char *host = !strncasecmp(url, "http://", 7)    ? url + 7
+                       : !strncasecmp(url, "https://", 8) ? url + 8
+                                                          : NULL;
     if (host) url = strchr(host, '/') ? strchr(host, '/') : "/";
     char *out = malloc(strlen(url) + 2), *p = out;
     if (!out) return NULL;

@@ -19,7 +19,9 @@
 #include "http/endings.h"
 #include "http/exchange_inside.h"
 #include "http/preflight.h"
+#include "http/redirect.h"
 #include "http/routes.h"
+#include "http/tls.h"
 #include "service/account/account.h"
 
 #define LAST_WORD_S 0.7 /* for the error that ends a stream to reach its reader */
@@ -162,6 +164,19 @@ static void on_completed(void *arg, struct MHD_Connection *c, void **state,
     exchange_over(x, why == MHD_REQUEST_TERMINATED_COMPLETED_OK, closed);
 }
 
+static struct link *open_link(struct server *s, int fd, const struct sockaddr *from)
+{
+    struct link *l = watch_open(s->watch, fd, from, s->o.max_header);
+    if (!l || !s->o.tls) return l;
+    struct tls_session *t = tls_session_new(s->o.tls, fd);
+    if (t) {
+        intake_use_tls(&l->intake, t);
+        return l;
+    }
+    watch_close(s->watch, l);
+    return NULL;
+}
+
 static void on_connection(void *arg, struct MHD_Connection *c, void **context,
                           enum MHD_ConnectionNotificationCode code)
 {
@@ -169,9 +184,8 @@ static void on_connection(void *arg, struct MHD_Connection *c, void **context,
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
         const union MHD_ConnectionInfo *from = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-        if (fd)
-            *context = watch_open(s->watch, fd->connect_fd, from ? from->client_addr : NULL, s->o.max_header);
-        if (fd && !*context) shutdown(fd->connect_fd, SHUT_RDWR);
+        if (fd) *context = open_link(s, fd->connect_fd, from ? from->client_addr : NULL);
+        if (fd && !*context) intake_cut(fd->connect_fd);
     } else {
         watch_close(s->watch, *context);
         *context = NULL;
@@ -226,13 +240,15 @@ static bool resolve(const char *listen, int other_port, struct addrinfo **out, c
     return true;
 }
 
-static bool open_socket(struct server *s, int *out, struct err *e)
+/* port: in place of the one in `listen`, or -1. url: what clients call it, made of scheme and the port that was taken. */
+static bool open_socket(struct server *s, int port_wanted, const char *scheme, int *out, int *port_taken,
+                        char url[SERVER_URL], struct err *e)
 {
     struct addrinfo *all = NULL;
     char host[200];
     int fd = -1, on = 1;
     bool ok = false;
-    if (!resolve(s->o.listen, s->o.port, &all, host, sizeof host, e)) return false;
+    if (!resolve(s->o.listen, port_wanted, &all, host, sizeof host, e)) return false;
     const struct addrinfo *a = all; /* of a name with several addresses, the kind that clients try first */
     while (a->ai_family != AF_INET && a->ai_next) a = a->ai_next;
     if (a->ai_family != AF_INET) a = all;
@@ -256,7 +272,8 @@ static bool open_socket(struct server *s, int *out, struct err *e)
     getnameinfo((struct sockaddr *)&bound, len, name, sizeof name, port, sizeof port,
                 NI_NUMERICHOST | NI_NUMERICSERV);
     bool v6 = strchr(name, ':') != NULL;
-    snprintf(s->url, sizeof s->url, "http://%s%s%s:%s", v6 ? "[" : "", name, v6 ? "]" : "", port);
+    snprintf(url, SERVER_URL, "%s://%s%s%s:%s", scheme, v6 ? "[" : "", name, v6 ? "]" : "", port);
+    *port_taken = atoi(port);
     *out = fd;
     ok = true;
 end:
@@ -339,13 +356,25 @@ bool server_parts_open(struct server **out, const struct server_options *o, stru
     return true;
 }
 
+static bool open_redirect(struct server *s, int https_port, struct err *e)
+{
+    int fd = -1, port;
+    if (!open_socket(s, s->o.redirect_port, "http", &fd, &port, s->redirect_url, e)) return false;
+    if (redirect_start(&s->redirect, s, fd, https_port, e)) return true;
+    close(fd);
+    return false;
+}
+
 bool server_start(struct server **out, const struct server_options *o, struct registry *r,
                   const struct catalog *c, struct err *e)
 {
     struct server *s;
     int fd = -1;
     if (!server_parts_open(&s, o, r, c, e)) return false;
-    if (!open_socket(s, &fd, e) || !limit_connections(s, e)) goto fail;
+    int port = 0;
+    if (!open_socket(s, s->o.port, s->o.tls ? "https" : "http", &fd, &port, s->url, e) ||
+        !limit_connections(s, e))
+        goto fail;
     unsigned pool = o->http_threads > 1 ? (unsigned)o->http_threads : 0; /* 0: one loop */
     s->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
                                      MHD_USE_TURBO | MHD_USE_ERROR_LOG,
@@ -360,15 +389,19 @@ bool server_start(struct server **out, const struct server_options *o, struct re
         err_set(e, ERR_IO, "the HTTP server could not be started");
         goto fail;
     }
+    fd = -1; /* the library's now */
+    if (s->o.tls && s->o.redirect_port >= 0 && !open_redirect(s, port, e)) goto fail;
     *out = s;
     return true;
 fail:
+    if (s->daemon) MHD_stop_daemon(s->daemon);
     if (fd >= 0) close(fd);
     server_parts_close(s);
     return false;
 }
 
 const char *server_url(const struct server *s) { return s->url; }
+const char *server_redirect_url(const struct server *s) { return s->redirect_url; }
 void server_set_ready(struct server *s, bool ready) { atomic_store(&s->ready, ready); }
 int server_active(const struct server *s) { return atomic_load(&s->active); }
 
@@ -403,6 +436,7 @@ void server_stop(struct server *s, double limit_s, bool (*hurry)(void *arg), voi
     }
     lanes_free(s->lanes);
     s->lanes = NULL;
+    redirect_stop(s->redirect);
     MHD_stop_daemon(s->daemon);
     server_parts_close(s);
 }

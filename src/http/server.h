@@ -23,10 +23,12 @@ struct files;
 struct account;
 struct access_log;
 struct gate;
+struct tls;
 
 struct server_options {
     const char *listen; /* "127.0.0.1:8080", "[::1]:0", ":8080" for every address, "8080" for this machine */
     int port;           /* in place of the one in `listen`; -1: that one */
+    int redirect_port;  /* with tls: plain HTTP there is redirected; -1: there is none such, 0: a free one */
     struct str_list keys;         /* none: loopback only */
     struct account *account;      /* a store of keys; NULL: none. Borrowed */
     struct gate *gate;            /* limits; NULL: none. Borrowed */
@@ -45,6 +47,7 @@ struct server_options {
     struct safety *safety;         /* borrowed */
     struct files *files;           /* pictures given out by URL; borrowed */
     struct access_log *access_log; /* NULL: none. Borrowed */
+    struct tls *tls;               /* what connections speak; NULL: plain HTTP. Borrowed */
     const char *loras;             /* folder of adapters that requests may name; borrowed */
 };
 
@@ -53,6 +56,8 @@ bool server_start(struct server **out, const struct server_options *o, struct re
                   const struct catalog *c, struct err *e);
 /* "http://127.0.0.1:8080", with the port that was taken. */
 const char *server_url(const struct server *s);
+/* "http://127.0.0.1:8081", where plain HTTP is redirected; "" for nowhere. */
+const char *server_redirect_url(const struct server *s);
 void server_set_ready(struct server *s, bool ready);
 void server_drain(struct server *s);
 int server_active(const struct server *s); /* requests being worked on */

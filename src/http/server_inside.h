@@ -14,13 +14,17 @@
 #include "http/watch.h"
 #include "service/ending.h"
 
+enum { SERVER_URL = 128 };
+
 struct MHD_Daemon;
+struct redirect;
 
 struct server {
     struct server_options o;
     struct registry *registry;
     const struct catalog *catalog;
     struct MHD_Daemon *daemon;
+    struct redirect *redirect; /* NULL: none */
     struct auth auth;
     struct lanes *lanes;
     struct loading *loading;
@@ -29,7 +33,7 @@ struct server {
     struct ending_sinks endings;
     struct bodies bodies;
     struct json_limits json;
-    char url[128];
+    char url[SERVER_URL], redirect_url[SERVER_URL];
     double started;                        /* clock_seconds() */
     atomic_bool ready, draining, stopping; /* stopping: the time for draining is over */
     atomic_int active;                     /* exchanges that a lane or a model works on */

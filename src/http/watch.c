@@ -64,7 +64,7 @@ static void on_event(struct watch *w, const struct epoll_event *ev)
 static void cut(struct link *l, const char *why)
 {
     if (atomic_exchange(&l->closed, why)) return;
-    shutdown(l->fd, SHUT_RDWR);
+    intake_cut(l->fd);
 }
 
 /* Whether bytes of a reply wait and the client has taken none of them for `limit_ms`. */

@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -37,8 +38,10 @@ def pytest_configure(config):
 class Server:
     """A running `hearth serve`; its log is read all the time so that it never blocks."""
 
-    def __init__(self, *args, models=MODELS, wrap=()):
-        env = environment() | {"HEARTH_CONFIG": "/dev/null"}
+    def __init__(self, *args, models=MODELS, wrap=(), ca=None, environ=None):
+        self.verify = ca or True  # a file of the authority that signed the server's certificate
+
+        env = environment() | {"HEARTH_CONFIG": "/dev/null"} | (environ or {})
         command = [*wrap, BIN, "serve", "--listen", "127.0.0.1:0", "--models", models, *args]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
         atexit.register(self.process.kill)  # when a test fails before it stops its server
@@ -48,25 +51,25 @@ class Server:
             t.start()
         deadline = time.monotonic() + PATIENCE
         while self.url is None:
-            found = re.search(r"URL +(http://\S+)/v1", "".join(self.banner))
+            found = re.search(r"URL +(https?://\S+)/v1", "".join(self.banner))
             if found:
                 self.url = found[1]
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"hearth serve did not start: {''.join(self.log)}")
             time.sleep(0.01)
-        host, port = self.url.removeprefix("http://").rsplit(":", 1)
+        host, port = self.url.split("://", 1)[1].rsplit(":", 1)
         self.address = (host, int(port))
-        self.wait_until(lambda: requests.get(self.url + "/ready", timeout=PATIENCE).status_code == 200, "the server never became ready")
+        self.wait_until(lambda: self.get("/ready").status_code == 200, "the server never became ready")
 
     def _read(self, stream, lines):
         for line in stream:
             lines.append(line)
 
     def post(self, path, body, headers=None, **kw):
-        return requests.post(self.url + path, json=body, headers=headers, timeout=PATIENCE, **kw)
+        return requests.post(self.url + path, json=body, headers=headers, timeout=PATIENCE, verify=self.verify, **kw)
 
     def get(self, path, **kw):
-        return requests.get(self.url + path, timeout=PATIENCE, **kw)
+        return requests.get(self.url + path, timeout=PATIENCE, verify=self.verify, **kw)
 
     def metric(self, name):
         """Sum of a metric over its labels."""
@@ -89,13 +92,44 @@ class Server:
         self.wait_until(lambda: not (self.metric("hearth_running") or self.metric("hearth_queue")), "requests still hold their slots")
 
     def connect(self, timeout=PATIENCE):
-        return socket.create_connection(self.address, timeout=timeout)
+        s = socket.create_connection(self.address, timeout=timeout)
+        if self.url.startswith("http:"):
+            return s
+        return ssl.create_default_context(cafile=self.verify).wrap_socket(s, server_hostname="localhost", suppress_ragged_eofs=False)
 
     def raw(self, data, timeout=PATIENCE):
         """Sends bytes, returns everything until the server closes."""
+        if self.url.startswith("https:"):
+            return self._raw_tls(data, timeout)
         with self.connect(timeout) as s:
             s.sendall(data)
             return read_all(s)
+
+    def _raw_tls(self, data, timeout):
+        """The same behind TLS: all of it is handed to the system at once there too, so that a refusal in the middle can be read."""
+        come, go = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = ssl.create_default_context(cafile=self.verify).wrap_bio(come, go, server_hostname="localhost")
+        with socket.create_connection(self.address, timeout=timeout) as s:
+
+            def pump(step):
+                while True:
+                    try:
+                        return step()
+                    except ssl.SSLWantReadError:
+                        s.sendall(go.read())
+                        got = s.recv(65536)
+                        come.write(got) if got else come.write_eof()
+
+            pump(tls.do_handshake)
+            tls.write(data)
+            s.sendall(go.read())
+            out = b""
+            try:
+                while got := pump(lambda: tls.read(65536)):
+                    out += got
+            except (ssl.SSLZeroReturnError, ConnectionError):
+                pass
+            return out
 
     def stop(self, seconds=PATIENCE):
         """Asks it to stop and demands that it ends well; what a checked build has to complain about stands in the message."""

@@ -36,7 +36,7 @@ MAY_USE = {
 }
 # Headers that only these may include: a handler reaches its request through http/exchange.h, whichever transport carries it.
 ONLY = {
-    "microhttpd.h": {"http/server.c"},
+    "microhttpd.h": {"http/server.c", "http/redirect.c"},
     "http/exchange_inside.h": {"http/server.c", "http/exchange.c", "http/exchange_turn.c", "http/exchange_memory.c", "http/preflight.c",
                                "http/loading.c", "http/watch.c", "http/endings.c", "http/admission.c"},
 }

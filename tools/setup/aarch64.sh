@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 root=$PWD/build/aarch64-root state=$PWD/build/aarch64-apt
-want="libc6-dev libmicrohttpd-dev libjansson-dev libpcre2-dev libcurl4-openssl-dev libsodium-dev libyaml-dev libedit-dev
+want="libc6-dev libmicrohttpd-dev libgnutls28-dev libjansson-dev libpcre2-dev libcurl4-openssl-dev libsodium-dev libyaml-dev libedit-dev
 libpng-dev libjpeg-dev libwebp-dev libchafa-dev libglib2.0-dev libunistring-dev libstb-dev zlib1g-dev libsqlite3-dev libpq-dev libhiredis-dev
 libcmocka-dev"
 [ "$(cat "$root/.complete" 2>/dev/null)" = "$want" ] && exit 0
