@@ -201,7 +201,8 @@ static void case_attention_paged(struct ctx *c)
                                                   .ldo = heads * dim,
                                                   .n_head = heads,
                                                   .scale = 0.125f,
-                                                  .window = pick(c, 0, 1) ? 7 : 0 });
+                                                  .window = pick(c, 0, 1) ? 7 : 0,
+                                                  .sink = pick(c, 0, 1) ? put_random(c, heads) : NULL });
     result(c, out, rows * heads * dim);
     /* A page that is copied holds the same tokens: the second sequence again, one token further. */
     device_copy_bytes(c->d, kv.pages + 1 * kv.page_stride, kv.pages + 2 * kv.page_stride, kv.page_stride);

@@ -150,6 +150,7 @@ enum epilogue {
     EPI_SWIGLU,    /* y = silu(v_gate) * v_up                (PAIRED layers only)     */
     EPI_GEGLU,     /* y = gelu_tanh(v_gate) * v_up           (PAIRED layers only; T5) */
     EPI_GEGLU_ERF, /* y = v_up * gelu_erf(v_gate)            (PAIRED layers only; UNet feed-forward) */
+    EPI_CLIPGLU, /* y = quick_gelu(g) * (u + 1), g at most 7, u from -7 to 7 (PAIRED layers only; gpt-oss) */
     EPI_GELU_TANH,
     EPI_GELU_ERF,
     EPI_QUICK_GELU,
@@ -201,7 +202,7 @@ struct moe_args {
     const dev_int *expert;
     const dev_float *weight;
     int k;
-    enum epilogue epi;    /* EPI_SWIGLU, EPI_GEGLU or EPI_GEGLU_ERF */
+    enum epilogue epi;    /* EPI_SWIGLU, EPI_GEGLU, EPI_GEGLU_ERF or EPI_CLIPGLU */
     bool weight_on_input; /* Llama 4: the weight multiplies the expert's input instead of its output */
 };
 void op_moe(struct device *d, const struct moe_args *a);
@@ -277,6 +278,8 @@ struct attn_args {
     float scale;
     int32_t chunk;  /* chunk > 0: only positions of the same chunk (Llama 4) */
     int32_t window; /* > 0: sliding window of so many positions */
+    /* [n_head] a score that every query of the head sees besides, of a token without a value (gpt-oss); NULL: none */
+    const dev_float *sink;
 };
 /* Writes k and v of every row into its page, then attends causally: rows see their sequence's positions <= their own.
  * Pages are walked in ascending order with one softmax update a page. */

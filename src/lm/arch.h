@@ -27,8 +27,8 @@ struct lm_layer_shape {
     bool tempered;  /* q is multiplied by what lm_temper says of its position */
 };
 
-/* What gates the feed-forward: act(gate) * up. */
-enum lm_act { ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF };
+/* What gates the feed-forward: act(gate) * up; CLIPPED: EPI_CLIPGLU. */
+enum lm_act { ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF, ACT_CLIPPED };
 
 /* Queries far into a text see sharper: q is multiplied by 1 + scale * log(1 + floor((pos + 1) / every)). */
 struct lm_temper {

@@ -266,6 +266,7 @@ static void resolve_one(struct binding *t, const struct tensor_spec *spec, int i
     }
     s->t = f;
     s->in_out = (spec->need & TENSOR_IN_OUT) != 0;
+    s->by_turns = (spec->need & TENSOR_BY_TURNS) != 0;
     if (f->type == DT_F8_E4M3)
         find_scale(t, s);
     else if (weights_gguf(t->w) && n > 1)

@@ -23,6 +23,8 @@ enum {
     TENSOR_NEEDED = 0,
     TENSOR_OPTIONAL = 1,
     TENSOR_IN_OUT = 2, /* a bit beside these: stacked [experts, in, out], against the convention */
+    TENSOR_BY_TURNS =
+        4, /* a bit beside IN_OUT: columns of gate and up take turns, instead of standing behind each other */
 };
 
 struct tensor_spec {
@@ -36,7 +38,7 @@ struct tensor_slot {
     const struct tensor *t;     /* NULL: optional and absent */
     const struct tensor *scale; /* NULL: none */
     int64_t scale_rows, scale_cols;
-    bool in_out; /* TENSOR_IN_OUT */
+    bool in_out, by_turns; /* TENSOR_IN_OUT, TENSOR_BY_TURNS */
 };
 
 struct binding {

@@ -22,6 +22,7 @@
 struct layer {
     const dev_float *attn_norm, *attn_post_norm, *ffn_norm, *ffn_post_norm; /* [n_embd] or NULL */
     const dev_float *q_norm, *k_norm;                                       /* [head_dim] or NULL */
+    const dev_float *sink;                                                  /* [n_head] or NULL */
     struct linear *qkv; /* q, k, v one after the other; NULL: latent attention */
     struct mla mla;
     struct linear *out;
@@ -141,6 +142,7 @@ static void resolve_experts(struct load *ld, struct binding *t, const struct lm_
         bind_fault(t, "layer %d: its shared experts are missing", il);
     const bool gate_up = l[L_GATE_UP_EXPS].t || (l[L_GATE_EXPS].t && l[L_UP_EXPS].t);
     if (gate_up && l[L_DOWN_EXPS].t) return;
+    if (!ld->f->expert.n) bind_fault(t, "layer %d: its experts are missing", il);
     for (int ie = 0; ie < s->n_expert; ie++) resolve(t, &ld->f->expert, il, ie, expert_slots(ld, s, il, ie));
 }
 
@@ -361,9 +363,13 @@ static bool load_layer(struct lm_net *n, struct layer_maker *mk, const struct lo
     const struct {
         const dev_float **to;
         int slot;
-    } norm[] = { { &l->attn_norm, L_ATTN_NORM }, { &l->attn_post_norm, L_ATTN_POST_NORM },
-                 { &l->ffn_norm, L_FFN_NORM },   { &l->ffn_post_norm, L_FFN_POST_NORM },
-                 { &l->q_norm, L_Q_NORM },       { &l->k_norm, L_K_NORM } };
+    } norm[] = { { &l->attn_norm, L_ATTN_NORM },
+                 { &l->attn_post_norm, L_ATTN_POST_NORM },
+                 { &l->ffn_norm, L_FFN_NORM },
+                 { &l->ffn_post_norm, L_FFN_POST_NORM },
+                 { &l->q_norm, L_Q_NORM },
+                 { &l->k_norm, L_K_NORM },
+                 { &l->sink, L_SINK } };
     for (size_t i = 0; i < sizeof norm / sizeof *norm; i++)
         if (!layers_norm(mk, norm[i].to, &t[norm[i].slot], from_one, e)) return false;
     if (!load_attention(n, mk, l, t, e)) return false;
@@ -375,6 +381,11 @@ static bool load_layer(struct lm_net *n, struct layer_maker *mk, const struct lo
                                         .up = &t[L_UP_EXPS],
                                         .down = &t[L_DOWN_EXPS],
                                         .one = expert_slots(ld, &n->s, il, 0),
+                                        .router_add = &t[L_ROUTER_ADD],
+                                        .gate_up_add = &t[L_GATE_UP_EXPS_BIAS],
+                                        .gate_add = &t[L_GATE_EXPS_BIAS],
+                                        .up_add = &t[L_UP_EXPS_BIAS],
+                                        .down_add = &t[L_DOWN_EXPS_BIAS],
                                         .shared_gate = &t[L_SHARED_GATE],
                                         .shared_up = &t[L_SHARED_UP],
                                         .shared_down = &t[L_SHARED_DOWN] };
@@ -626,6 +637,7 @@ static void attend(struct lm_net *n, int il, const struct lm_batch *b, const str
     a.ldq = a.ldk = a.ldv = linear_n_out(l->qkv);
     a.ldo = (int64_t)s->n_head * s->head_dim;
     a.scale = ls->attn_scale;
+    a.sink = l->sink;
     op_attention_paged(n->dev, &a);
 }
 

@@ -191,7 +191,7 @@ static void test_config_json(void **state)
     static const char *const names[] = { "llama3",       "mixtral",     "qwen2_window", "qwen3",
                                          "qwen3_moe",    "gemma3",      "smollm3",      "llama4_maverick",
                                          "llama4_scout", "deepseek_v3", "deepseek_v2",  "llama_fp8",
-                                         "phi3",         "glm4",        "glm4_moe" };
+                                         "phi3",         "glm4",        "glm4_moe",     "gpt_oss" };
     char cwd[400], target[500], path[200];
     assert_non_null(getcwd(cwd, sizeof cwd));
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -306,7 +306,7 @@ static void test_gguf(void **state)
     (void)state;
     static const char *const names[] = { "llama3", "llama_yarn",   "mixtral",     "qwen3_moe",
                                          "gemma3", "llama4_scout", "deepseek_v3", "deepseek_v2_lite",
-                                         "phi3",   "glm4_moe" };
+                                         "phi3",   "glm4_moe",     "gpt_oss" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char from[200];
         struct bytes b = { .path = "/tmp/hearth-hostile-XXXXXX.gguf" };

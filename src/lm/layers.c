@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lm/turn.h"
 
@@ -145,17 +146,68 @@ float layers_temper(const struct lm_temper *t, int32_t pos)
 enum epilogue layers_gate(enum lm_act act)
 {
     static const enum epilogue of[] = {
-        [ACT_SILU] = EPI_SWIGLU, [ACT_GELU_TANH] = EPI_GEGLU, [ACT_GELU_ERF] = EPI_GEGLU_ERF
+        [ACT_SILU] = EPI_SWIGLU,
+        [ACT_GELU_TANH] = EPI_GEGLU,
+        [ACT_GELU_ERF] = EPI_GEGLU_ERF,
+        [ACT_CLIPPED] = EPI_CLIPGLU,
     };
     return of[act];
 }
 
 /* ---- routed experts ------------------------------------------------------------------------------------------------------ */
 
-static bool make_expert(struct layer_maker *mk, struct linear **out, const struct matrix *m, int n_parts,
-                        const char *name, int ie, struct err *e)
+/* Biases of all experts of a layer, as products take them: [n_expert][gate rows, then up rows], [n_expert][out]. NULL: none. */
+struct biases {
+    float *gate_up, *down;
+    int64_t n_gate_up, n_down; /* of an expert */
+};
+
+static void biases_free(struct biases *b)
 {
-    if (!linear_new(mk->dev, out, m, n_parts, n_parts == 2 ? LINEAR_PAIRED : LINEAR_CONCAT, NULL, 1, e))
+    free(b->gate_up);
+    free(b->down);
+}
+
+static bool there(const struct tensor_slot *s) { return s && s->t; }
+
+/* from [n_expert][n] to half `which` of to [n_expert][2][n]. */
+static void put_half(float *to, const float *from, int64_t n_expert, int64_t n, int which)
+{
+    for (int64_t ie = 0; ie < n_expert; ie++)
+        memcpy(to + (2 * ie + which) * n, from + ie * n, (size_t)n * sizeof *to);
+}
+
+/* On failure *b is to be freed too. */
+static bool biases_read(struct biases *b, const struct lm_shape *s, const struct expert_slots *t,
+                        struct err *e)
+{
+    const int64_t n = s->n_ff_expert, n_expert = s->n_expert, all = n_expert * 2 * n;
+    *b = (struct biases){ .n_gate_up = 2 * n, .n_down = s->n_embd };
+    bool ok = !there(t->down_add) || (b->down = slot_floats(t->down_add)) != NULL;
+    const bool joined = there(t->gate_up_add);
+    if (ok && (joined || there(t->gate_add))) {
+        float *from = slot_floats(joined ? t->gate_up_add : t->gate_add);
+        float *up = joined ? NULL : slot_floats(t->up_add);
+        b->gate_up = calloc((size_t)all, sizeof *b->gate_up);
+        ok = from && (joined || up) && b->gate_up;
+        for (int64_t i = 0; ok && joined && i < all; i++) {
+            const int64_t row = i % (2 * n);
+            b->gate_up[i - row + (t->gate_up->by_turns ? row % 2 * n + row / 2 : row)] = from[i];
+        }
+        if (ok && !joined) {
+            put_half(b->gate_up, from, n_expert, n, 0);
+            put_half(b->gate_up, up, n_expert, n, 1);
+        }
+        free(from);
+        free(up);
+    }
+    return ok || err_set(e, ERR_NOMEM, "no memory for biases of %d experts", s->n_expert);
+}
+
+static bool make_expert(struct layer_maker *mk, struct linear **out, const struct matrix *m, int n_parts,
+                        const float *bias, const char *name, int ie, struct err *e)
+{
+    if (!linear_new(mk->dev, out, m, n_parts, n_parts == 2 ? LINEAR_PAIRED : LINEAR_CONCAT, bias, 1, e))
         return err_wrap(e, "%s, expert %d", name, ie);
     layers_made(mk, *out);
     return true;
@@ -167,7 +219,7 @@ static bool take(struct layer_maker *mk, struct experts *x, const struct tensor_
 {
     *m = slot_matrix(s, ie, mk->scales);
     if (!s->in_out) return true;
-    if (!turn_matrix(mk->dev, m, &x->turned[x->n_turned], e))
+    if (!(s->by_turns ? turn_apart : turn_matrix)(mk->dev, m, &x->turned[x->n_turned], e))
         return err_wrap(e, "%s, expert %d", s->t->name, ie);
     x->n_turned++;
     return true;
@@ -192,20 +244,23 @@ static bool gate_up(struct layer_maker *mk, struct experts *x, const struct expe
 }
 
 /* *copied: the device reads none of the file's bytes. */
-static bool make_one(struct layer_maker *mk, struct experts *x, const struct expert_slots *t, int ie,
-                     bool *copied, struct err *e)
+static bool make_one(struct layer_maker *mk, struct experts *x, const struct expert_slots *t,
+                     const struct biases *b, int ie, bool *copied, struct err *e)
 {
+    const float *gate_up_bias = b->gate_up ? b->gate_up + ie * b->n_gate_up : NULL;
+    const float *down_bias = b->down ? b->down + ie * b->n_down : NULL;
     const bool stacked = t->down->t != NULL;
     const struct tensor_slot *down = stacked ? t->down : t->one + (size_t)ie * ONE_COUNT + ONE_DOWN;
     const bool turned = down->in_out;
     struct matrix m[2];
     int before = x->n_turned;
-    if (!gate_up(mk, x, t, ie, m, e) || !make_expert(mk, &x->gate_up[ie], m, 2, down->t->name, ie, e))
+    if (!gate_up(mk, x, t, ie, m, e) ||
+        !make_expert(mk, &x->gate_up[ie], m, 2, gate_up_bias, down->t->name, ie, e))
         return false;
     if (linear_is_copy(x->gate_up[ie])) release(x, before);
     before = x->n_turned;
     if (!take(mk, x, down, stacked ? ie : 0, m, e) ||
-        !make_expert(mk, &x->down[ie], m, 1, down->t->name, ie, e))
+        !make_expert(mk, &x->down[ie], m, 1, down_bias, down->t->name, ie, e))
         return false;
     if (linear_is_copy(x->down[ie])) release(x, before);
     *copied = turned || (linear_is_copy(x->gate_up[ie]) && linear_is_copy(x->down[ie]));
@@ -217,12 +272,17 @@ static bool make_all(struct layer_maker *mk, struct experts *x, const struct lm_
 {
     const bool stacked = t->down->t != NULL;
     bool copies = true, copied = false;
-    for (int ie = 0; ie < s->n_expert; ie++) {
+    struct biases b;
+    bool ok = biases_read(&b, s, t, e);
+    for (int ie = 0; ok && ie < s->n_expert; ie++) {
         const struct tensor_slot *one = stacked ? NULL : t->one + (size_t)ie * ONE_COUNT;
-        if (!make_one(mk, x, t, ie, &copied, e)) return false;
+        ok = make_one(mk, x, t, &b, ie, &copied, e);
+        if (!ok) break;
         for (int i = 0; copied && one && i < ONE_COUNT; i++) weights_forget(mk->w, one[i].t);
         copies &= copied;
     }
+    biases_free(&b);
+    if (!ok) return false;
     const struct tensor_slot *stack[] = { t->gate, t->up, t->gate_up, t->down };
     for (size_t i = 0; stacked && copies && i < sizeof stack / sizeof *stack; i++)
         if (stack[i]->t) weights_forget(mk->w, stack[i]->t);
@@ -231,17 +291,23 @@ static bool make_all(struct layer_maker *mk, struct experts *x, const struct lm_
 
 /* In f32 whatever the file's type: where two logits are close, products rounded to 16 bits would choose another expert. */
 static bool make_router(struct layer_maker *mk, struct linear **out, const struct tensor_slot *s,
-                        struct err *e)
+                        const struct tensor_slot *add, struct err *e)
 {
-    if (s->t->type == DT_F32 || s->scale) return layers_linear(mk, out, &s, 1, LINEAR_CONCAT, NULL, e);
-    float *wide = slot_floats(s);
-    if (!wide) return err_set(e, ERR_NOMEM, "no memory for a router");
+    if (s->t->type == DT_F32 || s->scale)
+        return layers_linear(mk, out, &s, 1, LINEAR_CONCAT, add ? &add : NULL, e);
+    float *wide = slot_floats(s), *bias = there(add) ? slot_floats(add) : NULL;
+    if (!wide || (there(add) && !bias)) {
+        free(wide);
+        free(bias);
+        return err_set(e, ERR_NOMEM, "no memory for a router");
+    }
     struct matrix m = slot_matrix(s, 0, mk->scales);
     m.type = DT_F32;
     m.data = wide;
     const bool ok =
-        linear_new(mk->dev, out, &m, 1, LINEAR_CONCAT, NULL, 1, e) || err_wrap(e, "%s", s->t->name);
+        linear_new(mk->dev, out, &m, 1, LINEAR_CONCAT, bias, 1, e) || err_wrap(e, "%s", s->t->name);
     free(wide); /* f32 is always copied */
+    free(bias);
     if (!ok) return false;
     layers_made(mk, *out);
     weights_forget(mk->w, s->t);
@@ -270,7 +336,8 @@ bool layers_experts(struct layer_maker *mk, struct experts *x, const struct lm_s
             !layers_linear(mk, &x->shared_down, down, 1, LINEAR_CONCAT, NULL, e))
             return false;
     }
-    return layers_norm(mk, &x->bias, t->router_bias, false, e) && make_router(mk, &x->router, t->router, e);
+    return layers_norm(mk, &x->bias, t->router_bias, false, e) &&
+           make_router(mk, &x->router, t->router, t->router_add, e);
 }
 
 void layers_experts_free(struct experts *x)

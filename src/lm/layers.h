@@ -56,10 +56,13 @@ enum epilogue layers_gate(enum lm_act act);
 
 /* Where a layer's experts lie: stacked in one tensor [n_expert, out, in] (gate and up apart or together), or one by one. */
 struct expert_slots {
-    const struct tensor_slot *router, *router_bias;                  /* no bias: an empty slot */
-    const struct tensor_slot *gate_up, *gate, *up, *down;            /* stacked; empty slots: one by one */
-    const struct tensor_slot *one;                                   /* [n_expert][3]: gate, up, down */
+    const struct tensor_slot *router, *router_bias;       /* no bias for the choice: an empty slot */
+    const struct tensor_slot *router_add;                 /* on the logits; NULL or empty: none */
+    const struct tensor_slot *gate_up, *gate, *up, *down; /* stacked; empty slots: one by one */
+    const struct tensor_slot *one;                        /* [n_expert][3]: gate, up, down */
     const struct tensor_slot *shared_gate, *shared_up, *shared_down; /* empty: none */
+    /* Biases of stacked experts, [n_expert, out]; those of gate and up joined lie as these do. NULL or empty: none. */
+    const struct tensor_slot *gate_up_add, *gate_add, *up_add, *down_add;
 };
 
 struct experts {

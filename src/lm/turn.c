@@ -8,15 +8,18 @@ struct job {
     unsigned char *to;         /* [n_out, n_in] */
     int64_t n_in, n_out;
     size_t size; /* of an element */
+    bool apart;  /* even rows of the output first */
 };
 
 /* Elements o0..o1 of the output by i0..i1 of the input; a size that the compiler knows makes copies of moves. */
 static inline void turn_tile(const struct job *j, int64_t o0, int64_t o1, int64_t i0, int64_t i1, size_t size)
 {
-    for (int64_t o = o0; o < o1; o++)
+    for (int64_t o = o0; o < o1; o++) {
+        const int64_t row = j->apart ? o % 2 * (j->n_out / 2) + o / 2 : o;
         for (int64_t i = i0; i < i1; i++)
-            memcpy(j->to + (size_t)(o * j->n_in + i) * size, j->from + (size_t)(i * j->n_out + o) * size,
+            memcpy(j->to + (size_t)(row * j->n_in + i) * size, j->from + (size_t)(i * j->n_out + o) * size,
                    size);
+    }
 }
 
 /* By tiles, so that the lines of both sides that are in use stay in the first cache. */
@@ -39,9 +42,9 @@ static void turn_part(void *arg, int ith, int nth)
     }
 }
 
-bool turn_matrix(struct device *d, struct matrix *m, void **copy, struct err *e)
+static bool turn(struct device *d, struct matrix *m, bool apart, void **copy, struct err *e)
 {
-    struct job j = { .from = m->data, .n_in = m->n_in, .n_out = m->n_out };
+    struct job j = { .from = m->data, .n_in = m->n_in, .n_out = m->n_out, .apart = apart };
     size_t elems, bytes;
     j.size = dtype_row_bytes(m->type, 1);
     if (!j.size)
@@ -55,4 +58,14 @@ bool turn_matrix(struct device *d, struct matrix *m, void **copy, struct err *e)
     device_run_host(d, turn_part, &j);
     m->data = *copy = j.to;
     return true;
+}
+
+bool turn_matrix(struct device *d, struct matrix *m, void **copy, struct err *e)
+{
+    return turn(d, m, false, copy, e);
+}
+
+bool turn_apart(struct device *d, struct matrix *m, void **copy, struct err *e)
+{
+    return turn(d, m, true, copy, e);
 }

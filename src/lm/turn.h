@@ -8,4 +8,7 @@
  * alone: blocks cannot be turned. On failure *m is as it was. By the device's owner: the host's threads share the work. */
 bool turn_matrix(struct device *d, struct matrix *m, void **copy, struct err *e);
 
+/* The same, but *copy begins with the even rows [n_out / 2, n_in] of the turned matrix, and the odd ones follow. */
+bool turn_apart(struct device *d, struct matrix *m, void **copy, struct err *e);
+
 #endif

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tiny random checkpoints of further families (Phi 3, GLM-4, GLM-4.5) with the logits that transformers computes from them.
+"""Tiny random checkpoints of further families (Phi 3, GLM-4, GLM-4.5, gpt-oss) with the logits that transformers computes from them.
 
     python3 tools/reference/families_golden.py tests/golden/lm [NAME...]
 
@@ -16,7 +16,24 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.gpt_oss.modeling_gpt_oss import eager_attention_forward as attention_with_sinks
+
 from lm_golden import N_IDS, build, hf_names, plain_mask
+
+
+def kv16_sinks(module, query, key, value, mask, *args, **kwargs):
+    return attention_with_sinks(module, query, key.half().float(), value.half().float(), mask, *args, **kwargs)
+
+
+ALL_ATTENTION_FUNCTIONS.register("kv16_sinks", kv16_sinks)
+
+
+def masks(config):
+    """Of layers that see all, and of those with a window."""
+    full = plain_mask(config)
+    window = full + torch.full((N_IDS, N_IDS), -torch.inf).tril(-config.sliding_window)
+    return {"full_attention": full, "sliding_attention": window}
 
 
 class Gguf:
@@ -112,6 +129,34 @@ def glm4_moe_gguf(path, c, state):
     g.close()
 
 
+def gpt_oss_gguf(path, c, state):
+    g = Gguf(path, "gpt-oss", c, n_rot(c))
+    g.w.add_key_length(c.head_dim)
+    g.w.add_value_length(c.head_dim)
+    g.w.add_expert_count(c.num_local_experts)
+    g.w.add_expert_used_count(c.num_experts_per_tok)
+    g.w.add_expert_feed_forward_length(c.intermediate_size)
+    g.w.add_sliding_window(c.sliding_window)
+    g.w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    g.w.add_rope_scaling_factor(c.rope_parameters["factor"])
+    g.w.add_rope_scaling_orig_ctx_len(c.rope_parameters["original_max_position_embeddings"])
+    for name, t in state.items():
+        stem = name.rsplit(".mlp.experts.", 1)[0] + ".mlp.experts."
+        if name.endswith("gate_up_proj"):
+            g.tensor(stem + "gate_proj.weight", t[..., ::2].transpose(1, 2))
+            g.tensor(stem + "up_proj.weight", t[..., 1::2].transpose(1, 2))
+        elif name.endswith("gate_up_proj_bias"):
+            g.tensor(stem + "gate_proj.bias", t[..., ::2])
+            g.tensor(stem + "up_proj.bias", t[..., 1::2])
+        elif name.endswith("experts.down_proj"):
+            g.tensor(stem + "down_proj.weight", t.transpose(1, 2))
+        elif name.endswith("experts.down_proj_bias"):
+            g.tensor(stem + "down_proj.bias", t)
+        else:
+            g.tensor(name + ".weight" if name.endswith("sinks") else name, t)
+    g.close()
+
+
 def case(root, name, model_type, cfg, seed, to_gguf):
     if sys.argv[2:] and name not in sys.argv[2:]:
         return
@@ -126,12 +171,13 @@ def case(root, name, model_type, cfg, seed, to_gguf):
     ids = torch.randint(0, model.config.vocab_size, (1, N_IDS), generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         logits = model(ids).logits[0].float()
-        mask = plain_mask(model.config)
-        model.config._attn_implementation = "kv16"
+        sinks = model_type == "gpt_oss"
+        mask = masks(model.config) if sinks else plain_mask(model.config)
+        model.config._attn_implementation = "kv16_sinks" if sinks else "kv16"
         logits_kv16 = model(ids, attention_mask=mask).logits[0].float()
     out = root / name
     out.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in hf_names(state, "qwen").items()}, out / "model.safetensors")
+    save_file({k: v.contiguous() for k, v in hf_names(state, "fused" if sinks else "qwen").items()}, out / "model.safetensors")
     save_file({"ids": ids[0].to(torch.int32), "logits": logits.contiguous(), "logits_kv16": logits_kv16.contiguous()}, out / "golden.safetensors")
     (out / "config.json").write_text(json.dumps({"model_type": model_type, **cfg}, indent=1) + "\n")
     to_gguf(out / "model.gguf", model.config, state)
@@ -155,6 +201,9 @@ def main():
     case(root, "glm4_moe", "glm4_moe", {**base, **moe, "use_qk_norm": True, "attention_bias": True, "n_group": 2, "topk_group": 1,
                                         "rope_parameters": half}, 53, glm4_moe_gguf)
     case(root, "glm4_moe_plain", "glm4_moe", {**base, **moe, "norm_topk_prob": False, "rope_parameters": half}, 54, glm4_moe_gguf)
+    yarn = dict(rope_type="yarn", factor=4.0, beta_fast=32.0, beta_slow=1.0, truncate=False, original_max_position_embeddings=32, rope_theta=150000.0)
+    case(root, "gpt_oss", "gpt_oss", {**base, "hidden_size": 32, "intermediate_size": 24, "num_hidden_layers": 3, "head_dim": 16, "num_local_experts": 6,
+                                      "num_experts_per_tok": 2, "sliding_window": 20, "rope_parameters": yarn}, 55, gpt_oss_gguf)
 
 
 if __name__ == "__main__":

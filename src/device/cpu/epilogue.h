@@ -44,7 +44,8 @@ static inline void epilogue_run(enum epilogue epi, float *restrict y, float *res
         return;
     case EPI_SWIGLU:
     case EPI_GEGLU:
-    case EPI_GEGLU_ERF: break;
+    case EPI_GEGLU_ERF:
+    case EPI_CLIPGLU: break;
     }
     if (bias2)
         for (int i = 0; i < n; i++) v2[i] += bias2[i];
@@ -52,6 +53,11 @@ static inline void epilogue_run(enum epilogue epi, float *restrict y, float *res
         for (int i = 0; i < n; i++) y[i] = fmath_silu(v[i]) * v2[i];
     else if (epi == EPI_GEGLU)
         for (int i = 0; i < n; i++) y[i] = fmath_gelu_tanh(v[i]) * v2[i];
+    else if (epi == EPI_CLIPGLU)
+        for (int i = 0; i < n; i++) {
+            const float up = v2[i] > 7.0f ? 7.0f : v2[i] < -7.0f ? -7.0f : v2[i];
+            y[i] = fmath_quick_gelu(v[i] > 7.0f ? 7.0f : v[i]) * (up + 1.0f);
+        }
     else
         for (int i = 0; i < n; i++) y[i] = fmath_gelu_erf(v[i]) * v2[i];
 }

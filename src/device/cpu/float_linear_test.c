@@ -48,6 +48,7 @@ static double activation(enum epilogue epi, double v)
     case EPI_GELU_TANH:
     case EPI_GEGLU: return 0.5 * v * (1 + tanh(sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
     case EPI_QUICK_GELU: return v / (1 + exp(-1.702 * v));
+    case EPI_CLIPGLU: return fmin(v, 7) / (1 + exp(-1.702 * fmin(v, 7)));
     case EPI_RELU: return v > 0 ? v : 0;
     default: return v;
     }
@@ -102,6 +103,7 @@ static const struct shape shapes[] = {
     { DT_F32, 100, { 37 }, 21, 1, LINEAR_CONCAT, EPI_QUICK_GELU, 0, true, false, 1 },
     { DT_F32, 515, { 130 }, 270, 1, LINEAR_CONCAT, EPI_SILU, 0, false, true, 1 },
     { DT_F32, 64, { 20, 20 }, 3, 2, LINEAR_PAIRED, EPI_GEGLU, 0, false, false, 1 },
+    { DT_F32, 300, { 33, 33 }, 7, 2, LINEAR_PAIRED, EPI_CLIPGLU, 0, true, false, 1 },
     { DT_F8_E4M3, 100, { 37 }, 19, 1, LINEAR_CONCAT, EPI_STORE, 0, false, false, 1 },
     { DT_F8_E4M3, 300, { 50, 21 }, 300, 2, LINEAR_CONCAT, EPI_RELU, 1, true, false, 1 },
     { DT_F8_E4M3, 130, { 77, 77 }, 6, 2, LINEAR_PAIRED, EPI_SWIGLU, 2, true, false, 1 },
@@ -169,8 +171,11 @@ static void check_shape(unsigned mask, const struct shape *s, uint64_t seed)
             while (s->join == LINEAR_CONCAT && row >= s->n_out[part]) row -= s->n_out[part++];
             double v = dot(&m[part], row, xr, bf) + (s->bias ? (double)((float *)bias.p)[o] : 0);
             double want = activation(s->epi, v);
-            if (s->join == LINEAR_PAIRED)
-                want *= dot(&m[1], row, xr, bf) + (s->bias ? (double)((float *)bias.p)[n_out + o] : 0);
+            if (s->join == LINEAR_PAIRED) {
+                const double up =
+                    dot(&m[1], row, xr, bf) + (s->bias ? (double)((float *)bias.p)[n_out + o] : 0);
+                want *= s->epi == EPI_CLIPGLU ? fmax(fmin(up, 7), -7) + 1 : up;
+            }
             const double old = (double)((float *)before.p)[r * n_out + o];
             if (s->epi == EPI_ADD) want += old;
             if (s->epi == EPI_GATE_ADD) want = old + want * (double)((float *)gate.p)[o];

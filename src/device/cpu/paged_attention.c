@@ -1,6 +1,7 @@
 /* paged_attention.c - writing new tokens into the pages and attending over them: layout and sharing of the work. */
 #include "device/cpu/paged_attention.h"
 
+#include <math.h>
 #include <stdatomic.h>
 
 #include "device/cpu/cpu_internal.h"
@@ -91,6 +92,7 @@ static void attend_task(const struct attend_job *j, const struct attn_seq *s, in
         for (int i = 0; i < heads; i++, t.n++) {
             t.q[t.n] = a->q + (s->row + r) * a->ldq + (int64_t)(head0 + i) * a->kv->k_dim;
             t.out[t.n] = a->out + (s->row + r) * a->ldo + (int64_t)(head0 + i) * a->kv->v_dim;
+            t.sink[t.n] = a->sink ? a->sink[head0 + i] : -INFINITY;
             t.first[t.n] = first;
             t.last[t.n] = pos;
         }

@@ -12,7 +12,7 @@
  *              m'     = max(m, s[t]);  f = exp(m - m');  p[t] = exp(s[t] - m')
  *              l      = l * f + (the p[t] of this page, lanes t and t + 16 added, then folded in halves)
  *              o[d]   = o[d] * f, then fma(p[t], v[t][d], o[d]) over t ascending
- *          and o / l at the end. Tokens that the query may not see have p = 0. Nothing else enters, so the result does
+ *          and o / l at the end. m begins at -inf and l at 0; with a sink at its score and 1. Tokens that the query may not see have p = 0. Nothing else enters, so the result does
  *          not depend on which queries are computed together, and every instruction set gives the same bits. */
 #ifndef HEARTH_DEVICE_CPU_PAGED_ATTENTION_H
 #define HEARTH_DEVICE_CPU_PAGED_ATTENTION_H
@@ -38,6 +38,7 @@ struct paged_tile {
     const float *q[PAGED_QUERIES];
     float *out[PAGED_QUERIES];                         /* [v_dim] */
     int32_t first[PAGED_QUERIES], last[PAGED_QUERIES]; /* positions it sees: [first, last] */
+    float sink[PAGED_QUERIES];                         /* -INFINITY: none */
     float scale;
     float *acc; /* scratch, [PAGED_QUERIES, v_pad + k_dim] */
 };

@@ -21,9 +21,13 @@ struct world {
     int n, n_head, n_kv, k_dim, v_dim;
     int32_t window, chunk;
     enum kv_type type;
+    bool sink;   /* heads see a score besides */
     bool v_in_k; /* v holds what the keys begin with, for the comparison; attention is not given it */
     float *q, *k, *v;
 };
+
+/* Of some heads far above what tokens score, of others far below. */
+static float sink_of(int head) { return 3.0f * (float)(head % 5) - 5.0f; }
 
 static struct world world_new(enum kv_type type, int n, int n_head, int n_kv, int k_dim, int v_dim)
 {
@@ -70,6 +74,8 @@ static void attend(unsigned mask, int threads, const struct world *w, int chunk,
             memcpy(v + c * m * ldv, w->v + r * ldv, (size_t)(m * ldv) * sizeof *v);
         }
         struct attn_seq seq[2] = { { 0, m, r }, { m, m, r } };
+        float sink[64];
+        for (int h = 0; h < w->n_head; h++) sink[h] = sink_of(h);
         op_attention_paged(d, &(struct attn_args){ .kv = &kv,
                                                    .seq = seq,
                                                    .n_seq = 1 + company,
@@ -86,7 +92,8 @@ static void attend(unsigned mask, int threads, const struct world *w, int chunk,
                                                    .n_head = w->n_head,
                                                    .scale = 0.125f,
                                                    .chunk = w->chunk,
-                                                   .window = w->window });
+                                                   .window = w->window,
+                                                   .sink = w->sink ? sink : NULL });
         memcpy(out + r * ldo, o, (size_t)(m * ldo) * sizeof *out);
         if (company) assert_memory_equal(o, o + m * ldo, (size_t)(m * ldo) * sizeof *o);
     }
@@ -105,7 +112,7 @@ static double against_double(const struct world *w, const float *out)
             int hk = h / (w->n_head / w->n_kv), first = 0;
             if (w->window && r - w->window + 1 > 0) first = r - w->window + 1;
             if (w->chunk && r / w->chunk * w->chunk > first) first = r / w->chunk * w->chunk;
-            double top = -1e30, sum = 0;
+            double top = w->sink ? (double)sink_of(h) : -1e30, sum = 0;
             for (int t = first; t <= r; t++) {
                 p[t] = 0;
                 for (int i = 0; i < w->k_dim; i++)
@@ -113,6 +120,7 @@ static double against_double(const struct world *w, const float *out)
                             w->k[(t * w->n_kv + hk) * w->k_dim + i];
                 top = p[t] > top ? p[t] : top;
             }
+            if (w->sink) sum = exp((double)sink_of(h) - top);
             for (int t = first; t <= r; t++) sum += p[t] = exp(p[t] - top);
             for (int i = 0; i < w->v_dim; i++) {
                 double want = 0;
@@ -188,6 +196,16 @@ static void test_values_in_keys(unsigned mask)
         }
 }
 
+static void test_sinks(unsigned mask)
+{
+    for (int type = KV_F16; type <= KV_Q8_0; type++) {
+        struct world w = world_new((enum kv_type)type, 100, 10, 2, 64, 64);
+        w.sink = true;
+        w.window = type == KV_F16 ? 33 : 0;
+        one_world(mask, &w, type == KV_F16 ? 1e-3 : 1.5e-2);
+    }
+}
+
 static void test_windows(unsigned mask)
 {
     struct world w = world_new(KV_F16, 150, 4, 2, 32, 32);
@@ -250,6 +268,7 @@ int main(void)
 {
     static const struct each_isa_test each[] = { { "attention", test_attention },
                                                  { "windows", test_windows },
+                                                 { "sinks", test_sinks },
                                                  { "values in keys", test_values_in_keys },
                                                  { "rope", test_rope } };
     return each_isa("paged attention", each, COUNT(each), ISA_NEON | ISA_AVX2 | ISA_AVX512, pick, NULL, 0);

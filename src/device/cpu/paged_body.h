@@ -335,8 +335,8 @@ INLINE void attend_type(const enum kv_type type, const struct paged_tile *t)
     float max[PAGED_QUERIES], sum[PAGED_QUERIES];
     int32_t first = t->first[0], last = t->last[0];
     for (int i = 0; i < t->n; i++) {
-        max[i] = -INFINITY;
-        sum[i] = 0.0f;
+        max[i] = t->sink[i];
+        sum[i] = max[i] > -INFINITY ? 1.0f : 0.0f;
         first = t->first[i] < first ? t->first[i] : first;
         last = t->last[i] > last ? t->last[i] : last;
     }

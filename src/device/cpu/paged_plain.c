@@ -115,7 +115,7 @@ static void add_value(enum kv_type type, const struct paged_layout *l, const uns
 static void attend_one(const struct paged_tile *t, int i)
 {
     const struct paged_layout *l = t->layout;
-    float m = -INFINITY, sum = 0.0f, *acc = t->acc;
+    float m = t->sink[i], sum = m > -INFINITY ? 1.0f : 0.0f, *acc = t->acc;
     for (int d = 0; d < l->v_dim; d++) acc[d] = 0.0f;
     for (int32_t page = t->first[i] / KV_PAGE; page <= t->last[i] / KV_PAGE; page++) {
         const unsigned char *piece = paged_piece(t->kv, l, t->page[page], t->kv_head);
