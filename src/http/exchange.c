@@ -23,6 +23,12 @@ double exchange_started(const struct exchange *x) { return x->is.started; }
 const char *exchange_header_in(const struct exchange *x, const char *name) { return x->via->header(x, name); }
 const char *exchange_query(const struct exchange *x, const char *name) { return x->via->query(x, name); }
 
+void exchange_each_query(const struct exchange *x, void (*fn)(void *arg, const char *name, const char *value),
+                         void *arg)
+{
+    x->via->each_query(x, fn, arg);
+}
+
 const char *exchange_body(const struct exchange *x, size_t *len)
 {
     *len = x->body.len;

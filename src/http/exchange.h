@@ -47,6 +47,9 @@ double exchange_started(const struct exchange *x); /* clock_seconds() when its h
 /* A header of the request, by its name in any case; a parameter behind the path's '?'. NULL: there is none. */
 const char *exchange_header_in(const struct exchange *x, const char *name);
 const char *exchange_query(const struct exchange *x, const char *name);
+/* Every parameter in its order, also those that come several times; a value is never NULL. Texts until fn returns. */
+void exchange_each_query(const struct exchange *x, void (*fn)(void *arg, const char *name, const char *value),
+                         void *arg);
 /* Ended by a 0 that does not count; "" when there is none. Gone with exchange_drop_body(), a reply or work. */
 const char *exchange_body(const struct exchange *x, size_t *len);
 

@@ -18,6 +18,8 @@ struct exchange_transport {
     /* Of the request; a header's name in any case. NULL: it has none. While it is prepared, on its lane too. */
     const char *(*header)(const struct exchange *x, const char *name);
     const char *(*query)(const struct exchange *x, const char *name);
+    void (*each_query)(const struct exchange *x, void (*fn)(void *arg, const char *name, const char *value),
+                       void *arg);
     /* Under x's lock: there is nothing to do until resume(), which may come from any thread. */
     void (*suspend)(struct exchange *x);
     void (*resume)(struct exchange *x);

@@ -37,10 +37,23 @@ static const char *query_in(const struct exchange *x, const char *name)
     return NULL;
 }
 
+static void each_query(const struct exchange *x, void (*fn)(void *arg, const char *name, const char *value),
+                       void *arg)
+{
+    const struct memory *m = x->connection;
+    for (const char *p = m->query; p && *p; p += strcspn(p, "&"), p += *p == '&') {
+        char name[100], value[200];
+        const int n = (int)strcspn(p, "&"), equal = (int)strcspn(p, "=&");
+        snprintf(name, sizeof name, "%.*s", equal, p);
+        snprintf(value, sizeof value, "%.*s", equal < n ? n - equal - 1 : 0, p + equal + 1);
+        fn(arg, name, value);
+    }
+}
+
 static void suspend(struct exchange *x) { (void)x; }
 static void resume(struct exchange *x) { pthread_cond_signal(&((struct memory *)x->connection)->woken); }
 
-static const struct exchange_transport memory = { header_in, query_in, suspend, resume };
+static const struct exchange_transport memory = { header_in, query_in, each_query, suspend, resume };
 
 /* ---- one request --------------------------------------------------------------------------------------------------- */
 

@@ -46,10 +46,30 @@ static const char *query_in(const struct exchange *x, const char *name)
     return MHD_lookup_connection_value(x->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
+struct each_query {
+    void (*fn)(void *arg, const char *name, const char *value);
+    void *arg;
+};
+
+static enum MHD_Result each_value(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    const struct each_query *q = arg;
+    (void)kind;
+    q->fn(q->arg, name, value ? value : "");
+    return MHD_YES;
+}
+
+static void each_query(const struct exchange *x, void (*fn)(void *arg, const char *name, const char *value),
+                       void *arg)
+{
+    struct each_query q = { fn, arg };
+    MHD_get_connection_values(x->connection, MHD_GET_ARGUMENT_KIND, each_value, &q);
+}
+
 static void suspend(struct exchange *x) { MHD_suspend_connection(x->connection); }
 static void resume(struct exchange *x) { MHD_resume_connection(x->connection); }
 
-static const struct exchange_transport connections = { header_in, query_in, suspend, resume };
+static const struct exchange_transport connections = { header_in, query_in, each_query, suspend, resume };
 
 static void add_header(void *arg, const char *name, const char *value)
 {
