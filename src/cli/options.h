@@ -18,6 +18,7 @@
 #include "base/str_list.h"
 #include "cli/cli.h"
 #include "http/server.h"
+#include "service/account/webhooks.h"
 #include "service/models/registry.h"
 
 /* What the settings come to. Where a setting belongs to something that is started, the field is in the struct that starts it, and
@@ -76,6 +77,9 @@ struct options {
     double reserved_s;
     char *prices;  /* a file; "": the catalog's alone */
     char *journal; /* "": beside the store's file, or beside the models */
+    char *master_key_file, *master_key, *new_master_key_file; /* "": none */
+    struct webhooks_options webhooks;
+    char *webhook_secret; /* itself, or "secret:NAME" */
     char *since, *until;
     unsigned usage_by, usage_format; /* enum usage_by; table, csv, json */
 

@@ -25,6 +25,7 @@
 #include "service/models/registry.h"
 #include "service/account/account.h"
 #include "service/account/gate.h"
+#include "service/account/secrets.h"
 #include "service/safety.h"
 #include "service/files.h"
 
@@ -40,6 +41,7 @@ struct service {
     struct safety *safety;
     struct files *files;
     struct account *account;
+    struct webhooks *webhooks;
     struct access_log *access_log;
     struct gate *gate;
     struct tls *tls;
@@ -80,6 +82,24 @@ static bool open_account(struct service *s, struct err *e)
                                     .address_limits = s->o->address_limits,
                                     .endpoint_limits = s->o->endpoint_limits };
     return gate_open(&s->gate, &g, e) && (!*s->o->store || account_open(&s->account, &a, e));
+}
+
+/* Told what is written to the store from now on, here or by another program. */
+static bool open_webhooks(struct service *s, struct err *e)
+{
+    const struct options *o = s->o;
+    struct webhooks_options w = o->webhooks;
+    char *secret = NULL;
+    if (!w.urls.n) return true;
+    if (!s->account)
+        return err_set(e, ERR_REQUEST, "webhooks tell of a store, and there is none; --store names one");
+    struct store *store = account_store(s->account);
+    const bool ok =
+        (secrets_resolve(store, o->webhook_secret, o->master_key_file, o->master_key, &secret, e) &&
+         (w.secret = secret, webhooks_open(&s->webhooks, store, &w, e))) ||
+        err_wrap(e, "webhook-secret");
+    free(secret);
+    return ok;
 }
 
 static bool open_access_log(struct service *s, struct err *e)
@@ -339,7 +359,7 @@ int cmd_serve(int argc, char **argv)
     raise_file_limit();
     double t = clock_seconds();
     if (!collect_keys(&s, &e) || !open_tls(&s, &e) || !open_models(&s, &e) || !open_account(&s, &e) ||
-        !open_pictures(&s, &e) || !open_access_log(&s, &e) || !open_server(&s, &e))
+        !open_webhooks(&s, &e) || !open_pictures(&s, &e) || !open_access_log(&s, &e) || !open_server(&s, &e))
         goto fail;
     if (!preload(&s, &e)) {
         server_stop(s.server, 0, NULL, NULL);
@@ -359,6 +379,7 @@ end:
     access_log_close(s.access_log);
     tls_close(s.tls);
     registry_free(s.registry);
+    webhooks_close(s.webhooks);
     account_close(s.account);
     gate_close(s.gate);
     safety_free(s.safety);

@@ -61,7 +61,17 @@ static const char *const version_5[] = {
     NULL,
 };
 
-static const char *const *const versions[] = { version_1, version_2, version_3, version_4, version_5 };
+/* How far each address of webhooks has come, and what is kept sealed. */
+static const char *const version_6[] = {
+    "CREATE TABLE webhooks (url TEXT PRIMARY KEY, seq BIGINT NOT NULL, tries BIGINT NOT NULL, next_ms BIGINT "
+    "NOT "
+    "NULL, failing_ms BIGINT NOT NULL, holder TEXT NOT NULL, held_ms BIGINT NOT NULL)",
+    "CREATE TABLE secrets (name TEXT PRIMARY KEY, sealed TEXT NOT NULL, set_ms BIGINT NOT NULL)",
+    NULL,
+};
+
+static const char *const *const versions[] = { version_1, version_2, version_3,
+                                               version_4, version_5, version_6 };
 enum { N_VERSIONS = sizeof versions / sizeof *versions };
 
 int schema_version(void) { return N_VERSIONS; }

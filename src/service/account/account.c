@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "service/account/budget_events.h"
 #include "service/account/budgets.h"
 #include "service/account/journal.h"
 #include "service/account/ledger.h"
@@ -168,8 +169,9 @@ static bool reserve(void *arg, struct session *c, struct err *e)
         return false;
     if (j->answer != BUDGET_SPENT) return true;
     if (!budget_release(c, j->now_ms - j->reserved_ms, &released, e)) return false;
-    return !released ||
-           budget_reserve(c, j->id, j->who.v, j->who.n, j->nano, j->now_ms, &j->answer, &j->hit, e);
+    if (released && !budget_reserve(c, j->id, j->who.v, j->who.n, j->nano, j->now_ms, &j->answer, &j->hit, e))
+        return false;
+    return j->answer != BUDGET_SPENT || budget_events_refused(c, &j->hit, j->now_ms, e);
 }
 
 static void describe(const struct reservation *j, char *out, size_t cap)
@@ -209,7 +211,8 @@ static bool settle(const void *key, const struct ledger_row *row, struct session
 {
     struct payers who;
     payers_of(key, &who);
-    return budget_settle(c, row->uid, who.v, who.n, row->cost, row->ended_ms, e);
+    return budget_settle(c, row->uid, who.v, who.n, row->cost, row->ended_ms, e) &&
+           budget_events_settled(c, who.v, who.n, row->ended_ms, e);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------------------- */

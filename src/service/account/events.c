@@ -17,6 +17,19 @@ static void new_id(char out[40])
     sodium_bin2hex(out + 4, 33, r, sizeof r);
 }
 
+static bool found(void *arg, const struct store_row *r, struct err *e)
+{
+    (void)r, (void)e;
+    *(bool *)arg = true;
+    return true;
+}
+
+bool events_has(struct session *c, const char *once, bool *has, struct err *e)
+{
+    *has = false;
+    return session_run(c, "SELECT 1 FROM events WHERE once = $1", STORE_ARGS(STORE_V(once)), found, has, e);
+}
+
 bool events_add(struct session *c, const char *type, const char *once, const json_t *data, int64_t now_ms,
                 struct err *e)
 {

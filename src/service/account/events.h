@@ -15,6 +15,9 @@
 bool events_add(struct session *c, const char *type, const char *once, const json_t *data, int64_t now_ms,
                 struct err *e);
 
+/* Whether there is one of this name already. */
+bool events_has(struct session *c, const char *once, bool *has, struct err *e);
+
 struct event {
     int64_t seq; /* from 1; deliveries are in this order */
     int64_t at_ms;
