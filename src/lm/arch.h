@@ -74,6 +74,7 @@ struct lm_shape {
     struct lm_layer_shape layer[LM_MAX_LAYER];
 };
 
+/* In place of a token's id: the row's embedding is given. */
 enum { LM_ROW_GIVEN = -1 };
 
 /* One sequence's part of a step: rows [row, row+n) are its tokens at positions pos0..; page[i] is the page of its tokens
@@ -127,6 +128,7 @@ struct lm_arch {
     int n_members;
     const struct lm_engine *engine;
     const struct decoder_family *decoder; /* its tables, for decoder_engine */
+    bool sees; /* a model may have a tower for pictures (sight.h); the engine takes rows that are given */
 };
 
 /* Every family, in families.c. */

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "lm/sight.h"
 
 #define MAX_CHOICES 128
 
@@ -27,7 +28,49 @@ static bool check(const struct lm_request *r, const struct lm_prompt *p, int n_c
         if (p->ids[i] < 0 || p->ids[i] >= n_vocab)
             return err_set(e, ERR_REQUEST, "token %zu of the prompt is %d, the vocabulary has %d", i,
                            p->ids[i], n_vocab);
+    size_t end = 0;
+    for (int i = 0; i < p->n_pictures; i++) {
+        const struct lm_picture_at *at = &p->picture[i];
+        const size_t n = lm_picture_n_tokens(at->picture);
+        if (at->at < end || at->at > p->n || n > p->n - at->at)
+            return err_set(e, ERR_REQUEST, "picture %d does not stand where the prompt has it", i + 1);
+        end = at->at + n;
+    }
     return true;
+}
+
+/* ---- pictures ------------------------------------------------------------------------------------------------------ */
+
+static bool take_pictures(struct lm_job *j, const struct lm_prompt *p)
+{
+    if (!p->n_pictures) return true;
+    j->picture = calloc((size_t)p->n_pictures, sizeof *j->picture);
+    if (!j->picture) return false;
+    for (; j->n_pictures < p->n_pictures; j->n_pictures++) {
+        j->picture[j->n_pictures] = p->picture[j->n_pictures];
+        sight_ref(p->picture[j->n_pictures].picture);
+    }
+    return true;
+}
+
+static void name_rows(const struct lm_job *j, int32_t *token)
+{
+    for (int i = 0; i < j->n_pictures; i++) {
+        const struct lm_picture_at *at = &j->picture[i];
+        const size_t n = lm_picture_n_tokens(at->picture);
+        int tile, row;
+        for (size_t k = 0; k < n; k++)
+            if (sight_place(at->picture, k, &tile, &row)) token[at->at + k] = sight_name(at->picture);
+    }
+}
+
+const struct lm_picture *job_row(const struct lm_job *j, int pos, int *tile, int *row)
+{
+    int i = 0;
+    while (i + 1 < j->n_pictures && j->picture[i + 1].at <= (size_t)pos) i++;
+    const struct lm_picture_at *at = &j->picture[i];
+    sight_place(at->picture, (size_t)pos - at->at, tile, row);
+    return at->picture;
 }
 
 bool terms_new(struct terms **out, const struct lm_request *r, struct err *e)
@@ -114,6 +157,7 @@ bool job_begin(struct seq *s, const struct tokenizer *tok, int n_vocab, int n_gr
         return false;
     }
     memcpy(token, j->prompt, (size_t)j->n_prompt * sizeof *token);
+    name_rows(j, token);
     s->token = token;
     return true;
 }
@@ -163,7 +207,7 @@ bool job_new(struct lm_job **out, const struct lm_request *r, const struct lm_pr
     j->t_submit = clock_seconds();
     j->seq = calloc((size_t)r->n, sizeof *j->seq);
     j->prompt = malloc(p->n * sizeof *j->prompt);
-    bool ok = j->seq && j->prompt;
+    bool ok = j->seq && j->prompt && take_pictures(j, p);
     if (ok) memcpy(j->prompt, p->ids, p->n * sizeof *j->prompt);
     for (int c = 0; ok && c < r->n; c++) j->seq[c] = (struct seq){ .job = j, .choice = c };
     if (ok && r->echo) {
@@ -199,6 +243,9 @@ void job_unref(struct lm_job *j)
     }
     for (int c = 0; j->seq && c < j->n_choices; c++) job_drop(&j->seq[c]);
     terms_unref(j->terms);
+    for (int i = 0; i < j->n_pictures; i++)
+        lm_picture_unref((struct lm_picture *)(uintptr_t)j->picture[i].picture);
+    free(j->picture);
     free(j->prompt);
     free(j->first_logits);
     free(j->echo_token);

@@ -48,7 +48,8 @@ struct seq {
     struct seq *next; /* in a list of the scheduler's */
     uint64_t ticket;  /* order of arrival; the highest is the youngest */
     int choice;
-    int32_t *token; /* prompt, then output [n_limit]; NULL before job_begin() and after job_drop() */
+    int32_t *
+        token; /* prompt, then output [n_limit]; of a picture's rows its name (sight.h); NULL before job_begin() and after job_drop() */
     int n_token, n_limit;
     int n_past;  /* tokens whose keys and values are in pages */
     int n_known; /* tokens the prefix tree has been told of */
@@ -76,6 +77,8 @@ struct lm_job {
 
     struct terms *terms;
     int32_t *prompt;
+    struct lm_picture_at *picture; /* [n_pictures], by place, with a reference each */
+    int n_pictures;
     int n_prompt, n_choices, max_tokens;
     int echo_from;     /* first prompt token to echo; n_prompt: none */
     int score_from;    /* first prompt token whose log-probability is wanted; n_prompt: none */
@@ -128,6 +131,9 @@ bool job_begin(struct seq *s, const struct tokenizer *tok, int n_vocab, int n_gr
                struct err *e);
 /* ... is not needed any more; what was handed out stays. */
 void job_drop(struct seq *s);
+
+/* The picture's row that stands at position pos of the prompt, which has one there. */
+const struct lm_picture *job_row(const struct lm_job *j, int pos, int *tile, int *row);
 
 /* A sampled token of the sequence: text that may be shown goes out. true: a stop string was completed. */
 bool job_take_token(struct seq *s, const struct tokenizer *tok, const struct pick *pick);

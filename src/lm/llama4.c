@@ -260,4 +260,5 @@ const struct lm_arch lm_llama4 = { .name = "llama4",
                                    .member = members,
                                    .n_members = COUNT(members),
                                    .engine = &decoder_engine,
-                                   .decoder = &tables };
+                                   .decoder = &tables,
+                                   .sees = true };

@@ -1,10 +1,13 @@
 #include "lm/llama4_vision.h"
 
 #include <math.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
+#include "format/gguf.h"
 #include "format/json_read.h"
 #include "lm/hparams.h"
 #include "lm/layers.h"
@@ -20,35 +23,36 @@ enum { L_NORM1_W, L_NORM1_B, L_NORM2_W, L_NORM2_B, L_Q, L_K, L_V, L_OUT, L_Q_B, 
 
 #define V "vision_model."
 static const struct tensor_spec whole[] = {
-    { V_PATCH,     NULL, V "patch_embedding.linear.weight",   { D_EMBD, D_PATCH },   TENSOR_NEEDED },
-    { V_CLASS,     NULL, V "class_embedding",                 { D_EMBD },            TENSOR_NEEDED },
-    { V_POSITION,  NULL, V "positional_embedding_vlm",        { D_PLACES, D_EMBD },  TENSOR_NEEDED },
-    { V_PRE_W,     NULL, V "layernorm_pre.weight",            { D_EMBD },            TENSOR_NEEDED },
-    { V_PRE_B,     NULL, V "layernorm_pre.bias",              { D_EMBD },            TENSOR_NEEDED },
-    { V_POST_W,    NULL, V "layernorm_post.weight",           { D_EMBD },            TENSOR_NEEDED },
-    { V_POST_B,    NULL, V "layernorm_post.bias",             { D_EMBD },            TENSOR_NEEDED },
-    { V_FC1,       NULL, V "vision_adapter.mlp.fc1.weight",   { D_INNER, D_SQUARE }, TENSOR_NEEDED },
-    { V_FC2,       NULL, V "vision_adapter.mlp.fc2.weight",   { D_INNER, D_INNER },  TENSOR_NEEDED },
-    { V_PROJECTOR, NULL, "multi_modal_projector.linear_1.weight", { D_TEXT, D_INNER }, TENSOR_NEEDED },
+    { V_PATCH,     "v.patch_embd.weight",    V "patch_embedding.linear.weight",   { D_EMBD, D_PATCH },   TENSOR_NEEDED },
+    { V_CLASS,     "v.class_embd",           V "class_embedding",                 { D_EMBD },            TENSOR_NEEDED },
+    { V_POSITION,  "v.position_embd.weight", V "positional_embedding_vlm",        { D_PLACES, D_EMBD },  TENSOR_NEEDED },
+    { V_PRE_W,     "v.pre_ln.weight",        V "layernorm_pre.weight",            { D_EMBD },            TENSOR_NEEDED },
+    { V_PRE_B,     "v.pre_ln.bias",          V "layernorm_pre.bias",              { D_EMBD },            TENSOR_NEEDED },
+    { V_POST_W,    "v.post_ln.weight",       V "layernorm_post.weight",           { D_EMBD },            TENSOR_NEEDED },
+    { V_POST_B,    "v.post_ln.bias",         V "layernorm_post.bias",             { D_EMBD },            TENSOR_NEEDED },
+    { V_FC1,       "mm.model.mlp.1.weight",  V "vision_adapter.mlp.fc1.weight",   { D_INNER, D_SQUARE }, TENSOR_NEEDED },
+    { V_FC2,       "mm.model.mlp.2.weight",  V "vision_adapter.mlp.fc2.weight",   { D_INNER, D_INNER },  TENSOR_NEEDED },
+    { V_PROJECTOR, "mm.model.fc.weight",     "multi_modal_projector.linear_1.weight", { D_TEXT, D_INNER }, TENSOR_NEEDED },
 };
 #define LAYER V "model.layers.{l}."
+#define GG "v.blk.{l}."
 static const struct tensor_spec layer_specs[] = {
-    { L_NORM1_W, NULL, LAYER "input_layernorm.weight",          { D_EMBD }, TENSOR_NEEDED },
-    { L_NORM1_B, NULL, LAYER "input_layernorm.bias",            { D_EMBD }, TENSOR_NEEDED },
-    { L_NORM2_W, NULL, LAYER "post_attention_layernorm.weight", { D_EMBD }, TENSOR_NEEDED },
-    { L_NORM2_B, NULL, LAYER "post_attention_layernorm.bias",   { D_EMBD }, TENSOR_NEEDED },
-    { L_Q,       NULL, LAYER "self_attn.q_proj.weight",  { D_EMBD, D_EMBD }, TENSOR_NEEDED },
-    { L_K,       NULL, LAYER "self_attn.k_proj.weight",  { D_EMBD, D_EMBD }, TENSOR_NEEDED },
-    { L_V,       NULL, LAYER "self_attn.v_proj.weight",  { D_EMBD, D_EMBD }, TENSOR_NEEDED },
-    { L_OUT,     NULL, LAYER "self_attn.o_proj.weight",  { D_EMBD, D_EMBD }, TENSOR_NEEDED },
-    { L_Q_B,     NULL, LAYER "self_attn.q_proj.bias",    { D_EMBD }, TENSOR_NEEDED },
-    { L_K_B,     NULL, LAYER "self_attn.k_proj.bias",    { D_EMBD }, TENSOR_NEEDED },
-    { L_V_B,     NULL, LAYER "self_attn.v_proj.bias",    { D_EMBD }, TENSOR_NEEDED },
-    { L_OUT_B,   NULL, LAYER "self_attn.o_proj.bias",    { D_EMBD }, TENSOR_NEEDED },
-    { L_FC1,     NULL, LAYER "mlp.fc1.weight",           { D_FF, D_EMBD }, TENSOR_NEEDED },
-    { L_FC1_B,   NULL, LAYER "mlp.fc1.bias",             { D_FF }, TENSOR_NEEDED },
-    { L_FC2,     NULL, LAYER "mlp.fc2.weight",           { D_EMBD, D_FF }, TENSOR_NEEDED },
-    { L_FC2_B,   NULL, LAYER "mlp.fc2.bias",             { D_EMBD }, TENSOR_NEEDED },
+    { L_NORM1_W, GG "ln1.weight",      LAYER "input_layernorm.weight",          { D_EMBD }, TENSOR_NEEDED },
+    { L_NORM1_B, GG "ln1.bias",        LAYER "input_layernorm.bias",            { D_EMBD }, TENSOR_NEEDED },
+    { L_NORM2_W, GG "ln2.weight",      LAYER "post_attention_layernorm.weight", { D_EMBD }, TENSOR_NEEDED },
+    { L_NORM2_B, GG "ln2.bias",        LAYER "post_attention_layernorm.bias",   { D_EMBD }, TENSOR_NEEDED },
+    { L_Q,       GG "attn_q.weight",   LAYER "self_attn.q_proj.weight",  { D_EMBD, D_EMBD }, TENSOR_NEEDED },
+    { L_K,       GG "attn_k.weight",   LAYER "self_attn.k_proj.weight",  { D_EMBD, D_EMBD }, TENSOR_NEEDED },
+    { L_V,       GG "attn_v.weight",   LAYER "self_attn.v_proj.weight",  { D_EMBD, D_EMBD }, TENSOR_NEEDED },
+    { L_OUT,     GG "attn_out.weight", LAYER "self_attn.o_proj.weight",  { D_EMBD, D_EMBD }, TENSOR_NEEDED },
+    { L_Q_B,     GG "attn_q.bias",     LAYER "self_attn.q_proj.bias",    { D_EMBD }, TENSOR_NEEDED },
+    { L_K_B,     GG "attn_k.bias",     LAYER "self_attn.k_proj.bias",    { D_EMBD }, TENSOR_NEEDED },
+    { L_V_B,     GG "attn_v.bias",     LAYER "self_attn.v_proj.bias",    { D_EMBD }, TENSOR_NEEDED },
+    { L_OUT_B,   GG "attn_out.bias",   LAYER "self_attn.o_proj.bias",    { D_EMBD }, TENSOR_NEEDED },
+    { L_FC1,     GG "ffn_up.weight",   LAYER "mlp.fc1.weight",           { D_FF, D_EMBD }, TENSOR_NEEDED },
+    { L_FC1_B,   GG "ffn_up.bias",     LAYER "mlp.fc1.bias",             { D_FF }, TENSOR_NEEDED },
+    { L_FC2,     GG "ffn_down.weight", LAYER "mlp.fc2.weight",           { D_EMBD, D_FF }, TENSOR_NEEDED },
+    { L_FC2_B,   GG "ffn_down.bias",   LAYER "mlp.fc2.bias",             { D_EMBD }, TENSOR_NEEDED },
 };
 /* clang-format on */
 
@@ -111,6 +115,22 @@ static double theta_of(const json_t *o, struct buf *bad)
     return theta;
 }
 
+/* What has to go together, whoever says it; and what follows. */
+static void check_shape(struct llama4_vision_shape *s, const char *where, struct buf *bad)
+{
+    if (s->image % s->patch || s->image / s->patch % s->shuffle)
+        hparams_complain(bad, "%s: tiles of %d pixels are not whole squares of %d patches of %d", where,
+                         s->image, s->shuffle, s->patch);
+    if (s->n_embd % s->n_head || s->n_embd / s->n_head % 4)
+        hparams_complain(bad, "%s: %d channels in %d heads", where, s->n_embd, s->n_head);
+    if (s->n_ff != s->n_embd * s->shuffle * s->shuffle) /* the reference sizes its adapter by it */
+        hparams_complain(bad, "%s: intermediate_size is %d, a square of patches has %d channels", where,
+                         s->n_ff, s->n_embd * s->shuffle * s->shuffle);
+    s->side = s->image / s->patch;
+    if (s->side > 256) hparams_complain(bad, "%s: %d patches along an edge", where, s->side);
+    s->n_rows = (s->side / s->shuffle) * (s->side / s->shuffle);
+}
+
 static void read_shape(struct llama4_vision_shape *s, const json_t *o, const json_t *text, struct buf *bad)
 {
     s->image = size_of(o, "image_size", 448, 1 << 13, bad);
@@ -128,26 +148,74 @@ static void read_shape(struct llama4_vision_shape *s, const json_t *o, const jso
         size_of(o, "vision_output_dim", 7680, 1 << 18, bad) != s->n_inner)
         hparams_complain(
             bad, "vision_config: projector_input_dim, projector_output_dim and vision_output_dim differ");
-    if (s->image % s->patch || s->image / s->patch % s->shuffle)
-        hparams_complain(bad, "vision_config: tiles of %d pixels are not whole squares of %d patches of %d",
-                         s->image, s->shuffle, s->patch);
-    if (s->n_embd % s->n_head || s->n_embd / s->n_head % 4)
-        hparams_complain(bad, "vision_config: %d channels in %d heads", s->n_embd, s->n_head);
-    if (s->n_ff != s->n_embd * s->shuffle * s->shuffle) /* the reference sizes its adapter by it */
-        hparams_complain(bad, "vision_config: intermediate_size is %d, a square of patches has %d channels",
-                         s->n_ff, s->n_embd * s->shuffle * s->shuffle);
-    s->side = s->image / s->patch;
-    if (s->side > 256) hparams_complain(bad, "vision_config: %d patches along an edge", s->side);
-    s->n_rows = (s->side / s->shuffle) * (s->side / s->shuffle);
+    check_shape(s, "vision_config", bad);
+}
+
+/* The same of a projector's file. The width of the adapter is that of its matrix. */
+static void read_gguf(struct llama4_vision_shape *s, const struct weights *w, struct buf *bad)
+{
+    static const struct {
+        const char *key;
+        size_t at;
+        int max;
+    } number[] = {
+        { "image_size", offsetof(struct llama4_vision_shape, image), 1 << 13 },
+        { "patch_size", offsetof(struct llama4_vision_shape, patch), 1 << 8 },
+        { "block_count", offsetof(struct llama4_vision_shape, n_layer), LM_MAX_LAYER },
+        { "embedding_length", offsetof(struct llama4_vision_shape, n_embd), 1 << 16 },
+        { "attention.head_count", offsetof(struct llama4_vision_shape, n_head), 1 << 10 },
+        { "feed_forward_length", offsetof(struct llama4_vision_shape, n_ff), 1 << 18 },
+        { "projection_dim", offsetof(struct llama4_vision_shape, n_text), 1 << 20 },
+        { "projector.scale_factor", offsetof(struct llama4_vision_shape, shuffle), 16 },
+    };
+    const struct gguf *g = weights_gguf(w);
+    for (int i = 0; i < COUNT(number); i++) {
+        char key[64];
+        snprintf(key, sizeof key, "clip.vision.%s", number[i].key);
+        const int64_t n = gguf_int(g, key, 0);
+        if (n < 1 || n > number[i].max)
+            hparams_complain(bad, "%s is no whole number from 1 to %d", key, number[i].max);
+        *(int *)((char *)s + number[i].at) = n < 1 || n > number[i].max ? 1 : (int)n;
+    }
+    const struct tensor *fc2 = weights_find(w, "mm.model.mlp.2.weight");
+    s->n_inner = fc2 && fc2->n_dims == 2 && fc2->dim[0] < 1 << 18 ? (int)fc2->dim[0] : 1;
+    s->n_channels = 3;
+    s->theta = 10000;
+    if (bad->len == 0) check_shape(s, "clip.vision", bad);
+}
+
+static bool says(const struct gguf *g, const char *key, const char *text)
+{
+    const struct gguf_str s = gguf_string(g, key);
+    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+}
+
+/* A file in GGUF that is another thing, or the projector of another family. */
+static bool is_ours(const struct gguf *g, struct err *e)
+{
+    if (!says(g, "general.architecture", "clip") || !gguf_bool(g, "clip.has_vision_encoder", true))
+        return err_set(e, ERR_FORMAT,
+                       "the file is no projector for pictures (general.architecture is not clip)");
+    struct gguf_str type = gguf_string(g, "clip.projector_type");
+    if (!type.data) type = gguf_string(g, "clip.vision.projector_type");
+    return says(g, "clip.projector_type", "llama4") || says(g, "clip.vision.projector_type", "llama4") ||
+           err_set(e, ERR_UNSUPPORTED, "projectors of type '%.*s' are not supported: llama4 is",
+                   (int)(type.len < 40 ? type.len : 40), type.data ? type.data : "");
 }
 
 bool llama4_vision_read(struct llama4_vision_shape *s, const struct weights *w, struct err *e)
 {
+    const struct gguf *g = weights_gguf(w);
     const json_t *o = json_object_get(weights_config(w), "vision_config");
-    if (!json_is_object(o)) return err_set(e, ERR_UNSUPPORTED, "this model has no tower that sees pictures");
+    if (g && !is_ours(g, e)) return false;
+    if (!g && !json_is_object(o))
+        return err_set(e, ERR_UNSUPPORTED, "this model has no tower that sees pictures");
     struct buf bad = BUF_INIT(4096);
     struct llama4_vision_shape t = { 0 };
-    read_shape(&t, o, hparams_config(w), &bad);
+    if (g)
+        read_gguf(&t, w, &bad);
+    else
+        read_shape(&t, o, hparams_config(w), &bad);
     bool ok = bad.len == 0 && !bad.failed;
     if (ok) {
         *s = t;
@@ -179,7 +247,7 @@ static bool find_tensors(struct load *ld, const struct llama4_vision_shape *s, s
                                    [D_TEXT] = s->n_text };
     struct binding t;
     bind_open(&t, ld->w, dim);
-    t.body = "model."; /* names here are whole */
+    t.body = "model."; /* names of config.json models are whole here */
     t.head = "";
     bind_resolve(&t, whole, COUNT(whole), 0, 0, ld->g);
     for (int il = 0; il < s->n_layer; il++)
@@ -289,6 +357,16 @@ static bool load_weights(struct llama4_vision *v, const struct load *ld, struct 
         if (!load_layer(&v->layer[il], &mk, ld->l + (size_t)il * L_COUNT, e)) return false;
     v->bytes = mk.bytes;
     return device_finish(v->dev, e);
+}
+
+bool llama4_vision_check(struct llama4_vision_shape *s, const struct weights *w, struct err *e)
+{
+    struct load ld = { .w = w };
+    if (!llama4_vision_read(s, w, e)) return false;
+    ld.l = calloc((size_t)s->n_layer * L_COUNT, sizeof *ld.l);
+    const bool ok = ld.l ? find_tensors(&ld, s, e) : err_set(e, ERR_NOMEM, "no memory for a tower");
+    free(ld.l);
+    return ok;
 }
 
 bool llama4_vision_load(struct llama4_vision **out, const struct weights *w, struct device *d, struct err *e)

@@ -12,6 +12,7 @@
 #include "lm/job.h"
 #include "lm/kvcache.h"
 #include "lm/scheduler.h"
+#include "lm/sight.h"
 
 /* Full contexts that the cache holds: most sequences are far shorter, and what is not in use remembers prefixes. More of
  * it is memory that a busy server never gives back. */
@@ -27,6 +28,7 @@ struct lm {
     struct constraint_cache *constraints;
     struct chat_template *tmpl;
     struct err tmpl_error;
+    struct sight *sight; /* NULL: the model sees no pictures */
     struct kvcache *cache;
     struct scheduler *sched;
     struct lm_info info;
@@ -152,6 +154,9 @@ static void fill_info(struct lm *m, const struct lm_options *o, size_t kv_bytes)
                                 .kv_bytes = kv_bytes };
     for (size_t i = 0; i < weights_count(m->w); i++) m->info.n_params += tensor_elems(weights_at(m->w, i));
     m->info.resident_bytes = m->arch->engine->bytes(m->net) + kv_bytes;
+    if (!m->sight) return;
+    m->info.weight_bytes += sight_weight_bytes(m->sight);
+    m->info.resident_bytes += sight_bytes(m->sight);
 }
 
 /* Before anything is computed: a folder without a tokenizer has been pulled in part. */
@@ -176,15 +181,29 @@ bool lm_check(const char *path, struct err *e)
     struct lm_shape s;
     if (!weights_open(&w, path, e)) return false;
     const struct lm_arch *arch = find_family(w, e);
-    bool ok = arch && arch->engine->check(arch, &s, w, e) && has_tokenizer(w, e);
+    bool sees;
+    bool ok = arch && arch->engine->check(arch, &s, w, e) && has_tokenizer(w, e) &&
+              (!arch->sees || sight_check(w, NULL, s.n_embd, &sees, e));
     weights_close(w);
     return ok;
+}
+
+/* Before memory is taken: whether there is a tower, and whether it fits. */
+static bool check_sight(const struct lm *m, const char *mmproj, bool *sees, struct err *e)
+{
+    struct lm_shape s;
+    *sees = false;
+    if (!m->arch->sees && mmproj)
+        return err_set(e, ERR_REQUEST, "--mmproj: models of the family %s see no pictures", m->arch->name);
+    return !m->arch->sees ||
+           (m->arch->engine->check(m->arch, &s, m->w, e) && sight_check(m->w, mmproj, s.n_embd, sees, e));
 }
 
 bool lm_load(struct lm **out, const char *path, const struct lm_options *options, struct device *dev,
              struct err *e)
 {
     struct lm_options o = options ? *options : (struct lm_options){ 0 };
+    if (o.mmproj && !*o.mmproj) o.mmproj = NULL;
     if (o.max_batch <= 0) o.max_batch = LM_DEFAULT_BATCH;
     if (o.queue_limit <= 0) o.queue_limit = LM_DEFAULT_QUEUE;
     if (o.prefill_chunk <= 0) o.prefill_chunk = LM_DEFAULT_CHUNK;
@@ -203,9 +222,12 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
     m->arch = find_family(m->w, e);
     if (!m->arch || !has_tokenizer(m->w, e) || !load_text(m, e)) goto fail;
 
+    bool sees;
+    if (!check_sight(m, o.mmproj, &sees, e)) goto fail;
     device_acquire(dev, POOL_LOAD);
     bool ok = m->arch->engine->load(m->arch, &m->net, &m->shape, m->w, dev,
-                                    scheduler_max_rows(o.max_batch, o.prefill_chunk), o.n_ctx, e);
+                                    scheduler_max_rows(o.max_batch, o.prefill_chunk), o.n_ctx, e) &&
+              (!sees || sight_load(&m->sight, m->w, o.mmproj, m->tok, m->shape.n_embd, dev, e));
     device_release(dev);
     int n_pages = 0;
     if (!ok) goto fail;
@@ -222,6 +244,7 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
                                   .tok = m->tok,
                                   .cache = m->cache,
                                   .weights = m->w,
+                                  .sight = m->sight,
                                   .n_ctx = o.n_ctx,
                                   .max_batch = o.max_batch,
                                   .queue_limit = o.queue_limit,
@@ -240,6 +263,7 @@ void lm_free(struct lm *m)
     if (!m) return;
     scheduler_free(m->sched);
     kvcache_free(m->cache);
+    sight_free(m->sight);
     if (m->net) m->arch->engine->free(m->net);
     if (m->tmpl) chat_template_free(m->tmpl);
     constraint_cache_free(m->constraints);
@@ -249,7 +273,20 @@ void lm_free(struct lm *m)
     free(m);
 }
 
-bool lm_intact(const struct lm *m, struct err *e) { return weights_intact(m->w, e); }
+bool lm_intact(const struct lm *m, struct err *e)
+{
+    return weights_intact(m->w, e) && (!m->sight || sight_intact(m->sight, e));
+}
+
+bool lm_sees(const struct lm *m) { return m->sight != NULL; }
+int32_t lm_picture_mark(const struct lm *m) { return m->sight ? sight_mark(m->sight) : -1; }
+
+bool lm_picture_new(struct lm_picture **out, const struct lm *m, const struct image_pixels *px, bool whole,
+                    struct err *e)
+{
+    return m->sight ? sight_picture(out, m->sight, px, whole, e)
+                    : err_set(e, ERR_UNSUPPORTED, "%s sees no pictures", m->name);
+}
 
 const struct lm_info *lm_info(const struct lm *m) { return &m->info; }
 const struct tokenizer *lm_tokenizer(const struct lm *m) { return m->tok; }

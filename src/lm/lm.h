@@ -39,6 +39,8 @@ struct lm_options {
     int prefill_chunk; /* prompt tokens a step; 0: LM_DEFAULT_CHUNK */
     size_t kv_bytes;   /* of the paged cache; 0: four contexts, at most a quarter of memory */
     enum kv_type kv_type;
+    const char *
+        mmproj; /* the file of a GGUF model's tower and projector; NULL or "": the one that lies beside the model, if any */
 };
 
 bool lm_load(struct lm **out, const char *path, const struct lm_options *o, struct device *dev,
@@ -46,8 +48,8 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *o, stru
 /* Is there an engine for this model_type of config.json? */
 bool lm_supports(const char *model_type);
 
-/* Whether lm_load() would take the model, as far as that shows without reading weights: its files are whole, an engine knows its
- * architecture, the configuration and the encoding of its weights are supported, every tensor is there in its shape. */
+/* Whether lm_load() would take the model, without a projector's file of its own, as far as that shows without reading weights: its files are
+ * whole, an engine knows its architecture, the configuration and the encoding of its weights are supported, every tensor is there in its shape. */
 bool lm_check(const char *path, struct err *e);
 /* Whether the model's files are those that were loaded; when not, its requests end with this error and it is to be loaded anew. */
 bool lm_intact(const struct lm *m, struct err *e);
@@ -70,10 +72,30 @@ enum lm_finish { LM_FINISH_NONE, LM_FINISH_STOP, LM_FINISH_LENGTH, LM_FINISH_CAN
 
 enum { LM_SPACE = 32 }; /* bytes: a hash of who asks, or zeros */
 
+/* A picture as a model that sees takes it: cut to tiles, named by what they show. Made for one model and used with it alone. */
+struct lm_picture;
+struct image_pixels;
+bool lm_sees(const struct lm *m);
+/* The token that the model's chat template prints for a picture; in its place stand those of lm_picture_tokens(). -1: it sees none. */
+int32_t lm_picture_mark(const struct lm *m);
+/* px has 3 channels and is only read. whole: the whole picture as one tile, however large it is. */
+bool lm_picture_new(struct lm_picture **out, const struct lm *m, const struct image_pixels *px, bool whole,
+                    struct err *e);
+void lm_picture_unref(struct lm_picture *p); /* NULL is fine; before the model is freed */
+size_t lm_picture_n_tokens(const struct lm_picture *p);
+void lm_picture_tokens(const struct lm_picture *p, int32_t *ids);
+
+struct lm_picture_at {
+    const struct lm_picture *picture;
+    size_t at; /* its first token in the prompt; all of them stand there */
+};
+
 struct lm_prompt {
     const int32_t *ids;
     size_t n;
-    int max_tokens; /* per choice; 0 with echo scores the prompt only */
+    int max_tokens;                      /* per choice; 0 with echo scores the prompt only */
+    const struct lm_picture_at *picture; /* [n_pictures], by place; a reference to each is taken */
+    int n_pictures;
 };
 
 struct lm_usage {

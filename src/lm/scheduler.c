@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "lm/scheduler_inside.h"
+#include "lm/sight.h"
 
 _Static_assert((int)LM_SPACE == (int)RADIX_SPACE, "a request's space is the tree's");
 
@@ -622,10 +623,11 @@ static void step(struct scheduler *s)
     }
     const double t0 = clock_seconds();
     device_acquire(s->c.dev, b.lane);
-    const double t1 = clock_seconds();
     struct err failure;
     int n_draws = 0;
-    bool ok = !rows || s->c.arch->engine->step(s->c.net, &b, kvcache_layers(s->c.cache), &failure);
+    bool ok = scheduler_look(s, &b, &failure);
+    const double t1 = clock_seconds(); /* what looking takes says nothing of rows */
+    ok = ok && (!rows || s->c.arch->engine->step(s->c.net, &b, kvcache_layers(s->c.cache), &failure));
     for (int i = 0; ok && i < s->n_piece; i++) ok = scheduler_score(s, &s->piece[i], &failure);
     if (ok) ok = scheduler_draw(s, &n_draws, &failure);
     device_release(s->c.dev);
@@ -634,7 +636,8 @@ static void step(struct scheduler *s)
         end_failed(s, &failure);
         return;
     }
-    if (!weights_intact(s->c.weights, &failure)) { /* what was computed may be of anything */
+    if (!weights_intact(s->c.weights, &failure) ||
+        (s->c.sight && !sight_intact(s->c.sight, &failure))) { /* what was computed may be of anything */
         pthread_mutex_lock(&s->mu);
         s->failure = failure;
         pthread_mutex_unlock(&s->mu);
@@ -783,11 +786,12 @@ bool scheduler_new(struct scheduler **out, const struct scheduler_config *c, str
     s->ids = calloc(rows, sizeof *s->ids);
     s->pos = calloc(rows, sizeof *s->pos);
     s->out_row = calloc(rows, sizeof *s->out_row);
-    size_t logits;
+    size_t logits, embd = 0;
+    if (c->sight && mem_mul(rows, (size_t)c->shape->n_embd, &embd)) s->embd = calloc(embd, sizeof *s->embd);
     if (mem_mul((size_t)s->max_draws, (size_t)c->shape->n_vocab, &logits))
         s->logits = device_floats(c->dev, logits, e);
     if (!s->running || !s->plan || !s->piece || !s->attn || !s->draw || !s->ids || !s->pos || !s->out_row ||
-        !s->logits) {
+        !s->logits || (c->sight && !s->embd)) {
         scheduler_free(s);
         return err_set(e, ERR_NOMEM, "no memory for a batch of %d sequences", c->max_batch);
     }
@@ -825,6 +829,7 @@ void scheduler_free(struct scheduler *s)
     free(s->ids);
     free(s->pos);
     free(s->out_row);
+    free(s->embd);
     device_free(s->c.dev, s->logits);
     pthread_mutex_destroy(&s->mu);
     pthread_cond_destroy(&s->cond);

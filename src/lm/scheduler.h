@@ -14,6 +14,8 @@
  *            prompt and then find it there, and draw their first token from the logits that the first one's last token gave.
  * Steering   what a request demands of its answer becomes masks on a thread of its own (masks.h) while a step computes; a sequence whose mask is
  *            late draws in a later step from logits that it keeps. Tokens that can only come so are taken without a pass for each.
+ * Pictures   the rows of a tile are computed when its tokens come up in a step, one new tile a step at most: the others go on in between. Tiles
+ *            that the prefix tree covers are not looked at.
  * Results    do not depend on any of this: rows are independent in every device operation.
  * Threads    submit, stats and wake from anywhere; all else happens on the scheduler's own thread. */
 #ifndef HEARTH_LM_SCHEDULER_H
@@ -35,6 +37,7 @@ struct scheduler_config {
     struct kvcache *cache; /* borrowed */
     const struct weights *
         weights; /* borrowed; when their files change, all requests end with an error and new ones are refused */
+    struct sight *sight; /* borrowed; NULL: the model sees no pictures */
     int n_ctx, max_batch, queue_limit, prefill_chunk;
 };
 

@@ -56,6 +56,7 @@ struct scheduler {
 
     int max_rows, max_draws;
     int32_t *ids, *pos, *out_row;
+    float *embd; /* [max_rows, n_embd] of rows that are given, where the model sees pictures; else NULL */
     struct lm_seq *attn; /* [n_group][n_piece] */
     struct piece *piece;
     int n_piece, *plan;
@@ -71,6 +72,8 @@ static inline int rows_left(const struct seq *q) { return q->n_token - q->n_past
 bool scheduler_make_room(struct scheduler *s, int i, int n_rows);
 /* Lays the batch out: its rows. running[] may shrink from its young end meanwhile. */
 int scheduler_compose(struct scheduler *s, struct lm_batch *b);
+/* Looks at what the step's pieces have of pictures and puts the rows into the batch. The device is held. */
+bool scheduler_look(struct scheduler *s, struct lm_batch *b, struct err *e);
 /* Log-probabilities of prompt tokens (echo), or plain logits (tests): more rows than draws, block by block. */
 bool scheduler_score(struct scheduler *s, const struct piece *p, struct err *e);
 /* After the forward pass, with the device still ours: logits and draws for every sequence that is complete up to now. Their number

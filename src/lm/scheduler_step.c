@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lm/scheduler_inside.h"
+#include "lm/sight.h"
 
 /* What a chunk of a prompt may add to a step in which others decode: 50 ms is a gap that a reader does not see. A step that
  * takes longer than that by itself, reading a large model's weights, may take twice its time. */
@@ -42,20 +43,61 @@ static void plan_rows(struct scheduler *s)
     s->plan[oldest] += left < budget ? left : budget;
 }
 
+/* A tile that a step looks at. */
+struct tile {
+    const struct lm_picture *picture; /* NULL: none yet */
+    int number;
+};
+
+/* Of the next n tokens of the sequence those before a second tile that has to be looked at. */
+static int seen_rows(const struct scheduler *s, const struct seq *q, int n, struct tile *fresh)
+{
+    int tile, row;
+    for (int k = 0; k < n; k++) {
+        if (q->token[q->n_past + k] > LM_ROW_GIVEN) continue;
+        const struct lm_picture *p = job_row(q->job, q->n_past + k, &tile, &row);
+        if (sight_has(s->c.sight, p, tile) || (fresh->picture == p && fresh->number == tile)) continue;
+        if (fresh->picture) return k;
+        *fresh = (struct tile){ p, tile };
+    }
+    return n;
+}
+
+bool scheduler_look(struct scheduler *s, struct lm_batch *b, struct err *e)
+{
+    const size_t embd = (size_t)s->c.shape->n_embd;
+    for (int i = 0; i < s->n_piece; i++) {
+        const struct piece *p = &s->piece[i];
+        for (int k = 0; k < p->n_rows; k++) {
+            int tile, row;
+            if (s->ids[p->row + k] >= 0) continue;
+            const struct lm_picture *picture = job_row(p->seq->job, p->seq->n_past + k, &tile, &row);
+            const float *rows = sight_rows(s->c.sight, picture, tile, e);
+            if (!rows) return false;
+            memcpy(s->embd + (size_t)(p->row + k) * embd, rows + (size_t)row * embd, embd * sizeof *rows);
+            b->embd = s->embd;
+        }
+    }
+    return true;
+}
+
 int scheduler_compose(struct scheduler *s, struct lm_batch *b)
 {
     int row = 0;
     bool decodes = false;
+    struct tile fresh = { 0 };
     plan_rows(s);
     s->n_piece = 0;
     for (int i = 0; i < s->n_running; i++) {
         struct seq *q = s->running[i];
-        const int n = s->plan[i];
+        int n = s->plan[i];
+        if (q->job->n_pictures) n = seen_rows(s, q, n, &fresh);
         if (n == 0) continue;
         if (!scheduler_make_room(s, i, n)) break; /* it was the youngest */
         s->piece[s->n_piece++] = (struct piece){ q, row, n };
         for (int k = 0; k < n; k++) {
-            s->ids[row + k] = q->token[q->n_past + k];
+            const int32_t id = q->token[q->n_past + k];
+            s->ids[row + k] = id < 0 ? LM_ROW_GIVEN : id;
             s->pos[row + k] = q->n_past + k;
         }
         row += n;
@@ -101,7 +143,7 @@ bool scheduler_score(struct scheduler *s, const struct piece *p, struct err *e)
                 const int i = pos + r + 1;
                 if (i < j->score_from || i >= j->n_prompt) continue;
                 struct pick *pick = &j->echo_token[i - j->echo_from].pick;
-                sampler_score(device_isa(s->c.dev), logits + (size_t)r * n_vocab, n_valid, q->token[i],
+                sampler_score(device_isa(s->c.dev), logits + (size_t)r * n_vocab, n_valid, j->prompt[i],
                               j->terms->sampling.n_top_logprobs, pick);
                 j->broken |= pick->broken;
             }
