@@ -44,6 +44,7 @@ struct server_options {
     struct watch_times times;
     bool strict_fields, include_stop;
     bool share_prefixes;           /* cached prompts of one key serve the others too */
+    const char *image_hosts;       /* from where pictures among messages are fetched; borrowed */
     struct safety *safety;         /* borrowed */
     struct files *files;           /* pictures given out by URL; borrowed */
     struct access_log *access_log; /* NULL: none. Borrowed */
