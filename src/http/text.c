@@ -398,6 +398,7 @@ static void text_post(struct exchange *x, bool chat)
     if (isolation) gen_request_isolate(&t->request.gen, isolation, strlen(isolation));
     t->request.gen.who = *exchange_who(x);
     t->request.gen.ending = exchange_ending(x);
+    t->request.gen.image_hosts = exchange_server(x)->o.image_hosts;
     t->request.gen.apart = !exchange_server(x)->o.share_prefixes;
     if (!registry_find(exchange_server(x)->registry, t->request.gen.model, &t->model, &f.err)) {
         f.param = "model";

@@ -108,7 +108,8 @@ static bool tokenize(struct exchange *x, const struct token_request *r, struct t
     if (r->messages) {
         struct gen_request q;
         gen_request_init(&q);
-        bool ok = wire_messages(r->messages, exchange_server(x)->o.strict_fields, false, &q.messages, f) &&
+        q.image_hosts = exchange_server(x)->o.image_hosts;
+        bool ok = wire_messages(r->messages, exchange_server(x)->o.strict_fields, false, &q, f) &&
                   tokenize_messages(&r->model_in_use, &q, exchange_stop_flag(x, false), out, f);
         gen_request_free(&q);
         return ok;

@@ -12,11 +12,19 @@
 #include "service/thoughts.h"
 #include "service/tools/tool_format.h"
 
-void fitted_free(struct fitted *p)
+/* The prompt alone; the pictures stay. */
+static void forget_prompt(struct fitted *p)
 {
     token_list_free(&p->ids);
     free(p->text);
-    *p = (struct fitted){ 0 };
+    free(p->at);
+    *p = (struct fitted){ .pictures = p->pictures };
+}
+
+void fitted_free(struct fitted *p)
+{
+    forget_prompt(p);
+    chat_pictures_close(&p->pictures);
 }
 
 static const char *role_of(const json_t *messages, size_t i)
@@ -237,14 +245,18 @@ static bool render(const struct chat *c, size_t from, size_t to, struct fitted *
         if (ok && (i < from || i >= to)) ok = !json_array_append(messages, m);
     }
     ok = ok ? render_text(c, messages, &r, f) : err_set(&f->err, ERR_NOMEM, "out of memory");
+    if (ok) {
+        forget_prompt(out);
+        ok = encode(lm_tokenizer(c->lm), r.text, r.len, c->q->unsafe_tokens ? NULL : r.data, 0,
+                    far_over(c->lm), c->cancel, out, &f->err);
+        out->text = r.text;
+        free(r.data);
+        out->dropped = (int)(to - from);
+        if (ok && !out->over && out->pictures.n)
+            ok = chat_pictures_place(&out->pictures, messages, lm_picture_mark(c->lm), &out->ids, &out->at,
+                                     &out->n_at, f);
+    }
     json_decref(messages);
-    if (!ok) return false;
-    fitted_free(out);
-    ok = encode(lm_tokenizer(c->lm), r.text, r.len, c->q->unsafe_tokens ? NULL : r.data, 0, far_over(c->lm),
-                c->cancel, out, &f->err);
-    out->text = r.text;
-    free(r.data);
-    out->dropped = (int)(to - from);
     return ok;
 }
 
@@ -316,6 +328,9 @@ static bool fit_chat(const struct lm *lm, const struct gen_request *q, const ato
     if (!c.t)
         return err_set(&f->err, ERR_REQUEST, "this model cannot chat: %s; it only continues plain prompts",
                        why ? why : "its files hold no chat template");
+    if (!chat_pictures_open(&p->pictures, lm, q, cancel, f)) return false;
+    if (p->pictures.n && chat_template_content(t) == CONTENT_STRING)
+        return err_set(&f->err, ERR_REQUEST, "this model's chat template has no place for pictures");
     if (!render(&c, 0, 0, p, f)) return false;
     size_t limit = SIZE_MAX;
     if (q->prompt_truncate_len > 0) limit = (size_t)q->prompt_truncate_len;

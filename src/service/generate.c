@@ -59,6 +59,11 @@ void gen_request_free(struct gen_request *q)
 {
     free(q->model);
     json_decref(q->messages);
+    for (int i = 0; i < q->n_pictures; i++) {
+        free(q->picture[i].bytes);
+        free(q->picture[i].url);
+    }
+    free(q->picture);
     json_decref(q->template_vars);
     for (int i = 0; i < q->n_prompts; i++) {
         free(q->prompts[i].text);
@@ -221,7 +226,11 @@ static bool submit(struct generation *g, const struct gen_request *q, void (*not
     if (!ok) err_set(&f->err, ERR_NOMEM, "out of memory");
     for (int i = 0; ok && i < g->n_parts; i++) {
         const struct fitted *p = &g->part[i].prompt;
-        prompt[i] = (struct lm_prompt){ p->ids.id, p->ids.n, p->max_tokens };
+        prompt[i] = (struct lm_prompt){ .ids = p->ids.id,
+                                        .n = p->ids.n,
+                                        .max_tokens = p->max_tokens,
+                                        .picture = p->at,
+                                        .n_pictures = p->n_at };
     }
     /* Held before: a job may have ended before lm_submit_all() returns. */
     for (int i = 0; ok && i < g->n_parts; i++) ending_hold(q->ending);

@@ -21,6 +21,20 @@ struct tool_format;
 #define REQUEST_MAX_VARS 64
 #define REQUEST_MAX_PROMPTS 2048
 #define REQUEST_HASH 32 /* bytes */
+/* Pictures among the messages of a request: how many, and bytes of a file and pixels of one; pixels of all. */
+#define REQUEST_MAX_PICTURES 30
+#define REQUEST_PICTURE_BYTES (20 << 20)
+#define REQUEST_PICTURE_PIXELS (32 << 20)
+#define REQUEST_PICTURES_PIXELS (96 << 20)
+
+/* A picture among the messages, as it came. */
+struct gen_picture {
+    unsigned char *bytes; /* [n] a file, or NULL ... */
+    size_t n;
+    char *url;      /* ... where to fetch it */
+    size_t message; /* in which one it stands */
+    bool whole;     /* the whole picture in little will do */
+};
 
 /* An error, the request's field it is about (a string constant, or NULL), and when to come again, where that is known. */
 struct fault {
@@ -81,10 +95,13 @@ struct answer_form {
 
 struct gen_request {
     char *model; /* as the client wrote it */
-    /* Chat: a checked array of {role, content, ...}; content is a string or an array of parts {"type": "text", "text": ...}. An assistant's
-     * may have tool_calls [{"id", "type": "function", "function": {"name", "arguments": a JSON object as text}}], and then content may be
-     * null; a message of the role "tool" has a tool_call_id. NULL: completion. */
+    /* Chat: a checked array of {role, content, ...}; content is a string or an array of parts {"type": "text", "text": ...} and, in a user's
+     * message, {"type": "image", "picture": which of those below}. An assistant's may have tool_calls [{"id", "type":
+     * "function", "function": {"name", "arguments": a JSON object as text}}], and then content may be null; a message of the role "tool" has a tool_call_id. NULL: completion. */
     json_t *messages;
+    struct gen_picture *picture; /* [n_pictures], in the messages' order */
+    int n_pictures;
+    const char *image_hosts; /* borrowed: from where pictures are fetched (picture_fetch.h); NULL: nowhere */
     json_t *
         template_vars; /* chat: variables for the model's template, by names that are free for it; NULL: none */
     bool loose_vars;   /* those that the template does not ask for are left out, not refused */

@@ -65,7 +65,7 @@ static bool parse_model(struct wire_request *w, const json_t *v, const char *nam
 static bool parse_messages(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
 {
     (void)name;
-    return wire_messages(v, w->strict, w->style->dialect == DIALECT_OPENAI, &w->gen.messages, f);
+    return wire_messages(v, w->strict, w->style->dialect == DIALECT_OPENAI, &w->gen, f);
 }
 
 static bool token_array(const json_t *v, struct prompt *p, struct fault *f)

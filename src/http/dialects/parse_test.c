@@ -413,7 +413,11 @@ static bool read_messages(const char *text, bool paired, json_t **out, struct fa
     json_t *in = json_loads(b.data, 0, NULL);
     if (!in) fail_msg("%s", b.data);
     *f = (struct fault){ 0 };
-    const bool ok = wire_messages(in, true, paired, out, f);
+    struct gen_request q;
+    gen_request_init(&q);
+    const bool ok = wire_messages(in, true, paired, &q, f);
+    if (ok) *out = json_incref(q.messages);
+    gen_request_free(&q);
     json_decref(in);
     buf_free(&b);
     return ok;

@@ -151,9 +151,15 @@ void wire_logprobs(struct buf *b, const struct wire_request *w, const struct tok
                    const struct wire_piece *p);
 /* Code points in text[len]. */
 size_t wire_chars(const char *text, size_t len);
-/* messages.c: an array of {role, content, ...} as request.h has it; what is wrong is named by its place. strict: members that no API
+/* messages.c: an array of {role, content, ...} as request.h has it, into q->messages and q->picture; what is wrong is named by its place. strict: members that no API
  * defines are refused. paired: every result must answer a call of the assistant's turn before it, and every call be answered. */
-bool wire_messages(const json_t *in, bool strict, bool paired, json_t **out, struct fault *f);
+bool wire_messages(const json_t *in, bool strict, bool paired, struct gen_request *q, struct fault *f);
+
+/* message_pictures.c, for messages.c. A part of the k-th place of messages[i] that is a picture: its file, decoded from a data URL, or where it is,
+ * becomes q's next picture; the part in its plain form, new, or NULL with the fault set. wire_is_picture(): is `type` one of a picture's? */
+bool wire_is_picture(const char *type);
+json_t *wire_picture(const json_t *part, size_t i, size_t k, bool strict, struct gen_request *q,
+                     struct fault *f);
 
 /* calls.c, for messages.c. The calls of an assistant's message, tool_calls or function_call, as request.h has them: *out is new, or NULL where
  * there are none. Missing ids are made up where `paired` does not ask for them. Errors speak of messages[i]. */
