@@ -11,6 +11,7 @@
 #include "http/exchange.h"
 #include "http/handlers.h"
 #include "http/routes.h"
+#include "http/wanted.h"
 #include "service/ending.h"
 #include "service/files.h"
 #include "service/models/lora_folder.h"
@@ -263,21 +264,6 @@ static bool read_body(struct exchange *x, struct picture_wire *w, struct fault *
     return ok;
 }
 
-/* `wanted` NULL, or a model that is OpenAI's own and elsewhere: the first of ours stands for it. */
-static bool find_model(struct exchange *x, struct picture_work *t, const char *wanted, struct fault *f)
-{
-    static const char *const theirs[] = { "dall-e-", "gpt-image-", "chatgpt-image-" };
-    for (size_t i = 0; wanted && i < sizeof theirs / sizeof *theirs; i++)
-        if (!strncmp(wanted, theirs[i], strlen(theirs[i]))) wanted = NULL;
-    if (!registry_find_image(exchange_server(x)->registry, wanted, &t->model, &f->err)) {
-        f->param = "model";
-        return false;
-    }
-    t->wire.q.ending = exchange_ending(x);
-    ending_model(t->wire.q.ending, model_id(t->model));
-    return true;
-}
-
 /* From the names of adapters to their files. */
 static bool find_loras(struct exchange *x, struct picture_request *q, struct fault *f)
 {
@@ -308,11 +294,6 @@ static bool negotiate(struct exchange *x, struct picture_work *t)
     return false;
 }
 
-enum {
-    UNKNOWN_STEPS =
-        100 /* for what a model may cost whose usual number the catalog does not have: more than any uses */
-};
-
 /* model: from the path, or NULL to take it from the body. */
 static void picture_post(struct exchange *x, const struct picture_dialect *d, const char *model,
                          enum picture_task task)
@@ -332,15 +313,15 @@ static void picture_post(struct exchange *x, const struct picture_dialect *d, co
     if (!negotiate(x, t)) return;
     bool ok = read_body(x, &t->wire, &f);
     if (ok) exchange_free_body(x);
-    if (!ok || !find_model(x, t, model ? model : t->wire.q.model, &f) ||
-        !picture_wire_resolve(&t->wire, t->model, &f) || !find_loras(x, &t->wire.q, &f)) {
+    struct usage worst;
+    t->wire.q.ending = exchange_ending(x);
+    ok = ok && wanted_pictures(exchange_server(x)->registry, &t->wire, model, &t->model, &worst, &f);
+    if (t->model) ending_model(t->wire.q.ending, model_id(t->model));
+    if (!ok || !find_loras(x, &t->wire.q, &f)) {
         refuse(x, t, &f);
         return;
     }
-    const struct catalog_model *known = model_catalog(t->model);
-    const int64_t steps = t->wire.q.steps ? t->wire.q.steps : known ? known->steps : UNKNOWN_STEPS;
-    ending_may_use(t->wire.q.ending,
-                   &(struct usage){ .pictures = (int)t->wire.q.n, .steps = (int)(t->wire.q.n * steps) });
+    ending_may_use(t->wire.q.ending, &worst);
     loading_then(x, t->model, start_held, t);
 }
 

@@ -1,5 +1,4 @@
 /* text.c - chat completions and completions: from the body to a generation, and from its events to a reply or a stream. */
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +11,9 @@
 #include "http/handlers.h"
 #include "http/json_out.h"
 #include "http/routes.h"
+#include "http/wanted.h"
 #include "service/ending.h"
 #include "service/generate.h"
-#include "service/tools/tool_format.h"
 
 struct growing {             /* one choice */
     struct wire_choice said; /* of a stream only the tokens, and those only for raw_output */
@@ -357,29 +356,6 @@ static bool parse_body(struct exchange *x, bool chat, struct wire_request *w, st
     return ok;
 }
 
-/* What the request leaves to the model; c NULL: the catalog does not know it. */
-static void suit_model(struct wire_request *w, const struct catalog_model *c)
-{
-    struct gen_request *q = &w->gen;
-    if (c && catalog_calls_format(c)) q->tool_format = tool_format_named(catalog_calls_format(c));
-    if (q->thought_form != THOUGHT_AS_SET) return;
-    const bool inside = w->style->thoughts_in_text && !(c && c->reasoning == THOUGHTS_SPLIT);
-    q->thought_form = inside ? THOUGHT_INLINE : THOUGHT_SPLIT;
-}
-
-/* The most that a request can use: every prompt and every choice as long as a sequence gets. */
-static void may_use(struct exchange *x, const struct gen_request *q)
-{
-    const int64_t ctx = registry_ctx(exchange_server(x)->registry),
-                  prompts = q->n_prompts > 1 ? q->n_prompts : 1,
-                  choices = q->best_of > q->n ? q->best_of : q->n;
-    const int64_t longest = q->max_tokens >= 0 && q->max_tokens < ctx ? q->max_tokens : ctx;
-    const int64_t prompt = prompts * ctx, completion = prompts * choices * longest;
-    const struct usage worst = { .prompt_tokens = prompt < INT_MAX ? (int)prompt : INT_MAX,
-                                 .completion_tokens = completion < INT_MAX ? (int)completion : INT_MAX };
-    ending_may_use(q->ending, &worst);
-}
-
 static void text_post(struct exchange *x, bool chat)
 {
     struct fault f = { 0 };
@@ -400,15 +376,14 @@ static void text_post(struct exchange *x, bool chat)
     t->request.gen.ending = exchange_ending(x);
     t->request.gen.image_hosts = exchange_server(x)->o.image_hosts;
     t->request.gen.apart = !exchange_server(x)->o.share_prefixes;
-    if (!registry_find(exchange_server(x)->registry, t->request.gen.model, &t->model, &f.err)) {
-        f.param = "model";
+    struct usage worst;
+    if (!wanted_text(exchange_server(x)->registry, &t->request, &t->model, &worst, &f)) {
         work_free(t);
         exchange_fault_from(x, &f);
         return;
     }
-    suit_model(&t->request, model_catalog(t->model));
     ending_model(t->request.gen.ending, model_id(t->model));
-    may_use(x, &t->request.gen);
+    ending_may_use(t->request.gen.ending, &worst);
     loading_then(x, t->model, start_held, t);
 }
 

@@ -23,3 +23,13 @@ bool tokenize_messages(const struct tokenizing *t, const struct gen_request *q, 
     fitted_free(&p);
     return true;
 }
+
+bool tokenize_prompt(const struct tokenizing *t, const struct gen_request *q, int i,
+                     const atomic_bool *cancel, struct tokenized *out, struct fault *f)
+{
+    struct fitted p;
+    if (!context_fit(t->lm, q, i, cancel, &p, f)) return false;
+    *out = (struct tokenized){ (int64_t)p.ids.n, p.max_tokens };
+    fitted_free(&p);
+    return true;
+}

@@ -23,4 +23,11 @@ void tokenize_end(struct tokenizing *t);
 bool tokenize_messages(const struct tokenizing *t, const struct gen_request *q, const atomic_bool *cancel,
                        struct token_list *out, struct fault *f);
 
+/* Prompt i of q, messages or not, as a generation would have it. */
+struct tokenized {
+    int64_t prompt, room; /* tokens; room: of each choice, at most */
+};
+bool tokenize_prompt(const struct tokenizing *t, const struct gen_request *q, int i,
+                     const atomic_bool *cancel, struct tokenized *out, struct fault *f);
+
 #endif
