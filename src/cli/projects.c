@@ -6,8 +6,9 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "cli/cli.h"
 #include "base/dates.h"
+#include "cli/actor.h"
+#include "cli/cli.h"
 #include "cli/options.h"
 #include "service/account/budgets.h"
 #include "service/account/money.h"
@@ -27,9 +28,10 @@ static bool joined(const struct str_list *l, char **out, struct err *e)
 
 static bool set(struct store *s, const struct options *o, struct err *e)
 {
-    char *limits = NULL, *budgets = NULL;
+    char *limits = NULL, *budgets = NULL, user[ACTOR_USER];
+    const struct actor by = actor_user(user);
     const bool ok = joined(&o->account.limit, &limits, e) && joined(&o->account.budget, &budgets, e) &&
-                    project_set(s, o->args.v[1], limits, budgets, clock_unix_ms(), e);
+                    project_set(s, o->args.v[1], limits, budgets, &by, clock_unix_ms(), e);
     free(limits);
     free(budgets);
     return ok;
@@ -37,7 +39,9 @@ static bool set(struct store *s, const struct options *o, struct err *e)
 
 static bool drop(struct store *s, const struct options *o, struct err *e)
 {
-    return project_remove(s, o->args.v[1], e);
+    char user[ACTOR_USER];
+    const struct actor by = actor_user(user);
+    return project_remove(s, o->args.v[1], &by, clock_unix_ms(), e);
 }
 
 /* ---- what there is ------------------------------------------------------------------------------------------------- */

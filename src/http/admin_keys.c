@@ -86,6 +86,8 @@ void admin_keys_new(struct exchange *x)
                                    .budgets = TEXT(budgets),
                                    .tags = TEXT(tags),
                                    .expires_ms = w.expires_ms == KEY_EXPIRES_KEPT ? 0 : w.expires_ms,
+                                   .weight = (int)w.weight,
+                                   .priority = w.priority == KEY_PRIORITY_KEPT ? 0 : (int)w.priority,
                                    .by = &by };
 #undef TEXT
     const bool ok = key_new(admin_store(x), &wish, clock_unix_ms(), key, id, &e);
@@ -114,6 +116,8 @@ void admin_key_change(struct exchange *x)
                                    .budgets = w.budgets,
                                    .tags = w.tags,
                                    .expires_ms = w.expires_ms,
+                                   .weight = (int)w.weight,
+                                   .priority = (int)w.priority,
                                    .by = &by };
     const bool ok = key_change(admin_store(x), exchange_tail(x), &wish, clock_unix_ms(), &e);
     key_body_free(&w);

@@ -30,11 +30,11 @@ def admin(tmp_path_factory):
 def test_a_key_from_its_making_to_its_end(admin):
     """Made, listed, changed, rotated and revoked; each holds at once, and is in the audit with who did it and from where."""
     r = admin.call("POST", KEYS, {"name": "shop", "project": "web", "scopes": ["endpoint:chat", "model:smollm2-*"], "limits": "requests/day=9,concurrency=2",
-                                  "budgets": ["total=1"], "tags": {"team": "blue"}, "expires": "2099-12-31"})
+                                  "budgets": ["total=1"], "tags": {"team": "blue"}, "expires": "2099-12-31", "weight": 3, "priority": -1})
     assert r.status_code == 201, r.text
     made = r.json()
     key, name = made.pop("key"), made["id"]
-    assert made["scopes"] == "endpoint:chat,model:smollm2-*" and made["tags"] == "team=blue" and made["expires"] == "2099-12-31T00:00:00Z" and made["state"] == "good"
+    assert made["scopes"] == "endpoint:chat,model:smollm2-*" and made["tags"] == "team=blue" and made["expires"] == "2099-12-31T00:00:00Z" and made["state"] == "good" and (made["weight"], made["priority"]) == (3, -1)
     assert ask(admin.server, key, chat(max_tokens=1)).status_code == 200
     r = admin.call("GET", KEYS)
     assert [x["name"] for x in r.json()["data"]] == ["boss", "shop"] and key not in r.text
@@ -65,6 +65,8 @@ def test_a_key_from_its_making_to_its_end(admin):
     ({"expires": "yesterday"}, "expires must be"),
     ({"expires": "2020-01-01"}, "expired already"),
     ({"budgets": "day=much"}, "day=much"),
+    ({"weight": 0}, "weight must be"),
+    ({"priority": 101}, "priority must be"),
     ({"addresses": ["10.0.0.1/8"]}, "10.0.0.1/8"),
 ])
 def test_refusals_say_why(admin, body, words):
@@ -117,3 +119,26 @@ def test_usage_and_ledger(admin):
     for query, words in (("usage?by=hour", "by must be"), ("usage?since=soon", "since must be"), ("ledger?limit=0", "limit must be"), ("audit?after=x", "after must be")):
         r = admin.call("GET", "/admin/v1/" + query)
         assert r.status_code == 400 and words in r.json()["error"]["message"]
+
+
+def test_projects(admin):
+    """Rules for all keys of a project: set, seen, kept where a body does not name them, and taken away; each act in the audit."""
+    path = "/admin/v1/projects/paper"
+    key, _ = new_key(admin.store, "--project", "paper")
+    r = admin.call("POST", path, {"limits": ["requests/day=1"], "budgets": "total=2"})
+    assert r.status_code == 200, r.text
+    assert {k: r.json()[k] for k in ("name", "limits", "budgets", "keys")} == {"name": "paper", "limits": "requests/day=1", "budgets": "total=2", "keys": 1}
+    assert r.json()["spending"] == {"total": {"limit": "2", "spent": "0", "reserved": "0", "soft": False}}
+    assert [ask(admin.server, key, chat(max_tokens=1)).status_code for _ in range(2)] == [200, 429]
+    r = admin.call("POST", path, {"budgets": []})
+    assert (r.json()["limits"], r.json()["budgets"], r.json()["spending"]) == ("requests/day=1", "", {})
+    assert admin.call("GET", path).json() == r.json() and r.json() in admin.call("GET", "/admin/v1/projects").json()["data"]
+    for body, words in (({"limits": "requests=1"}, "WHAT/PERIOD=N"), ({"name": "a"}, "no name"), ({"limit": "a"}, "limit")):
+        r = admin.call("POST", path, body)
+        assert r.status_code == 400 and words in r.json()["error"]["message"]
+    assert admin.call("DELETE", path).json() == {"object": "project", "deleted": True}
+    assert admin.call("DELETE", path).status_code == 404 and admin.call("GET", path).status_code == 404
+    assert admin.call("POST", path, {}, key=KEY).status_code == 403
+    acts = [x for x in admin.call("GET", "/admin/v1/audit?limit=1000").json()["data"] if x["target"] == "paper"]
+    assert [(x["act"], x["who"]) for x in acts] == [("project.set", admin.name), ("project.set", admin.name), ("project.removed", admin.name)]
+    assert acts[0]["before"] is None and acts[1]["before"]["budgets"] == "total=2" and acts[1]["after"]["budgets"] == "" and acts[2]["after"] is None

@@ -9,24 +9,25 @@
 #include "base/clock.h"
 #include "base/dates.h"
 
-enum form { FORM_TEXT, FORM_LIST, FORM_TAGS, FORM_DATE };
+enum form { FORM_TEXT, FORM_LIST, FORM_TAGS, FORM_DATE, FORM_WEIGHT, FORM_PRIORITY };
 #define F(field) offsetof(struct key_body, field)
 static const struct body_row {
     struct json_member member;
     enum form form;
     size_t offset;
 } rows[] = {
-    { { "name", 1 }, FORM_TEXT, F(name) },     { { "project", 1 }, FORM_TEXT, F(project) },
-    { { "scopes", 1 }, FORM_LIST, F(scopes) }, { { "addresses", 1 }, FORM_LIST, F(addresses) },
-    { { "limits", 1 }, FORM_LIST, F(limits) }, { { "budgets", 1 }, FORM_LIST, F(budgets) },
-    { { "tags", 1 }, FORM_TAGS, F(tags) },     { { "expires", 1 }, FORM_DATE, F(expires_ms) },
+    { { "name", 1 }, FORM_TEXT, F(name) },       { { "project", 1 }, FORM_TEXT, F(project) },
+    { { "scopes", 1 }, FORM_LIST, F(scopes) },   { { "addresses", 1 }, FORM_LIST, F(addresses) },
+    { { "limits", 1 }, FORM_LIST, F(limits) },   { { "budgets", 1 }, FORM_LIST, F(budgets) },
+    { { "tags", 1 }, FORM_TAGS, F(tags) },       { { "expires", 1 }, FORM_DATE, F(expires_ms) },
+    { { "weight", 1 }, FORM_WEIGHT, F(weight) }, { { "priority", 1 }, FORM_PRIORITY, F(priority) },
 };
 #undef F
 
 void key_body_free(struct key_body *w)
 {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (rows[i].form != FORM_DATE) free(*(char **)((char *)w + rows[i].offset));
+        if (rows[i].form <= FORM_TAGS) free(*(char **)((char *)w + rows[i].offset));
 }
 
 /* "a,b" of an array of strings, "n=v" of the members of an object. False where one is no string. */
@@ -98,6 +99,9 @@ static bool take(void *reader, const void *row, const json_t *v, struct fault *f
     case FORM_DATE: return take_date(v, r->member.name, (int64_t *)(void *)at, f);
     case FORM_LIST:
     case FORM_TAGS: return take_list(v, r, (char **)(void *)at, f);
+    case FORM_WEIGHT: return json_in_int(v, "weight", 1, KEY_WEIGHT_MAX, (int64_t *)(void *)at, f);
+    case FORM_PRIORITY:
+        return json_in_int(v, "priority", -KEY_PRIORITY_MAX, KEY_PRIORITY_MAX, (int64_t *)(void *)at, f);
     case FORM_TEXT: break;
     }
     if (!json_in_str(v, r->member.name, &text, f)) return false;
@@ -111,7 +115,7 @@ bool key_body_read(struct key_body *out, const json_t *body, struct fault *f)
 {
     static const struct json_table table = JSON_TABLE(rows, take);
     const struct json_place place = { .path = "", .form = 1, .strict = true };
-    *out = (struct key_body){ .expires_ms = KEY_EXPIRES_KEPT };
+    *out = (struct key_body){ .expires_ms = KEY_EXPIRES_KEPT, .priority = KEY_PRIORITY_KEPT };
     if (json_in_object(&table, &place, out, body, f)) return true;
     key_body_free(out);
     return false;

@@ -388,16 +388,18 @@ static bool set_rules(struct session *c, struct change *j, struct err *e)
     if (!w.limits) w.limits = k->limits_text;
     if (!w.budgets) w.budgets = k->budgets_text;
     if (!w.tags) w.tags = k->tags;
+    if (!w.weight) w.weight = k->weight;
+    if (w.priority == KEY_PRIORITY_KEPT) w.priority = k->priority;
     if (kept) w.expires_ms = 0; /* it may have expired long ago */
     ok = wish_ok(&w, j->now_ms, e);
     if (kept) w.expires_ms = k->expires_ms;
     ok = ok &&
          session_run(c,
                      "UPDATE keys SET name = $1, project = $2, scopes = $3, addresses = $4, limits = $5, "
-                     "budgets = $6, tags = $7, expires_ms = $8 WHERE id = $9",
+                     "budgets = $6, tags = $7, expires_ms = $8, weight = $9, priority = $10 WHERE id = $11",
                      STORE_ARGS(STORE_V(w.name), STORE_V(w.project), STORE_V(w.scopes), STORE_V(w.addresses),
                                 STORE_V(w.limits), STORE_V(w.budgets), STORE_V(w.tags), STORE_V(w.expires_ms),
-                                STORE_V(j->id)),
+                                STORE_V(w.weight), STORE_V(w.priority), STORE_V(j->id)),
                      NULL, NULL, e);
     j->found = ok;
     key_list_free(&l);

@@ -62,9 +62,9 @@ bool key_new(struct store *s, const struct key_wish *w, int64_t now_ms, char key
 /* A new key under the same id; the old one is no key any more. ERR_NOT_FOUND, also when it was revoked. */
 bool key_rotate(struct store *s, const char *id, const struct actor *by, int64_t now_ms, char key[KEY_TEXT],
                 struct err *e);
-/* What the wish has, as of key_new(), in place of what the key had; NULL, and KEY_EXPIRES_KEPT, for what stays. ERR_NOT_FOUND, also when it
+/* What the wish has, as of key_new(), in place of what the key had; NULL, a weight of 0, KEY_EXPIRES_KEPT and KEY_PRIORITY_KEPT for what stays. ERR_NOT_FOUND, also when it
  * was revoked. */
-enum { KEY_EXPIRES_KEPT = -1 };
+enum { KEY_EXPIRES_KEPT = -1, KEY_PRIORITY_KEPT = KEY_PRIORITY_MAX + 1 };
 bool key_change(struct store *s, const char *id, const struct key_wish *w, int64_t now_ms, struct err *e);
 /* For good. One that was revoked before stays so. */
 bool key_revoke(struct store *s, const char *id, const struct actor *by, int64_t now_ms, struct err *e);

@@ -144,17 +144,25 @@ static void each_told(struct places *p, enum place kind)
     struct err e = { ERR_NONE, "" };
     struct told t = { .n = 0 };
     struct read_events events = { .last = 0 };
-    struct key_wish w = plain, change = { .expires_ms = KEY_EXPIRES_KEPT, .by = &bert };
+    struct key_list l;
+    struct key_wish w = plain,
+                    change = { .expires_ms = KEY_EXPIRES_KEPT, .priority = KEY_PRIORITY_KEPT, .by = &bert };
     places_new(p, kind, where, sizeof where);
     struct store *s = places_store(where);
     w.by = &anna;
     w.name = "first";
+    w.weight = 3;
+    w.priority = -2;
     w.expires_ms = NOW + 3;
     assert_true(key_new(s, &w, NOW + 1, key, id, &e));
     assert_true(key_rotate(s, id, &bert, NOW + 2, key, &e));
     change.name = "second";
     change.limits = "concurrency=1";
     assert_true(key_change(s, id, &change, NOW + 3, &e)); /* expired, and stays so */
+    assert_true(key_list(s, id, &l, &e));
+    assert_int_equal(l.v[0]->weight, 3);
+    assert_int_equal(l.v[0]->priority, -2);
+    key_list_free(&l);
     change.limits = "concurrency=none";
     assert_false(key_change(s, id, &change, NOW + 4, &e));
     assert_int_equal(e.code, ERR_REQUEST);

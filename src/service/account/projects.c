@@ -1,6 +1,7 @@
 /* projects.c - see projects.h. */
 #include "service/account/projects.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@ enum { NAME_MAX_BYTES = 200 };
 
 struct change {
     const char *name, *limits, *budgets;
+    const struct actor *by;
     int64_t now_ms;
     bool found;
 };
@@ -19,9 +21,59 @@ static bool bump(struct session *c, struct err *e)
                        e);
 }
 
-static bool set(void *arg, struct session *c, struct err *e)
+/* ---- what is written down ------------------------------------------------------------------------------------------ */
+
+struct rules_now {
+    char *text; /* JSON; NULL: there are none */
+};
+
+static bool take_rules(void *arg, const struct store_row *r, struct err *e)
 {
-    const struct change *j = arg;
+    struct rules_now *n = arg;
+    json_t *o =
+        json_pack("{s:s, s:s, s:s}", "name", r->v[0].text, "limits", r->v[1].text, "budgets", r->v[2].text);
+    n->text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    json_decref(o);
+    return n->text || err_set(e, ERR_NOMEM, "out of memory, or what is in the store is no UTF-8");
+}
+
+static bool read_rules(struct session *c, const char *name, struct rules_now *out, struct err *e)
+{
+    *out = (struct rules_now){ NULL };
+    return session_run(c, "SELECT name, limits, budgets FROM projects WHERE name = $1",
+                       STORE_ARGS(STORE_V(name)), take_rules, out, e);
+}
+
+/* Changes a project by `change` between two looks at it, and writes down both. */
+static bool change_project(struct session *c, struct change *j, const char *act,
+                           bool (*change)(struct session *c, struct change *j, struct err *e), struct err *e)
+{
+    static const struct actor program = { "hearth", "" };
+    const struct actor *by = j->by ? j->by : &program;
+    struct rules_now before = { NULL }, after = { NULL };
+    j->found = false;
+    bool ok = read_rules(c, j->name, &before, e) && change(c, j, e) && read_rules(c, j->name, &after, e) &&
+              bump(c, e);
+    if (ok && j->found)
+        ok = audit_add(c,
+                       &(struct audit_row){ .at_ms = j->now_ms,
+                                            .who = by->who,
+                                            .from = by->from,
+                                            .act = act,
+                                            .target = j->name,
+                                            .before = before.text ? before.text : "",
+                                            .after = after.text ? after.text : "" },
+                       e);
+    free(before.text);
+    free(after.text);
+    return ok;
+}
+
+/* ---- changes ------------------------------------------------------------------------------------------------------- */
+
+static bool set_rules(struct session *c, struct change *j, struct err *e)
+{
+    j->found = true;
     return session_run(c,
                        "INSERT INTO projects (name, limits, budgets, made_ms) VALUES ($1, '', '', $2) ON "
                        "CONFLICT (name) DO NOTHING",
@@ -29,16 +81,20 @@ static bool set(void *arg, struct session *c, struct err *e)
            (!j->limits || session_run(c, "UPDATE projects SET limits = $1 WHERE name = $2",
                                       STORE_ARGS(STORE_V(j->limits), STORE_V(j->name)), NULL, NULL, e)) &&
            (!j->budgets || session_run(c, "UPDATE projects SET budgets = $1 WHERE name = $2",
-                                       STORE_ARGS(STORE_V(j->budgets), STORE_V(j->name)), NULL, NULL, e)) &&
-           bump(c, e);
+                                       STORE_ARGS(STORE_V(j->budgets), STORE_V(j->name)), NULL, NULL, e));
 }
 
-bool project_set(struct store *s, const char *name, const char *limits, const char *budgets, int64_t now_ms,
-                 struct err *e)
+static bool set(void *arg, struct session *c, struct err *e)
+{
+    return change_project(c, arg, "project.set", set_rules, e);
+}
+
+bool project_set(struct store *s, const char *name, const char *limits, const char *budgets,
+                 const struct actor *by, int64_t now_ms, struct err *e)
 {
     struct limit_rules l;
     struct budget_rules b;
-    struct change j = { .name = name, .limits = limits, .budgets = budgets, .now_ms = now_ms };
+    struct change j = { .name = name, .limits = limits, .budgets = budgets, .by = by, .now_ms = now_ms };
     if (!*name || strlen(name) > NAME_MAX_BYTES)
         return err_set(e, ERR_REQUEST, "a project's name has 1 to %d bytes", NAME_MAX_BYTES);
     for (const char *p = name; *p; p++)
@@ -55,20 +111,26 @@ static bool not_found(const char *name, struct err *e)
                    "there is no project \"%.80s\" with rules; `hearth projects list` has them", name);
 }
 
-static bool drop(void *arg, struct session *c, struct err *e)
+static bool drop_rules(struct session *c, struct change *j, struct err *e)
 {
-    struct change *j = arg;
     if (!session_run(c, "DELETE FROM projects WHERE name = $1", STORE_ARGS(STORE_V(j->name)), NULL, NULL, e))
         return false;
     j->found = session_changed(c) == 1;
-    return bump(c, e);
+    return true;
 }
 
-bool project_remove(struct store *s, const char *name, struct err *e)
+static bool drop(void *arg, struct session *c, struct err *e)
 {
-    struct change j = { .name = name };
+    return change_project(c, arg, "project.removed", drop_rules, e);
+}
+
+bool project_remove(struct store *s, const char *name, const struct actor *by, int64_t now_ms, struct err *e)
+{
+    struct change j = { .name = name, .by = by, .now_ms = now_ms };
     return store_write(s, drop, &j, e) && (j.found || not_found(name, e));
 }
+
+/* ---- reading ------------------------------------------------------------------------------------------------------- */
 
 static bool take_row(void *arg, const struct store_row *r, struct err *e)
 {

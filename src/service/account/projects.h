@@ -3,6 +3,7 @@
  * A key names its project when it is made. A project without a row here is a note that usage is summed by, and has no rules. A running server
  * knows of a change within a second or two, as of changed keys.
  *
+ * Each act is written to the audit with it; by NULL: the program itself did it.
  * Threads  any. */
 #ifndef HEARTH_SERVICE_ACCOUNT_PROJECTS_H
 #define HEARTH_SERVICE_ACCOUNT_PROJECTS_H
@@ -11,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "service/account/audit.h"
 #include "service/account/rules.h"
 #include "store/store.h"
 
@@ -22,10 +24,10 @@ struct project_record {
 
 /* Makes it, or gives it new rules in place of all it had; NULL: those stay as they are. ERR_REQUEST: a rule is not understood, or the name is
  * none. */
-bool project_set(struct store *s, const char *name, const char *limits, const char *budgets, int64_t now_ms,
-                 struct err *e);
+bool project_set(struct store *s, const char *name, const char *limits, const char *budgets,
+                 const struct actor *by, int64_t now_ms, struct err *e);
 /* Its rules are gone; its keys stay. ERR_NOT_FOUND. */
-bool project_remove(struct store *s, const char *name, struct err *e);
+bool project_remove(struct store *s, const char *name, const struct actor *by, int64_t now_ms, struct err *e);
 
 struct project_list {
     struct project_record *v;

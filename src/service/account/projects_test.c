@@ -42,15 +42,15 @@ static void each_life(struct places *p, enum place kind)
     assert_false(project_list(s, "web", &l, &e));
     assert_int_equal(e.code, ERR_NOT_FOUND);
 
-    assert_true(project_set(s, "web", "requests/minute=5", "total=2", NOW, &e));
-    assert_true(project_set(s, "a", NULL, NULL, NOW, &e));
+    assert_true(project_set(s, "web", "requests/minute=5", "total=2", NULL, NOW, &e));
+    assert_true(project_set(s, "a", NULL, NULL, NULL, NOW, &e));
     const struct key_record *with = key_of(r, key);
     assert_ptr_not_equal(with, k);
     assert_int_equal(with->project_limits.most[LIMITED_REQUESTS][PERIOD_MINUTE], 5);
     assert_int_equal(with->project_budgets.most[PERIOD_TOTAL], 2 * MONEY_DOLLAR);
     assert_ptr_equal(key_of(r, key), with); /* nothing changed */
     /* One kind of rules alone. */
-    assert_true(project_set(s, "web", NULL, "day=1:soft", NOW + 5, &e));
+    assert_true(project_set(s, "web", NULL, "day=1:soft", NULL, NOW + 5, &e));
     assert_true(project_list(s, "web", &l, &e) && l.n == 1);
     assert_string_equal(l.v[0].limits, "requests/minute=5");
     assert_string_equal(l.v[0].budgets, "day=1:soft");
@@ -60,13 +60,14 @@ static void each_life(struct places *p, enum place kind)
     assert_string_equal(l.v[0].name, "a");
     project_list_free(&l);
 
-    assert_false(project_set(s, "web", "requests=5", NULL, NOW, &e) ||
-                 project_set(s, "web", NULL, "day", NOW, &e));
-    assert_false(project_set(s, "", NULL, NULL, NOW, &e) || project_set(s, "a\nb", NULL, NULL, NOW, &e));
+    assert_false(project_set(s, "web", "requests=5", NULL, NULL, NOW, &e) ||
+                 project_set(s, "web", NULL, "day", NULL, NOW, &e));
+    assert_false(project_set(s, "", NULL, NULL, NULL, NOW, &e) ||
+                 project_set(s, "a\nb", NULL, NULL, NULL, NOW, &e));
     assert_int_equal(e.code, ERR_REQUEST);
-    assert_true(project_remove(s, "web", &e));
+    assert_true(project_remove(s, "web", NULL, NOW + 9, &e));
     assert_false(limit_rules_any(&key_of(r, key)->project_limits));
-    assert_false(project_remove(s, "web", &e));
+    assert_false(project_remove(s, "web", NULL, NOW + 9, &e));
     assert_int_equal(e.code, ERR_NOT_FOUND);
     keyring_close(r);
     store_close(s);
