@@ -3,7 +3,7 @@
  *     paged [threads [tokens]]
  *
  * Rows that follow `tokens` (default 4096) tokens of the same sequence: 256 as a prompt's chunk has them, and one, for the heads of a
- * 135M and of a 1B Llama and both types of cache. A product is counted for each pair of a query and a token that it sees. */
+ * 135M, a 1B and an 8B Llama, for DeepSeek's latents, and both types of cache. A product is counted for each pair of a query and a token that it sees. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -39,8 +39,12 @@ int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
-        int heads, kv_heads, dim;
-    } shapes[] = { { "135m", 9, 3, 64 }, { "1b", 32, 8, 64 }, { "8b", 32, 8, 128 } };
+        int heads, kv_heads, dim,
+            v_dim; /* v_dim: less than dim where values are the beginning of their keys */
+    } shapes[] = { { "135m", 9, 3, 64, 64 },
+                   { "1b", 32, 8, 64, 64 },
+                   { "8b", 32, 8, 128, 128 },
+                   { "latent", 128, 1, 576, 512 } };
     enum { CHUNK = 256 };
     const int tokens = argc > 2 ? atoi(argv[2]) : 4096;
     const int n_pages = (tokens + CHUNK + KV_PAGE - 1) / KV_PAGE;
@@ -56,10 +60,14 @@ int main(int argc, char **argv)
     int32_t *page = piece((size_t)n_pages, sizeof *page);
     for (int i = 0; i < n_pages; i++) page[i] = i;
     for (size_t i = 0; i < COUNT(shapes) * 2; i++) {
-        const int heads = shapes[i / 2].heads, kv_heads = shapes[i / 2].kv_heads, dim = shapes[i / 2].dim;
+        const int heads = shapes[i / 2].heads, kv_heads = shapes[i / 2].kv_heads, dim = shapes[i / 2].dim,
+                  v_dim = shapes[i / 2].v_dim;
+        const bool v_in_k = v_dim < dim;
         const enum kv_type type = i % 2 ? KV_Q8_0 : KV_F16;
-        struct kv_layer kv = { .type = type, .n_kv_head = kv_heads, .k_dim = dim, .v_dim = dim };
-        kv.page_stride = kv_page_bytes(d, type, kv_heads, dim, dim);
+        struct kv_layer kv = {
+            .type = type, .n_kv_head = kv_heads, .k_dim = dim, .v_dim = v_dim, .v_in_k = v_in_k
+        };
+        kv.page_stride = kv_page_bytes(d, type, kv_heads, dim, v_in_k ? 0 : v_dim);
         kv.pages = piece((size_t)n_pages, kv.page_stride);
         struct attn_seq s = { 0 };
         struct attn_args a = { .kv = &kv,
@@ -69,7 +77,8 @@ int main(int argc, char **argv)
                                .max_pages = n_pages,
                                .n_head = heads,
                                .scale = 0.125f };
-        a.ldq = a.ldo = (int64_t)heads * dim;
+        a.ldq = (int64_t)heads * dim;
+        a.ldo = (int64_t)heads * v_dim;
         a.ldk = a.ldv = (int64_t)kv_heads * dim;
         float *q = piece((size_t)(CHUNK * heads * dim), sizeof *q);
         float *k = piece((size_t)(CHUNK * kv_heads * dim), sizeof *k);
@@ -86,7 +95,7 @@ int main(int argc, char **argv)
         static const int rows[] = { 1, CHUNK };
         for (size_t r = 0; r < COUNT(rows); r++) {
             const double t = measure(d, &a, &s, pool, rows[r], tokens);
-            const double ops = 4.0 * heads * dim * rows[r] * (tokens + (rows[r] + 1) / 2.0);
+            const double ops = 2.0 * heads * (dim + v_dim) * rows[r] * (tokens + (rows[r] + 1) / 2.0);
             printf("{\"shape\": \"%s\", \"cache\": \"%s\", \"behind\": %d, \"rows\": %d, \"us\": %.1f, "
                    "\"gflops\": %.1f, \"of_f32_peak\": %.2f}\n",
                    shapes[i / 2].name, type == KV_F16 ? "f16" : "q8_0", tokens, rows[r], t * 1e6,

@@ -6,7 +6,8 @@
  *   k[h]     = K[h] latent, then k_rot;  v[h] = V[h] latent;  K and V are the two halves of kv_b
  *   out[h]   = sum of softmax(scale * q[h].k[h]) v[h]
  *
- * What is computed is the absorbed form, for prompts too, so that a row's bytes do not depend on how many go through together:
+ * What is computed is the absorbed form, for prompts too, so that a row's bytes do not depend on how many go through together, nor on
+ * whether a position was once generated and now stands in a prompt (a cached prefix, a sequence set back):
  * q[h].k[h] = (K[h]^T q_nope).latent + q_rot.k_rot, and out[h] = V[h] (sum of p latent). The cache holds the latent and k_rot of a
  * token and layer, kv_rank + rope numbers (576 in all published models where k and v of every head would be 40960); a value is the
  * beginning of its key (kv_layer.v_in_k).

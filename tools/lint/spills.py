@@ -28,6 +28,7 @@ LIMITS = {
     "paged_avx2": 8,
     "paged_avx512 put": 150,  # the few products that round a vector of a cache
     "paged_avx512 attend_q8": 100,  # the end of a row of weights; the scales of a block, which multiply its sums once
+    "paged_avx512 attend_many_q8": 5,  # one of 24 sums, where the scales of a block multiply them once
     "gemm_avx2 body_finish": 4,
     "gemm_avx2 body_softmax_f32": 200,  # the end of a row, one product
     "gemm_avx2 body_pack_row_bf16": 44,

@@ -124,11 +124,12 @@ void cpu_attention_paged(struct device *base, const struct attn_args *a)
     j.rep = a->n_head / a->kv->n_kv_head;
     int64_t rows = 0;
     for (int i = 0; i < a->n_seq; i++) rows += a->seq[i].n;
-    /* Keys and values are read once for all query heads that share them, unless that leaves threads idle. */
+    /* Keys and values are read once for all query heads that share them, unless that leaves threads idle;
+     * queries that are lanes (paged_many.h) fill registers. */
     j.per_tile = j.rep < PAGED_QUERIES ? j.rep : PAGED_QUERIES;
     while (j.per_tile > 1 &&
            rows * a->kv->n_kv_head * ((j.rep + j.per_tile - 1) / j.per_tile) < 2 * pool_threads(d->pool))
-        j.per_tile = (j.per_tile + 1) / 2;
+        j.per_tile = j.per_tile > 16 && a->kv->v_in_k ? (j.per_tile - 1) / 16 * 16 : (j.per_tile + 1) / 2;
     j.rows = PAGED_QUERIES / j.per_tile;
     const int lots = (j.rep + j.per_tile - 1) / j.per_tile;
     while (j.rows > 1 && (rows + j.rows - 1) / j.rows * lots * a->kv->n_kv_head < 8 * pool_threads(d->pool))

@@ -169,17 +169,24 @@ static void test_attention(unsigned mask)
         }
 }
 
+static void put_values_in_keys(struct world *w)
+{
+    w->v_in_k = true;
+    for (int i = 0; i < w->n * w->n_kv; i++)
+        memcpy(w->v + i * w->v_dim, w->k + i * w->k_dim, (size_t)w->v_dim * sizeof *w->v);
+}
+
 /* Values that are part of their keys: the same numbers as if they were kept beside them, in the bytes of the keys. */
 static void test_values_in_keys(unsigned mask)
 {
-    static const int shapes[][5] = { { 70, 16, 1, 576, 512 }, { 100, 4, 2, 80, 48 }, { 33, 30, 1, 64, 64 } };
+    static const int shapes[][5] = {
+        { 70, 16, 1, 576, 512 }, { 100, 4, 2, 80, 48 }, { 33, 30, 1, 64, 64 }, { 40, 100, 2, 40, 32 }
+    };
     for (size_t s = 0; s < COUNT(shapes); s++)
         for (int type = KV_F16; type <= KV_Q8_0; type++) {
             const int *n = shapes[s];
             struct world w = world_new((enum kv_type)type, n[0], n[1], n[2], n[3], n[4]);
-            w.v_in_k = true;
-            for (int i = 0; i < n[0] * n[2]; i++)
-                memcpy(w.v + i * n[4], w.k + i * n[3], (size_t)n[4] * sizeof *w.v);
+            put_values_in_keys(&w);
             for (int i = 0; i < n[0] * n[1] * n[3]; i++)
                 w.q[i] *= 0.3f; /* many channels: not one token alone */
             const size_t bytes = (size_t)(n[0] * n[1] * n[4]) * sizeof(float);
@@ -214,6 +221,13 @@ static void test_windows(unsigned mask)
     w = world_new(KV_F16, 150, 4, 2, 32, 32);
     w.chunk = 48;
     one_world(mask, &w, 1e-3);
+    for (int type = KV_F16; type <= KV_Q8_0; type++) {
+        w = world_new((enum kv_type)type, 150, 30, 1, 64, 32);
+        put_values_in_keys(&w);
+        w.chunk = 48 - 8 * type;
+        w.window = type == KV_F16 ? 0 : 33;
+        one_world(mask, &w, type == KV_F16 ? 1e-3 : 1.5e-2);
+    }
 }
 
 static void test_rope(unsigned mask)

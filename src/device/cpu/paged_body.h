@@ -324,6 +324,8 @@ INLINE float soften(float *restrict s, float max)
     return vf_sum(v[0]);
 }
 
+#include "device/cpu/paged_many.h"
+
 INLINE void attend_type(const enum kv_type type, const struct paged_tile *t)
 {
     const struct paged_layout *l = t->layout;
@@ -386,13 +388,23 @@ INLINE void attend_type(const enum kv_type type, const struct paged_tile *t)
 
 static void attend_f16(const struct paged_tile *t) { attend_type(KV_F16, t); }
 static void attend_q8(const struct paged_tile *t) { attend_type(KV_Q8_0, t); }
+static void attend_many_f16(const struct paged_tile *t) { attend_many(KV_F16, t); }
+static void attend_many_q8(const struct paged_tile *t) { attend_many(KV_Q8_0, t); }
+
+/* Do queries fill registers? A few lanes without one cost less than turning the keys over. */
+static bool are_many(const struct paged_tile *t)
+{
+    const int lanes = (t->n + V_LANES - 1) / V_LANES * V_LANES;
+    return t->layout->v_in_k && t->n > V_GROUP && t->n * 4 >= lanes * 3;
+}
 
 static void attend(const struct paged_tile *t)
 {
-    if (t->kv->type == KV_F16)
-        attend_f16(t);
+    const bool f16 = t->kv->type == KV_F16;
+    if (are_many(t))
+        (f16 ? attend_many_f16 : attend_many_q8)(t);
     else
-        attend_q8(t);
+        (f16 ? attend_f16 : attend_q8)(t);
 }
 
 static void rope(const struct rope_args *a, int64_t r0, int64_t r1, float *table)
