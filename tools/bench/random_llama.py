@@ -66,7 +66,7 @@ def main():
     w = gguf.GGUFWriter(a.out, "llama")
     w.add_name(f"random {a.shape} {a.type}")
     w.add_block_count(n_layer)
-    w.add_context_length(8192)
+    w.add_context_length(16384)
     w.add_embedding_length(embd)
     w.add_feed_forward_length(ff)
     w.add_head_count(heads)
