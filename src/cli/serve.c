@@ -28,6 +28,7 @@
 #include "service/account/secrets.h"
 #include "service/safety.h"
 #include "service/files.h"
+#include "service/picture_fetch.h"
 
 enum { DAY_S = 86400 };
 
@@ -181,6 +182,7 @@ static bool open_server(struct service *s, struct err *e)
     h.loras = s->loras;
     h.access_log = s->access_log;
     h.tls = s->tls;
+    if (h.image_hosts && !picture_fetch_check_hosts(h.image_hosts, e)) return err_wrap(e, "--image-hosts");
     return server_start(&s->server, &h, s->registry, s->catalog, e);
 }
 

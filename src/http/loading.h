@@ -24,5 +24,8 @@ void loading_free(struct loading *l); /* the lanes must be gone */
 typedef void loading_next(struct exchange *x, void *arg, const struct err *e);
 void loading_then(struct exchange *x, struct model *m, loading_next *fn, void *arg);
 void loading_end(struct exchange *x);
+/* The handler of x goes on as fn(x, arg, e) on the LONG lane, where it may wait for others; e says nothing. As above the handler calls
+ * nothing else. */
+void loading_on_long(struct exchange *x, loading_next *fn, void *arg);
 
 #endif

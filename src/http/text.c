@@ -343,6 +343,21 @@ static void start_held(struct exchange *x, void *work, const struct err *loaded)
     loading_end(x);
 }
 
+static void load_model(struct exchange *x, void *work, const struct err *e)
+{
+    (void)e;
+    struct text_work *t = work;
+    loading_then(x, t->model, start_held, t);
+}
+
+/* Has the request pictures that are to be fetched? That takes as long as others take to send them. */
+static bool fetches(const struct gen_request *q)
+{
+    bool any = false;
+    for (int i = 0; i < q->n_pictures; i++) any |= q->picture[i].url != NULL;
+    return any;
+}
+
 static bool parse_body(struct exchange *x, bool chat, struct wire_request *w, struct fault *f)
 {
     const struct wire_style *style =
@@ -384,7 +399,10 @@ static void text_post(struct exchange *x, bool chat)
     }
     ending_model(t->request.gen.ending, model_id(t->model));
     ending_may_use(t->request.gen.ending, &worst);
-    loading_then(x, t->model, start_held, t);
+    if (fetches(&t->request.gen))
+        loading_on_long(x, load_model, t);
+    else
+        load_model(x, t, NULL);
 }
 
 void chat_post(struct exchange *x) { text_post(x, true); }

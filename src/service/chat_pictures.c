@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "format/image_file.h"
 #include "service/picture_fetch.h"
@@ -19,7 +20,7 @@ static bool bad(const struct gen_request *q, int i, struct fault *f)
 
 /* pixels: of the pictures before it; counted on. */
 static bool open_one(struct lm_picture **out, const struct lm *lm, const struct gen_request *q, int i,
-                     int64_t *pixels, const atomic_bool *cancel, struct fault *f)
+                     int64_t *pixels, double deadline, const atomic_bool *cancel, struct fault *f)
 {
     const struct gen_picture *g = &q->picture[i];
     const struct image_limits limits = { .max_bytes = REQUEST_PICTURE_BYTES,
@@ -31,7 +32,8 @@ static bool open_one(struct lm_picture **out, const struct lm *lm, const struct 
     size_t n = g->n;
     bool ok = true;
     if (g->url) {
-        ok = picture_fetch(&fetched, g->url, q->image_hosts, REQUEST_PICTURE_BYTES, cancel, &f->err);
+        ok =
+            picture_fetch(&fetched, g->url, q->image_hosts, REQUEST_PICTURE_BYTES, deadline, cancel, &f->err);
         bytes = fetched.data;
         n = fetched.len;
     }
@@ -62,9 +64,11 @@ bool chat_pictures_open(struct chat_pictures *out, const struct lm *lm, const st
     out->of = calloc((size_t)q->n_pictures, sizeof *out->of);
     if (!out->of) return err_set(&f->err, ERR_NOMEM, "out of memory");
     int64_t pixels = 0;
+    const double deadline = clock_seconds() + REQUEST_PICTURES_S;
     for (; out->n < q->n_pictures; out->n++) {
         if (cancel && atomic_load(cancel)) return err_set(&f->err, ERR_CANCELLED, "cancelled");
-        if (!open_one(&out->of[out->n], lm, q, out->n, &pixels, cancel, f)) return bad(q, out->n, f);
+        if (!open_one(&out->of[out->n], lm, q, out->n, &pixels, deadline, cancel, f))
+            return bad(q, out->n, f);
     }
     return true;
 }

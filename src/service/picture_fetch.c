@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/version.h"
 
 enum { HOST = 256 };
@@ -16,6 +17,7 @@ enum { HOST = 256 };
 struct fetch {
     struct buf *out;
     size_t max_bytes;
+    double deadline;
     const atomic_bool *cancel;
     const char *listed; /* the host as the list has it, where that is an address; else NULL */
     bool too_large, forbidden;
@@ -236,8 +238,7 @@ static bool explain(CURLcode code, long status, const struct fetch *f, const cha
     if (f->too_large || code == CURLE_FILESIZE_EXCEEDED)
         return err_set(e, ERR_REQUEST, "the file at %.200s is larger than %zu MB", host, f->max_bytes >> 20);
     if (code == CURLE_OPERATION_TIMEDOUT)
-        return err_set(e, ERR_REQUEST, "%.200s did not send the picture within %d seconds", host,
-                       PICTURE_FETCH_S);
+        return err_set(e, ERR_REQUEST, "%.200s did not send the picture in time", host);
     if (code != CURLE_OK) return err_set(e, ERR_REQUEST, "%.200s: %s", host, curl_easy_strerror(code));
     return err_set(e, ERR_REQUEST, "%.200s answered with status %ld", host, status);
 }
@@ -254,6 +255,8 @@ static bool one_hop(struct fetch *f, const char *url, const char *hosts, char **
     if (!allowed(url, hosts, &at, e)) return false;
     const bool literal = inet_pton(AF_INET, at.host, &any4) == 1 || inet_pton(AF_INET6, at.host, &any6) == 1;
     f->listed = literal ? at.host : NULL;
+    const double left_s = f->deadline - clock_seconds();
+    if (left_s <= 0) return err_set(e, ERR_REQUEST, "%.200s did not send the picture in time", at.host);
     CURL *c = curl_easy_init();
     if (!c) return err_set(e, ERR_NOMEM, "out of memory");
     snprintf(agent, sizeof agent, "hearth/%s", hearth_version);
@@ -263,7 +266,7 @@ static bool one_hop(struct fetch *f, const char *url, const char *hosts, char **
     curl_easy_setopt(c, CURLOPT_PROXY, ""); /* the address that is looked at must be the host's */
     curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)PICTURE_FETCH_S);
+    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)(left_s * 1e3) + 1);
     curl_easy_setopt(c, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)f->max_bytes);
     curl_easy_setopt(c, CURLOPT_USERAGENT, agent);
     curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, open_socket);
@@ -289,10 +292,10 @@ static bool one_hop(struct fetch *f, const char *url, const char *hosts, char **
     return ok;
 }
 
-bool picture_fetch(struct buf *out, const char *url, const char *hosts, size_t max_bytes,
+bool picture_fetch(struct buf *out, const char *url, const char *hosts, size_t max_bytes, double deadline,
                    const atomic_bool *cancel, struct err *e)
 {
-    struct fetch f = { .out = out, .max_bytes = max_bytes, .cancel = cancel };
+    struct fetch f = { .out = out, .max_bytes = max_bytes, .deadline = deadline, .cancel = cancel };
     char *at = NULL, *next;
     bool ok = true;
     for (int hop = 0; ok; hop++) {

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "service/picture_fetch.h"
 
 /* ---- a server that answers each path in its way ------------------------------------------------------------------------ */
@@ -118,7 +119,7 @@ static const char *fetch(const struct web *w, const char *url, const char *hosts
 #pragma GCC diagnostic pop
     e = (struct err){ 0 };
     *out = BUF_INIT(4096);
-    return picture_fetch(out, at, hosts ? list : NULL, 1000, NULL, &e) ? "" : e.msg;
+    return picture_fetch(out, at, hosts ? list : NULL, 1000, clock_seconds() + 300, NULL, &e) ? "" : e.msg;
 }
 
 static void test_fetched(void **state)
@@ -188,8 +189,10 @@ static void test_cancelled(void **state)
     struct buf got = BUF_INIT(4096);
     snprintf(url, sizeof url, "http://127.0.0.1:%d/picture", w->port);
     snprintf(hosts, sizeof hosts, "127.0.0.1:%d", w->port);
-    assert_false(picture_fetch(&got, url, hosts, 1000, &cancel, &e));
+    assert_false(picture_fetch(&got, url, hosts, 1000, clock_seconds() + 300, &cancel, &e));
     assert_int_equal(e.code, ERR_CANCELLED);
+    assert_false(picture_fetch(&got, url, hosts, 1000, clock_seconds() - 1, NULL, &e));
+    assert_non_null(strstr(e.msg, "in time"));
     buf_free(&got);
 }
 

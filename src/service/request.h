@@ -26,6 +26,7 @@ struct tool_format;
 #define REQUEST_PICTURE_BYTES (20 << 20)
 #define REQUEST_PICTURE_PIXELS (32 << 20)
 #define REQUEST_PICTURES_PIXELS (96 << 20)
+#define REQUEST_PICTURES_S 10 /* in which all that are fetched must be there */
 
 /* A picture among the messages, as it came. */
 struct gen_picture {
