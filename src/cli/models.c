@@ -44,7 +44,8 @@ static bool summary_of(const struct installed *m, struct model_summary *s, struc
 static bool can_run(const struct installed *m, struct err *e)
 {
     const size_t most = machine_memory();
-    if (!model_folder_check(m, e)) return false;
+    bool sees;
+    if (!model_folder_check(m, &sees, e)) return false;
     if (m->image || m->bytes <= most) return true; /* a picture's weights can stay in the file */
     return err_set(e, ERR_LIMIT, "its weights need %.1f GB of memory, this machine has %.1f GB",
                    (double)m->bytes / 1e9, (double)most / 1e9);

@@ -20,11 +20,11 @@ static void print_model(struct buf *b, const struct model_row *m)
     buf_puts(b, ",\"object\":\"model\",\"owned_by\":");
     json_out_cstr(b, c && *c->owner ? c->owner : "local");
     buf_printf(b,
-               ",\"created\":%lld,\"kind\":\"%s\",\"supports_chat\":%s,\"supports_image_input\":false,"
+               ",\"created\":%lld,\"kind\":\"%s\",\"supports_chat\":%s,\"supports_image_input\":%s,"
                "\"supports_tools\":%s",
                (long long)(c && c->created ? c->created : m->installed_unix),
                m->image ? "FLUMINA_BASE_MODEL" : "HF_BASE_MODEL", m->image ? "false" : "true",
-               takes_tools(m) ? "true" : "false");
+               m->sees ? "true" : "false", takes_tools(m) ? "true" : "false");
     if (m->n_ctx)
         buf_printf(b, ",\"context_length\":%d", m->n_ctx);
     else if (c && c->context)
@@ -104,9 +104,10 @@ static void print_account_model(struct buf *b, const struct model_row *m)
     json_out_cstr(b, c && *c->name ? c->name : catalog_last_part(m->id));
     buf_printf(b,
                ",\"kind\":\"%s\",\"state\":\"%s\",\"public\":true,\"contextLength\":%lld,"
-               "\"supportsImageInput\":false,\"supportsTools\":%s",
+               "\"supportsImageInput\":%s,\"supportsTools\":%s",
                m->image ? "FLUMINA_BASE_MODEL" : "HF_BASE_MODEL",
-               m->problem[0] ? "STATE_UNSPECIFIED" : "READY", context, takes_tools(m) ? "true" : "false");
+               m->problem[0] ? "STATE_UNSPECIFIED" : "READY", context, m->sees ? "true" : "false",
+               takes_tools(m) ? "true" : "false");
     if (m->problem[0]) {
         buf_puts(b, ",\"status\":{\"code\":\"FAILED_PRECONDITION\",\"message\":");
         json_out_cstr(b, m->problem);

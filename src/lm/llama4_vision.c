@@ -190,15 +190,22 @@ static bool says(const struct gguf *g, const char *key, const char *text)
     return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
 }
 
-/* A file in GGUF that is another thing, or the projector of another family. */
-static bool is_ours(const struct gguf *g, struct err *e)
+bool llama4_vision_is(const struct weights *w)
 {
+    const struct gguf *g = weights_gguf(w);
+    return g && (says(g, "clip.projector_type", "llama4") || says(g, "clip.vision.projector_type", "llama4"));
+}
+
+/* A file in GGUF that is another thing, or the projector of another family. */
+static bool is_ours(const struct weights *w, struct err *e)
+{
+    const struct gguf *g = weights_gguf(w);
     if (!says(g, "general.architecture", "clip") || !gguf_bool(g, "clip.has_vision_encoder", true))
         return err_set(e, ERR_FORMAT,
                        "the file is no projector for pictures (general.architecture is not clip)");
     struct gguf_str type = gguf_string(g, "clip.projector_type");
     if (!type.data) type = gguf_string(g, "clip.vision.projector_type");
-    return says(g, "clip.projector_type", "llama4") || says(g, "clip.vision.projector_type", "llama4") ||
+    return llama4_vision_is(w) ||
            err_set(e, ERR_UNSUPPORTED, "projectors of type '%.*s' are not supported: llama4 is",
                    (int)(type.len < 40 ? type.len : 40), type.data ? type.data : "");
 }
@@ -207,7 +214,7 @@ bool llama4_vision_read(struct llama4_vision_shape *s, const struct weights *w, 
 {
     const struct gguf *g = weights_gguf(w);
     const json_t *o = json_object_get(weights_config(w), "vision_config");
-    if (g && !is_ours(g, e)) return false;
+    if (g && !is_ours(w, e)) return false;
     if (!g && !json_is_object(o))
         return err_set(e, ERR_UNSUPPORTED, "this model has no tower that sees pictures");
     struct buf bad = BUF_INIT(4096);

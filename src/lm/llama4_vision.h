@@ -28,7 +28,9 @@ struct llama4_vision;
 /* What config.json says of the tower, or a projector's file in GGUF ("mmproj", as llama.cpp writes it); an error where it has none, and for sizes
  * that do not go together. Reads no weights. */
 bool llama4_vision_read(struct llama4_vision_shape *s, const struct weights *w, struct err *e);
-/* The same, and whether every tensor is there in its shape. */
+/* Is this a projector's file of this kind? */
+bool llama4_vision_is(const struct weights *w);
+/* llama4_vision_read(), and whether every tensor is there in its shape. */
 bool llama4_vision_check(struct llama4_vision_shape *s, const struct weights *w, struct err *e);
 
 /* The device is held. *w may be closed only after the tower. */

@@ -175,15 +175,15 @@ static bool has_tokenizer(const struct weights *w, struct err *e)
            err_set(e, ERR_FORMAT, "the tokenizer is missing: neither tokenizer.json nor tokenizer.model");
 }
 
-bool lm_check(const char *path, struct err *e)
+bool lm_check(const char *path, bool *sees, struct err *e)
 {
+    *sees = false;
     struct weights *w;
     struct lm_shape s;
     if (!weights_open(&w, path, e)) return false;
     const struct lm_arch *arch = find_family(w, e);
-    bool sees;
     bool ok = arch && arch->engine->check(arch, &s, w, e) && has_tokenizer(w, e) &&
-              (!arch->sees || sight_check(w, NULL, s.n_embd, &sees, e));
+              (!arch->sees || sight_check(w, NULL, s.n_embd, sees, e));
     weights_close(w);
     return ok;
 }

@@ -49,8 +49,8 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *o, stru
 bool lm_supports(const char *model_type);
 
 /* Whether lm_load() would take the model, without a projector's file of its own, as far as that shows without reading weights: its files are
- * whole, an engine knows its architecture, the configuration and the encoding of its weights are supported, every tensor is there in its shape. */
-bool lm_check(const char *path, struct err *e);
+ * whole, an engine knows its architecture, the configuration and the encoding of its weights are supported, every tensor is there in its shape. *sees: it takes pictures. */
+bool lm_check(const char *path, bool *sees, struct err *e);
 /* Whether the model's files are those that were loaded; when not, its requests end with this error and it is to be loaded anew. */
 bool lm_intact(const struct lm *m, struct err *e);
 /* Cancels what runs, joins the scheduler, frees everything. Jobs must have been freed before. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "format/gguf.h"
 #include "format/json_read.h"
@@ -72,39 +73,52 @@ static size_t count_named(const struct weights *w, const char *prefix)
     return n;
 }
 
-/* The projector's file in the model's folder: *path is the caller's, NULL: there is none. */
-static bool find_beside(char **path, const char *dir, struct err *e)
+/* Opens the projector's file in the model's folder that is of a family we know; others there belong to other models. *own NULL: there is none. */
+static bool find_beside(struct weights **own, const char *dir, struct err *e)
 {
     char found[256] = "";
     DIR *d = opendir(*dir ? dir : ".");
-    *path = NULL;
-    if (!d) return true;
     bool ok = true;
+    *own = NULL;
+    if (!d) return true;
     for (struct dirent *entry; ok && (entry = readdir(d));) {
         const char *name = entry->d_name;
         const size_t len = strlen(name);
-        if (strncmp(name, "mmproj", 6) != 0 || len < 5 || strcmp(name + len - 5, ".gguf") != 0) continue;
-        if (*found)
+        struct weights *w;
+        char *path;
+        if (strncasecmp(name, "mmproj", 6) != 0 || len < 5 || strcmp(name + len - 5, ".gguf") != 0) continue;
+        if (asprintf(&path, "%s%s", dir, name) < 0) {
+            ok = err_set(e, ERR_NOMEM, "no memory for a path");
+            break;
+        }
+        ok = weights_open(&w, path, e) || err_wrap(e, "the projector for pictures");
+        free(path);
+        if (!ok) break;
+        if (!llama4_vision_is(w)) {
+            weights_close(w);
+            continue;
+        }
+        if (*own)
             ok = err_set(
                 e, ERR_REQUEST,
-                "holds several projectors for pictures, among them %.80s and %.80s: say with --mmproj "
-                "which one",
+                "several projectors for pictures lie beside the model, among them %.80s and %.80s: say with "
+                "--mmproj which one",
                 strcmp(found, name) < 0 ? found : name, strcmp(found, name) < 0 ? name : found);
+        weights_close(*own);
+        *own = w;
         snprintf(found, sizeof found, "%s", name);
     }
     closedir(d);
-    if (ok && *found && asprintf(path, "%s%s", dir, found) < 0) {
-        *path = NULL;
-        ok = err_set(e, ERR_NOMEM, "no memory for a path");
-    }
-    return ok;
+    if (ok) return true;
+    weights_close(*own);
+    *own = NULL;
+    return false;
 }
 
 /* The weights that the tower is among: *own the caller's, or NULL where it is *w; *there false: there is none. */
 static bool open_tower(struct weights **own, bool *there, const struct weights *w, const char *mmproj,
                        struct err *e)
 {
-    char *found = NULL;
     *own = NULL;
     *there = false;
     if (!weights_gguf(w)) {
@@ -122,12 +136,9 @@ static bool open_tower(struct weights **own, bool *there, const struct weights *
                        tower ? "the projector behind it (multi_modal_projector.linear_1.weight)"
                              : "the tower before it (vision_model.*)");
     }
-    if (!mmproj && !find_beside(&found, weights_dir(w), e)) return false;
-    if (!mmproj && !found) return true;
-    const bool ok = weights_open(own, mmproj ? mmproj : found, e);
-    if (!ok) err_wrap(e, "the projector for pictures");
-    free(found);
-    *there = ok;
+    const bool ok = mmproj ? weights_open(own, mmproj, e) || err_wrap(e, "--mmproj")
+                           : find_beside(own, weights_dir(w), e);
+    *there = ok && *own;
     return ok;
 }
 

@@ -17,14 +17,17 @@
 #include "lm/test_engine.h"
 
 #define DIR "tests/golden/lm/llama4_see/"
+#define GGUF DIR "gguf/"
 
-static struct engine *start(const struct lm_options *o)
+static struct engine *start_at(const char *path, const struct lm_options *o)
 {
     static struct engine g;
-    start_model(&g, DIR "model.safetensors", 2, o);
+    start_model(&g, path, 2, o);
     assert_true(lm_sees(g.lm));
     return &g;
 }
+
+static struct engine *start(const struct lm_options *o) { return start_at(DIR "model.safetensors", o); }
 
 static struct lm_picture *picture(const struct engine *g, const char *name, bool whole)
 {
@@ -132,10 +135,8 @@ static double first_error(struct engine *g, const struct prompt_of *p, const jso
     return worst;
 }
 
-static void test_golden_chats(void **state)
+static void golden_chats(struct engine *g)
 {
-    (void)state;
-    struct engine *g = start(NULL);
     json_t *golden = json_load_file(DIR "golden.json", 0, NULL), *chat;
     size_t i;
     assert_int_equal(json_array_size(golden), 4);
@@ -157,6 +158,20 @@ static void test_golden_chats(void **state)
     }
     json_decref(golden);
     stop(g);
+}
+
+static void test_golden_chats(void **state)
+{
+    (void)state;
+    golden_chats(start(NULL));
+}
+
+/* The projector's file beside the model, and the one that an option names. */
+static void test_golden_chats_of_gguf(void **state)
+{
+    (void)state;
+    golden_chats(start_at(GGUF "model.gguf", NULL));
+    golden_chats(start_at(GGUF "model.gguf", &(struct lm_options){ .mmproj = GGUF "mmproj-tower.gguf" }));
 }
 
 /* What a client would see of all chats, submitted together or one by one. */
@@ -292,7 +307,7 @@ static void test_projector_file(void **state)
         struct weights *w;
         struct llama4_vision *v;
         struct llama4_vision_shape s;
-        if (!weights_open(&w, i ? DIR "mmproj-tower.gguf" : DIR "model.safetensors", &e) ||
+        if (!weights_open(&w, i ? GGUF "mmproj-tower.gguf" : DIR "model.safetensors", &e) ||
             !llama4_vision_check(&s, w, &e) || !llama4_vision_load(&v, w, dev, &e))
             fail_msg("%s", e.msg);
         assert_int_equal(s.n_rows * s.n_text, ROWS);
@@ -315,7 +330,7 @@ static void refused_projector(const char *from, const void *to, size_t n, size_t
     struct err e = { 0 };
     struct weights *w;
     struct llama4_vision_shape s = { 0 };
-    FILE *in = fopen(DIR "mmproj-tower.gguf", "rb");
+    FILE *in = fopen(GGUF "mmproj-tower.gguf", "rb");
     const size_t len = fread(bytes, 1, sizeof bytes, in);
     fclose(in);
     char *at = memmem(bytes, len, from, strlen(from));
@@ -393,15 +408,64 @@ static void test_half_towers(void **state)
     assert_true(sight_check(w, NULL, 32, &there, &e) && there);
     assert_false(sight_check(w, NULL, 40, &there, &e));
     assert_non_null(strstr(e.msg, "its rows have 32 numbers, the model's embeddings 40"));
-    assert_false(sight_check(w, DIR "mmproj-tower.gguf", 32, &there, &e));
+    assert_false(sight_check(w, GGUF "mmproj-tower.gguf", 32, &there, &e));
     assert_non_null(strstr(e.msg, "--mmproj is for models in GGUF"));
     weights_close(w);
+}
+
+static void link_to(const char *dir, const char *name, const char *target)
+{
+    char cwd[400], from[600], to[120];
+    assert_non_null(getcwd(cwd, sizeof cwd));
+    snprintf(from, sizeof from, "%s/%s", cwd, target);
+    snprintf(to, sizeof to, "%s/%s", dir, name);
+    assert_int_equal(symlink(from, to), 0);
+}
+
+static void unlink_in(const char *dir, const char *name)
+{
+    char path[120];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    assert_int_equal(unlink(path), 0);
+}
+
+/* None, another model's, one, and two beside a model in GGUF. */
+static void test_projectors_beside(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/hearth-beside-XXXXXX", path[80];
+    struct err e = { 0 };
+    struct weights *w;
+    bool there;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/model.gguf", dir);
+    link_to(dir, "model.gguf", GGUF "model.gguf");
+    if (!weights_open(&w, path, &e)) fail_msg("%s", e.msg);
+    assert_true(sight_check(w, NULL, 32, &there, &e) && !there);
+    link_to(dir, "mmproj-other.gguf", GGUF "model.gguf"); /* whatever it is, it is no tower of this family */
+    assert_true(sight_check(w, NULL, 32, &there, &e) && !there);
+    link_to(dir, "mmproj-a.gguf", GGUF "mmproj-tower.gguf");
+    assert_true(sight_check(w, NULL, 32, &there, &e) && there);
+    assert_false(sight_check(w, NULL, 48, &there, &e));
+    link_to(dir, "mmproj-b.gguf", GGUF "mmproj-tower.gguf");
+    assert_false(sight_check(w, NULL, 32, &there, &e));
+    assert_non_null(strstr(e.msg, "mmproj-a.gguf and mmproj-b.gguf: say with --mmproj"));
+    assert_true(sight_check(w, GGUF "mmproj-tower.gguf", 32, &there, &e) && there);
+    assert_false(sight_check(w, GGUF "model.gguf", 32, &there, &e));
+    assert_false(sight_check(w, GGUF "none.gguf", 32, &there, &e));
+    weights_close(w);
+    unlink_in(dir, "model.gguf");
+    unlink_in(dir, "mmproj-other.gguf");
+    unlink_in(dir, "mmproj-a.gguf");
+    unlink_in(dir, "mmproj-b.gguf");
+    assert_int_equal(rmdir(dir), 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_chats),          cmocka_unit_test(test_equal_bytes),
+        cmocka_unit_test(test_golden_chats),          cmocka_unit_test(test_golden_chats_of_gguf),
+        cmocka_unit_test(test_projectors_beside),     cmocka_unit_test(test_equal_bytes),
         cmocka_unit_test(test_pictures_in_the_cache), cmocka_unit_test(test_prompts_that_lie),
         cmocka_unit_test(test_projector_file),        cmocka_unit_test(test_projectors_that_lie),
         cmocka_unit_test(test_half_towers),

@@ -4,14 +4,17 @@ import concurrent.futures
 import http.server
 import json
 import math
+import os
+import pathlib
 import shutil
 import struct
+import subprocess
 import threading
 import zlib
 
 import openai
 import pytest
-from conftest import KEY, MODEL, ROOT, Server
+from conftest import KEY, PATIENCE, ROOT, Server
 
 FOLDER = ROOT / "tests/golden/lm/llama4_see"
 GOLDEN = json.loads((FOLDER / "golden.json").read_text())
@@ -71,7 +74,8 @@ def web():
 def server(tmp_path_factory, web):
     folder = tmp_path_factory.mktemp("sight") / "models"
     folder.mkdir()
-    shutil.copytree(FOLDER, folder / "tiny-sight", ignore=shutil.ignore_patterns("golden.json", "p*.png", "*.gguf"))
+    shutil.copytree(FOLDER, folder / "tiny-sight", ignore=shutil.ignore_patterns("golden.json", "p*.png", "gguf"))
+    shutil.copytree(FOLDER / "gguf", folder / "tiny-sight-gguf")
     shutil.copytree(ROOT / "tests/golden/lm/llama4_chat", folder / "tiny-blind")
     s = Server("--keys", KEY, "--image-hosts", f"127.0.0.1:{web}", models=str(folder))
     yield s
@@ -100,6 +104,33 @@ def test_first_token_as_the_reference(server, number):
     want = sorted((x - total for x in golden["logits"]), reverse=True)[:20]
     got = [t.logprob for t in r.choices[0].logprobs.content[0].top_logprobs]
     assert len(got) == 20 and max(abs(a - b) for a, b in zip(got, want)) < 3e-2  # weights in bf16
+
+
+def test_gguf_with_projector(server):
+    golden = GOLDEN[1]
+    whole = ask(server, as_sent(golden["messages"]), model="tiny-sight-gguf", logprobs=True, top_logprobs=5)
+    folder = ask(server, as_sent(golden["messages"]), logprobs=True, top_logprobs=5)
+    assert whole["usage"]["prompt_tokens"] == len(golden["ids"])
+    tops = [[t["logprob"] for t in a["choices"][0]["logprobs"]["content"][0]["top_logprobs"]] for a in (whole, folder)]
+    assert max(abs(a - b) for a, b in zip(*tops)) < 3e-2
+
+
+def test_models_say_who_sees(server):
+    rows = server.get("/v1/models", headers={"Authorization": f"Bearer {KEY}"}).json()["data"]
+    assert {r["id"].rsplit("/", 1)[-1]: r["supports_image_input"] for r in rows} == {"tiny-sight": True, "tiny-sight-gguf": True, "tiny-blind": False}
+
+
+def test_fireworks_client(server):
+    """Their first SDK, on the path of theirs."""
+    python = pathlib.Path(os.environ.get("HEARTH_FIREWORKS0", ROOT / "build/venv-fireworks0/bin/python"))
+    assert python.exists(), "no environment with fireworks-ai 0.x; tests/run.sh makes one"
+    asks = "import json, sys, fireworks.client\n" \
+           "fireworks.client.base_url, fireworks.client.api_key = sys.argv[1:3]\n" \
+           "r = fireworks.client.ChatCompletion.create(model='tiny-sight', messages=json.load(sys.stdin), max_tokens=1, temperature=0)\n" \
+           "print(r.usage.prompt_tokens)\n"
+    done = subprocess.run([python, "-c", asks, server.url + "/inference/v1", KEY], input=json.dumps(as_sent(GOLDEN[3]["messages"])), capture_output=True,
+                          text=True, timeout=PATIENCE)
+    assert done.returncode == 0 and int(done.stdout) == len(GOLDEN[3]["ids"]), done.stdout + done.stderr
 
 
 def test_detail(server):

@@ -3,7 +3,7 @@
 
     python3 tools/reference/llama4_see_golden.py tests/golden/lm/llama4_see
 
-A folder as Hugging Face has them (weights bf16, computed with in f32), mmproj-tower.gguf (the tower and projector as llama.cpp's converter names
+A folder as Hugging Face has them (weights bf16, computed with in f32); in gguf/ the same as model.gguf and mmproj-tower.gguf (the tower and projector as llama.cpp's converter names
 them), pictures pN.png, and golden.json: for each chat its messages as a client sends them (pictures by file name), the prompt's ids and the
 logits behind its last token. Needs torch, torchvision, pillow, transformers, tokenizers, safetensors, gguf.
 """
@@ -22,14 +22,17 @@ from transformers import Llama4Config, Llama4ForConditionalGeneration, PreTraine
 from transformers.models.llama4.image_processing_llama4 import Llama4ImageProcessor
 from transformers.models.llama4.processing_llama4 import Llama4Processor
 
+from lm_golden import write_gguf
+
 SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot|>", "<|header_start|>", "<|header_end|>", "<|image_start|>", "<|image_end|>",
            "<|tile_x_separator|>", "<|tile_y_separator|>", "<|image|>", "<|patch|>", "<|pad|>"]
+BYTES = 257  # tokens before those: the bytes, and one merge, because GGUF knows no empty lists
 VISION = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, image_size=24, patch_size=4, num_channels=3,
               projector_input_dim=24, projector_output_dim=24, vision_output_dim=24, pixel_shuffle_ratio=0.5)
-TEXT = dict(vocab_size=256 + len(SPECIAL), hidden_size=32, intermediate_size=16, intermediate_size_mlp=40, num_hidden_layers=4,
+TEXT = dict(vocab_size=BYTES + len(SPECIAL), hidden_size=32, intermediate_size=16, intermediate_size_mlp=40, num_hidden_layers=4,
             num_attention_heads=4, num_key_value_heads=2, head_dim=8, num_local_experts=2, num_experts_per_tok=1, interleave_moe_layer_step=2,
             attention_chunk_size=96, floor_scale=64, attn_scale=0.3, max_position_embeddings=1024, rms_norm_eps=1e-5, use_qk_norm=True,
-            bos_token_id=256, eos_token_id=[257, 258], pad_token_id=267)
+            bos_token_id=BYTES, eos_token_id=[BYTES + 1, BYTES + 2], pad_token_id=BYTES + 11)
 TEMPLATE = """{{- bos_token }}
 {%- for message in messages %}
     {{- '<|header_start|>' + message['role'] + '<|header_end|>\\n\\n' }}
@@ -55,7 +58,7 @@ PICTURES = [(20, 20), (60, 40), (30, 100)]
 
 def tokenizer(out):
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    t = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    t = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate([*alphabet, "~~"])}, merges=[("~", "~")]))
     t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     t.decoder = decoders.ByteLevel()
     t.add_special_tokens([AddedToken(s, special=True, normalized=False) for s in SPECIAL])
@@ -68,8 +71,8 @@ def tokenizer(out):
 
 
 def model(out):
-    config = Llama4Config(vision_config=VISION, text_config=TEXT, image_token_index=256 + SPECIAL.index("<|patch|>"),
-                          boi_token_index=256 + SPECIAL.index("<|image_start|>"), eoi_token_index=256 + SPECIAL.index("<|image_end|>"))
+    config = Llama4Config(vision_config=VISION, text_config=TEXT, image_token_index=BYTES + SPECIAL.index("<|patch|>"),
+                          boi_token_index=BYTES + SPECIAL.index("<|image_start|>"), eoi_token_index=BYTES + SPECIAL.index("<|image_end|>"))
     config._attn_implementation = "eager"
     m = Llama4ForConditionalGeneration(config).float().eval()
     with torch.no_grad():
@@ -89,6 +92,20 @@ def model(out):
         "boi_token_index": config.boi_token_index, "eoi_token_index": config.eoi_token_index, "torch_dtype": "bfloat16",
         "text_config": {"model_type": "llama4_text", **TEXT}, "vision_config": {"model_type": "llama4_vision_model", "norm_eps": 1e-5, **VISION}}, indent=1) + "\n")
     return m
+
+
+def text_gguf(m, tok, path):
+    def more(w):
+        w.add_tokenizer_model("gpt2")
+        w.add_tokenizer_pre("llama4")
+        w.add_token_list(tok.convert_ids_to_tokens(list(range(TEXT["vocab_size"]))))
+        w.add_token_types([gguf.TokenType.NORMAL] * BYTES + [gguf.TokenType.CONTROL] * len(SPECIAL))
+        w.add_token_merges(["~ ~"])
+        w.add_bos_token_id(BYTES)
+        w.add_eos_token_id(BYTES + 2)
+        w.add_chat_template(TEMPLATE)
+        w.add_vocab_size(TEXT["vocab_size"])
+    write_gguf(path, "llama4", m.language_model, m.language_model.state_dict(), gguf.GGMLQuantizationType.BF16, more)
 
 
 def mmproj(m, path):
@@ -144,12 +161,15 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(77)
     tok, m = tokenizer(out), model(out)
-    mmproj(m, out / "mmproj-tower.gguf")
+    (out / "gguf").mkdir(exist_ok=True)
+    text_gguf(m, tok, out / "gguf/model.gguf")
+    mmproj(m, out / "gguf/mmproj-tower.gguf")
     rules = dict(size={"height": 24, "width": 24}, max_patches=6)
     processor = Llama4Processor(Llama4ImageProcessor(**rules), tok, patch_size=4, pixel_shuffle_ratio=0.5, chat_template=TEMPLATE)
     (out / "preprocessor_config.json").write_text(json.dumps({
         "image_processor_type": "Llama4ImageProcessorFast", "do_resize": True, "do_rescale": True, "do_normalize": True, "resample": 2,
         "rescale_factor": 1 / 255, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resize_to_max_canvas": False, **rules}, indent=1) + "\n")
+    (out / "gguf/preprocessor_config.json").write_text((out / "preprocessor_config.json").read_text())
     pictures = [picture(n, *size) for n, size in enumerate(PICTURES)]
     for n, p in enumerate(pictures):
         p.save(out / f"p{n}.png")
@@ -169,7 +189,7 @@ def main():
             logits = m(input_ids=inputs["input_ids"], pixel_values=inputs["pixel_values"].float()).logits[0, -1]
         said.append({"messages": chat, "ids": inputs["input_ids"][0].tolist(), "logits": [round(float(x), 5) for x in logits]})
     (out / "golden.json").write_text("[" + ",\n".join(json.dumps(s) for s in said) + "]\n")
-    print(sum(f.stat().st_size for f in out.iterdir()), "bytes;", [len(s["ids"]) for s in said], "tokens")
+    print(sum(f.stat().st_size for f in out.rglob("*")), "bytes;", [len(s["ids"]) for s in said], "tokens")
 
 
 main()

@@ -198,11 +198,13 @@ def llama3_divisors(rope, head_dim):
     return np.array(out, np.float32)
 
 
-def write_gguf(path, arch, model, state, quant):
+def write_gguf(path, arch, model, state, quant, more=lambda w: None):
+    """more: what else is to be said in the file."""
     c = model.config
     hd = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
     w = gguf.GGUFWriter(str(path), arch)
     w.add_name("golden")
+    more(w)
     w.add_block_count(c.num_hidden_layers)
     w.add_context_length(c.max_position_embeddings)
     w.add_embedding_length(c.hidden_size)

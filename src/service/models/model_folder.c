@@ -271,9 +271,10 @@ bool model_folder_scan(const char *dir, struct installed_list *out, struct err *
     return true;
 }
 
-bool model_folder_check(const struct installed *m, struct err *e)
+bool model_folder_check(const struct installed *m, bool *sees, struct err *e)
 {
-    return m->image ? image_check(m->path, e) : lm_check(m->path, e);
+    *sees = false;
+    return m->image ? image_check(m->path, e) : lm_check(m->path, sees, e);
 }
 
 bool installed_is(const struct installed *m, const struct catalog_model *c)

@@ -37,8 +37,8 @@ bool model_folder_scan(const char *dir, struct installed_list *out, struct err *
 /* One file or folder given by path, under the name it would have in the folder. */
 bool model_folder_at(const char *path, struct installed *out, struct err *e);
 /* Could it be loaded? Looks at names, configuration and headers, so that milliseconds tell what is truncated, of an architecture without
- * an engine, or encoded in a way that is not read. */
-bool model_folder_check(const struct installed *m, struct err *e);
+ * an engine, or encoded in a way that is not read. *sees: a text model that takes pictures. */
+bool model_folder_check(const struct installed *m, bool *sees, struct err *e);
 /* Are these the weights of that model of the catalog: of its kind, and under one of its files' names? */
 bool installed_is(const struct installed *m, const struct catalog_model *c);
 void installed_free(struct installed *m);

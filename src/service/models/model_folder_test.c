@@ -150,9 +150,10 @@ static void test_what_is_no_model(void **state)
         assert_int_equal(rc, 0);
     }
     struct installed m;
+    bool sees;
     snprintf(path, sizeof path, "%s/fifo.gguf", dir);
     if (model_folder_at(path, &m, &e)) { /* by hand it is taken at its word, and refused by its reader */
-        assert_false(model_folder_check(&m, &e));
+        assert_false(model_folder_check(&m, &sees, &e));
         installed_free(&m);
     }
     assert_non_null(strstr(e.msg, "not a regular file"));

@@ -32,6 +32,7 @@ struct model {
     struct lm *lm; /* of these two, the one that where.image says; NULL while not loaded */
     struct image_model *image;
     enum state state;
+    bool sees; /* takes pictures, as the last look at its files told */
     int refs;
     double last_used;
     size_t resident;
@@ -552,10 +553,10 @@ static void check_models(struct registry *r)
         struct stamp now;
         if (m->state == READY || !stamp_of(m->where.path, &now) || same_stamp(&now, &m->checked)) continue;
         struct err e = { 0 };
-        bool tell = false;
+        bool tell = false, sees = false;
         char problem[sizeof m->problem] = "";
         pthread_mutex_unlock(&r->lock);
-        if (!model_folder_check(&m->where, &e) || !fits(r, m, &e)) tell = true;
+        if (!model_folder_check(&m->where, &sees, &e) || !fits(r, m, &e)) tell = true;
         if (tell) {
             char msg[sizeof e.msg];
             without_path(msg, sizeof msg, e.msg, &m->where);
@@ -563,6 +564,7 @@ static void check_models(struct registry *r)
         }
         pthread_mutex_lock(&r->lock);
         m->checked = now;
+        m->sees = sees;
         memcpy(m->problem, problem, sizeof problem);
     }
 }
@@ -584,6 +586,7 @@ bool registry_list(struct registry *r, struct model_row **rows, int *n, struct e
                                        .catalog = m->catalog,
                                        .image = m->where.image,
                                        .loaded = m->state == READY,
+                                       .sees = m->state == READY && m->lm ? lm_sees(m->lm) : m->sees,
                                        .bytes = m->state == READY ? m->resident : m->where.bytes,
                                        .n_ctx = m->state == READY && m->lm ? lm_info(m->lm)->n_ctx : 0,
                                        .installed_unix = m->installed_unix };

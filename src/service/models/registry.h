@@ -68,6 +68,7 @@ struct model_row {
     const char *id, *path;
     const struct catalog_model *catalog; /* or NULL */
     bool image, loaded;
+    bool sees;    /* a text model that takes pictures */
     size_t bytes; /* of weights on disk, or resident when loaded */
     int n_ctx;    /* when loaded, else 0 */
     int64_t installed_unix;
