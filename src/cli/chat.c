@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "cli/attach.h"
 #include "cli/calls.h"
 #include "cli/line_input.h"
 #include "cli/talk.h"
@@ -27,6 +28,7 @@ struct chat {
     struct calls calls; /* of the reply under way */
     bool seen;          /* thoughts are shown */
     bool thinking;      /* the last that was shown is a thought */
+    bool shown;         /* the pictures of the command line are in the conversation */
     bool done;
 };
 
@@ -44,6 +46,7 @@ static void on_interrupt(int sig)
 static void reset(struct chat *c)
 {
     json_array_clear(c->messages);
+    c->shown = false;
     if (*c->o->system_text) {
         json_array_append_new(c->messages,
                               json_pack("{s:s, s:s}", "role", "system", "content", c->o->system_text));
@@ -174,13 +177,19 @@ static bool reply(struct chat *c)
 
 static bool ask(struct chat *c, const char *text, size_t len)
 {
-    json_t *m = json_pack("{s:s, s:s%}", "role", "user", "content", text, len);
+    static const struct str_list none;
+    struct err e = { 0 };
+    json_t *content = attach_content(text, len, c->shown ? &none : &c->o->images, &e);
+    json_t *m = content ? json_pack("{s:s, s:o}", "role", "user", "content", content) : NULL;
     if (!m) {
-        fprintf(stderr, "hearth chat: that line is not valid UTF-8\n");
+        fprintf(stderr, "hearth chat: %s\n", content ? "out of memory" : e.msg);
         return false;
     }
     json_array_append_new(c->messages, m);
-    if (reply(c)) return true;
+    if (reply(c)) {
+        c->shown = true;
+        return true;
+    }
     json_array_remove(c->messages,
                       json_array_size(c->messages) - 1); /* so that the next try does not send it twice */
     return false;
@@ -270,7 +279,8 @@ static bool do_load(struct chat *c, const char *rest)
     json_array_foreach(m, i, one)
     {
         ok = ok && json_is_string(json_object_get(one, "role")) &&
-             json_is_string(json_object_get(one, "content"));
+             (json_is_string(json_object_get(one, "content")) ||
+              json_is_array(json_object_get(one, "content")));
     }
     if (!ok) {
         fprintf(stderr, "%s is not a saved conversation%s%s\n", rest, m ? "" : ": ", m ? "" : je.text);

@@ -54,6 +54,8 @@ struct options {
     char *schema, *grammar, *regex;        /* what the answer must be, "": anything */
     char *tools, *tool_choice, *reasoning; /* "": none; the model decides; as the model is */
 
+    struct str_list images; /* chat: pictures that the first message brings along */
+
     /* image */
     char *model, *output, *size, *negative, *sampler, *init, *mask;
     struct str_list lora;

@@ -140,6 +140,8 @@ const struct option_spec options_table[] = {
     { "max-tokens", OPT_INT, F(max_tokens), "-1", -1, 1 << 30, ASKS, "N",
       "tokens of a reply; -1: until the model ends or the context is full" },
     { "temperature", OPT_NUM, F(temperature), "0.7", 0, 2, ASKS, "T", "0: always the likeliest token" },
+    { "image", OPT_LIST, F(images), NULL, 0, 0, CMD_CHAT, "FILE",
+      "a picture that the first message shows to the model, where it sees pictures (repeatable)" },
     { "top-p", OPT_NUM, F(top_p), "0.95", 0, 1, ASKS, "P", "draw from the likeliest tokens that make up this share" },
     { "top-k", OPT_INT, F(top_k), "0", 0, 1 << 30, ASKS, "N", "draw from this many likeliest tokens; 0: off" },
     { "min-p", OPT_NUM, F(min_p), "0", 0, 1, ASKS, "P", "leave out tokens below this share of the likeliest one" },

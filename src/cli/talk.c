@@ -12,6 +12,7 @@
 #include "base/pool.h"
 #include "device/device.h"
 #include "format/json_memory.h"
+#include "http/dialects/wire.h"
 #include "service/generate.h"
 #include "service/models/model_folder.h"
 
@@ -105,6 +106,16 @@ static void wait_for_news(struct talk *t)
     pthread_mutex_unlock(&t->lock);
 }
 
+/* Some content is more than a text: then it is read as a server reads it. */
+static bool has_parts(const json_t *messages)
+{
+    const json_t *m;
+    size_t i;
+    bool any = false;
+    json_array_foreach(messages, i, m) any |= json_is_array(json_object_get(m, "content"));
+    return any;
+}
+
 static bool fill_request(const struct talk *t, const struct talk_question *ask, struct gen_request *q,
                          struct err *e)
 {
@@ -123,7 +134,12 @@ static bool fill_request(const struct talk *t, const struct talk_question *ask, 
     q->has_seed = o->seed >= 0;
     q->sampling.seed = q->has_seed ? (uint64_t)o->seed : 0;
     if (messages) {
-        q->messages = json_memory_copy(messages);
+        struct fault f = { 0 };
+        if (has_parts(messages) ? !wire_messages(messages, false, false, q, &f)
+                                : !(q->messages = json_memory_copy(messages))) {
+            if (f.err.code) *e = f.err;
+            return f.err.code ? false : err_set(e, ERR_NOMEM, "out of memory");
+        }
     } else {
         q->prompts = calloc(1, sizeof *q->prompts);
         if (q->prompts) {

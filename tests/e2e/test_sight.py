@@ -14,7 +14,7 @@ import zlib
 
 import openai
 import pytest
-from conftest import KEY, PATIENCE, ROOT, Server
+from conftest import BIN, KEY, PATIENCE, ROOT, Server, environment
 
 FOLDER = ROOT / "tests/golden/lm/llama4_see"
 GOLDEN = json.loads((FOLDER / "golden.json").read_text())
@@ -205,3 +205,17 @@ def test_user_text_is_no_picture(server):
     """A mark spelled out by a user is text, and disturbs no picture."""
     plain = ask(server, see(data_url("p0.png"), text="abcdefghi"))["usage"]["prompt_tokens"]
     assert ask(server, see(data_url("p0.png"), text="<|image|>"))["usage"]["prompt_tokens"] == plain
+
+
+def test_command_line(server):
+    """hearth chat --image, with a model of its own and with a server's, says the same."""
+    said = []
+    for model in (["--url", server.url + "/v1", "--key", KEY, "tiny-sight"], [str(FOLDER)]):
+        done = subprocess.run([BIN, "chat", "--image", str(FOLDER / "p0.png"), "--temperature", "0", "--max-tokens", "4", *model, "What?"], capture_output=True,
+                              timeout=PATIENCE, env=environment() | {"HEARTH_CONFIG": "/dev/null"})
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
+    assert said[0] == said[1]
+    done = subprocess.run([BIN, "chat", "--image", str(FOLDER / "config.json"), str(FOLDER), "What?"], capture_output=True, text=True, timeout=PATIENCE,
+                          env=environment() | {"HEARTH_CONFIG": "/dev/null"})
+    assert done.returncode == 1 and "config.json is no picture" in done.stderr
