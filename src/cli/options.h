@@ -41,7 +41,9 @@ struct options {
     double drain_s;                              /* seconds */
     char *files_dir, *loras_dir, *safety_policy; /* "": beside the models, twice; the built-in policy */
     char *tls_cert, *tls_key;                    /* both, or "" */
-    char *access_log;                            /* a file, "-", or "" */
+    char *otlp;                                  /* a URL, or "" */
+    struct str_list otlp_headers;
+    char *access_log; /* a file, "-", or "" */
     double files_s;
     int64_t files_bytes;
 

@@ -114,6 +114,10 @@ const struct option_spec options_table[] = {
     { "include-stop", OPT_BOOL, F(server.include_stop), "no", 0, 0, CMD_SERVE, NULL,
       "on /inference paths, leave the matched stop string in the output (as that API did until late 2025)" },
 
+    { "otlp", OPT_STR, F(otlp), "", 0, 0, CMD_SERVE, "URL",
+      "send a trace of every request to this OpenTelemetry collector (OTLP over HTTP), as http://127.0.0.1:4318" },
+    { "otlp-header", OPT_SECRET, F(otlp_headers), NULL, 0, 0, CMD_SERVE, "HEADER",
+      "a header for it, as Name: value (repeatable)" },
     { "tls-cert", OPT_STR, F(tls_cert), "", 0, 0, CMD_SERVE, "FILE",
       "speak HTTPS with this certificate (PEM: the server's own, then those between it and a root); read again on SIGHUP" },
     { "tls-key", OPT_STR, F(tls_key), "", 0, 0, CMD_SERVE, "FILE", "its private key (PEM, not encrypted)" },

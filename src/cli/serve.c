@@ -22,6 +22,7 @@
 #include "http/access_log.h"
 #include "http/server.h"
 #include "http/tls.h"
+#include "http/traces.h"
 #include "service/models/registry.h"
 #include "service/account/account.h"
 #include "service/account/gate.h"
@@ -46,6 +47,7 @@ struct service {
     struct access_log *access_log;
     struct gate *gate;
     struct tls *tls;
+    struct traces *traces;
     char loras[4096]; /* the folder of adapters */
     struct server *server;
 };
@@ -103,8 +105,10 @@ static bool open_webhooks(struct service *s, struct err *e)
     return ok;
 }
 
-static bool open_access_log(struct service *s, struct err *e)
+/* Where it is written what requests were. */
+static bool open_records(struct service *s, struct err *e)
 {
+    if (*s->o->otlp && !traces_open(&s->traces, s->o->otlp, &s->o->otlp_headers, e)) return false;
     return !*s->o->access_log || access_log_open(&s->access_log, s->o->access_log, s->account, e);
 }
 
@@ -182,6 +186,7 @@ static bool open_server(struct service *s, struct err *e)
     h.loras = s->loras;
     h.access_log = s->access_log;
     h.tls = s->tls;
+    h.traces = s->traces;
     if (h.image_hosts && !picture_fetch_check_hosts(h.image_hosts, e)) return err_wrap(e, "--image-hosts");
     return server_start(&s->server, &h, s->registry, s->catalog, e);
 }
@@ -361,7 +366,7 @@ int cmd_serve(int argc, char **argv)
     raise_file_limit();
     double t = clock_seconds();
     if (!collect_keys(&s, &e) || !open_tls(&s, &e) || !open_models(&s, &e) || !open_account(&s, &e) ||
-        !open_webhooks(&s, &e) || !open_pictures(&s, &e) || !open_access_log(&s, &e) || !open_server(&s, &e))
+        !open_webhooks(&s, &e) || !open_pictures(&s, &e) || !open_records(&s, &e) || !open_server(&s, &e))
         goto fail;
     if (!preload(&s, &e)) {
         server_stop(s.server, 0, NULL, NULL);
@@ -379,6 +384,7 @@ fail:
 end:
     starting_end(&starting);
     access_log_close(s.access_log);
+    traces_close(s.traces);
     tls_close(s.tls);
     registry_free(s.registry);
     webhooks_close(s.webhooks);

@@ -76,6 +76,11 @@ static void print_line(struct buf *b, const struct access_log *a, const struct e
 {
     print_time(b, clock_unix_ms());
     text(b, "id", e->of.id);
+    if (e->of.trace.known) {
+        char trace[2 * TRACE_ID + 1];
+        trace_context_hex(e->of.trace.trace, TRACE_ID, trace);
+        text(b, "trace", trace);
+    }
     text(b, "address", e->of.address);
     text(b, "key", e->of.who.id);
     text(b, "method", e->of.method);

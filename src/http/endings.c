@@ -11,6 +11,7 @@
 #include "http/admission.h"
 #include "http/exchange_inside.h"
 #include "http/routes.h"
+#include "http/traces.h"
 #include "service/account/account.h"
 #include "service/account/gate.h"
 
@@ -75,6 +76,7 @@ void endings_init(struct server *s)
     s->endings.v[1] = (struct ending_sink){ log_ending, NULL };
     s->endings.n = 2;
     if (s->o.gate || s->o.account) s->endings.books = (struct ending_books){ take_books, s };
+    if (s->o.traces) add_every(&s->endings, traces_take, s->o.traces);
     if (s->o.access_log) add_every(&s->endings, access_log_take, s->o.access_log);
 }
 

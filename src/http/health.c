@@ -7,6 +7,7 @@
 #include "http/routes.h"
 #include "service/account/gate.h"
 #include "http/tls.h"
+#include "http/traces.h"
 #include "service/models/registry.h"
 
 void health_get(struct exchange *x)
@@ -86,6 +87,17 @@ static void print_tls(struct buf *b, struct tls *t)
                n.done, n.failed, n.plain, (long long)tls_ends(t));
 }
 
+static void print_spans(struct buf *b, const struct traces *t)
+{
+    const struct traces_counts n = traces_counts(t);
+    buf_printf(b,
+               "# HELP hearth_spans_sent_total Spans that the collector of traces took.\n"
+               "# TYPE hearth_spans_sent_total counter\nhearth_spans_sent_total %llu\n"
+               "# HELP hearth_spans_dropped_total Spans that it did not get.\n"
+               "# TYPE hearth_spans_dropped_total counter\nhearth_spans_dropped_total %llu\n",
+               n.sent, n.dropped);
+}
+
 void metrics_get(struct exchange *x)
 {
     struct buf b = BUF_INIT(0);
@@ -112,5 +124,6 @@ void metrics_get(struct exchange *x)
             "# HELP hearth_access_log_dropped_total Lines of the access log that were not written.\n# TYPE "
             "hearth_access_log_dropped_total counter\nhearth_access_log_dropped_total %llu\n",
             access_log_dropped(s->o.access_log));
+    if (s->o.traces) print_spans(&b, s->o.traces);
     exchange_reply(x, 200, "text/plain; version=0.0.4; charset=utf-8", &b);
 }

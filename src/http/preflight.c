@@ -48,6 +48,17 @@ static void set_id(struct exchange *x)
         n += snprintf(x->is.id + n, sizeof x->is.id - (size_t)n, "%02x", r[i]);
 }
 
+/* The trace that the client's request is part of. With a collector every request has one, and the answer says which. */
+static void set_trace(struct exchange *x)
+{
+    char value[TRACEPARENT];
+    trace_context_parse(&x->is.trace, header(x, "traceparent"));
+    if (!x->server->o.traces) return;
+    trace_context_begin(&x->is.trace);
+    trace_context_print(&x->is.trace, value);
+    exchange_header(x, "traceparent", "%s", value);
+}
+
 static bool has_media_type(const char *value, const char *type)
 {
     size_t n = strlen(type);
@@ -225,6 +236,7 @@ bool preflight(struct exchange *x, const char *url, const char *method)
     if (!x->path) return false;
     set_id(x);
     snprintf(x->is.method, sizeof x->is.method, "%s", method);
+    set_trace(x);
     check(x, method);
     if (x->status || !x->is.endpoint) admission_say_left(x); /* the others are told when they are admitted */
     x->discard = x->status != 0 || x->route->limit == BODY_NONE;

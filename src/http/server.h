@@ -24,6 +24,7 @@ struct account;
 struct access_log;
 struct gate;
 struct tls;
+struct traces;
 
 struct server_options {
     const char *listen; /* "127.0.0.1:8080", "[::1]:0", ":8080" for every address, "8080" for this machine */
@@ -48,6 +49,7 @@ struct server_options {
     struct safety *safety;         /* borrowed */
     struct files *files;           /* pictures given out by URL; borrowed */
     struct access_log *access_log; /* NULL: none. Borrowed */
+    struct traces *traces;         /* where spans go; NULL: nowhere. Borrowed */
     struct tls *tls;               /* what connections speak; NULL: plain HTTP. Borrowed */
     const char *loras;             /* folder of adapters that requests may name; borrowed */
 };

@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "base/trace_context.h"
 #include "service/principal.h"
 #include "service/usage.h"
 
@@ -38,10 +39,11 @@ struct identity {
     const char *endpoint; /* "chat"; NULL: nothing is counted there */
     int route;            /* row of the table of endpoints */
     struct principal who;
-    char uid[33];     /* its name in the ledger, which no client chose; "" where there is none */
-    char address[46]; /* where it came from, without a port; "" when that is not known */
-    double started;   /* clock_seconds() */
-    int64_t asked_ms; /* Unix: whose prices hold, from its reservation to its row */
+    char uid[33];               /* its name in the ledger, which no client chose; "" where there is none */
+    char address[46];           /* where it came from, without a port; "" when that is not known */
+    struct trace_context trace; /* not known: it belongs to none */
+    double started;             /* clock_seconds() */
+    int64_t asked_ms;           /* Unix: whose prices hold, from its reservation to its row */
 };
 
 struct ending_sinks;
