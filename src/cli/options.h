@@ -37,7 +37,7 @@ struct options {
     struct server_options server; /* without what serve.c opens for it */
     struct str_list keys;
     char *key_file;
-    bool new_key, preload;
+    bool new_key, preload, metrics_per_key;
     double drain_s;                              /* seconds */
     char *files_dir, *loras_dir, *safety_policy; /* "": beside the models, twice; the built-in policy */
     char *tls_cert, *tls_key;                    /* both, or "" */

@@ -114,6 +114,8 @@ const struct option_spec options_table[] = {
     { "include-stop", OPT_BOOL, F(server.include_stop), "no", 0, 0, CMD_SERVE, NULL,
       "on /inference paths, leave the matched stop string in the output (as that API did until late 2025)" },
 
+    { "metrics-per-key", OPT_BOOL, F(metrics_per_key), "no", 0, 0, CMD_SERVE, NULL,
+      "/metrics says what each key has used, by its id" },
     { "otlp", OPT_STR, F(otlp), "", 0, 0, CMD_SERVE, "URL",
       "send a trace of every request to this OpenTelemetry collector (OTLP over HTTP), as http://127.0.0.1:4318" },
     { "otlp-header", OPT_SECRET, F(otlp_headers), NULL, 0, 0, CMD_SERVE, "HEADER",

@@ -20,6 +20,7 @@
 #include "cli/options.h"
 #include "device/device.h"
 #include "http/access_log.h"
+#include "http/key_metrics.h"
 #include "http/server.h"
 #include "http/tls.h"
 #include "http/traces.h"
@@ -48,6 +49,7 @@ struct service {
     struct gate *gate;
     struct tls *tls;
     struct traces *traces;
+    struct key_metrics *key_metrics;
     char loras[4096]; /* the folder of adapters */
     struct server *server;
 };
@@ -108,6 +110,7 @@ static bool open_webhooks(struct service *s, struct err *e)
 /* Where it is written what requests were. */
 static bool open_records(struct service *s, struct err *e)
 {
+    if (s->o->metrics_per_key && !key_metrics_open(&s->key_metrics, s->account, e)) return false;
     if (*s->o->otlp && !traces_open(&s->traces, s->o->otlp, &s->o->otlp_headers, e)) return false;
     return !*s->o->access_log || access_log_open(&s->access_log, s->o->access_log, s->account, e);
 }
@@ -187,6 +190,7 @@ static bool open_server(struct service *s, struct err *e)
     h.access_log = s->access_log;
     h.tls = s->tls;
     h.traces = s->traces;
+    h.key_metrics = s->key_metrics;
     if (h.image_hosts && !picture_fetch_check_hosts(h.image_hosts, e)) return err_wrap(e, "--image-hosts");
     return server_start(&s->server, &h, s->registry, s->catalog, e);
 }
@@ -385,6 +389,7 @@ end:
     starting_end(&starting);
     access_log_close(s.access_log);
     traces_close(s.traces);
+    key_metrics_close(s.key_metrics);
     tls_close(s.tls);
     registry_free(s.registry);
     webhooks_close(s.webhooks);

@@ -66,8 +66,10 @@ static void print_usage(struct buf *b, const struct access_log *a, const struct 
         buf_printf(b, ",\"prompt_tokens\":%d,\"cached_tokens\":%d,\"completion_tokens\":%d", u->prompt_tokens,
                    u->cached_tokens, u->completion_tokens);
     if (u->pictures || u->steps) buf_printf(b, ",\"pictures\":%d,\"steps\":%d", u->pictures, u->steps);
-    if (a->account && *e->model)
-        buf_printf(b, ",\"cost\":%s", money_print(account_cost(a->account, e->model, u), cost));
+    if (a->account && *e->model) {
+        const struct price price = account_price(a->account, e->model, e->of.asked_ms);
+        buf_printf(b, ",\"cost\":%s", money_print(price_cost(&price, u), cost));
+    }
     millis(b, "queue_ms", u->queue_s);
     millis(b, "first_ms", u->ttft_s);
 }

@@ -10,6 +10,7 @@
 #include "http/access_log.h"
 #include "http/admission.h"
 #include "http/exchange_inside.h"
+#include "http/key_metrics.h"
 #include "http/routes.h"
 #include "http/traces.h"
 #include "service/account/account.h"
@@ -76,6 +77,8 @@ void endings_init(struct server *s)
     s->endings.v[1] = (struct ending_sink){ log_ending, NULL };
     s->endings.n = 2;
     if (s->o.gate || s->o.account) s->endings.books = (struct ending_books){ take_books, s };
+    if (s->o.key_metrics)
+        s->endings.v[s->endings.n++] = (struct ending_sink){ key_metrics_take, s->o.key_metrics };
     if (s->o.traces) add_every(&s->endings, traces_take, s->o.traces);
     if (s->o.access_log) add_every(&s->endings, access_log_take, s->o.access_log);
 }

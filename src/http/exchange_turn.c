@@ -277,6 +277,7 @@ void exchange_over(struct exchange *x, bool sent, const char *closed)
         if (closed) snprintf(x->note, sizeof x->note, "closed: %s", closed);
     }
     metrics_request(&s->metrics, x->is.route, x->status);
+    if (x->blame != FAULT_NONE) metrics_fault(&s->metrics, x->blame, x->refused);
     endings_close(x, sent);
     if (counted) atomic_fetch_sub(&s->active, 1);
     exchange_unref(x);

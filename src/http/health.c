@@ -4,7 +4,9 @@
 #include "http/exchange.h"
 #include "http/handlers.h"
 #include "http/json_out.h"
+#include "http/key_metrics.h"
 #include "http/routes.h"
+#include "service/account/account.h"
 #include "service/account/gate.h"
 #include "http/tls.h"
 #include "http/traces.h"
@@ -17,14 +19,26 @@ void health_get(struct exchange *x)
     exchange_reply(x, 200, "application/json", &b);
 }
 
+static bool store_is_away(struct account *a)
+{
+    struct store_counts c;
+    store_count(account_store(a), &c);
+    return c.away;
+}
+
+/* Which of the places that requests need cannot be reached: names alone, for anybody may ask. */
 void ready_get(struct exchange *x)
 {
     struct buf b = BUF_INIT(0);
     struct server *s = exchange_server(x);
-    const bool counters_away = s->o.gate && gate_away(s->o.gate, &(struct err){ ERR_NONE, "" });
-    const bool ready = atomic_load(&s->ready) && !counters_away;
-    buf_printf(&b, "{\"ready\":%s%s}", ready ? "true" : "false",
-               counters_away ? ",\"away\":[\"counters\"]" : "");
+    const char *away[2];
+    int n = 0;
+    if (s->o.gate && gate_away(s->o.gate, &(struct err){ ERR_NONE, "" })) away[n++] = "counters";
+    if (s->o.account && store_is_away(s->o.account)) away[n++] = "store";
+    const bool ready = atomic_load(&s->ready) && !n;
+    buf_printf(&b, "{\"ready\":%s", ready ? "true" : "false");
+    for (int i = 0; i < n; i++) buf_printf(&b, "%s\"%s\"", i ? "," : ",\"away\":[", away[i]);
+    buf_puts(&b, n ? "]}" : "}");
     exchange_reply(x, ready ? 200 : 503, "application/json", &b);
 }
 
@@ -87,6 +101,34 @@ static void print_tls(struct buf *b, struct tls *t)
                n.done, n.failed, n.plain, (long long)tls_ends(t));
 }
 
+static void print_value(struct buf *b, const char *name, const char *type, const char *help, double v)
+{
+    buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n%s %.17g\n", name, help, name, type, name, v);
+}
+
+static void print_store(struct buf *b, struct account *a)
+{
+    static const char name[] = "hearth_store_commit_seconds";
+    struct store_counts c;
+    uint64_t n = 0;
+    store_count(account_store(a), &c);
+    print_value(b, "hearth_store_up", "gauge", "1 when the store can be written to, 0 while it is away.",
+                !c.away);
+    print_value(b, "hearth_store_waiting", "gauge", "Rows and changes that wait to be written.", c.waiting);
+    print_value(b, "hearth_store_written_total", "counter", "Rows and changes written.", (double)c.written);
+    print_value(b, "hearth_store_failures_total", "counter", "Transactions that could not be written.",
+                (double)c.failures);
+    buf_printf(b, "# HELP %s Of transactions, each of which writes all that waits.\n# TYPE %s histogram\n",
+               name, name);
+    for (int i = 0; i <= STORE_BUCKETS; i++) {
+        n += c.bucket[i];
+        if (i < STORE_BUCKETS)
+            buf_printf(b, "%s_bucket{le=\"%g\"} %llu\n", name, store_bounds[i], (unsigned long long)n);
+    }
+    buf_printf(b, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.6f\n%s_count %llu\n", name, (unsigned long long)n,
+               name, c.commit_s, name, (unsigned long long)n);
+}
+
 static void print_spans(struct buf *b, const struct traces *t)
 {
     const struct traces_counts n = traces_counts(t);
@@ -124,6 +166,12 @@ void metrics_get(struct exchange *x)
             "# HELP hearth_access_log_dropped_total Lines of the access log that were not written.\n# TYPE "
             "hearth_access_log_dropped_total counter\nhearth_access_log_dropped_total %llu\n",
             access_log_dropped(s->o.access_log));
+    if (s->o.gate)
+        print_value(&b, "hearth_counters_up", "gauge",
+                    "1 when limits can be counted, 0 while their place is away.",
+                    !gate_away(s->o.gate, &(struct err){ ERR_NONE, "" }));
+    if (s->o.account) print_store(&b, s->o.account);
+    if (s->o.key_metrics) key_metrics_print(&b, s->o.key_metrics);
     if (s->o.traces) print_spans(&b, s->o.traces);
     exchange_reply(x, 200, "text/plain; version=0.0.4; charset=utf-8", &b);
 }

@@ -17,6 +17,58 @@ void metrics_request(struct metrics *m, int route, int status)
     atomic_fetch_add_explicit(&m->requests[route][slot], 1, memory_order_relaxed);
 }
 
+/* Why requests are answered with an error, in a word. */
+static const char *const reasons[] = {
+    [FAULT_INVALID] = "invalid",
+    [FAULT_UNSUPPORTED] = "unsupported",
+    [FAULT_CONTEXT] = "context",
+    [FAULT_KEY] = "key",
+    [FAULT_PAYMENT] = "payment",
+    [FAULT_FORBIDDEN] = "forbidden",
+    [FAULT_URL] = "url",
+    [FAULT_MODEL] = "model",
+    [FAULT_METHOD] = "method",
+    [FAULT_ACCEPT] = "accept",
+    [FAULT_TIMEOUT] = "timeout",
+    [FAULT_TOO_LARGE] = "too_large",
+    [FAULT_URI_TOO_LONG] = "uri_length",
+    [FAULT_MEDIA] = "media_type",
+    [FAULT_BUSY] = "busy",
+    [FAULT_HEADERS] = "headers",
+    [FAULT_SERVER] = "server",
+    [FAULT_UNAVAILABLE] = "unavailable",
+    [FAULT_VERSION] = "version",
+};
+enum { N_REASONS = sizeof reasons / sizeof *reasons };
+_Static_assert(N_REASONS <= (int)METRICS_FAULTS, "each kind of error has a counter");
+
+void metrics_fault(struct metrics *m, enum fault_kind kind, enum fault_kind refused)
+{
+    atomic_ullong *c = (int)kind < METRICS_FAULTS ? &m->faults[kind] : &m->faults[FAULT_SERVER];
+    if (refused == FAULT_BUSY) c = &m->limited;
+    if (refused == FAULT_PAYMENT) c = &m->spent;
+    if (refused == FAULT_UNAVAILABLE) c = &m->away;
+    atomic_fetch_add_explicit(c, 1, memory_order_relaxed);
+}
+
+static void print_reason(struct buf *b, const char *reason, const atomic_ullong *c)
+{
+    const unsigned long long n = atomic_load_explicit(c, memory_order_relaxed);
+    if (n) buf_printf(b, "hearth_faults_total{reason=\"%s\"} %llu\n", reason, n);
+}
+
+static void print_faults(struct buf *b, const struct metrics *m)
+{
+    buf_puts(b, "# HELP hearth_faults_total Requests answered with an error, by why; limit, budget and store "
+                "are the account's.\n"
+                "# TYPE hearth_faults_total counter\n");
+    for (int i = 0; i < N_REASONS; i++)
+        if (reasons[i]) print_reason(b, reasons[i], &m->faults[i]);
+    print_reason(b, "limit", &m->limited);
+    print_reason(b, "budget", &m->spent);
+    print_reason(b, "store", &m->away);
+}
+
 static void record(struct histogram *h, const double *bound, double seconds)
 {
     int i = 0;
@@ -89,6 +141,7 @@ void metrics_print(struct buf *b, const struct metrics *m, const char *(*route_n
                            atomic_load_explicit(&m->status[s], memory_order_relaxed), n);
         }
     }
+    print_faults(b, m);
     buf_puts(b, "# HELP hearth_admitted_total Requests for text or pictures that were admitted, by route.\n"
                 "# TYPE hearth_admitted_total counter\n");
     for (int r = 0; r < METRICS_ROUTES; r++) {

@@ -24,6 +24,7 @@ struct account;
 struct access_log;
 struct gate;
 struct tls;
+struct key_metrics;
 struct traces;
 
 struct server_options {
@@ -44,14 +45,15 @@ struct server_options {
     size_t body_share;  /* and from one address; 0: half of it */
     struct watch_times times;
     bool strict_fields, include_stop;
-    bool share_prefixes;           /* cached prompts of one key serve the others too */
-    const char *image_hosts;       /* from where pictures among messages are fetched; borrowed */
-    struct safety *safety;         /* borrowed */
-    struct files *files;           /* pictures given out by URL; borrowed */
-    struct access_log *access_log; /* NULL: none. Borrowed */
-    struct traces *traces;         /* where spans go; NULL: nowhere. Borrowed */
-    struct tls *tls;               /* what connections speak; NULL: plain HTTP. Borrowed */
-    const char *loras;             /* folder of adapters that requests may name; borrowed */
+    bool share_prefixes;             /* cached prompts of one key serve the others too */
+    const char *image_hosts;         /* from where pictures among messages are fetched; borrowed */
+    struct safety *safety;           /* borrowed */
+    struct files *files;             /* pictures given out by URL; borrowed */
+    struct access_log *access_log;   /* NULL: none. Borrowed */
+    struct traces *traces;           /* where spans go; NULL: nowhere. Borrowed */
+    struct key_metrics *key_metrics; /* NULL: none. Borrowed */
+    struct tls *tls;                 /* what connections speak; NULL: plain HTTP. Borrowed */
+    const char *loras;               /* folder of adapters that requests may name; borrowed */
 };
 
 /* The options are copied, what they point to is borrowed, and so are the registry and the catalog. ERR_REQUEST when `listen` is not loopback and there are no keys. */

@@ -78,7 +78,7 @@ struct ending_books {
     void *arg;
 };
 struct ending_sinks {
-    struct ending_sink v[8],
+    struct ending_sink v[12],
         unadmitted[4]; /* the latter get what was never admitted, by ending_unadmitted() */
     int n, n_unadmitted;
     struct ending_books books;

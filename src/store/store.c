@@ -48,6 +48,7 @@ struct store {
     bool closing, away, running;
     double closed_at; /* clock_seconds() */
     struct err why;
+    struct store_counts counts; /* away and waiting are set when somebody asks */
     struct session *idle;
     int n_idle;
     pthread_t thread;
@@ -332,6 +333,40 @@ static void give_up(struct store *s, const struct err *why)
     call_done(posted);
 }
 
+/* Seconds: a sync of a good disk takes one of them, a busy or distant one several. */
+const double store_bounds[STORE_BUCKETS] = { 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02,
+                                             0.05,   0.1,   0.25,  0.5,   1,    5 };
+
+static void count_commit(struct store *s, const struct job *batch, double seconds)
+{
+    uint64_t n = 0;
+    int i = 0;
+    for (const struct job *j = batch; j; j = j->next) n++;
+    while (i < STORE_BUCKETS && seconds > store_bounds[i]) i++;
+    if (!n) return; /* it was only looked at */
+    pthread_mutex_lock(&s->lock);
+    s->counts.written += n;
+    s->counts.bucket[i]++;
+    s->counts.commit_s += seconds;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void count_failure(struct store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->counts.failures++;
+    pthread_mutex_unlock(&s->lock);
+}
+
+void store_count(struct store *s, struct store_counts *out)
+{
+    pthread_mutex_lock(&s->lock);
+    *out = s->counts;
+    out->away = s->away;
+    out->waiting = s->n_waiting;
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void *writer_main(void *arg)
 {
     struct store *s = arg;
@@ -348,13 +383,16 @@ static void *writer_main(void *arg)
         pthread_mutex_unlock(&s->lock);
 
         struct err why = { ERR_NONE, "" };
+        const double began = clock_seconds();
         if (!c) c = session_new(s, &why);
         if (c && transact(c, batch, &why)) {
+            count_commit(s, batch, clock_seconds() - began);
             set_away(s, NULL);
             batch_over(s, batch);
             continue;
         }
         set_away(s, &why);
+        count_failure(s);
         if (c && !c->b->alive(c->connection)) {
             session_free(c);
             c = NULL;

@@ -90,6 +90,20 @@ bool store_post(struct store *s, store_fn *fn, void (*done)(void *arg, const str
 /* Why the last transaction could not be written; false when it could. For /ready. */
 bool store_away(struct store *s, struct err *why);
 
+/* What the writer has done and what waits for it, for counters. bucket[i]: commits that took up to store_bounds[i] seconds and no less than the one
+ * before; the last: all that took longer. */
+enum { STORE_BUCKETS = 12 };
+extern const double store_bounds[STORE_BUCKETS];
+struct store_counts {
+    bool away;
+    int waiting;
+    uint64_t written,
+        failures; /* functions whose writing is durable; transactions that could not be written */
+    uint64_t bucket[STORE_BUCKETS + 1];
+    double commit_s; /* of all commits together */
+};
+void store_count(struct store *s, struct store_counts *out);
+
 /* ---- keeping ------------------------------------------------------------------------------------------------------- */
 
 int store_version(void); /* of this program's schema */

@@ -1,9 +1,12 @@
 """What carries a server in its place: the access log, and what a hang-up signal makes it look at again."""
+import contextlib
 import datetime
 import json
 import os
 import pathlib
+import re
 import signal
+import sqlite3
 import subprocess
 
 import pytest
@@ -110,3 +113,96 @@ def test_a_file_that_cannot_be(tmp_path):
     r = subprocess.run([BIN, "serve", "--listen", "127.0.0.1:0", "--models", "/nonexistent", "--access-log", str(tmp_path / "no/such.log")],
                        capture_output=True, text=True, env=environment() | {"HEARTH_CONFIG": "/dev/null"}, timeout=PATIENCE)
     assert r.returncode == 1 and "access-log" in r.stderr and "No such file" in r.stderr
+
+
+# ---- metrics ----------------------------------------------------------------------------------------------------------
+
+
+def parse_metrics(text):
+    """The exposition format, as strictly as promtool is about names: returns {name of a metric: (type, {labels: value})}."""
+    metrics, seen = {}, set()
+    name = kind = None
+    for line in text.splitlines():
+        if m := re.fullmatch(r"# HELP (\w+) (.+)", line):
+            name, kind = m[1], None
+            assert name not in metrics and name.startswith("hearth_") and m[2].endswith("."), line
+            metrics[name] = (None, {})
+        elif m := re.fullmatch(r"# TYPE (\w+) (counter|gauge|histogram)", line):
+            assert m[1] == name and kind is None, line
+            kind = m[2]
+            assert (kind == "counter") == name.endswith("_total"), line
+            assert not re.search(r"_(ms|us|milliseconds|minutes|kb|mb)(_|$)", name), "base units alone"
+            metrics[name] = (kind, {})
+        else:
+            m = re.fullmatch(r'(\w+)(\{(?:\w+="(?:[^"\\]|\\.)*",?)*\})? (-?[0-9.e+-]+|NaN|\+Inf)', line)
+            assert m and kind, line
+            suffix = m[1].removeprefix(name)
+            assert suffix in (("_bucket", "_sum", "_count") if kind == "histogram" else ("",)), line
+            assert (m[1], m[2]) not in seen, f"twice: {line}"
+            seen.add((m[1], m[2]))
+            metrics[name][1][(suffix, m[2])] = float(m[3])
+    for name, (kind, values) in metrics.items():
+        if kind == "histogram":
+            buckets = [v for (suffix, _), v in values.items() if suffix == "_bucket"]
+            assert buckets == sorted(buckets) and buckets[-1] == values[("_bucket", '{le="+Inf"}')] == values[("_count", None)], name
+    return metrics
+
+
+def hearth(*args):
+    return subprocess.run([BIN, *map(str, args)], check=True, capture_output=True, text=True, env=environment() | {"HEARTH_CONFIG": "/dev/null"}, timeout=PATIENCE).stdout
+
+
+def test_metrics_of_all_of_it(tmp_path):
+    store = tmp_path / "account.db"
+    key = hearth("keys", "new", "--store", store, "--name", "one", "--limit", "requests/day=2").strip()
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("prices:\n  - { model: accounts/local/models/chat, input: 1, output: 2 }\n")
+    server = tiny("--store", str(store), "--metrics-per-key", "--prices", str(prices), "--access-log", str(tmp_path / "log"))
+    with_key = {"Authorization": f"Bearer {key}"}
+    body = {"model": "chat", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
+    first = server.post("/v1/chat/completions", body, headers=with_key)
+    assert first.status_code == 200
+    server.post("/v1/chat/completions", body | {"nonsense": 1}, headers=with_key)
+    assert server.post("/v1/chat/completions", body, headers=with_key).status_code == 429
+    assert server.get("/v1/models").status_code == 401
+    read = lambda: parse_metrics(server.get("/metrics", headers=AUTH).text)
+    server.wait_until(lambda: read()["hearth_store_written_total"][1][("", None)] >= 2, "the rows were not written")
+    m = read()
+    reasons = m["hearth_faults_total"][1]
+    assert all(reasons[("", f'{{reason="{x}"}}')] == 1 for x in ("limit", "key", "invalid")), reasons
+    assert m["hearth_store_up"][1][("", None)] == 1 and m["hearth_store_failures_total"][1][("", None)] == 0
+    assert m["hearth_store_commit_seconds"][1][("_count", None)] >= 1
+    of_key = {name: [v for (_, labels), v in m[name][1].items() if KEY not in labels and key not in labels] for name in m if name.startswith("hearth_key_")}
+    assert of_key["hearth_key_requests_total"] == [2]
+    usage = first.json()["usage"]
+    assert of_key["hearth_key_prompt_tokens_total"] == [usage["prompt_tokens"]]
+    assert of_key["hearth_key_cost_dollars_total"] == [pytest.approx((usage["prompt_tokens"] + 2 * usage["completion_tokens"]) / 1e6, abs=1e-12)]
+    assert m["hearth_access_log_dropped_total"][1][("", None)] == 0
+    server.stop()
+
+
+def test_keys_are_not_in_metrics_unless_asked_for():
+    server = tiny()
+    assert ask(server).status_code == 200
+    assert "hearth_key_" not in server.get("/metrics", headers=AUTH).text
+    parse_metrics(server.get("/metrics", headers=AUTH).text)
+    server.stop()
+
+
+def test_ready_names_what_is_away(tmp_path):
+    """A store that another program holds: away after the first row that cannot be written, and back when it lets go."""
+    store = tmp_path / "account.db"
+    hearth("keys", "new", "--store", store, "--name", "one")
+    server = tiny("--store", str(store))
+    assert server.get("/ready").json() == {"ready": True}
+    with contextlib.closing(sqlite3.connect(store, isolation_level=None, timeout=PATIENCE)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        assert ask(server).status_code == 200
+        server.wait_until(lambda: server.get("/ready").status_code == 503, "it is not seen")
+        assert server.get("/ready").json() == {"ready": False, "away": ["store"]}
+        assert ask(server).status_code == 503
+        assert parse_metrics(server.get("/metrics", headers=AUTH).text)["hearth_store_up"][1][("", None)] == 0
+        db.execute("ROLLBACK")
+    server.wait_until(lambda: server.get("/ready").json() == {"ready": True}, "it is not back")
+    assert ask(server).status_code == 200
+    server.stop()

@@ -219,12 +219,6 @@ static bool settle(const void *key, const struct ledger_row *row, struct session
 
 static int64_t micros(double seconds) { return seconds > 0 ? (int64_t)(seconds * 1e6) : 0; }
 
-int64_t account_cost(const struct account *a, const char *model, const struct usage *u)
-{
-    const struct price price = prices_of(a->prices, model, clock_unix_ms());
-    return price_cost(&price, u);
-}
-
 static void row_of(const struct account *a, const struct ending *e, struct ledger_row *r)
 {
     const struct usage *u = &e->usage;

@@ -48,9 +48,6 @@ bool account_reserve(struct account *a, const struct identity *is, const char *m
 /* What a model costs whoever asked then. */
 struct price account_price(const struct account *a, const char *model, int64_t asked_ms);
 
-/* What this costs now, in nano-dollars; 0 for a model without a price. */
-int64_t account_cost(const struct account *a, const char *model, const struct usage *u);
-
 /* Notes in the journal that e is under way; again when more is known of it. */
 void account_begun(struct account *a, struct ending *e);
 
