@@ -79,6 +79,17 @@ bool keys_read_file(struct keys *k, const char *path, bool may_be_missing, struc
     return ok;
 }
 
+bool keys_collect(struct keys *k, const struct str_list *given, const char *file, bool may_be_none,
+                  struct err *e)
+{
+    for (int i = 0; i < given->n; i++)
+        if (!keys_add(k, given->v[i], strlen(given->v[i]), "keys", e)) return false;
+    if (*file && !keys_read_file(k, file, may_be_none, e)) return false;
+    if (*file && !k->n && !may_be_none)
+        return err_set(e, ERR_REQUEST, "key-file %s holds no key; --new-key puts one in", file);
+    return true;
+}
+
 /* A line of its own, also where the last one has no end. */
 static bool append(const char *path, const char *key, struct err *e)
 {

@@ -463,6 +463,37 @@ int options_parse(struct options *o, enum command_bit command, int argc, char **
     return -1;
 }
 
+bool options_again(struct options *o, enum command_bit command, int argc, char **argv, struct err *e)
+{
+    bool help = false;
+    *o = (struct options){ 0 };
+    return collect(o, command, argc, argv, &help, e);
+}
+
+static bool same_value(const struct option_spec *s, const void *a, const void *b)
+{
+    static const size_t size[] = {
+        [STORE_BOOL] = sizeof(bool),    [STORE_INT] = sizeof(int),     [STORE_UNSIGNED] = sizeof(unsigned),
+        [STORE_LONG] = sizeof(int64_t), [STORE_SIZE] = sizeof(size_t), [STORE_DOUBLE] = sizeof(double),
+    };
+    if (s->store == STORE_STR) return !strcmp(*(char *const *)a, *(char *const *)b);
+    if (s->store != STORE_LIST) return !memcmp(a, b, size[s->store]);
+    const struct str_list *x = a, *y = b;
+    for (int i = 0; i < x->n && i < y->n; i++)
+        if (strcmp(x->v[i], y->v[i])) return false;
+    return x->n == y->n;
+}
+
+void options_differ(const struct options *a, const struct options *b, enum command_bit command,
+                    void (*fn)(void *arg, const char *name), void *arg)
+{
+    for (size_t i = 0; i < n_options_table; i++) {
+        const struct option_spec *s = &options_table[i];
+        if ((s->commands & command) && !same_value(s, (const char *)a + s->field, (const char *)b + s->field))
+            fn(arg, s->name);
+    }
+}
+
 void options_free(struct options *o)
 {
     for (size_t i = 0; i < n_options_table; i++) {

@@ -98,6 +98,13 @@ struct options {
 int options_parse(struct options *o, enum command_bit command, int argc, char **argv);
 void options_free(struct options *o);
 
+/* The settings as they would be now, from the same flags and the file and environment as they are. argv: as options_parse() had it, and hidden
+ * secrets are hidden in it again. Nothing is printed or set but *o; options_free() is due either way. */
+bool options_again(struct options *o, enum command_bit command, int argc, char **argv, struct err *e);
+/* Calls fn with the name of each of the command's options that has another value in b than in a. */
+void options_differ(const struct options *a, const struct options *b, enum command_bit command,
+                    void (*fn)(void *arg, const char *name), void *arg);
+
 /* The path of a file of hearth's in the user's state folder (XDG_STATE_HOME), which is made; malloc'ed, NULL when it cannot be. */
 char *options_state_file(const char *name);
 

@@ -18,6 +18,7 @@
 #include "base/version.h"
 #include "cli/keys.h"
 #include "cli/options.h"
+#include "cli/reload.h"
 #include "device/device.h"
 #include "http/access_log.h"
 #include "http/key_metrics.h"
@@ -50,6 +51,7 @@ struct service {
     struct tls *tls;
     struct traces *traces;
     struct key_metrics *key_metrics;
+    struct reload reload;
     char loras[4096]; /* the folder of adapters */
     struct server *server;
 };
@@ -59,11 +61,7 @@ struct service {
 static bool collect_keys(struct service *s, struct err *e)
 {
     const struct options *o = s->o;
-    for (int i = 0; i < o->keys.n; i++)
-        if (!keys_add(&s->keys, o->keys.v[i], strlen(o->keys.v[i]), "keys", e)) return false;
-    if (*o->key_file && !keys_read_file(&s->keys, o->key_file, o->new_key, e)) return false;
-    if (*o->key_file && !s->keys.n && !o->new_key)
-        return err_set(e, ERR_REQUEST, "key-file %s holds no key; --new-key puts one in", o->key_file);
+    if (!keys_collect(&s->keys, &o->keys, o->key_file, o->new_key, e)) return false;
     return !o->new_key || s->keys.n || keys_make(&s->keys, o->key_file, e);
 }
 
@@ -273,19 +271,6 @@ static bool signalled_again(void *arg)
     return true;
 }
 
-/* What can change while requests run. */
-static void reload(struct service *s)
-{
-    log_info("hang-up: looking at the files again");
-    struct err e;
-    if (s->access_log) access_log_reopen(s->access_log);
-    if (s->tls && !tls_reload(s->tls, &e))
-        log_error("%s; the old certificate is kept", e.msg);
-    else if (s->tls)
-        log_info("new connections get the certificate of %s", s->o->tls_cert);
-    if (s->tls) tls_warn(s->tls);
-}
-
 /* The signals of a running server: those that stop it, and SIGHUP. */
 static int next_signal(struct service *s, const sigset_t *stop)
 {
@@ -303,7 +288,8 @@ static void run_until_signal(struct service *s, struct last_resort *l)
     /* A terminal that is closed says SIGHUP as well, and means that it ends. */
     const bool terminal = isatty(STDIN_FILENO);
     int sig;
-    while ((sig = next_signal(s, l->signals)) == SIGHUP && !(terminal && !isatty(STDIN_FILENO))) reload(s);
+    while ((sig = next_signal(s, l->signals)) == SIGHUP && !(terminal && !isatty(STDIN_FILENO)))
+        reload_now(&s->reload);
     server_drain(s->server);
     l->at = clock_seconds() + s->o->drain_s + END_S;
     l->running = !pthread_create(&l->thread, NULL, last_resort_main, l);
@@ -356,6 +342,7 @@ int cmd_serve(int argc, char **argv)
     sigset_t signals;
     struct last_resort last = { .signals = &signals, .at = 0 };
     struct starting starting = { 0 };
+    char **args = reload_args(argc, argv); /* before secrets are hidden in them */
     int rc = options_parse(&o, CMD_SERVE, argc, argv);
     if (rc >= 0) goto end;
     rc = 1;
@@ -379,6 +366,16 @@ int cmd_serve(int argc, char **argv)
     starting_end(&starting);
     server_set_ready(s.server, true);
     print_banner(&s);
+    s.reload = (struct reload){ .started_with = &o,
+                                .argc = argc,
+                                .argv = args,
+                                .new_key = s.keys.new_key,
+                                .catalog = s.catalog,
+                                .server = s.server,
+                                .account = s.account,
+                                .gate = s.gate,
+                                .tls = s.tls,
+                                .access_log = s.access_log };
     log_info("ready after %.2f s", clock_seconds() - t);
     run_until_signal(&s, &last);
     rc = 0;
@@ -403,6 +400,7 @@ end:
     catalog_free(s.catalog);
     keys_free(&s.keys);
     options_free(&o);
+    reload_args_free(args);
     atomic_store(&last.over, true);
     if (last.running) pthread_join(last.thread, NULL);
     return rc;

@@ -5,25 +5,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool auth_set_keys(struct auth *a, const char *const *keys, int n_keys, struct err *e)
+{
+    struct auth_keys *k = calloc(1, sizeof *k + (size_t)n_keys * sizeof *k->hash);
+    if (!k) return err_set(e, ERR_NOMEM, "out of memory");
+    for (int i = 0; i < n_keys; i++) {
+        struct principal p;
+        principal_of_key(&p, keys[i], strlen(keys[i]));
+        memcpy(k->hash[i], p.hash, sizeof p.hash);
+    }
+    k->n = n_keys;
+    k->older = atomic_load(&a->keys);
+    atomic_store(&a->keys, k);
+    return true;
+}
+
 bool auth_init(struct auth *a, const char *const *keys, int n_keys, struct keyring *keyring, struct err *e)
 {
     *a = (struct auth){ 0 };
     if (sodium_init() < 0) return err_set(e, ERR_IO, "libsodium could not be started");
-    a->hash = calloc((size_t)n_keys + 1, sizeof *a->hash);
-    if (!a->hash) return err_set(e, ERR_NOMEM, "out of memory");
-    for (int i = 0; i < n_keys; i++) {
-        struct principal p;
-        principal_of_key(&p, keys[i], strlen(keys[i]));
-        memcpy(a->hash[i], p.hash, sizeof p.hash);
-    }
-    a->n_keys = n_keys;
     a->keyring = keyring;
-    return true;
+    return auth_set_keys(a, keys, n_keys, e);
 }
 
 void auth_free(struct auth *a)
 {
-    free(a->hash);
+    for (struct auth_keys *k = atomic_load(&a->keys), *older; k; k = older) {
+        older = k->older;
+        free(k);
+    }
     *a = (struct auth){ 0 };
 }
 
@@ -37,7 +47,13 @@ static const char *bearer(const char *authorization, size_t *len)
     return key;
 }
 
-static bool asks_for_keys(const struct auth *a) { return a->n_keys || a->keyring; }
+int auth_n_keys(const struct auth *a)
+{
+    const struct auth_keys *k = atomic_load(&a->keys);
+    return k ? k->n : 0;
+}
+
+static bool asks_for_keys(const struct auth *a) { return auth_n_keys(a) || a->keyring; }
 
 bool auth_principal(const struct auth *a, const char *authorization, struct principal *out)
 {
@@ -46,8 +62,9 @@ bool auth_principal(const struct auth *a, const char *authorization, struct prin
     principal_of_key(out, key, len);
     if (!asks_for_keys(a)) return true;
     bool known = false;
-    for (int i = 0; i < a->n_keys; i++) /* all of them: time says nothing about which one it was */
-        known |= sodium_memcmp(out->hash, a->hash[i], PRINCIPAL_HASH) == 0;
+    const struct auth_keys *k = atomic_load(&a->keys);
+    for (int i = 0; k && i < k->n; i++) /* all of them: time says nothing about which one it was */
+        known |= sodium_memcmp(out->hash, k->hash[i], PRINCIPAL_HASH) == 0;
     if (key && !known && a->keyring) out->key = keyring_find(a->keyring, out->hash);
     if (out->key) memcpy(out->id, out->key->id, sizeof out->id); /* the same after the key was rotated */
     out->known = key && (known || out->key);

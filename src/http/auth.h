@@ -5,23 +5,33 @@
 #ifndef HEARTH_HTTP_AUTH_H
 #define HEARTH_HTTP_AUTH_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/err.h"
 #include "service/account/keyring.h"
 #include "service/principal.h"
 
+/* Keys as they were at a moment. Others may take their place at any time (auth_set_keys()); who reads them may still do so, so that they stay. */
+struct auth_keys {
+    struct auth_keys *older;
+    int n;
+    unsigned char hash[][PRINCIPAL_HASH];
+};
+
 struct auth {
-    unsigned char (*hash)[PRINCIPAL_HASH];
-    int n_keys;
-    struct keyring *keyring;   /* of a store; NULL: there is none. Borrowed */
-    const char *const *origin; /* borrowed */
+    _Atomic(struct auth_keys *) keys; /* NULL: none */
+    struct keyring *keyring;          /* of a store; NULL: there is none. Borrowed */
+    const char *const *origin;        /* borrowed */
     int n_origin;
     const char *const *host; /* borrowed */
     int n_host;
 };
 
 bool auth_init(struct auth *a, const char *const *keys, int n_keys, struct keyring *keyring, struct err *e);
+/* Other keys from now on, in place of those that it was given before; from any thread, one at a time. On failure the old ones stay. */
+bool auth_set_keys(struct auth *a, const char *const *keys, int n_keys, struct err *e);
+int auth_n_keys(const struct auth *a);
 void auth_free(struct auth *a);
 
 /* Who asks, by the value of an Authorization header (NULL: none), whether a key is asked for or not. False: one is, and this is none of

@@ -33,6 +33,11 @@ static void test_keys(void **state)
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) assert_false(key_ok(&a, wrong[i]));
     assert_false(key_ok(&a, NULL));
     assert_true(auth_host_ok(&a, "anything.example")); /* who has a key may call it what he likes */
+    static const char *const others[] = { "third-key" };
+    assert_true(auth_set_keys(&a, others, 1, NULL));
+    assert_int_equal(auth_n_keys(&a), 1);
+    assert_true(key_ok(&a, "Bearer third-key"));
+    assert_false(key_ok(&a, "Bearer first-key"));
     auth_free(&a);
     assert_true(auth_init(&a, NULL, 0, NULL, NULL));
     assert_true(key_ok(&a, NULL));

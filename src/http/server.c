@@ -422,6 +422,14 @@ fail:
 
 const char *server_url(const struct server *s) { return s->url; }
 const char *server_redirect_url(const struct server *s) { return s->redirect_url; }
+bool server_set_keys(struct server *s, const struct str_list *keys, struct err *e)
+{
+    if (!keys->n && auth_n_keys(&s->auth) && !s->o.account)
+        return err_set(e, ERR_REQUEST,
+                       "no key is left, and a server does not become open to everybody while it runs");
+    return auth_set_keys(&s->auth, (const char *const *)keys->v, keys->n, e);
+}
+
 void server_set_ready(struct server *s, bool ready) { atomic_store(&s->ready, ready); }
 int server_active(const struct server *s) { return atomic_load(&s->active); }
 

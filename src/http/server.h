@@ -63,6 +63,9 @@ bool server_start(struct server **out, const struct server_options *o, struct re
 const char *server_url(const struct server *s);
 /* "http://127.0.0.1:8081", where plain HTTP is redirected; "" for nowhere. */
 const char *server_redirect_url(const struct server *s);
+/* Other keys in place of those of the options; from any thread, one at a time. ERR_REQUEST, and the old ones stay, when a server that asks for keys
+ * would ask for none. */
+bool server_set_keys(struct server *s, const struct str_list *keys, struct err *e);
 void server_set_ready(struct server *s, bool ready);
 void server_drain(struct server *s);
 int server_active(const struct server *s); /* requests being worked on */

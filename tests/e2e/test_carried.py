@@ -206,3 +206,83 @@ def test_ready_names_what_is_away(tmp_path):
     server.wait_until(lambda: server.get("/ready").json() == {"ready": True}, "it is not back")
     assert ask(server).status_code == 200
     server.stop()
+
+
+# ---- a hang-up ---------------------------------------------------------------------------------------------------------
+
+
+def hang_up(server):
+    """Sends the signal, waits until it has done its work, and returns what it said."""
+    before = sum("hang-up: done" in x for x in server.log)
+    at = len(server.log)
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_until(lambda: sum("hang-up: done" in x for x in server.log) > before, "the signal did nothing")
+    return "".join(server.log[at:])
+
+
+def status_of(server, key):
+    return server.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code
+
+
+def test_keys_and_limits_change_while_a_stream_goes_on(tmp_path):
+    keys, config = tmp_path / "keys.txt", tmp_path / "config.yaml"
+    old, new, flag = "old-key-0123456789", "new-key-0123456789", "flag-key-0123456789"
+    keys.write_text(old + "\n")
+    config.write_text(f"key-file: {keys}\nmax-batch: 4\n")
+    server = Server("--config", str(config), "--keys", flag, TINY, models="/nonexistent")
+    assert status_of(server, old) == status_of(server, flag) == 200 and status_of(server, new) == 401
+    body = {"model": "chat", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 400, "stream": True, "ignore_eos": True}
+    with requests.post(server.url + "/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {old}"}, stream=True, timeout=PATIENCE) as r:
+        lines = r.iter_lines()
+        next(lines)
+        keys.write_text(new + "\n")
+        config.write_text(f"key-file: {keys}\nmax-batch: 5\naddress-limits: requests/day=3\nlog-level: debug\n")
+        said = hang_up(server)
+        assert "max-batch has changed, and holds from the next start on" in said and "2 keys configured" in said
+        assert status_of(server, new) == status_of(server, flag) == 200 and status_of(server, old) == 401
+        assert [x for x in lines if x][-1] == b"data: [DONE]", "what ran went on"
+    short = body | {"max_tokens": 1, "stream": False}
+    ask_new = lambda: server.post("/v1/chat/completions", short, headers={"Authorization": f"Bearer {new}"}).status_code
+    assert [ask_new() for _ in range(5)] == [200] * 3 + [429] * 2
+    # What is wrong leaves everything as it was.
+    config.write_text("nonsense: 1\n")
+    assert "the configuration stays as it was" in hang_up(server)
+    config.write_text(f"key-file: {keys}\naddress-limits: nonsense\n")
+    assert "the old limits are kept" in hang_up(server)
+    assert ask_new() == 429
+    keys.write_text("short\n")
+    assert "the old keys are kept" in hang_up(server)
+    keys.unlink()
+    assert "No such file" in hang_up(server) and status_of(server, new) == 200
+    config.write_text(f"key-file: {keys}\n")
+    keys.write_text(new + "\n")
+    hang_up(server)
+    assert ask_new() == 200, "no limit any more"
+    server.stop()
+
+
+def test_a_server_does_not_become_open(tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text(f"keys: [{KEY}]\n")
+    server = Server("--config", str(config), TINY, models="/nonexistent")
+    config.write_text("")
+    assert "does not become open" in hang_up(server)
+    assert status_of(server, KEY) == 200 and status_of(server, "nobodys-key-000") == 401
+    server.stop()
+
+
+def test_prices_change_for_what_comes(tmp_path):
+    store, prices = tmp_path / "account.db", tmp_path / "prices.yaml"
+    hearth("keys", "new", "--store", store, "--name", "one")
+    price = lambda n: prices.write_text(f"prices:\n  - {{ model: accounts/local/models/chat, input: 0, output: {n} }}\n")
+    price(1)
+    server = tiny("--store", str(store), "--prices", str(prices))
+    cost = lambda: ask(server, ignore_eos=True).json()["usage"]["cost"]
+    assert cost() == pytest.approx(4e-6)
+    price(3)
+    hang_up(server)
+    assert cost() == pytest.approx(12e-6)
+    prices.write_text("prices: nonsense\n")
+    assert "the old prices are kept" in hang_up(server)
+    assert cost() == pytest.approx(12e-6)
+    server.stop()

@@ -1,6 +1,7 @@
 /* account.c - see account.h. */
 #include "service/account/account.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +16,17 @@
 #include "service/account/money.h"
 #include "service/account/row.h"
 
+/* The prices that held from a moment on. A request is settled by those that it was reserved by, so that older ones are kept. */
+struct price_table {
+    int64_t from_ms; /* Unix */
+    struct prices *is;
+    struct price_table *older;
+};
+
 struct account {
     struct store *store;
     struct keyring *keyring;
-    struct prices *prices;
+    _Atomic(struct price_table *) prices;
     int64_t reserved_ms; /* how old a reservation may be */
     struct journal *journal;
 };
@@ -81,12 +89,26 @@ static bool open_journal(struct account *a, const char *folder, struct err *e)
 
 /* ---- opening ------------------------------------------------------------------------------------------------------- */
 
+bool account_set_prices(struct account *a, const struct catalog *c, const char *path, struct err *e)
+{
+    struct price_table *t = calloc(1, sizeof *t);
+    if (!t) return err_set(e, ERR_NOMEM, "out of memory");
+    if (!prices_open(&t->is, c, path, e)) {
+        free(t);
+        return false;
+    }
+    t->older = atomic_load(&a->prices);
+    t->from_ms = t->older ? clock_unix_ms() : 0;
+    atomic_store(&a->prices, t);
+    return true;
+}
+
 bool account_open(struct account **out, const struct account_options *o, struct err *e)
 {
     struct account *a = calloc(1, sizeof *a);
     if (!a) return err_set(e, ERR_NOMEM, "out of memory");
     a->reserved_ms = (int64_t)(o->reserved_s * 1000);
-    if (prices_open(&a->prices, o->catalog, o->prices, e) &&
+    if (account_set_prices(a, o->catalog, o->prices, e) &&
         store_open(&a->store, o->store, &(struct store_options){ 0 }, e) &&
         keyring_open(&a->keyring, a->store, e) && open_journal(a, o->journal, e)) {
         *out = a;
@@ -102,7 +124,11 @@ void account_close(struct account *a)
     store_close(a->store); /* writes what is waiting, which may look at keys and clears the journal */
     journal_close(a->journal);
     keyring_close(a->keyring);
-    prices_close(a->prices);
+    for (struct price_table *t = atomic_load(&a->prices), *older; t; t = older) {
+        older = t->older;
+        prices_close(t->is);
+        free(t);
+    }
     free(a);
 }
 
@@ -130,7 +156,9 @@ bool account_enter(struct account *a, struct account_refusal *r)
 /* A price that begins while a request runs is not its price: it costs no more than what was reserved for it. */
 struct price account_price(const struct account *a, const char *model, int64_t asked_ms)
 {
-    return prices_of(a->prices, model, asked_ms);
+    const struct price_table *t = atomic_load(&a->prices);
+    while (t->older && asked_ms < t->from_ms) t = t->older;
+    return prices_of(t->is, model, asked_ms);
 }
 
 /* Whose budgets a request is paid from: its key's and its project's. n 0: nobody's. */

@@ -27,6 +27,8 @@ struct account_options {
 
 bool account_open(struct account **out, const struct account_options *o, struct err *e);
 void account_close(struct account *a);
+/* Other prices for requests that come from now on. One caller at a time. On failure those that hold go on. */
+bool account_set_prices(struct account *a, const struct catalog *c, const char *path, struct err *e);
 const char *account_where(const struct account *a);
 
 struct keyring *account_keyring(struct account *a);

@@ -1,6 +1,7 @@
 /* gate.c - see gate.h. */
 #include "service/account/gate.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,18 +10,47 @@
 #include "service/account/endpoint_rules.h"
 #include "service/account/keyring.h"
 
-struct gate {
-    struct counters *counters;
+/* What held from a moment on. A request leaves by the rules that it entered by, so that older ones are kept. */
+struct gate_rules {
+    int64_t from_ms; /* Unix */
     struct limit_rules address;
     struct endpoint_rules endpoints;
+    struct gate_rules *older;
 };
+
+struct gate {
+    struct counters *counters;
+    _Atomic(struct gate_rules *) rules;
+};
+
+bool gate_set_limits(struct gate *g, const char *address_limits, const char *endpoint_limits, struct err *e)
+{
+    struct gate_rules *r = calloc(1, sizeof *r);
+    if (!r) return err_set(e, ERR_NOMEM, "out of memory");
+    if (!(limit_rules_parse(&r->address, address_limits, e) || err_wrap(e, "address-limits")) ||
+        !(endpoint_rules_parse(&r->endpoints, endpoint_limits, e) || err_wrap(e, "endpoint-limits"))) {
+        free(r);
+        return false;
+    }
+    r->older = atomic_load(&g->rules);
+    r->from_ms = r->older ? clock_unix_ms() : 0;
+    atomic_store(&g->rules, r);
+    return true;
+}
+
+/* asked_ms 0: it was not admitted, and asks what holds now. */
+static const struct gate_rules *rules_at(const struct gate *g, int64_t asked_ms)
+{
+    const struct gate_rules *r = atomic_load(&g->rules);
+    while (asked_ms && r->older && asked_ms < r->from_ms) r = r->older;
+    return r;
+}
 
 bool gate_open(struct gate **out, const struct gate_options *o, struct err *e)
 {
     struct gate *g = calloc(1, sizeof *g);
     if (!g) return err_set(e, ERR_NOMEM, "out of memory");
-    if ((limit_rules_parse(&g->address, o->address_limits, e) || err_wrap(e, "address-limits")) &&
-        (endpoint_rules_parse(&g->endpoints, o->endpoint_limits, e) || err_wrap(e, "endpoint-limits")) &&
+    if (gate_set_limits(g, o->address_limits, o->endpoint_limits, e) &&
         (counters_open(&g->counters, o->counters, &(struct counters_options){ 0 }, e) ||
          err_wrap(e, "counters"))) {
         *out = g;
@@ -34,6 +64,10 @@ void gate_close(struct gate *g)
 {
     if (!g) return;
     counters_close(g->counters);
+    for (struct gate_rules *r = atomic_load(&g->rules), *older; r; r = older) {
+        older = r->older;
+        free(r);
+    }
     free(g);
 }
 
@@ -51,7 +85,8 @@ struct asker {
 static void limited_of(const struct gate *g, const struct identity *is, struct asker *l)
 {
     const struct key_record *k = is->who.key;
-    const struct limit_rules *here = is->endpoint ? endpoint_rules_of(&g->endpoints, is->endpoint) : NULL;
+    const struct gate_rules *rules = rules_at(g, is->asked_ms);
+    const struct limit_rules *here = is->endpoint ? endpoint_rules_of(&rules->endpoints, is->endpoint) : NULL;
     l->n = 0;
     if (k) {
         snprintf(l->key, sizeof l->key, "key:%s", k->id);
@@ -62,7 +97,7 @@ static void limited_of(const struct gate *g, const struct identity *is, struct a
         l->v[l->n++] = (struct limited_one){ l->project, &k->project_limits };
     }
     snprintf(l->address, sizeof l->address, "address:%s", is->address);
-    l->v[l->n++] = (struct limited_one){ l->address, &g->address };
+    l->v[l->n++] = (struct limited_one){ l->address, &rules->address };
     if (!here) return;
     snprintf(l->at, sizeof l->at, "%s at %s", l->address, is->endpoint);
     l->v[l->n++] = (struct limited_one){ l->at, here };

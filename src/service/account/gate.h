@@ -21,6 +21,8 @@ struct gate_options {
 };
 
 bool gate_open(struct gate **out, const struct gate_options *o, struct err *e);
+/* Other rules for requests that come from now on. One caller at a time. On failure those that hold go on. */
+bool gate_set_limits(struct gate *g, const char *address_limits, const char *endpoint_limits, struct err *e);
 void gate_close(struct gate *g); /* NULL: nothing happens */
 const char *gate_where(const struct gate *g);
 bool gate_waits(const struct gate *g);
