@@ -44,6 +44,9 @@ struct options {
     char *otlp;                                  /* a URL, or "" */
     struct str_list otlp_headers;
     char *access_log; /* a file, "-", or "" */
+    struct {
+        char *endpoint, *region, *key, *secret; /* "": Amazon's, the first region, none */
+    } s3;
     double files_s;
     int64_t files_bytes;
 

@@ -43,7 +43,7 @@ struct service {
     struct device *device, *image_device;
     struct registry *registry;
     struct safety *safety;
-    struct files *files;
+    struct blobs *files;
     struct account *account;
     struct webhooks *webhooks;
     struct access_log *access_log;
@@ -162,6 +162,12 @@ static bool preload(struct service *s, struct err *e)
 static bool open_pictures(struct service *s, struct err *e)
 {
     char dir[4096];
+    const struct blobs_options b = { .retention_s = s->o->files_s,
+                                     .max_bytes = s->o->files_bytes,
+                                     .s3_endpoint = s->o->s3.endpoint,
+                                     .s3_region = s->o->s3.region,
+                                     .s3_key = s->o->s3.key,
+                                     .s3_secret = s->o->s3.secret };
     if (*s->o->files_dir)
         snprintf(dir, sizeof dir, "%s", s->o->files_dir);
     else
@@ -171,7 +177,7 @@ static bool open_pictures(struct service *s, struct err *e)
     else
         snprintf(s->loras, sizeof s->loras, "%s/../loras", s->o->registry.models_dir);
     return safety_load(&s->safety, s->o->safety_policy, s->image_device, e) &&
-           files_new(&s->files, dir, s->o->files_s, s->o->files_bytes, e);
+           blobs_open(&s->files, dir, &b, e);
 }
 
 /* ---- the server ---------------------------------------------------------------------------------------------------- */
@@ -393,7 +399,7 @@ end:
     account_close(s.account);
     gate_close(s.gate);
     safety_free(s.safety);
-    files_free(s.files);
+    blobs_close(s.files);
     if (s.device) device_close(s.device);
     if (s.image_device) device_close(s.image_device);
     if (s.pool) pool_free(s.pool);

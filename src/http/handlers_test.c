@@ -25,7 +25,7 @@ struct place {
     struct catalog *catalog;
     struct registry *registry;
     struct safety *safety;
-    struct files *files;
+    struct blobs *files;
     struct server *server, *keyed;
     char dir[64];
 };
@@ -59,7 +59,9 @@ static int open_place(void **state)
         !device_cpu_open(&p->dev[1], p->pool, ~0U, &e) || !catalog_load(&p->catalog, NULL, &e) ||
         !registry_new(&p->registry, &o, p->catalog, p->dev[0], p->dev[1], &e) ||
         !registry_add(p->registry, CHAT, &m, &e) || !registry_add(p->registry, DRAWS, &m, &e) ||
-        !safety_load(&p->safety, NULL, p->dev[1], &e) || !files_new(&p->files, p->dir, 3600, 1 << 20, &e))
+        !safety_load(&p->safety, NULL, p->dev[1], &e) ||
+        !blobs_open(&p->files, p->dir, &(struct blobs_options){ .retention_s = 3600, .max_bytes = 1 << 20 },
+                    &e))
         fail_msg("%s", e.msg);
     h.safety = p->safety;
     h.files = p->files;
@@ -77,7 +79,7 @@ static int close_place(void **state)
     memory_server_free(p->server);
     memory_server_free(p->keyed);
     registry_free(p->registry); /* waits for drawings that were left */
-    files_free(p->files);
+    blobs_close(p->files);
     safety_free(p->safety);
     catalog_free(p->catalog);
     device_close(p->dev[0]);

@@ -10,6 +10,7 @@
 #include "service/account/gate.h"
 #include "http/tls.h"
 #include "http/traces.h"
+#include "service/files.h"
 #include "service/models/registry.h"
 
 void health_get(struct exchange *x)
@@ -31,12 +32,14 @@ void ready_get(struct exchange *x)
 {
     struct buf b = BUF_INIT(0);
     struct server *s = exchange_server(x);
-    const char *away[2];
+    const char *away[3];
     int n = 0;
     if (s->o.gate && gate_away(s->o.gate, &(struct err){ ERR_NONE, "" })) away[n++] = "counters";
     if (s->o.account && store_is_away(s->o.account)) away[n++] = "store";
     const bool ready = atomic_load(&s->ready) && !n;
     buf_printf(&b, "{\"ready\":%s", ready ? "true" : "false");
+    /* Without it all but pictures' URLs works. */
+    if (s->o.files && blobs_failed(s->o.files)) away[n++] = "files";
     for (int i = 0; i < n; i++) buf_printf(&b, "%s\"%s\"", i ? "," : ",\"away\":[", away[i]);
     buf_puts(&b, n ? "]}" : "}");
     exchange_reply(x, ready ? 200 : 503, "application/json", &b);

@@ -10,13 +10,17 @@
 void files_get(struct exchange *x)
 {
     int64_t size, mtime;
-    int fd = exchange_server(x)->o.files
-                 ? files_open(exchange_server(x)->o.files, exchange_tail(x), &size, &mtime)
-                 : -1;
-    if (fd < 0) {
+    struct blobs *files = exchange_server(x)->o.files;
+    struct err e = { ERR_NOT_FOUND, "" };
+    int fd = files ? blobs_get(files, exchange_tail(x), &size, &mtime, &e) : -1;
+    if (fd < 0 && e.code == ERR_BUSY)
+        exchange_fault(x, FAULT_UNAVAILABLE, NULL,
+                       "the place where pictures are kept cannot be reached; try again later");
+    else if (fd < 0 && e.code == ERR_NOMEM)
+        exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
+    else if (fd < 0)
         exchange_fault(x, FAULT_URL, NULL, "there is no such picture, or its time is over");
-        return;
-    }
+    if (fd < 0) return;
     const char *range = exchange_header_in(x, "Range");
     const char *dot = strrchr(exchange_tail(x), '.');
     const char *type = dot && !strcmp(dot, ".png")    ? "image/png"

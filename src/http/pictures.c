@@ -68,19 +68,12 @@ static void set_url(struct exchange *x, struct picture_file *p, const char *name
 static void take_picture(struct exchange *x, struct picture_work *t, struct reply_event *ev)
 {
     struct picture_file *p = &t->reply.picture[ev->index];
-    struct err e = { 0 };
-    char name[FILES_NAME];
     p->is = ev->picture;
     p->steps = t->steps;
     t->steps = 0;
     ev->picture.bytes = NULL; /* taken over */
     t->reply.n++;
-    if (t->wire.answer != ANSWER_URL) return;
-    if (files_put(exchange_server(x)->o.files, p->is.bytes, p->is.len, picture_extension(t->wire.q.format),
-                  name, &e))
-        set_url(x, p, name);
-    else
-        fail(t, &e);
+    if (*ev->picture.file) set_url(x, p, ev->picture.file);
 }
 
 static void note_made(struct exchange *x, const struct picture_work *t)
@@ -226,7 +219,11 @@ static void start(struct exchange *x, struct picture_work *t, const struct err *
 {
     const struct server *s = exchange_server(x);
     struct fault f = { .err = *loaded };
+    struct err away;
     exchange_at_work(x);
+    if (t->wire.answer == ANSWER_URL) t->wire.q.files = s->o.files;
+    if (f.err.code == ERR_NONE && t->wire.q.files && blobs_away(s->o.files, &away)) /* 503 before any work */
+        err_set(&f.err, ERR_CANCELLED, "pictures cannot be kept for their URLs now; try again later");
     if (f.err.code != ERR_NONE ||
         !drawing_start(s->registry, t->model, s->o.safety, &t->wire.q, on_event, x, &t->drawing, &f)) {
         refuse(x, t, &f);

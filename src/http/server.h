@@ -19,7 +19,7 @@
 #include "service/safety.h"
 
 struct server;
-struct files;
+struct blobs;
 struct account;
 struct access_log;
 struct gate;
@@ -48,7 +48,7 @@ struct server_options {
     bool share_prefixes;             /* cached prompts of one key serve the others too */
     const char *image_hosts;         /* from where pictures among messages are fetched; borrowed */
     struct safety *safety;           /* borrowed */
-    struct files *files;             /* pictures given out by URL; borrowed */
+    struct blobs *files;             /* pictures given out by URL; borrowed */
     struct access_log *access_log;   /* NULL: none. Borrowed */
     struct traces *traces;           /* where spans go; NULL: nowhere. Borrowed */
     struct key_metrics *key_metrics; /* NULL: none. Borrowed */

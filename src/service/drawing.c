@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "service/ending.h"
+#include "service/files.h"
 
 struct queued {
     struct reply_event ev;
@@ -26,6 +27,7 @@ struct drawing {
     char *prompt; /* for the files' text chunks */
     enum image_format format;
     int quality;
+    struct blobs *files;
     bool apply_safety;
     void (*notify)(void *arg);
     void *arg;
@@ -176,6 +178,15 @@ static bool encode(const struct image_rgb *rgb, enum image_format format, int qu
     return to->bytes || err_set(e, ERR_NOMEM, "out of memory");
 }
 
+/* For its URL, before anybody is told of it. */
+static bool keep(struct drawing *p, struct reply_picture *to, struct err *e)
+{
+    if (!p->files || files_put(p->files, to->bytes, to->len, picture_extension(p->format), to->file, e))
+        return true;
+    if (e->code == ERR_BUSY) e->code = ERR_CANCELLED; /* 503: the place is away, and nobody asked too much */
+    return false;
+}
+
 static bool finish_picture(struct drawing *p, struct image_event *in, struct reply_picture *to, struct err *e)
 {
     char seed[24], guidance[40] = "", parameters[160];
@@ -197,7 +208,7 @@ static bool finish_picture(struct drawing *p, struct image_event *in, struct rep
     };
     to->seed = in->seed;
     return safety_check(p->safety, &in->image, p->apply_safety, &to->nsfw, &to->filtered, e) &&
-           encode(&in->image, p->format, p->quality, text, 5, to, e);
+           encode(&in->image, p->format, p->quality, text, 5, to, e) && keep(p, to, e);
 }
 
 static void destroy(struct drawing *p)
@@ -387,6 +398,7 @@ bool drawing_start(struct registry *r, struct model *m, struct safety *s, const 
     p->safety = s;
     p->format = q->format;
     p->quality = q->quality;
+    p->files = q->files;
     p->apply_safety = q->safety;
     p->notify = notify;
     p->arg = arg;

@@ -1,28 +1,13 @@
-/* files.h - pictures handed out by URL: a folder of files with unguessable names, for a time and within a size.
+/* files.h - pictures handed out by URL: files with unguessable names in a place of blobs (store/blobs.h), a folder or a bucket.
  *
- * Written whole or not at all: under a temporary name first, then renamed. What is older than the retention time goes, and the
- * oldest go when the folder passes its limit. Files of an earlier run in the same folder count.
- * Threads    any. */
+ * Threads  any. files_put() and files_get() wait for a disk or for the network: not for an event loop. */
 #ifndef HEARTH_SERVICE_FILES_H
 #define HEARTH_SERVICE_FILES_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "store/blobs.h"
 
-#include "base/err.h"
-
-struct files;
-
-/* The folder is made if need be. */
-bool files_new(struct files **out, const char *dir, double retention_s, int64_t max_bytes, struct err *e);
-void files_free(struct files *f);
-
-enum { FILES_NAME = 64 };
-/* name: 32 random hexadecimal digits, a dot, the extension. */
-bool files_put(struct files *f, const void *data, size_t len, const char *extension, char name[FILES_NAME],
+/* name: 32 random hexadecimal digits, a dot, the extension. Errors are those of blobs_put(). */
+bool files_put(struct blobs *b, const void *data, size_t len, const char *extension, char name[BLOBS_NAME],
                struct err *e);
-/* An open descriptor, the caller's; -1 when there is no such file (any more) or the name is none of ours. */
-int files_open(struct files *f, const char *name, int64_t *size, int64_t *mtime_unix);
 
 #endif

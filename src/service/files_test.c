@@ -31,10 +31,12 @@ static int remove_all(void **state)
     return system(command);
 }
 
-static bool there(struct files *f, const char *name)
+static bool there(struct blobs *f, const char *name)
 {
     int64_t size, mtime;
-    int fd = files_open(f, name, &size, &mtime);
+    struct err e;
+    int fd = blobs_get(f, name, &size, &mtime, &e);
+    if (fd < 0) assert_int_equal(e.code, ERR_NOT_FOUND);
     if (fd >= 0) close(fd);
     return fd >= 0;
 }
@@ -51,14 +53,14 @@ static void test_round_trip(void **state)
 {
     (void)state;
     struct err e = { 0 };
-    struct files *f;
-    char name[FILES_NAME], other[FILES_NAME], back[16];
+    struct blobs *f;
+    char name[BLOBS_NAME], other[BLOBS_NAME], back[16];
     int64_t size, mtime;
-    assert_true(files_new(&f, dir, 60, 1000, &e));
+    assert_true(blobs_open(&f, dir, &(struct blobs_options){ .retention_s = 60, .max_bytes = 1000 }, &e));
     assert_true(files_put(f, "0123456789", 10, "png", name, &e));
     assert_true(files_put(f, "x", 1, "jpg", other, &e));
     assert_string_not_equal(name, other);
-    int fd = files_open(f, name, &size, &mtime);
+    int fd = blobs_get(f, name, &size, &mtime, &e);
     assert_true(fd >= 0);
     assert_int_equal(size, 10);
     assert_int_equal(read(fd, back, sizeof back), 10);
@@ -73,16 +75,16 @@ static void test_round_trip(void **state)
                                        "0123456789abcdef0123456789abcdef.png/../x",
                                        "0123456789ABCDEF0123456789ABCDEF.png" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_false(there(f, bad[i]));
-    files_free(f);
+    blobs_close(f);
 }
 
 static void test_limits(void **state)
 {
     (void)state;
     struct err e = { 0 };
-    struct files *f;
-    char a[FILES_NAME], b[FILES_NAME], c[FILES_NAME], block[400] = { 0 };
-    assert_true(files_new(&f, dir, 60, 1000, &e));
+    struct blobs *f;
+    char a[BLOBS_NAME], b[BLOBS_NAME], c[BLOBS_NAME], block[400] = { 0 };
+    assert_true(blobs_open(&f, dir, &(struct blobs_options){ .retention_s = 60, .max_bytes = 1000 }, &e));
     assert_true(files_put(f, block, 400, "png", a, &e));
     age(a, 30);
     assert_true(files_put(f, block, 400, "png", b, &e));
@@ -96,7 +98,7 @@ static void test_limits(void **state)
     memset(big, 1, sizeof big);
     assert_false(files_put(f, big, sizeof big, "png", a, &e));
     assert_int_equal(e.code, ERR_LIMIT);
-    files_free(f);
+    blobs_close(f);
 }
 
 static int entries(const char *name)
@@ -115,7 +117,7 @@ static void test_killed_while_writing(void **state)
                       live[] = ".ffffffffffffffff0123456789abcdef.png.part", theirs[] = ".notes.part";
     const char *const all[] = { part, live, theirs };
     struct err e = { 0 };
-    struct files *f;
+    struct blobs *f;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         char path[160];
         snprintf(path, sizeof path, "%s/%s", dir, all[i]);
@@ -125,11 +127,11 @@ static void test_killed_while_writing(void **state)
         fclose(out);
         if (i != 1) age(all[i], 100);
     }
-    assert_true(files_new(&f, dir, 3600, 1000, &e));
+    assert_true(blobs_open(&f, dir, &(struct blobs_options){ .retention_s = 3600, .max_bytes = 1000 }, &e));
     assert_false(there(f, whole) || there(f, part) || there(f, live));
     assert_false(entries(part));
     assert_true(entries(live) && entries(theirs)); /* another server's, still at it; and what is not ours */
-    files_free(f);
+    blobs_close(f);
 }
 
 /* A disk that is full, here by the limit of a process: one error, nothing left, and the next picture that fits is kept. */
@@ -137,13 +139,13 @@ static void test_full_disk(void **state)
 {
     (void)state;
     struct err e = { 0 };
-    struct files *f;
+    struct blobs *f;
     struct rlimit old, small;
-    char name[FILES_NAME], block[400] = { 0 }, command[200];
+    char name[BLOBS_NAME], block[400] = { 0 }, command[200];
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     small = (struct rlimit){ 300, old.rlim_max };
     void (*before)(int) = signal(SIGXFSZ, SIG_IGN);
-    assert_true(files_new(&f, dir, 60, 1000, &e));
+    assert_true(blobs_open(&f, dir, &(struct blobs_options){ .retention_s = 60, .max_bytes = 1000 }, &e));
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     bool kept = files_put(f, block, 400, "png", name, &e);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
@@ -155,7 +157,7 @@ static void test_full_disk(void **state)
     assert_int_equal(system(command), 0);
     assert_true(files_put(f, block, 400, "png", name, &e));
     assert_true(there(f, name));
-    files_free(f);
+    blobs_close(f);
 }
 
 int main(void)

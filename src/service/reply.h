@@ -53,6 +53,7 @@ struct reply_picture {
     size_t len;
     int width, height;
     uint64_t seed;       /* that draws it alone */
+    char file[64];       /* its name where it is kept for a URL (files.h), else "" */
     bool nsfw, filtered; /* what the classifier says; whether the policy changed the picture */
 };
 

@@ -23,7 +23,7 @@ MAY_USE = {
     "lm": {"base", "format", "device", "text", "text/grammar", "text/jinja", "text/tokenizer"},
     "image": {"base", "format", "device", "text", "text/tokenizer"},
     "store": {"base"},
-    "service": {"base", "format", "text", "text/jinja", "text/tokenizer", "lm", "image", "device", "service/hub", "service/models",
+    "service": {"base", "format", "store", "text", "text/jinja", "text/tokenizer", "lm", "image", "device", "service/hub", "service/models",
                 "service/tools", "text/grammar"},
     "service/tools": {"base", "format", "text", "text/jinja", "text/tokenizer", "service"},
     "service/models": {"base", "format", "lm", "image"},
