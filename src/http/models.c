@@ -145,6 +145,25 @@ static void account_page(struct exchange *x, const char *account, size_t len, co
     exchange_reply(x, 200, "application/json", &b);
 }
 
+/* An account is there when a model is its own. */
+static void account_itself(struct exchange *x, const char *account, const struct model_row *rows, int n)
+{
+    const size_t len = strlen(account);
+    struct buf b = BUF_INIT(0);
+    int i = 0;
+    while (i < n && (strncmp(rows[i].id, "accounts/", 9) || strncmp(rows[i].id + 9, account, len) ||
+                     rows[i].id[9 + len] != '/'))
+        i++;
+    if (i == n) {
+        exchange_fault(x, FAULT_NOT_FOUND, NULL, "there is no account \"%.100s\"", account);
+        return;
+    }
+    buf_printf(&b, "{\"name\":\"accounts/%.*s\",\"displayName\":\"%.*s\"", (int)len, rows[i].id + 9, (int)len,
+               rows[i].id + 9);
+    buf_puts(&b, ",\"state\":\"READY\",\"status\":{\"code\":\"OK\",\"message\":\"\"}}");
+    exchange_reply(x, 200, "application/json", &b);
+}
+
 void account_models_get(struct exchange *x)
 {
     struct fault f = { 0 };
@@ -153,7 +172,7 @@ void account_models_get(struct exchange *x)
     struct model_row *rows;
     struct model *m = NULL;
     int n;
-    if (!rest || (!name && strcmp(rest, "/models"))) {
+    if (rest && !name && strcmp(rest, "/models") != 0) {
         exchange_fault(x, FAULT_URL, NULL, "there is nothing at GET %.200s", exchange_path(x));
         return;
     }
@@ -162,7 +181,9 @@ void account_models_get(struct exchange *x)
         exchange_fault_from(x, &f);
         return;
     }
-    if (name) {
+    if (!rest) {
+        account_itself(x, tail, rows, n);
+    } else if (name) {
         struct buf b = BUF_INIT(0);
         for (int i = 0; i < n && !b.len; i++)
             if (!strcmp(rows[i].id, model_id(m))) print_account_model(&b, &rows[i]);
