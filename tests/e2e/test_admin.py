@@ -1,8 +1,14 @@
 """What administrators do over HTTP."""
+import json
+import os
+import pathlib
+import re
+import subprocess
+
 import pytest
 import requests
 
-from conftest import KEY, PATIENCE, Server, chat
+from conftest import BIN, KEY, PATIENCE, ROOT, Server, chat, environment
 from test_account import ask, hearth, new_key, rows
 
 KEYS = "/admin/v1/keys"
@@ -142,3 +148,25 @@ def test_projects(admin):
     acts = [x for x in admin.call("GET", "/admin/v1/audit?limit=1000").json()["data"] if x["target"] == "paper"]
     assert [(x["act"], x["who"]) for x in acts] == [("project.set", admin.name), ("project.set", admin.name), ("project.removed", admin.name)]
     assert acts[0]["before"] is None and acts[1]["before"]["budgets"] == "total=2" and acts[1]["after"]["budgets"] == "" and acts[2]["after"] is None
+
+
+def test_examples_of_the_documents(admin, tmp_path):
+    """The commands of docs/account.md that need an administrator, a quote or a secret, as they stand there but for the port."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/account.md").read_text(), re.S)
+    bin = tmp_path / "bin"
+    bin.mkdir()
+    (bin / "hearth").symlink_to(pathlib.Path(BIN).resolve())
+    env = environment() | {"HEARTH_CONFIG": "/dev/null", "HEARTH_STORE": admin.store, "KEY": admin.key, "ADMIN_KEY": admin.key, "PATH": f"{bin}:{os.environ['PATH']}"}
+
+    def run(words):
+        (block,) = [b for b in blocks if words in b]
+        block = block.replace("http://127.0.0.1:8080", admin.server.url).replace("hearth serve", "hearth serve --help")
+        r = subprocess.run(["bash", "-e", "-o", "pipefail", "-c", block], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=PATIENCE)
+        assert r.returncode == 0, r.stderr
+        return r.stdout
+
+    made = json.loads(run("/admin/v1/keys"))
+    assert made["key"].startswith("hk-") and made["tags"] == "team=blue"
+    assert json.loads(run("/v1/quote"))["at_most"]["completion_tokens"] == 20
+    assert "--webhook-secret" in run("hearth secrets set")
+    assert hearth("secrets", "list", "--store", admin.store).stdout.startswith("webhooks ")

@@ -1,4 +1,5 @@
-/* Any text as the lists of a key: addresses, scopes, limits, budgets, money. What is taken keeps to its limits, what is refused says why. */
+/* Any text as the lists of a key: addresses, scopes, limits, budgets, money; and as the secret of webhooks and a master key. What is
+ * taken keeps to its limits, what is refused says why. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,8 @@
 #include "service/account/money.h"
 #include "service/account/rules.h"
 #include "service/account/scopes.h"
+#include "service/account/secrets.h"
+#include "service/account/webhooks.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -50,6 +53,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         int64_t back = -1;
         if (nano < 0 || !money_parse(money_print(nano, money), &back) || back != nano) abort();
     }
+    struct webhooks_key hook;
+    struct master_key master;
+    ok = webhooks_key_parse(&hook, text, &e[0]);
+    check(ok, &e[0]);
+    if (ok && (hook.len < 24 || hook.len > sizeof hook.bytes)) abort();
+    check(master_key_parse(&master, text, "this", &e[1]), &e[1]);
     free(text);
     return 0;
 }
