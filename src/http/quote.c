@@ -198,6 +198,7 @@ static bool read_request(struct exchange *x, struct quote *q, struct fault *f)
     if (r->handler == chat_post || r->handler == completions_post) {
         q->reads = wire_parse(&q->text, request, r->handler == chat_post, s->o.strict_fields,
                               d == DIALECT_FIREWORKS ? &fireworks_style : &openai_style, f);
+        if (q->reads) q->text.gen.image_hosts = s->o.image_hosts; /* pictures count as tokens */
         return q->reads && wanted_text(s->registry, &q->text, &q->model, &q->worst, f);
     }
     const struct picture_dialect *pictures = dialect_of(r, tail, model, sizeof model, f);
