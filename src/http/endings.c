@@ -154,6 +154,7 @@ void endings_close(struct exchange *x, bool sent)
 {
     if (x->ending) {
         ending_sent(x->ending, x->bytes);
+        ending_error(x->ending, fault_name(x->blame));
         ending_went(x->ending, how_it_went(x, sent), x->status, x->note);
         ending_let_go(x->ending);
         x->ending = NULL;

@@ -57,6 +57,11 @@ const char *dialect_name(enum api_dialect d)
     return name[d];
 }
 
+const char *fault_name(enum fault_kind kind)
+{
+    return faults[kind].openai_code ? faults[kind].openai_code : faults[kind].openai_type;
+}
+
 enum fault_kind fault_of(enum err_code code)
 {
     switch (code) {

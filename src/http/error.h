@@ -36,6 +36,9 @@ enum fault_kind {
 };
 
 enum fault_kind fault_of(enum err_code code);
+const char *
+fault_name(enum fault_kind
+               kind); /* "rate_limit_exceeded": its code, or its type where it has none; "" for FAULT_NONE */
 int fault_status(enum fault_kind kind);
 /* Seconds after which to come again when nobody knows better; 0: not at all. */
 int fault_retry_after(enum fault_kind kind);

@@ -10,6 +10,7 @@
 #include "http/dialects/picture_dialect.h"
 #include "http/exchange.h"
 #include "http/handlers.h"
+#include "http/provenance.h"
 #include "http/routes.h"
 #include "http/wanted.h"
 #include "service/ending.h"
@@ -221,6 +222,7 @@ static void start(struct exchange *x, struct picture_work *t, const struct err *
     struct fault f = { .err = *loaded };
     struct err away;
     exchange_at_work(x);
+    if (f.err.code == ERR_NONE) provenance_model(x, t->model);
     if (t->wire.answer == ANSWER_URL) t->wire.q.files = s->o.files;
     if (f.err.code == ERR_NONE && t->wire.q.files && blobs_away(s->o.files, &away)) /* 503 before any work */
         err_set(&f.err, ERR_CANCELLED, "pictures cannot be kept for their URLs now; try again later");
@@ -248,6 +250,7 @@ static bool read_body(struct exchange *x, struct picture_wire *w, struct fault *
     const char *body = exchange_body(x, &len);
     if (type && !strncasecmp(type, "multipart/form-data", 19)) {
         struct multipart *m = malloc(sizeof *m);
+        provenance_bytes(x, body, len);
         bool ok = m || err_set(&f->err, ERR_NOMEM, "out of memory");
         ok = ok && multipart_parse(m, type, body, len, &f->err) &&
              picture_wire_form(w, m, s->o.strict_fields, f);
@@ -256,6 +259,7 @@ static bool read_body(struct exchange *x, struct picture_wire *w, struct fault *
     }
     json_t *o;
     if (!json_in_parse(body, len, &s->json, &o, f)) return false;
+    provenance_json(x, o);
     bool ok = picture_wire_json(w, o, s->o.strict_fields, f);
     json_decref(o);
     return ok;

@@ -10,6 +10,7 @@
 #include "http/exchange.h"
 #include "http/handlers.h"
 #include "http/json_out.h"
+#include "http/provenance.h"
 #include "http/routes.h"
 #include "http/wanted.h"
 #include "service/ending.h"
@@ -312,6 +313,7 @@ static void start(struct exchange *x, struct text_work *t, const struct err *loa
         return;
     }
     t->n_choices = (int)n;
+    provenance_model(x, m);
     if (!generation_start(exchange_server(x)->registry, m, &t->request.gen,
                           exchange_stop_flag(x, t->request.stream), on_event, x, &t->generation, &f)) {
         if (f.err.code == ERR_BUSY) log_info("%s: %s", exchange_id(x), f.err.msg);
@@ -366,6 +368,7 @@ static bool parse_body(struct exchange *x, bool chat, struct wire_request *w, st
     size_t len;
     const char *bytes = exchange_body(x, &len);
     if (!json_in_parse(bytes, len, &exchange_server(x)->json, &body, f)) return false;
+    provenance_json(x, body);
     bool ok = wire_parse(w, body, chat, exchange_server(x)->o.strict_fields, style, f);
     json_decref(body);
     return ok;

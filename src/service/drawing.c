@@ -349,6 +349,7 @@ static bool copy_facts(struct drawing *p, const struct picture_request *q, struc
         r->draw_height = (int)h;
     }
     r->seed = q->has_seed ? q->seed : any;
+    ending_seed(q->ending, r->seed);
     p->facts = (struct picture_facts){ .model = model_id(p->model),
                                        .n = r->n,
                                        .width = r->width,

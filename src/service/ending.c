@@ -1,6 +1,7 @@
 /* ending.c - see ending.h. */
 #include "service/ending.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,31 @@ void ending_model(struct ending *e, const char *id)
     if (!e) return;
     pthread_mutex_lock(&e->lock);
     snprintf(e->model, sizeof e->model, "%s", id);
+    pthread_mutex_unlock(&e->lock);
+}
+
+void ending_seed(struct ending *e, uint64_t seed)
+{
+    if (!e) return;
+    pthread_mutex_lock(&e->lock);
+    snprintf(e->seed, sizeof e->seed, "%" PRId64, (int64_t)seed); /* as JSON's integers have it */
+    pthread_mutex_unlock(&e->lock);
+}
+
+void ending_hashes(struct ending *e, const char *request, const char *model)
+{
+    if (!e) return;
+    pthread_mutex_lock(&e->lock);
+    if (request) snprintf(e->request_hash, sizeof e->request_hash, "%s", request);
+    if (model) snprintf(e->model_hash, sizeof e->model_hash, "%s", model);
+    pthread_mutex_unlock(&e->lock);
+}
+
+void ending_error(struct ending *e, const char *name)
+{
+    if (!e) return;
+    pthread_mutex_lock(&e->lock);
+    e->error = name;
     pthread_mutex_unlock(&e->lock);
 }
 

@@ -58,7 +58,10 @@ struct ending {
     char note[160];  /* why it did not go well, for the log; or what was made */
     double seconds;  /* from the start to the end */
     long long bytes; /* of the answer's body, handed on to be sent */
-    int slot;        /* the books': its place in their journal; -1: none */
+    /* What would make the answer again, and what was wrong; "" and NULL where it is not known. */
+    char seed[24], request_hash[65], model_hash[65];
+    const char *error; /* a constant: fault_name() */
+    int slot;          /* the books': its place in their journal; -1: none */
 
     bool booked;
     struct ending_sinks *sinks; /* this file's from here on */
@@ -94,6 +97,10 @@ void ending_model(struct ending *e, const char *id);
 /* Said by the handler before the work, asked by who reserves its cost. e NULL: nothing. */
 void ending_may_use(struct ending *e, const struct usage *worst);
 void ending_worst(struct ending *e, struct usage *out);
+/* What a request is made again with. request: of its canonical body; model: of the model's files, both SHA-256 in hexadecimal. */
+void ending_seed(struct ending *e, uint64_t seed);
+void ending_hashes(struct ending *e, const char *request, const char *model); /* NULL: as it was */
+void ending_error(struct ending *e, const char *name);
 void ending_use(struct ending *e, const struct usage *u); /* adds to what others used */
 void ending_went(struct ending *e, enum end_how how, int status, const char *note); /* the connection's */
 void ending_sent(struct ending *e, long long bytes);                                /* its as well */

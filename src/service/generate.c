@@ -212,6 +212,7 @@ static bool submit(struct generation *g, const struct gen_request *q, void (*not
     space_of(r.space, q);
     r.sampling.bias = q->bias;
     if (!q->has_seed) rng_os(&r.sampling.seed, sizeof r.sampling.seed);
+    ending_seed(q->ending, r.sampling.seed);
     if (q->best_of > q->n && r.sampling.n_top_logprobs < 0)
         r.sampling.n_top_logprobs = 0; /* choosing needs them */
     for (int i = 0; q->best_of > q->n && i < g->n_parts; i++) {

@@ -70,8 +70,21 @@ static const char *const version_6[] = {
     NULL,
 };
 
-static const char *const *const versions[] = { version_1, version_2, version_3,
-                                               version_4, version_5, version_6 };
+/* What makes an answer again; and requests that were recorded, with the bytes of their answers. */
+static const char *const version_7[] = {
+    "ALTER TABLE ledger ADD COLUMN error TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE ledger ADD COLUMN seed TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE ledger ADD COLUMN request_hash TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE ledger ADD COLUMN model_hash TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE ledger ADD COLUMN answer_hash TEXT NOT NULL DEFAULT ''",
+    "CREATE TABLE records (uid TEXT PRIMARY KEY, made_ms BIGINT NOT NULL, path TEXT NOT NULL, headers TEXT "
+    "NOT NULL, body TEXT NOT NULL, answer_type TEXT NOT NULL, answer TEXT NOT NULL)",
+    "CREATE INDEX ledger_request ON ledger (request)",
+    NULL,
+};
+
+static const char *const *const versions[] = { version_1, version_2, version_3, version_4,
+                                               version_5, version_6, version_7 };
 enum { N_VERSIONS = sizeof versions / sizeof *versions };
 
 int schema_version(void) { return N_VERSIONS; }

@@ -1,9 +1,14 @@
 """The ledger is exact: what a client has seen is in it before the client sees it, whatever ends the server."""
+import json
+import os
+import random
 import sqlite3
+import threading
 
 import pytest
+import requests
 
-from conftest import MODEL, PATIENCE, Server, chat, http
+from conftest import MODEL, PATIENCE, ROOT, Server, chat, events, http
 from test_account import ask, hearth, new_key, rows
 
 CHAT, COMPLETIONS, DRAW = "/v1/chat/completions", "/v1/completions", "/v1/images/generations"
@@ -134,3 +139,156 @@ def test_store_is_away_at_the_end(tmp_path):
     s.stop()
     assert "whole: 3 rows" in hearth("ledger", "verify", "--store", store).stdout
     assert not list((tmp_path / "a.db.under-way").iterdir())
+
+
+# ---- many, and killed ------------------------------------------------------------------------------------------------
+
+TINY, TINY_PICTURES = "accounts/local/models/chat", "accounts/local/models/sdxl"
+MANY = int(os.environ.get("HEARTH_LEDGER_REQUESTS", 240))  # 10000: twenty kills
+KILLS = max(3, MANY // 500)
+PRICES = f"prices:\n  - {{ model: {TINY}, input: 0.31, cached_input: 0.07, output: 2.13 }}\n  - {{ model: {TINY_PICTURES}, per_step: 0.0000017, per_picture: 0.000003 }}\n"
+
+
+class Crowd:
+    """Clients that ask one server after the other. What each was told is kept by the request's name."""
+
+    def __init__(self, key):
+        self.key, self.server, self.doomed, self.wrong = key, None, None, []
+        self.lock, self.n, self.answered = threading.Lock(), 0, 0
+        self.seen, self.refused, self.sent = {}, set(), set()
+        self.changed = threading.Event()
+
+    def next(self):
+        with self.lock:
+            self.n += 1
+            return self.n if self.n <= MANY else None
+
+    def work(self, number):
+        draw = random.Random(number)
+        while (i := self.next()) is not None:
+            name = f"mixed-{i}"
+            with self.lock:
+                self.sent.add(name)
+            server = self.server
+            try:
+                self.ask(server, name, draw)
+            except (requests.RequestException, ValueError, AssertionError):
+                if server is not self.doomed:
+                    self.wrong.append(name)
+                    raise
+                while self.server is server:  # killed: the next one is on its way
+                    self.changed.wait(PATIENCE)
+            with self.lock:
+                self.answered += 1
+
+    def ask(self, server, name, draw):
+        kind = draw.choice(("plain", "plain", "stream", "stream", "fireworks", "completions", "picture", "leave", "wrong", "nobody"))
+        body = {"model": TINY, "messages": [{"role": "user", "content": f"Count to {draw.randrange(5)}."}], "max_tokens": draw.randrange(1, 12), "temperature": 1}
+        path = FIREWORKS if kind == "fireworks" else COMPLETIONS if kind == "completions" else DRAW if kind == "picture" else CHAT
+        if kind in ("stream", "leave", "fireworks"):
+            body |= {"stream": True, "n": draw.randrange(1, 3)}
+        if kind == "stream":
+            body["stream_options"] = {"include_usage": True}
+        if kind == "leave":
+            body |= {"max_tokens": 100, "ignore_eos": True}
+        if kind == "completions":
+            body = {"model": TINY, "prompt": ["a", "b c"], "n": 2, "max_tokens": 3}
+        if kind == "picture":
+            body = {"model": TINY_PICTURES, "prompt": "a", "size": "32x32", "steps": 2, "n": draw.randrange(1, 3)}
+        if kind == "wrong":
+            body["temperature"] = 9
+        if kind == "nobody":
+            body["model"] = "nobody"
+        r = server.post(path, body, headers={"Authorization": f"Bearer {self.key}", "X-Request-Id": name}, stream=True)
+        if kind == "leave":
+            next(r.iter_content(64))
+            r.close()
+            return
+        text = r.text
+        if r.status_code >= 400:
+            assert kind in ("wrong", "nobody"), text
+            with self.lock:
+                self.refused.add(name)
+            return
+        if kind == "picture":
+            told = dict(pictures=len(r.json()["data"]), steps=2 * body["n"], cost=round(float(r.headers["X-Hearth-Cost"]) * 1e9))
+        else:
+            answer = json.loads(text) if not body.get("stream") else [x for x in events(r) if x.get("usage")][-1]
+            used = answer["usage"]
+            told = dict(prompt=used["prompt_tokens"], completion=used["completion_tokens"], cost=round(used["cost"] * 1e9))
+        with self.lock:
+            self.seen[name] = told
+
+
+def test_sum_of_rows_is_sum_of_usage(tmp_path):
+    """Mixed requests, clients that leave, errors, and kill -9 at any time: what clients were told is in the ledger, to the token and the nano-dollar."""
+    models, store = tmp_path / "models", str(tmp_path / "a.db")
+    models.mkdir()
+    for name, source in (("chat", "lm/chat"), ("sdxl", "pipelines/sdxl")):
+        (models / name).symlink_to(ROOT / "tests/golden" / source)
+    (tmp_path / "prices.yaml").write_text(PRICES)
+    key, name = new_key(store, "--budget", "total=1000")
+    crowd, draw = Crowd(key), random.Random(MANY)
+
+    def serve():
+        return Server("--store", store, "--prices", str(tmp_path / "prices.yaml"), "--ctx", "512", models=str(models))
+
+    crowd.server = serve()
+    clients = [threading.Thread(target=crowd.work, args=(i,)) for i in range(6)]
+    for c in clients:
+        c.start()
+    for kill in range(KILLS):
+        enough = MANY * (kill + 1) // (KILLS + 1) + draw.randrange(10)
+        crowd.server.wait_until(lambda: crowd.answered >= enough or crowd.wrong, "nothing is answered")
+        assert not crowd.wrong
+        crowd.doomed = crowd.server
+        crowd.server.process.kill()
+        crowd.server.process.wait()
+        crowd.changed.clear()
+        crowd.server = serve()
+        crowd.changed.set()
+    for c in clients:
+        c.join(PATIENCE)
+    assert not crowd.wrong
+    crowd.server.stop()
+    assert crowd.answered == MANY and len(crowd.seen) > MANY // 3 and len(crowd.refused) > 5
+    ledger = rows(store)
+    by_name = {x["request"]: x for x in ledger}
+    assert len(by_name) == len(ledger)  # none twice
+    assert set(by_name) <= crowd.sent
+    for name, told in crowd.seen.items():
+        assert {k: by_name[name][k] for k in told} == told and by_name[name]["how"] == "done", (told, by_name[name])
+    for name in crowd.refused:
+        assert by_name[name]["how"] == "refused" and by_name[name]["cost"] == 0
+    for x in ledger:
+        assert x["cost"] == 310 * (x["prompt"] - x["cached"]) + 70 * x["cached"] + 2130 * x["completion"] + 1700 * x["steps"] + 3000 * x["pictures"]
+        assert x["how"] in ("done", "refused", "left", "lost", "cancelled")
+        assert (x["cost"] == 0) if x["how"] == "lost" else True
+    assert sum(x["cost"] for x in ledger if x["request"] in crowd.seen) == sum(x["cost"] for x in crowd.seen.values())
+    db = sqlite3.connect(store)
+    assert db.execute("SELECT spent, reserved FROM spending").fetchone() == (sum(x["cost"] for x in ledger), 0)
+    assert db.execute("SELECT count(*) FROM reservations").fetchone() == (0,)
+    assert f"whole: {len(ledger)} rows" in hearth("ledger", "verify", "--store", store).stdout
+    assert not list((tmp_path / "a.db.under-way").glob("*.journal"))
+
+
+def test_what_makes_an_answer_again_is_in_its_row(place):
+    store, key, s = place
+    name = iter(f"again-{i}" for i in range(10))
+
+    def row(path, body, **kw):
+        n = next(name)
+        s.post(path, body, headers={"Authorization": f"Bearer {key}", "X-Request-Id": n}, **kw)
+        s.wait_until(lambda: written(store, n), "no row")
+        return written(store, n)[0]
+
+    a, b = row(CHAT, chat(seed=-7, top_p=0.5)), row(CHAT, dict(reversed(chat(top_p=0.5, seed=-7).items())))
+    assert a["seed"] == b["seed"] == "-7" and a["error"] == ""
+    assert len(a["request_hash"]) == 64 and a["request_hash"] == b["request_hash"]
+    assert len(a["model_hash"]) == 64 and a["model_hash"] == b["model_hash"]
+    c, d = row(CHAT, chat(top_p=0.6)), row(CHAT, chat(top_p=0.6))
+    assert c["request_hash"] == d["request_hash"] != a["request_hash"] and c["seed"] != d["seed"] != ""
+    picture = row(DRAW, {"model": "starter-image", "prompt": "a circle", "size": "128x128", "steps": 1, "seed": 12})
+    assert picture["seed"] == "12" and len(picture["model_hash"]) == 64 and picture["model_hash"] != a["model_hash"]
+    wrong = row(CHAT, chat(model="nobody"))
+    assert (wrong["error"], wrong["seed"], wrong["model_hash"]) == ("model_not_found", "", "") and len(wrong["request_hash"]) == 64

@@ -275,6 +275,10 @@ static void row_of(const struct account *a, const struct ending *e, struct ledge
     row_text(r->path, sizeof r->path, e->path);
     row_text(r->model, sizeof r->model, e->model);
     row_text(r->how, sizeof r->how, end_how_name(e->how));
+    row_text(r->error, sizeof r->error, e->error ? e->error : "");
+    row_text(r->seed, sizeof r->seed, e->seed);
+    row_text(r->request_hash, sizeof r->request_hash, e->request_hash);
+    row_text(r->model_hash, sizeof r->model_hash, e->model_hash);
 }
 
 /* Until it has ended: what is known when nobody will ever say how it went. */

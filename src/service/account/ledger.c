@@ -15,7 +15,8 @@
 enum { PAGE = 1000 };
 #define COUNT(...) +1
 enum { N_FIELDS = 0 LEDGER_FIELDS(COUNT, COUNT) };
-_Static_assert(N_FIELDS == 23, "the statement below has a place for each");
+enum { N_LATER = 0 LEDGER_LATER(COUNT, COUNT), N_FIRST = N_FIELDS - N_LATER };
+_Static_assert(N_FIELDS == 28, "the statement below has a place for each");
 
 #define NAME_TEXT(name, size) #name ", "
 #define NAME_NUMBER(name) #name ", "
@@ -46,7 +47,9 @@ static void hash_row(const struct ledger_row *r, const char *before, char out[LE
     hash_part(&h, before);
     snprintf(number, sizeof number, "%" PRId64, r->seq);
     hash_part(&h, number);
-    for (int i = 0; i < N_FIELDS; i++) {
+    int n = N_FIELDS;
+    while (n > N_FIRST && !*row_value(r, &row_fields[n - 1]).text) n--;
+    for (int i = 0; i < n; i++) {
         const struct store_value v = row_value(r, &row_fields[i]);
         snprintf(number, sizeof number, "%" PRId64, v.number);
         hash_part(&h, v.text ? v.text : number);
@@ -88,7 +91,8 @@ bool ledger_append(struct session *c, struct ledger_row *row, bool *added, struc
     if (!session_run(c,
                      "INSERT INTO ledger (" NAMES
                      "seq, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "
-                     "$16, $17, $18, $19, $20, $21, $22, $23, $24, $25) ON CONFLICT (uid) DO NOTHING",
+                     "$16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30) ON CONFLICT "
+                     "(uid) DO NOTHING",
                      v, N_FIELDS + 2, NULL, NULL, e))
         return false;
     const char *hash = row->hash;

@@ -41,7 +41,16 @@ enum { LEDGER_HASH = 65 /* hexadecimal, and the 0 */ };
     NUMBER(first_us) /* until the first token; 0: none */                                                    \
     NUMBER(total_us)                                                                                         \
     NUMBER(status)                                                                                           \
-    TEXT(how, 12) /* as end_how_name() */
+    TEXT(how, 12) /* as end_how_name(), or "lost" */                                                         \
+    LEDGER_LATER(TEXT, NUMBER)
+
+/* Those that came later. In the hash they are as far as the last one that is not "", so that rows from before keep theirs. */
+#define LEDGER_LATER(TEXT, NUMBER)                                                                           \
+    TEXT(error, 30)        /* what was wrong, as OpenAI's codes call it; "" */                               \
+    TEXT(seed, 24)         /* given or drawn: a whole number; "" where nothing was drawn */                  \
+    TEXT(request_hash, 65) /* SHA-256 of the canonical body; "" where it could not be read */                \
+    TEXT(model_hash, 65)   /* fingerprint.h's */                                                             \
+    TEXT(answer_hash, 65)  /* SHA-256 of what was answered (essence.h), of recorded requests; "" */
 
 struct ledger_row {
     int64_t seq; /* from 1, without a gap */

@@ -100,6 +100,43 @@ static void each_whole(struct places *p, enum place kind)
     store_close(s);
 }
 
+/* Hashes made by another program: rows from before the later columns have theirs still, and what a later one holds counts. */
+static void each_hashed(struct places *p, enum place kind)
+{
+    char where[200];
+    struct err e = { ERR_NONE, "" };
+    struct ledger_row r = { .ended_ms = INT64_C(1750000000000),
+                            .prompt = 7,
+                            .cached = 3,
+                            .completion = 5,
+                            .cost = -9,
+                            .queue_us = 1,
+                            .first_us = 2,
+                            .total_us = 3,
+                            .status = 200 };
+    strcpy(r.uid, "0123456789abcdef0123456789abcdef");
+    strcpy(r.request, "req_1");
+    strcpy(r.key_id, "key_1");
+    strcpy(r.project, "web");
+    strcpy(r.address, "127.0.0.1");
+    strcpy(r.dialect, "openai");
+    strcpy(r.endpoint, "chat");
+    strcpy(r.path, "/v1/x");
+    strcpy(r.model, "m");
+    strcpy(r.how, "done");
+    places_new(p, kind, where, sizeof where);
+    struct store *s = places_store(where);
+    assert_true(store_write(s, append, &r, &e));
+    assert_string_equal(r.hash, "b3d8df9030d0dbd34b2dc6f1a0f86ae47df1a8653d43fc6f105f0b8b5d922763");
+    strcpy(r.uid, "11111111111111111111111111111111");
+    strcpy(r.seed, "42");
+    assert_true(store_write(s, append, &r, &e));
+    assert_string_equal(r.hash, "f1d68045fe41b4e3ebe2370f5d17611addcdf5d0c1116e12d4546ed2ab6d4516");
+    struct ledger_sum sum;
+    assert_true(ledger_verify(s, "", &sum, &e));
+    store_close(s);
+}
+
 static bool run_sql(void *arg, struct session *c, struct err *e)
 {
     return session_run(c, arg, STORE_NO_ARGS, NULL, NULL, e);
@@ -119,6 +156,8 @@ static void each_touched(struct places *p, enum place kind)
           "UPDATE ledger SET cached = reasoning, reasoning = cached WHERE seq = 9", "row 9 " },
         { "UPDATE ledger SET model = model || 'x' WHERE seq = 10",
           "UPDATE ledger SET model = 'accounts/a/models/m1' WHERE seq = 10", "row 10 " },
+        { "UPDATE ledger SET seed = '7' WHERE seq = 11", "UPDATE ledger SET seed = '' WHERE seq = 11",
+          "row 11 " },
         { "UPDATE ledger SET seq = 12 - seq + 1000 WHERE seq IN (5, 7)", NULL, "row 5 is missing" },
         { "UPDATE ledger SET seq = 12 - (seq - 1000) + 1000 - 1000 WHERE seq > 1000", NULL, "" },
         { "UPDATE ledger SET seq = 1000 + seq WHERE seq IN (5, 7)", NULL, "row 5 is missing" },
@@ -347,8 +386,8 @@ static void each_usage(struct places *p, enum place kind)
 
 static void test_each(void **state)
 {
-    static void (*const each[])(struct places *, enum place) = { each_whole, each_touched, each_many,
-                                                                 each_killed, each_usage };
+    static void (*const each[])(struct places *, enum place) = { each_whole, each_hashed, each_touched,
+                                                                 each_many,  each_killed, each_usage };
     for (size_t i = 0; i < sizeof each / sizeof *each; i++)
         for (int k = 0; k < N_PLACES; k++) each[i](*state, (enum place)k);
 }

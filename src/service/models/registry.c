@@ -39,6 +39,8 @@ struct model {
     int64_t installed_unix;
     struct stamp checked; /* of the files that `problem` speaks of */
     char problem[300];
+    struct stamp printed; /* of the files that `print` speaks of */
+    char print[FINGERPRINT];
 };
 
 struct registry {
@@ -482,6 +484,7 @@ static bool acquire(struct registry *r, struct model *m, bool wait, struct err *
             m->resident = resident;
         }
         m->state = ok ? READY : COLD;
+        *m->print = 0; /* its files may be others than those of the last load */
         pthread_cond_broadcast(&r->changed);
     }
     if (ok) m->refs++;
@@ -544,6 +547,28 @@ static bool same_stamp(const struct stamp *a, const struct stamp *b)
 {
     return a->inode == b->inode && a->size == b->size && a->modified.tv_sec == b->modified.tv_sec &&
            a->modified.tv_nsec == b->modified.tv_nsec;
+}
+
+bool registry_fingerprint(struct registry *r, struct model *m, char out[FINGERPRINT])
+{
+    struct stamp now;
+    struct err e;
+    *out = 0;
+    if (!stamp_of(m->where.path, &now)) return false;
+    pthread_mutex_lock(&r->lock);
+    if (*m->print && same_stamp(&now, &m->printed)) memcpy(out, m->print, FINGERPRINT);
+    pthread_mutex_unlock(&r->lock);
+    if (*out) return true;
+    if (!fingerprint_of(m->where.path, out, &e)) {
+        log_warn("%s", e.msg);
+        *out = 0;
+        return false;
+    }
+    pthread_mutex_lock(&r->lock);
+    m->printed = now;
+    memcpy(m->print, out, FINGERPRINT);
+    pthread_mutex_unlock(&r->lock);
+    return true;
 }
 
 /* Looks at the models that are new or changed. Under the lock, which it lets go while reading. */

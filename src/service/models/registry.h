@@ -13,6 +13,7 @@
 #include "image/image.h"
 #include "lm/lm.h"
 #include "service/models/catalog.h"
+#include "service/models/fingerprint.h"
 
 struct registry;
 struct model; /* one known model; lives as long as the registry */
@@ -58,6 +59,9 @@ bool registry_preload(struct registry *r, struct model *m, struct err *e);
 bool registry_take(struct registry *r, struct model *m, struct err *e);
 bool registry_hold(struct registry *r, struct model *m);
 void registry_release(struct registry *r, struct model *m);
+
+/* fingerprint.h's of the files that m has been loaded from, or will be; read once for each load. false: they cannot be read, and *out is "". */
+bool registry_fingerprint(struct registry *r, struct model *m, char out[FINGERPRINT]);
 
 const char *model_id(const struct model *m); /* canonical; what responses carry */
 const struct catalog_model *
