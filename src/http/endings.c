@@ -55,7 +55,7 @@ static void log_ending(void *arg, const struct ending *e)
 static void count_ending(void *arg, const struct ending *e) { metrics_ended(arg, e); }
 
 /* Limits have it at the same moment as the ledger: whoever has read an answer to its end is held to what it used. */
-static void take_books(void *arg, const struct ending *e, void (*told)(void *told_arg), void *told_arg)
+static void take_books(void *arg, struct ending *e, void (*told)(void *told_arg), void *told_arg)
 {
     const struct server *s = arg;
     if (s->o.gate) gate_ended(s->o.gate, e);
@@ -137,10 +137,19 @@ static void told(void *arg)
     exchange_unref(x);
 }
 
+void endings_heard(struct exchange *x, const char *bytes, size_t n)
+{
+    struct recording *r = x->ending ? x->ending->recording : NULL;
+    if (!r || atomic_load(&x->books) != BOOKS_OPEN) return;
+    snprintf(r->type, sizeof r->type, "%s", x->content_type ? x->content_type : "");
+    if (n) buf_append(&r->answer, bytes, n);
+}
+
 bool endings_booked(struct exchange *x)
 {
     if (!x->ending || x->blame != FAULT_NONE) return true;
     if (atomic_load(&x->books) != BOOKS_OPEN) return atomic_load(&x->books) == BOOKS_CLOSED;
+    endings_heard(x, x->reply.data, x->reply.len);
     atomic_store(&x->books, BOOKS_ASKED);
     atomic_fetch_add(&x->refs, 1);
     if (!ending_book(x->ending, how_it_went(x, true), x->status, x->note, told, x)) {

@@ -8,7 +8,6 @@
 
 #include "base/clock.h"
 #include "base/paths.h"
-#include "http/endings.h"
 #include "http/routes.h"
 
 struct server *exchange_server(const struct exchange *x) { return x->server; }
@@ -82,8 +81,6 @@ void exchange_reply(struct exchange *x, int status, const char *content_type, st
     }
     exchange_set_state(x, EXCHANGE_READY);
 }
-
-bool exchange_booked(struct exchange *x) { return endings_booked(x); }
 
 void exchange_at_work(struct exchange *x) { x->at_work = true; }
 

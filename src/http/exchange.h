@@ -20,12 +20,14 @@
 struct exchange;
 struct route;
 
-enum produced { PRODUCED_EVENT, PRODUCED_NOTHING, PRODUCED_END };
+enum produced { PRODUCED_EVENT, PRODUCED_NOTHING, PRODUCED_LAST, PRODUCED_END };
 
 struct work_ops {
     /* Plain reply: takes what has arrived; true once a reply has been set. */
     bool (*collect)(struct exchange *x, void *work);
-    /* Stream: appends one whole event to *out, or says that there is none now, or that there will be none any more. */
+    /* Stream: appends one whole event to *out, or says that there is none now, or that there will be none any more. PRODUCED_LAST, once: the
+     * answer is whole with this event (if *out has one) but for what says so, and nothing more will be used; it is sent when that is written
+     * down. A plain reply waits by itself. */
     enum produced (*produce)(struct exchange *x, void *work, struct buf *out);
     void (*cancel)(void *work); /* from any thread; the work ends soon after, with a wake */
     void (*free)(void *work);
@@ -72,10 +74,6 @@ void exchange_tell(struct exchange *x, const char *msg, char *out, size_t cap);
 void exchange_told(struct exchange *x, const char *msg, char *out, size_t cap);
 /* Takes over work. Streaming when `stream`; then the status is 200 and what goes wrong later is an event. */
 void exchange_run(struct exchange *x, const struct work_ops *ops, void *work, bool stream);
-
-/* Of a stream, before the last events that say what was used: true when they may go. False: that is being written down first, and x is woken
- * when it is. A plain reply waits by itself. */
-bool exchange_booked(struct exchange *x);
 
 /* A few words for the request's line in the log. */
 void exchange_note(struct exchange *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -8,6 +8,7 @@
 #include "http/endings.h"
 #include "http/exchange_inside.h"
 #include "http/preflight.h"
+#include "http/provenance.h"
 #include "http/routes.h"
 
 enum {
@@ -132,7 +133,10 @@ static bool admit(struct exchange *x)
 
 static void run_on_lane(struct exchange *x)
 {
-    if (x->admitted || admit(x)) x->route->handler(x);
+    if (x->admitted || admit(x)) {
+        provenance_begin(x);
+        x->route->handler(x);
+    }
     exchange_wake(x);
     exchange_unref(x);
 }
@@ -226,6 +230,11 @@ void exchange_each_header(const struct exchange *x,
 ssize_t exchange_stream(struct exchange *x, char *out, size_t max)
 {
     for (;;) {
+        if (x->held && !endings_booked(x)) {
+            if (sleep_until_woken(x)) return 0;
+            continue;
+        }
+        x->held = false;
         size_t left = x->pending.len - x->pending_at;
         if (left) {
             size_t n = left < max ? left : max;
@@ -243,7 +252,9 @@ ssize_t exchange_stream(struct exchange *x, char *out, size_t max)
         x->pending_at = 0;
         enum produced p = x->ops->produce(x, x->work, &x->pending);
         if (x->pending.failed) return EXCHANGE_STREAM_BROKEN;
+        endings_heard(x, x->pending.data, x->pending.len);
         if (p == PRODUCED_END) x->ended = true;
+        if (p == PRODUCED_LAST) x->held = true;
         if (p != PRODUCED_NOTHING) continue;
         pthread_mutex_lock(&x->lock);
         bool ping = x->ping, gone = x->gone;

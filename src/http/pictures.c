@@ -183,13 +183,13 @@ static enum produced produce(struct exchange *x, void *arg, struct buf *out)
         t->dialect->print_fault(out, kind, told);
         exchange_note(x, "%.150s", why);
         t->closed = true;
-    } else if (whole && !out->len && exchange_booked(x)) {
-        if (!t->shown)
-            t->dialect->print_picture(out, &t->reply, t->last);
-        else
-            t->dialect->print_done(out, &t->reply);
-        t->closed = t->shown;
+    } else if (whole && !out->len && !t->shown) {
+        t->dialect->print_picture(out, &t->reply, t->last);
         t->shown = true;
+        return PRODUCED_LAST;
+    } else if (whole && !out->len) {
+        t->dialect->print_done(out, &t->reply);
+        t->closed = true;
     }
     return out->len ? PRODUCED_EVENT : PRODUCED_NOTHING;
 }

@@ -9,6 +9,8 @@
 struct exchange;
 struct model;
 
+/* Before x's handler: with --record its body is copied, and those headers that its answer depends on. */
+void provenance_begin(struct exchange *x);
 /* SHA-256 of the JSON with its keys in order and without white space: however a client spells it, the same request has the same hash. */
 void provenance_json(struct exchange *x, const json_t *body);
 /* Of a form: its bytes as they came. */

@@ -33,6 +33,8 @@ struct server_options {
     int redirect_port;  /* with tls: plain HTTP there is redirected; -1: there is none such, 0: a free one */
     struct str_list keys;         /* none: loopback only */
     struct account *account;      /* a store of keys; NULL: none. Borrowed */
+    bool record;                  /* requests and what was answered are kept in it */
+    size_t record_limit;          /* bytes of a body; larger ones are not */
     struct gate *gate;            /* limits; NULL: none. Borrowed */
     struct str_list allow_origin; /* web origins; "*" for all */
     struct str_list allow_host;   /* names a server without keys may be called by */

@@ -262,7 +262,6 @@ static bool stream_step(struct exchange *x, struct text_work *t, struct buf *out
         t->phase = PHASE_OVER; /* nothing follows an error, no [DONE] either */
         return true;
     case PHASE_BOOK:
-        if (!exchange_booked(x)) return false;
         if (t->has_last) stream_end(x, t, &t->last, out);
         t->phase = PHASE_USAGE;
         return true;
@@ -284,7 +283,9 @@ static enum produced produce(struct exchange *x, void *arg, struct buf *out)
     struct text_work *t = arg;
     while (!out->len) { /* some steps have nothing to print */
         if (t->phase == PHASE_OVER) return PRODUCED_END;
+        const bool last = t->phase == PHASE_BOOK;
         if (!stream_step(x, t, out)) return PRODUCED_NOTHING;
+        if (last) return PRODUCED_LAST;
         if (out->failed) return PRODUCED_END;
     }
     return PRODUCED_EVENT;

@@ -53,6 +53,7 @@ static void request_end(struct ending *e)
     e->seconds = clock_seconds() - e->of.started;
     for (int i = 0; i < s->n; i++) s->v[i].take(s->v[i].arg, e);
     pthread_mutex_destroy(&e->lock);
+    recording_free(e->recording);
     free(e->path);
     free(e);
     atomic_fetch_sub(&s->open, 1);

@@ -18,6 +18,7 @@
 
 #include "base/trace_context.h"
 #include "service/principal.h"
+#include "service/recording.h"
 #include "service/usage.h"
 
 enum end_how {
@@ -60,8 +61,9 @@ struct ending {
     long long bytes; /* of the answer's body, handed on to be sent */
     /* What would make the answer again, and what was wrong; "" and NULL where it is not known. */
     char seed[24], request_hash[65], model_hash[65];
-    const char *error; /* a constant: fault_name() */
-    int slot;          /* the books': its place in their journal; -1: none */
+    const char *error;           /* a constant: fault_name() */
+    struct recording *recording; /* its own; NULL: it is not recorded */
+    int slot;                    /* the books': its place in their journal; -1: none */
 
     bool booked;
     struct ending_sinks *sinks; /* this file's from here on */
@@ -74,9 +76,9 @@ struct ending_sink {
     void *arg;
 };
 /* Take each request once. told(told_arg), from any thread, perhaps before take() returns: it is written for good, or cannot be now; told NULL:
- * nobody waits. e is not theirs after take(). */
+ * nobody waits. e is not theirs after take(); what was recorded they may take over. */
 struct ending_books {
-    void (*take)(void *arg, const struct ending *e, void (*told)(void *told_arg),
+    void (*take)(void *arg, struct ending *e, void (*told)(void *told_arg),
                  void *told_arg); /* NULL: none are kept */
     void *arg;
 };

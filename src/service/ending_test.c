@@ -69,7 +69,7 @@ struct books {
     double seconds;
 };
 
-static void take(void *arg, const struct ending *e, void (*told)(void *), void *told_arg)
+static void take(void *arg, struct ending *e, void (*told)(void *), void *told_arg)
 {
     struct books *b = arg;
     look(&b->seen, e);

@@ -1,14 +1,17 @@
 """The ledger is exact: what a client has seen is in it before the client sees it, whatever ends the server."""
+import io
 import json
 import os
 import random
 import sqlite3
+import subprocess
 import threading
 
+import PIL.Image
 import pytest
 import requests
 
-from conftest import MODEL, PATIENCE, ROOT, Server, chat, events, http
+from conftest import BIN, MODEL, PATIENCE, ROOT, Server, chat, environment, events, http
 from test_account import ask, hearth, new_key, rows
 
 CHAT, COMPLETIONS, DRAW = "/v1/chat/completions", "/v1/completions", "/v1/images/generations"
@@ -292,3 +295,85 @@ def test_what_makes_an_answer_again_is_in_its_row(place):
     assert picture["seed"] == "12" and len(picture["model_hash"]) == 64 and picture["model_hash"] != a["model_hash"]
     wrong = row(CHAT, chat(model="nobody"))
     assert (wrong["error"], wrong["seed"], wrong["model_hash"]) == ("model_not_found", "", "") and len(wrong["request_hash"]) == 64
+
+
+# ---- again -----------------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def recorder(tmp_path_factory):
+    """A server that records, of tiny models."""
+    folder = tmp_path_factory.mktemp("record")
+    (folder / "models").mkdir()
+    for name, source in (("chat", "lm/chat"), ("sdxl", "pipelines/sdxl")):
+        (folder / "models" / name).symlink_to(ROOT / "tests/golden" / source)
+    store = str(folder / "a.db")
+    key, _ = new_key(store)
+    s = Server("--store", store, "--record", "--record-limit", "20000", models=str(folder / "models"))
+    yield store, key, s
+    s.stop()
+
+
+def replay(place, name, status=0):
+    store, key, s = place
+    command = [BIN, "replay", name, "--store", store, "--url", s.url]
+    r = subprocess.run(command, capture_output=True, text=True, env=environment() | {"HEARTH_CONFIG": "/dev/null", "HEARTH_KEY": key}, timeout=PATIENCE)
+    assert r.returncode == status, r.stdout + r.stderr
+    return r.stdout + r.stderr
+
+
+WARM = {"model": TINY, "messages": [{"role": "user", "content": "Say something."}], "max_tokens": 20, "temperature": 1.5}
+
+
+@pytest.mark.parametrize("path, body", [
+    (CHAT, WARM),
+    (CHAT, WARM | {"seed": 3, "logprobs": True, "top_logprobs": 2, "n": 2}),
+    (CHAT, WARM | {"stream": True, "n": 2}),
+    (FIREWORKS, WARM | {"stream": True}),
+    (COMPLETIONS, {"model": TINY, "prompt": ["a", "b"], "max_tokens": 9, "temperature": 1, "stream": True}),
+    (DRAW, {"model": TINY_PICTURES, "prompt": "a", "size": "32x32", "steps": 2, "n": 2, "response_format": "b64_json"}),
+    (DRAW, {"model": TINY_PICTURES, "prompt": "a", "size": "32x32", "steps": 2, "stream": True, "partial_images": 1}),
+    ("/inference/v1/image_generation/accounts/local/models/sdxl", {"prompt": "a", "width": 32, "height": 32, "steps": 2}),
+])
+def test_replay_gives_the_same_bytes(recorder, path, body):
+    store, key, s = recorder
+    name = f"replay-{len(path)}-{len(str(body))}"
+    r = s.post(path, body, headers={"Authorization": f"Bearer {key}", "X-Request-Id": name})
+    assert r.status_code == 200, r.text
+    said = replay(recorder, name)
+    [row] = written(store, name)
+    assert said == f"same bytes: {row['answer_hash']}\n" and len(row["answer_hash"]) == 64
+    assert replay(recorder, row["uid"]) == said
+    # The request and the answer that were kept, without the key.
+    db = sqlite3.connect(store)
+    kept = db.execute("SELECT path, headers, body, answer FROM records WHERE uid = ?", (row["uid"],)).fetchone()
+    assert kept[0] == path and json.loads(kept[2]) == body and key not in str(kept)
+    # Another answer is told by its first difference, and a record that somebody touched by its hash.
+    other = kept[3][:-3] + "!" + kept[3][-3:]
+    db.execute("UPDATE records SET answer = ? WHERE uid = ?", (other, row["uid"]))
+    db.execute("UPDATE ledger SET answer_hash = ? WHERE uid = ?", ("0" * 64, row["uid"]))
+    db.commit()
+    assert "is now" in replay(recorder, name, 3)
+    db.execute("UPDATE records SET answer = ? WHERE uid = ?", (kept[3], row["uid"]))
+    db.commit()
+    assert "was changed" in replay(recorder, name, 3)
+
+
+def test_a_form_is_replayed(recorder):
+    store, key, s = recorder
+    picture = io.BytesIO()
+    PIL.Image.new("RGB", (32, 32), "red").save(picture, "PNG")
+    r = requests.post(s.url + "/v1/images/edits", files={"image": ("a.png", picture.getvalue(), "image/png")}, data={"prompt": "a", "model": TINY_PICTURES, "steps": "2", "response_format": "b64_json"},
+                      headers={"Authorization": f"Bearer {key}", "X-Request-Id": "form"}, timeout=PATIENCE)
+    assert r.status_code == 200, r.text
+    assert "same bytes" in replay(recorder, "form")
+
+
+def test_what_cannot_be_replayed_says_why(recorder):
+    store, key, s = recorder
+    s.post(CHAT, WARM | {"messages": [{"role": "user", "content": "x" * 30000}], "max_tokens": 1}, headers={"Authorization": f"Bearer {key}", "X-Request-Id": "long"})
+    s.post(CHAT, WARM | {"temperature": 9}, headers={"Authorization": f"Bearer {key}", "X-Request-Id": "wrong"})
+    s.wait_until(lambda: written(store, "long") and written(store, "wrong"), "no row")
+    assert "not recorded" in replay(recorder, "long", 1) and "not recorded" in replay(recorder, "wrong", 1)
+    assert "no row" in replay(recorder, "nobody", 1)
+    assert "say which request" in hearth("replay", "--store", store, ok=False).stderr
+    assert "--store" in hearth("replay", "x", ok=False).stderr

@@ -14,6 +14,7 @@
 #include "service/account/journal.h"
 #include "service/account/ledger.h"
 #include "service/account/money.h"
+#include "service/account/record.h"
 #include "service/account/row.h"
 
 /* The prices that held from a moment on. A request is settled by those that it was reserved by, so that older ones are kept. */
@@ -295,6 +296,9 @@ struct booking {
     int slot;
     void (*told)(void *arg); /* NULL: nobody waits, or not any more */
     void *arg;
+    const struct key_record *key;
+    bool settles, recorded;
+    struct record record;
 };
 
 static void booked(void *arg, enum ledger_news news)
@@ -303,19 +307,40 @@ static void booked(void *arg, enum ledger_news news)
     if (news == LEDGER_KEPT) journal_clear(b->account->journal, b->slot);
     if (b->told) b->told(b->arg);
     b->told = NULL;
-    if (news != LEDGER_LATE) free(b); /* what was lost stays in the journal */
+    if (news == LEDGER_LATE) return;
+    if (b->recorded) record_free(&b->record);
+    free(b); /* what was lost stays in the journal */
 }
 
-void account_book(void *arg, const struct ending *e, void (*told)(void *told_arg), void *told_arg)
+static bool also(const void *arg, const struct ledger_row *row, struct session *c, struct err *e)
+{
+    const struct booking *b = arg;
+    return (!b->settles || settle(b->key, row, c, e)) && (!b->recorded || record_put(&b->record, c, e));
+}
+
+void account_book(void *arg, struct ending *e, void (*told)(void *told_arg), void *told_arg)
 {
     struct account *a = arg;
     struct payers who;
     struct ledger_row r;
     payers_of(e->of.who.key, &who);
     row_of(a, e, &r);
+    struct booking *b = calloc(1, sizeof *b);
+    /* Only what came to its end can be made again. */
+    const bool recorded = b && e->recording && e->how == END_DONE &&
+                          record_make(&b->record, r.uid, r.ended_ms, r.path, e->recording, r.answer_hash);
     const int slot = journal_put(a->journal, e->slot, &r);
-    struct booking *b = malloc(sizeof *b);
-    if (b) *b = (struct booking){ a, slot, told, told_arg };
-    ledger_post_told(a->store, &r, who.n ? settle : NULL, e->of.who.key, b ? booked : NULL, b);
-    if (!b && told) told(told_arg);
+    if (b) {
+        b->account = a;
+        b->slot = slot;
+        b->told = told;
+        b->arg = told_arg;
+        b->key = e->of.who.key;
+        b->settles = who.n > 0;
+        b->recorded = recorded;
+        ledger_post_told(a->store, &r, also, b, booked, b);
+    } else {
+        ledger_post(a->store, &r, who.n ? settle : NULL, e->of.who.key);
+        if (told) told(told_arg);
+    }
 }

@@ -55,6 +55,6 @@ void account_begun(struct account *a, struct ending *e);
 
 /* The books of endings (struct ending_books): the request's row goes into the ledger, and its cost out of its budgets, in one transaction.
  * told(told_arg): it is durable, or the store is away and the journal has it. arg: the account. */
-void account_book(void *arg, const struct ending *e, void (*told)(void *told_arg), void *told_arg);
+void account_book(void *arg, struct ending *e, void (*told)(void *told_arg), void *told_arg);
 
 #endif

@@ -246,6 +246,37 @@ bool ledger_page(struct store *s, int64_t after, int64_t from_ms, int64_t to_ms,
     return store_read(s, part_read, &j, e);
 }
 
+struct find {
+    const char *id;
+    struct ledger_row *row;
+    bool found;
+};
+
+static bool found_row(void *arg, const struct store_row *from, struct err *e)
+{
+    struct find *f = arg;
+    (void)e;
+    take_row(from, f->row);
+    f->found = true;
+    return true;
+}
+
+static bool find_read(void *arg, struct session *c, struct err *e)
+{
+    struct find *f = arg;
+    return session_run(c,
+                       "SELECT " NAMES "seq, hash FROM ledger WHERE uid = $1 OR request = $1 ORDER BY seq "
+                       "DESC LIMIT 1",
+                       STORE_ARGS(STORE_V(f->id)), found_row, f, e);
+}
+
+bool ledger_find(struct store *s, const char *id, struct ledger_row *out, struct err *e)
+{
+    struct find f = { id, out, false };
+    return store_read(s, find_read, &f, e) &&
+           (f.found || err_set(e, ERR_NOT_FOUND, "the ledger has no row of \"%.80s\"", id));
+}
+
 /* ---- verifying ----------------------------------------------------------------------------------------------------- */
 
 struct verify {

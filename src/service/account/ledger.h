@@ -100,6 +100,9 @@ bool ledger_each(struct store *s, int64_t from_ms, int64_t to_ms,
 bool ledger_page(struct store *s, int64_t after, int64_t from_ms, int64_t to_ms, int most,
                  bool (*fn)(void *arg, const struct ledger_row *r, struct err *e), void *arg, struct err *e);
 
+/* The latest row of a request, by its uid or by its X-Request-Id. ERR_NOT_FOUND. */
+bool ledger_find(struct store *s, const char *id, struct ledger_row *out, struct err *e);
+
 /* ---- sums ---------------------------------------------------------------------------------------------------------- */
 
 enum usage_by { USAGE_BY_KEY, USAGE_BY_MODEL, USAGE_BY_DAY, USAGE_BY_PROJECT, USAGE_BY_ENDPOINT, N_USAGE_BY };
