@@ -88,6 +88,7 @@ struct options {
     struct webhooks_options webhooks;
     char *webhook_secret; /* itself, or "secret:NAME" */
     char *since, *until;
+    unsigned ledger_lines;           /* of an export: JSON, tracker */
     unsigned usage_by, usage_format; /* enum usage_by; table, csv, json */
 
     /* output */

@@ -246,6 +246,8 @@ const struct option_spec options_table[] = {
     { "new-master-key-file", OPT_STR, F(new_master_key_file), "", 0, 0, CMD_SECRETS, "FILE", "the key that rotate seals with" },
     { "by", OPT_WORD, F(usage_by), "model", 0, 0, CMD_USAGE, USAGE_BY_WORDS, "what usage is summed by" },
     { "format", OPT_WORD, F(usage_format), "table", 0, 0, CMD_USAGE, "table|csv|json", "how it is printed; json: a line each" },
+    { "lines", OPT_WORD, F(ledger_lines), "json", 0, 0, CMD_LEDGER, "json|tracker",
+      "what export prints: every row as JSON, or a line of log for each answer as the Fireworks guides' usage trackers write it" },
     { "since", OPT_STR, F(since), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended from then on: 2026-01-31, or -30d" },
     { "until", OPT_STR, F(until), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended before then" },
 

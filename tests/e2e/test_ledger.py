@@ -1,8 +1,10 @@
 """The ledger is exact: what a client has seen is in it before the client sees it, whatever ends the server."""
+import ast
 import io
 import json
 import os
 import random
+import re
 import sqlite3
 import subprocess
 import threading
@@ -295,6 +297,32 @@ def test_what_makes_an_answer_again_is_in_its_row(place):
     assert picture["seed"] == "12" and len(picture["model_hash"]) == 64 and picture["model_hash"] != a["model_hash"]
     wrong = row(CHAT, chat(model="nobody"))
     assert (wrong["error"], wrong["seed"], wrong["model_hash"]) == ("model_not_found", "", "") and len(wrong["request_hash"]) == 64
+
+
+def test_lines_of_the_trackers(tmp_path):
+    """What Python's logging and repr() write in the Fireworks guides' classes reads the same out of the ledger."""
+    store = str(tmp_path / "a.db")
+    (tmp_path / "prices.yaml").write_text(f"prices:\n  - {{ model: {MODEL}, input: 2, output: 3 }}\n  - {{ model: starter-image, per_step: 0.0005 }}\n")
+    key, _ = new_key(store)
+    s = Server("--store", store, "--prices", str(tmp_path / "prices.yaml"))
+    used = ask(s, key).json()["usage"]
+    assert ask(s, key, {"model": "starter-image", "prompt": "a", "size": "128x128", "steps": 2, "n": 2, "seed": 4}, DRAW).status_code == 200
+    assert ask(s, key, chat(temperature=9)).status_code == 400
+    s.stop()
+    lines = hearth("ledger", "export", "--lines", "tracker", "--store", store).stdout.splitlines()
+    assert len(lines) == 2
+    read = []
+    for line in lines:
+        found = re.fullmatch(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d),(\d{3}) - INFO - (\w+): (\{.*\})", line)
+        assert found, line
+        read.append((found[4], ast.literal_eval(found[5])))
+        assert read[-1][1]["timestamp"] == f"{found[1]}T{found[2]}.{found[3]}000"
+    (kind, text), (other, picture) = read
+    assert kind == "COMPLETION_USAGE" and list(text) == ["timestamp", "model", "input_tokens", "output_tokens", "total_tokens", "response_time_seconds", "tokens_per_second", "estimated_cost"]
+    assert (text["input_tokens"], text["output_tokens"], text["total_tokens"]) == (used["prompt_tokens"], used["completion_tokens"], used["total_tokens"])
+    assert text["model"] == MODEL and round(text["estimated_cost"] * 1e9) == round(used["cost"] * 1e9) and text["tokens_per_second"] > 0
+    assert other == "IMAGE_GENERATION" and list(picture) == ["timestamp", "model", "prompt_length", "parameters", "generation_time_seconds", "estimated_cost", "images_per_second"]
+    assert picture["parameters"] == {"n": 2, "steps": 2, "seed": 4} and picture["estimated_cost"] == 0.002
 
 
 # ---- again -----------------------------------------------------------------------------------------------------------
