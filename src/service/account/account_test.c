@@ -1,0 +1,334 @@
+/* account_test.c - a request's whole life with the account, on every kind of store: what is reserved, written, settled and recorded, with the
+ * store away at the end, and with the process killed in the middle. */
+#include "store/test_places.h"
+
+#include <pthread.h>
+#include <sodium.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "service/account/account.h"
+#include "service/account/budgets.h"
+#include "service/account/ledger.h"
+#include "service/account/record.h"
+#include "service/models/catalog.h"
+
+static const char prices[] = "prices:\n  - { model: m, input: 2, cached_input: 1, output: 3 }\n";
+static const struct usage used = { .prompt_tokens = 10, .cached_tokens = 4, .completion_tokens = 5 };
+enum { COST = 6 * 2000 + 4 * 1000 + 5 * 3000 };
+
+struct fixture {
+    char where[200], journal[260], prices[260];
+    struct catalog *catalog;
+    struct account *a;
+    struct ending_sinks sinks;
+    const struct key_record *key;
+};
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static bool try_open(struct fixture *f, struct err *e)
+{
+    return account_open(&f->a,
+                        &(struct account_options){ .store = f->where,
+                                                   .journal = f->journal,
+                                                   .prices = f->prices,
+                                                   .reserved_s = 7200,
+                                                   .catalog = f->catalog },
+                        e);
+}
+
+static void reopen(struct fixture *f, const char *key)
+{
+    struct err e;
+    unsigned char hash[PRINCIPAL_HASH];
+    if (!try_open(f, &e)) fail_msg("%s", e.msg);
+    f->sinks = (struct ending_sinks){ .books = { account_book, f->a } };
+    crypto_generichash(hash, sizeof hash, (const unsigned char *)key, strlen(key), NULL, 0);
+    f->key = keyring_find(account_keyring(f->a), hash);
+    assert_non_null(f->key);
+}
+
+static void fixture_open(struct fixture *f, struct places *p, enum place kind, const char *budgets,
+                         char key[KEY_TEXT])
+{
+    struct err e = { ERR_NONE, "" };
+    char id[PRINCIPAL_ID];
+    *f = (struct fixture){ .a = NULL };
+    places_new(p, kind, f->where, sizeof f->where);
+    snprintf(f->journal, sizeof f->journal, "%s/journal%d", p->dir, p->n);
+    snprintf(f->prices, sizeof f->prices, "%s/prices%d.yaml", p->dir, p->n);
+    write_text(f->prices, prices);
+    assert_true(catalog_load(&f->catalog, "", &e));
+    struct store *s = places_store(f->where);
+    const struct key_wish wish = { .name = "n",
+                                   .project = "web",
+                                   .scopes = "",
+                                   .addresses = "",
+                                   .limits = "",
+                                   .budgets = budgets,
+                                   .tags = "",
+                                   .weight = 1 };
+    if (!key_new(s, &wish, clock_unix_ms(), key, id, &e)) fail_msg("%s", e.msg);
+    store_close(s);
+    reopen(f, key);
+}
+
+static void fixture_close(struct fixture *f)
+{
+    account_close(f->a);
+    catalog_free(f->catalog);
+}
+
+/* An admitted request of the key's. */
+static struct ending *begin(struct fixture *f, const char *name, const char *path)
+{
+    struct identity is = { .dialect = "openai", .endpoint = "chat", .started = clock_seconds() };
+    struct account_refusal r;
+    snprintf(is.id, sizeof is.id, "%s", name);
+    snprintf(is.address, sizeof is.address, "127.0.0.1");
+    is.who.key = f->key;
+    memcpy(is.who.id, f->key->id, sizeof is.who.id);
+    account_name(&is);
+    assert_true(account_enter(f->a, &r));
+    struct ending *e = ending_open(&f->sinks, &is, path);
+    assert_non_null(e);
+    ending_model(e, "m");
+    account_begun(f->a, e);
+    return e;
+}
+
+static void on_told(void *arg) { atomic_fetch_add((atomic_int *)arg, 1); }
+
+static void wait_for(atomic_int *n, int want)
+{
+    for (int i = 0; atomic_load(n) < want; i++) {
+        if (i > 60000) fail_msg("nobody was told within a minute");
+        places_sleep_ms(1);
+    }
+}
+
+static void wait_row(struct fixture *f, const char *name, struct ledger_row *row)
+{
+    struct err e;
+    for (int i = 0; !ledger_find(account_store(f->a), name, row, &e); i++) {
+        if (e.code != ERR_NOT_FOUND || i > 6000) fail_msg("%s", e.msg);
+        places_sleep_ms(10);
+    }
+}
+
+static bool read_total(void *arg, struct session *c, struct err *e)
+{
+    struct fixture *f = ((void **)arg)[0];
+    char owner[64];
+    snprintf(owner, sizeof owner, "key:%s", f->key->id);
+    return budget_read(c, owner, PERIOD_TOTAL, clock_unix_ms(), ((void **)arg)[1], e);
+}
+
+static void has_budget(struct fixture *f, int64_t spent, int64_t reserved)
+{
+    struct budget_state s;
+    struct err e;
+    void *arg[] = { f, &s };
+    assert_true(store_read(account_store(f->a), read_total, arg, &e));
+    assert_int_equal(s.spent, spent);
+    assert_int_equal(s.reserved, reserved);
+}
+
+static void each_life(struct places *p, enum place kind)
+{
+    struct fixture f;
+    char key[KEY_TEXT];
+    atomic_int told = 0;
+    struct ledger_row row;
+    struct account_refusal r;
+    const struct usage worst = { .prompt_tokens = 100, .completion_tokens = 100 };
+    fixture_open(&f, p, kind, "total=0.001", key);       /* a million nano-dollars: two of these at once */
+    struct ending *e = begin(&f, "one", "/v1/\xff\xc3"); /* what a client may send, and no database takes */
+    assert_true(account_reserve(f.a, &e->of, "m", &worst, &r));
+    assert_string_equal(r.msg, "");
+    has_budget(&f, 0, 500000);
+    ending_use(e, &used);
+    ending_seed(e, 42);
+    ending_hashes(e, "r", "m");
+    e->recording = recording_new();
+    assert_non_null(e->recording);
+    e->recording->headers = strdup("{}");
+    buf_puts(&e->recording->body, "{\"a\":1}");
+    strcpy(e->recording->type, "application/json");
+    buf_puts(&e->recording->answer, "{\"id\":7,\"text\":\"x\"}");
+    assert_true(ending_book(e, END_DONE, 200, "", on_told, &told));
+    wait_for(&told, 1);
+    struct err err;
+    if (!ledger_find(account_store(f.a), "one", &row, &err))
+        fail_msg("%s", err.msg); /* it is there: no waiting */
+    assert_int_equal(row.cost, COST);
+    assert_string_equal(row.path, "/v1/??");
+    assert_string_equal(row.how, "done");
+    assert_string_equal(row.project, "web");
+    assert_string_equal(row.seed, "42");
+    assert_string_equal(row.request_hash, "r");
+    assert_string_equal(row.model_hash, "m");
+    assert_int_equal(strlen(row.answer_hash), 64);
+    struct record record;
+    if (!record_get(account_store(f.a), row.uid, &record, &err)) fail_msg("%s", err.msg);
+    assert_string_equal(record.answer, "{\"text\":\"x\"}");
+    struct buf body = BUF_INIT(0);
+    assert_true(record_with_seed(&record, row.seed, &body, &err));
+    assert_string_equal(body.data, "{\"a\":1,\"seed\":42}");
+    buf_free(&body);
+    record_free(&record);
+    ending_let_go(e);
+    has_budget(&f, COST, 0);
+    /* The second of two that do not fit together is refused, and what was refused has a row that costs nothing. */
+    e = begin(&f, "two", "/v1/x");
+    struct ending *third = begin(&f, "three", "/v1/x");
+    assert_true(account_reserve(f.a, &e->of, "m", &worst, &r));
+    assert_false(account_reserve(f.a, &third->of, "m", &worst, &r));
+    assert_int_equal(r.why, ACCOUNT_SPENT);
+    assert_non_null(strstr(r.msg, "budget"));
+    ending_error(third, "insufficient_quota");
+    ending_went(third, END_REFUSED, 402, "");
+    ending_let_go(third);
+    wait_row(&f, "three", &row);
+    assert_string_equal(row.error, "insufficient_quota");
+    assert_int_equal(row.cost, 0);
+    ending_use(e, &used);
+    ending_went(e, END_LEFT, 499, "");
+    ending_let_go(e);
+    wait_row(&f, "two", &row);
+    assert_string_equal(row.how, "left");
+    has_budget(&f, 2 * COST, 0);
+    const struct price price = account_price(f.a, "m", clock_unix_ms()),
+                       none = account_price(f.a, "of nobody", clock_unix_ms());
+    assert_int_equal(price_cost(&price, &used), COST);
+    assert_int_equal(price_cost(&none, &used), 0);
+    assert_false(record_get(account_store(f.a), row.uid, &record, &err));
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    fixture_close(&f);
+}
+
+/* A soft budget warns; a key without one reserves nothing. */
+static void each_soft(struct places *p, enum place kind)
+{
+    struct fixture f;
+    char key[KEY_TEXT];
+    struct account_refusal r;
+    const struct usage worst = { .prompt_tokens = 100 };
+    fixture_open(&f, p, kind, "day=0:soft", key);
+    struct ending *e = begin(&f, "one", "/");
+    assert_true(account_reserve(f.a, &e->of, "m", &worst, &r));
+    assert_non_null(strstr(r.msg, "budget"));
+    ending_let_go(e);
+    fixture_close(&f);
+    fixture_open(&f, p, kind, "", key);
+    e = begin(&f, "one", "/");
+    assert_true(account_reserve(f.a, &e->of, "m", &worst, &r));
+    assert_string_equal(r.msg, "");
+    ending_let_go(e);
+    fixture_close(&f);
+}
+
+/* Killed with one request under way and one whose row did not get to the store. */
+static void each_killed(struct places *p, enum place kind)
+{
+    struct fixture f;
+    char key[KEY_TEXT];
+    struct ledger_row row;
+    struct account_refusal r;
+    struct err err;
+    const struct usage worst = { .prompt_tokens = 100, .completion_tokens = 100 };
+    fixture_open(&f, p, kind, "total=1", key);
+    account_close(f.a);
+    const pid_t pid = fork();
+    if (!pid) {
+        reopen(&f, key);
+        struct ending *e = begin(&f, "under way", "/");
+        if (!account_reserve(f.a, &e->of, "m", &worst, &r)) _exit(3);
+        kill(getpid(), SIGKILL);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    assert_true(WIFSIGNALED(status));
+    reopen(&f, key);
+    if (!ledger_find(account_store(f.a), "under way", &row, &err)) fail_msg("%s", err.msg);
+    assert_string_equal(row.how, "lost");
+    assert_int_equal(row.cost, 0);
+    assert_string_equal(row.model, "m");
+    has_budget(&f, 0, 0);
+    struct ledger_sum sum;
+    assert_true(ledger_verify(account_store(f.a), "", &sum, &err));
+    assert_int_equal(sum.rows, 1);
+    fixture_close(&f);
+}
+
+static bool run_sql(void *arg, struct session *c, struct err *e)
+{
+    return session_run(c, arg, STORE_NO_ARGS, NULL, NULL, e);
+}
+
+/* A row that the store will not take stays in the journal; the next start that can take it has it, and one that cannot says why. */
+static void each_refused(struct places *p, enum place kind)
+{
+    struct fixture f;
+    char key[KEY_TEXT];
+    struct ledger_row row;
+    struct err err = { ERR_NONE, "" };
+    atomic_int told = 0;
+    fixture_open(&f, p, kind, "total=1", key);
+    struct ending *e = begin(&f, "one", "/");
+    ending_use(e, &used);
+    assert_true(store_write(account_store(f.a), run_sql, "UPDATE ledger_head SET one = 2", &err));
+    assert_true(ending_book(e, END_DONE, 200, "", on_told, &told));
+    wait_for(&told, 1);
+    ending_let_go(e);
+    account_close(f.a);
+    assert_false(try_open(&f, &err));
+    assert_non_null(strstr(err.msg, "head is missing"));
+    struct store *s = places_store(f.where);
+    assert_true(store_write(s, run_sql, "UPDATE ledger_head SET one = 1", &err));
+    store_close(s);
+    reopen(&f, key);
+    if (!ledger_find(account_store(f.a), "one", &row, &err)) fail_msg("%s", err.msg);
+    assert_string_equal(row.how, "done");
+    assert_int_equal(row.cost, COST);
+    fixture_close(&f);
+}
+
+static void test_each(void **state)
+{
+    static void (*const each[])(struct places *, enum place) = { each_life, each_soft, each_killed,
+                                                                 each_refused };
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++)
+        for (int k = 0; k < N_PLACES; k++) each[i](*state, (enum place)k);
+}
+
+static void test_wrong(void **state)
+{
+    struct places *p = *state;
+    struct fixture f = { .a = NULL };
+    struct err e = { ERR_NONE, "" };
+    places_new(p, PLACE_SQLITE, f.where, sizeof f.where);
+    assert_true(catalog_load(&f.catalog, "", &e));
+    strcpy(f.journal, "/dev/null/journal");
+    assert_false(try_open(&f, &e));
+    assert_non_null(strstr(e.msg, "--journal"));
+    strcpy(f.prices, "/nowhere/prices.yaml");
+    assert_false(try_open(&f, &e));
+    catalog_free(f.catalog);
+    account_close(NULL);
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_each), cmocka_unit_test(test_wrong) };
+    return cmocka_run_group_tests(tests, places_setup, places_teardown);
+}
