@@ -243,8 +243,7 @@ void job_unref(struct lm_job *j)
     }
     for (int c = 0; j->seq && c < j->n_choices; c++) job_drop(&j->seq[c]);
     terms_unref(j->terms);
-    for (int i = 0; i < j->n_pictures; i++)
-        lm_picture_unref((struct lm_picture *)(uintptr_t)j->picture[i].picture);
+    for (int i = 0; i < j->n_pictures; i++) lm_picture_unref(j->picture[i].picture);
     free(j->picture);
     free(j->prompt);
     free(j->first_logits);

@@ -86,7 +86,7 @@ size_t lm_picture_n_tokens(const struct lm_picture *p);
 void lm_picture_tokens(const struct lm_picture *p, int32_t *ids);
 
 struct lm_picture_at {
-    const struct lm_picture *picture;
+    struct lm_picture *picture;
     size_t at; /* its first token in the prompt; all of them stand there */
 };
 

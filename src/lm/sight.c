@@ -342,12 +342,7 @@ bool sight_picture(struct lm_picture **out, struct sight *s, const struct image_
     return true;
 }
 
-struct lm_picture *sight_ref(const struct lm_picture *p)
-{
-    struct lm_picture *mine = (struct lm_picture *)(uintptr_t)p; /* the count alone changes */
-    atomic_fetch_add(&mine->refs, 1);
-    return mine;
-}
+void sight_ref(struct lm_picture *p) { atomic_fetch_add(&p->refs, 1); }
 
 void lm_picture_unref(struct lm_picture *p)
 {
@@ -401,24 +396,25 @@ void lm_picture_tokens(const struct lm_picture *p, int32_t *ids)
 
 /* ---- rows ------------------------------------------------------------------------------------------------------------ */
 
-static const struct slot *find_slot(const struct sight *s, const struct lm_picture *p, int tile)
+/* The slot with the tile's rows; -1: none. */
+static int slot_of(const struct sight *s, const struct lm_picture *p, int tile)
 {
     for (int i = 0; i < SLOTS; i++)
-        if (s->slot[i].number == p->number && s->slot[i].tile == tile) return &s->slot[i];
-    return NULL;
+        if (s->slot[i].number == p->number && s->slot[i].tile == tile) return i;
+    return -1;
 }
 
 bool sight_has(const struct sight *s, const struct lm_picture *p, int tile)
 {
-    return find_slot(s, p, tile) != NULL;
+    return slot_of(s, p, tile) >= 0;
 }
 
 const float *sight_rows(struct sight *s, const struct lm_picture *p, int tile, struct err *e)
 {
     const size_t bytes = 3 * (size_t)s->rules.tile * (size_t)s->rules.tile;
-    struct slot *at = (struct slot *)(uintptr_t)find_slot(s, p, tile);
-    if (!at) {
-        at = &s->slot[0];
+    const int found = slot_of(s, p, tile);
+    struct slot *at = &s->slot[found < 0 ? 0 : found];
+    if (found < 0) {
         for (int i = 1; i < SLOTS; i++)
             if (s->slot[i].used < at->used) at = &s->slot[i];
         at->number = 0;

@@ -38,7 +38,7 @@ bool sight_picture(struct lm_picture **out, struct sight *s, const struct image_
 
 /* What the scheduler has in place of the picture's rows: below LM_ROW_GIVEN. */
 int32_t sight_name(const struct lm_picture *p);
-struct lm_picture *sight_ref(const struct lm_picture *p);
+void sight_ref(struct lm_picture *p);
 
 /* Which row of which tile the i-th token of the picture is; false: it is a token like others. */
 bool sight_place(const struct lm_picture *p, size_t i, int *tile, int *row);

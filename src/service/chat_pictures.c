@@ -81,7 +81,7 @@ void chat_pictures_close(struct chat_pictures *p)
 }
 
 /* The pictures of the messages in order, into of[]; how many. */
-static int listed(const struct chat_pictures *p, const json_t *messages, const struct lm_picture **of)
+static int listed(const struct chat_pictures *p, const json_t *messages, struct lm_picture **of)
 {
     const json_t *m, *part;
     size_t i, k;
@@ -100,7 +100,7 @@ static int listed(const struct chat_pictures *p, const json_t *messages, const s
 bool chat_pictures_place(const struct chat_pictures *p, const json_t *messages, int32_t mark,
                          struct token_list *ids, struct lm_picture_at **at, int *n_at, struct fault *f)
 {
-    const struct lm_picture **of = calloc((size_t)p->n + 1, sizeof *of);
+    struct lm_picture **of = calloc((size_t)p->n + 1, sizeof *of);
     struct lm_picture_at *places = calloc((size_t)p->n + 1, sizeof *places);
     const int n = of ? listed(p, messages, of) : 0;
     int32_t *all = NULL;

@@ -47,12 +47,20 @@ static bool decode(struct gen_picture *p, const char *url, size_t len, const cha
         return err_set(&f->err, ERR_REQUEST, "%sthe picture's file is larger than %d MB", where,
                        REQUEST_PICTURE_BYTES >> 20);
     }
-    p->bytes = malloc(room);
-    if (!p->bytes) return err_set(&f->err, ERR_NOMEM, "out of memory");
-    if (sodium_base642bin(p->bytes, room, comma + 1, n, "\r\n ", &p->n, NULL,
-                          sodium_base64_VARIANT_ORIGINAL) != 0)
-        return bad(f, where, "the data URL is not base64"), false;
-    return p->n > 0 || (bad(f, where, "the data URL is empty"), false);
+    unsigned char *bytes = malloc(room);
+    if (!bytes) return err_set(&f->err, ERR_NOMEM, "out of memory");
+    const char *wrong = NULL;
+    if (sodium_base642bin(bytes, room, comma + 1, n, "\r\n ", &p->n, NULL, sodium_base64_VARIANT_ORIGINAL) !=
+        0)
+        wrong = "the data URL is not base64";
+    else if (p->n == 0)
+        wrong = "the data URL is empty";
+    if (!wrong) {
+        p->bytes = bytes;
+        return true;
+    }
+    free(bytes);
+    return bad(f, where, wrong), false;
 }
 
 static bool is_scheme(const char *url, size_t len, const char *scheme)
