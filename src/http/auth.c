@@ -66,7 +66,11 @@ bool auth_principal(const struct auth *a, const char *authorization, struct prin
     for (int i = 0; k && i < k->n; i++) /* all of them: time says nothing about which one it was */
         known |= sodium_memcmp(out->hash, k->hash[i], PRINCIPAL_HASH) == 0;
     if (key && !known && a->keyring) out->key = keyring_find(a->keyring, out->hash);
-    if (out->key) memcpy(out->id, out->key->id, sizeof out->id); /* the same after the key was rotated */
+    if (out->key) {
+        memcpy(out->id, out->key->id, sizeof out->id); /* the same after the key was rotated */
+        out->share.weight = out->key->weight;
+        out->share.priority = out->key->priority;
+    }
     out->known = key && (known || out->key);
     return out->known;
 }

@@ -316,6 +316,7 @@ static void picture_post(struct exchange *x, const struct picture_dialect *d, co
     if (ok) exchange_free_body(x);
     struct usage worst;
     t->wire.q.ending = exchange_ending(x);
+    t->wire.q.share = exchange_who(x)->share;
     ok = ok && wanted_pictures(exchange_server(x)->registry, &t->wire, model, &t->model, &worst, &f);
     if (t->model) ending_model(t->wire.q.ending, model_id(t->model));
     if (!ok || !find_loras(x, &t->wire.q, &f)) {

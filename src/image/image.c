@@ -26,6 +26,7 @@ struct image_job {
     void *arg;
     atomic_bool cancel;
     struct image_job *next; /* in the model's queue */
+    struct share *share;    /* held while it waits and is drawn */
     /* Under the model's lock: */
     struct queued *first, *last;
     bool ended, released; /* the last event is queued; the caller has let go */
@@ -44,7 +45,8 @@ struct image_model {
     pthread_t worker;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct image_job *head, *tail;
+    struct image_job *head, *tail; /* in order of arrival */
+    struct shares shares;
     int waiting;
     bool stop;
     int n_drawn; /* requests drawn whole */
@@ -278,6 +280,35 @@ static void job_destroy(struct image_job *j)
     free(j);
 }
 
+/* Under the lock. */
+static void leave_share(struct image_model *m, struct image_job *j)
+{
+    shares_ask(&m->shares, j->share, -1);
+    shares_let_go(&m->shares, j->share);
+    j->share = NULL;
+}
+
+/* Under the lock. A job that nobody has begun is out of the queue, and its place is free, when this returns true. */
+static bool leave_queue(struct image_model *m, struct image_job *j)
+{
+    struct image_job **at = &m->head, *before = NULL;
+    for (; *at && *at != j; at = &(*at)->next) before = *at;
+    if (!*at) return false;
+    *at = j->next;
+    if (m->tail == j) m->tail = before;
+    m->waiting--;
+    return true;
+}
+
+/* Under the lock: of the share that goes first, the oldest. NULL: none waits. */
+static struct image_job *next_job(const struct image_model *m)
+{
+    struct image_job *best = m->head;
+    for (struct image_job *j = m->head; j; j = j->next)
+        if (shares_before(j->share, best->share)) best = j;
+    return best;
+}
+
 static void *worker_main(void *arg)
 {
     struct image_model *m = arg;
@@ -285,20 +316,21 @@ static void *worker_main(void *arg)
     setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + 10);
     pthread_mutex_lock(&m->lock);
     while (!m->stop) {
-        struct image_job *j = m->head;
+        struct image_job *j = next_job(m);
         if (!j) {
             pthread_cond_wait(&m->changed, &m->lock);
             continue;
         }
-        m->head = j->next;
-        if (!m->head) m->tail = NULL;
-        m->waiting--;
+        leave_queue(m, j);
+        /* All of it at once: others choose by it when this is done. */
+        shares_served(j->share, (double)j->r.n * j->r.steps);
         j->running = true;
         bool drop = j->released;
         pthread_mutex_unlock(&m->lock);
         if (!drop) run_job(m, j);
         pthread_mutex_lock(&m->lock);
         j->running = false;
+        leave_share(m, j);
         if (j->released) job_destroy(j);
         pthread_cond_broadcast(&m->changed);
     }
@@ -314,6 +346,7 @@ bool image_load(struct image_model **out, const char *path, const struct image_o
     struct image_model *m = calloc(1, sizeof *m);
     if (!m) return err_set(e, ERR_NOMEM, "no memory for %s", path);
     if (o) m->o = *o;
+    m->shares.size = sizeof(struct share);
     if (m->o.queue_limit <= 0) m->o.queue_limit = 64;
     if (m->o.max_pixels == 0) m->o.max_pixels = (size_t)4 << 20;
     device_acquire(dev, POOL_IMAGE_LOAD);
@@ -348,6 +381,7 @@ void image_free(struct image_model *m)
     pthread_join(m->worker, NULL);
     for (struct image_job *j = m->head, *next; j; j = next) {
         next = j->next;
+        leave_share(m, j);
         if (j->released) job_destroy(j);
     }
     for (int i = 0; i < LORA_CACHE; i++) {
@@ -397,7 +431,10 @@ bool image_submit(struct image_model *m, const struct image_request *r, void (*n
     j->arg = arg;
     pthread_mutex_lock(&m->lock);
     bool full_up = m->waiting >= m->o.queue_limit;
-    if (!full_up) {
+    if (!full_up) j->share = shares_hold(&m->shares, &full.share);
+    const bool no_memory = !full_up && !j->share;
+    if (j->share) {
+        shares_ask(&m->shares, j->share, 1);
         if (m->tail)
             m->tail->next = j;
         else
@@ -407,9 +444,10 @@ bool image_submit(struct image_model *m, const struct image_request *r, void (*n
         pthread_cond_broadcast(&m->changed);
     }
     pthread_mutex_unlock(&m->lock);
-    if (full_up) {
+    if (full_up || no_memory) {
         request_free(&j->r);
         free(j);
+        if (no_memory) return err_set(e, ERR_NOMEM, "no memory for the request");
         return err_set(e, ERR_BUSY, "%d pictures are waiting already; try again later", m->o.queue_limit);
     }
     *out = j;
@@ -424,18 +462,6 @@ double image_mean_seconds(struct image_model *m)
     return mean;
 }
 
-/* Under the lock. A job that nobody has begun is out of the queue, and its place is free, when this returns true. */
-static bool leave_queue(struct image_model *m, struct image_job *j)
-{
-    struct image_job **at = &m->head, *before = NULL;
-    for (; *at && *at != j; at = &(*at)->next) before = *at;
-    if (!*at) return false;
-    *at = j->next;
-    if (m->tail == j) m->tail = before;
-    m->waiting--;
-    return true;
-}
-
 void image_cancel(struct image_job *j)
 {
     struct image_model *m = j->m;
@@ -445,6 +471,7 @@ void image_cancel(struct image_job *j)
     j->cancel = true;
     pthread_mutex_lock(&m->lock);
     const bool left = leave_queue(m, j);
+    if (left) leave_share(m, j);
     if (left) emit_locked(j, q, ev);
     pthread_mutex_unlock(&m->lock);
     if (!left) free(q);
@@ -458,7 +485,8 @@ void image_job_free(struct image_job *j)
     j->cancel = true;
     j->released = true;
     /* Otherwise the worker destroys it when it is done with it. */
-    bool now = leave_queue(m, j) || (j->ended && !j->running);
+    const bool left = leave_queue(m, j), now = left || (j->ended && !j->running);
+    if (left) leave_share(m, j);
     if (now) job_destroy(j);
     pthread_mutex_unlock(&m->lock);
 }

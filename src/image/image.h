@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/shares.h"
 #include "device/device.h"
 
 struct image_model;
@@ -80,8 +81,10 @@ struct image_request {
     int expand_left, expand_right, expand_top, expand_bottom; /* outpainting, pixels, with init */
     const struct image_lora_spec *lora;
     int n_lora;
-    int clip_skip;      /* SDXL: hidden state -(clip_skip + 2) */
-    bool previews;      /* small pictures with the progress events */
+    int clip_skip; /* SDXL: hidden state -(clip_skip + 2) */
+    bool previews; /* small pictures with the progress events */
+    struct share_claim
+        share; /* whose place among those who wait it takes: the share that had the fewest steps by its weight is next */
     const float *noise; /* tests: initial noise instead of the seed's, [n, c, h, w] of the latent */
 };
 

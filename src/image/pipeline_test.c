@@ -539,6 +539,58 @@ static void test_cancelled_leave_the_queue(void **state)
     image_free(m);
 }
 
+enum { FLOOD = 6 };
+struct order {
+    int begun[FLOOD + 1], n; /* the jobs in the order of their first events: the worker's */
+    struct watched {
+        struct order *order;
+        int which;
+        bool seen;
+    } job[FLOOD + 1];
+};
+
+static void note_first(void *arg)
+{
+    struct watched *w = arg;
+    if (!w->seen) w->order->begun[w->order->n++] = w->which;
+    w->seen = true;
+}
+
+/* Of several shares the one that had the fewest steps is next, whoever asked more and before; the higher priority before that. */
+static void test_shares_of_pictures(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    struct image_model *m = open_model(PIPELINES "flux_schnell");
+    struct image_request r = {
+        .prompt = prompt, .width = 64, .height = 64, .n = 10, .steps = 50, .guidance = 1, .share = { .id = 1 }
+    };
+    struct order o = { .n = 0 };
+    struct image_job *long_one, *job[FLOOD + 1];
+    struct image_event ev;
+    if (!image_submit(m, &r, NULL, NULL, &long_one, NULL, &e)) fail_msg("%s", e.msg);
+    assert_true(image_wait(long_one, &ev)); /* it has begun, and goes on for long */
+    image_event_free(&ev);
+    r.n = r.steps = 1;
+    r.width = r.height = 32;
+    for (int i = 0; i <= FLOOD; i++) {
+        r.share.id = i < 3 ? 1 : i < FLOOD ? 2 : 3;
+        r.share.priority = i == FLOOD;
+        o.job[i] = (struct watched){ &o, i, false };
+        if (!image_submit(m, &r, note_first, &o.job[i], &job[i], NULL, &e)) fail_msg("%s", e.msg);
+    }
+    image_job_free(long_one);
+    for (int i = 0; i <= FLOOD; i++) {
+        while (image_wait(job[i], &ev)) image_event_free(&ev);
+        image_job_free(job[i]);
+    }
+    image_free(m); /* the worker is gone, and what it wrote is here */
+    /* The second share begins where the first was when it came: 500 steps. From then on they take turns, the older first. */
+    const int want[] = { 6, 0, 3, 1, 4, 2, 5 };
+    assert_int_equal(o.n, FLOOD + 1);
+    for (int i = 0; i <= FLOOD; i++) assert_int_equal(o.begun[i], want[i]);
+}
+
 /* An operation fails while a picture is drawn: its request ends with the device's error, and the next is drawn as if nothing had been. */
 static void test_a_failing_operation(void **state)
 {
@@ -581,6 +633,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_cancelled_leave_the_queue),
+        cmocka_unit_test(test_shares_of_pictures),
         cmocka_unit_test(test_drawn_at_another_size),
     };
     golden_open(&g);

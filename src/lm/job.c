@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "lm/scheduler.h"
 #include "lm/sight.h"
 
 #define MAX_CHOICES 128
@@ -85,6 +86,7 @@ bool terms_new(struct terms **out, const struct lm_request *r, struct err *e)
     t->want_tokens = r->want_token_ids || r->sampling.n_top_logprobs >= 0;
     t->guide = guide_plan_ref(r->guide);
     memcpy(t->space, r->space, sizeof t->space);
+    t->share = r->share;
     bool ok = true;
     if (r->sampling.n_bias > 0) {
         t->bias = malloc((size_t)r->sampling.n_bias * sizeof *t->bias);
@@ -242,6 +244,7 @@ void job_unref(struct lm_job *j)
         if (n != &j->final) free(n);
     }
     for (int c = 0; j->seq && c < j->n_choices; c++) job_drop(&j->seq[c]);
+    if (j->share) scheduler_forget(j->sched, j);
     terms_unref(j->terms);
     for (int i = 0; i < j->n_pictures; i++) lm_picture_unref(j->picture[i].picture);
     free(j->picture);

@@ -18,6 +18,7 @@
 #include "lm/masks.h"
 
 struct scheduler;
+struct job_share;
 
 struct event_node {
     struct event_node *next;
@@ -35,6 +36,7 @@ struct terms {
     bool ignore_end, want_tokens;
     struct guide_plan *guide;      /* or NULL */
     unsigned char space[LM_SPACE]; /* whose prefixes */
+    struct share_claim share;
 };
 
 struct seq_pages { /* of one group of layers */
@@ -87,6 +89,7 @@ struct lm_job {
         *echo_token; /* [n_prompt - echo_from], filled while the first choice's prompt is processed */
 
     /* The scheduler's: */
+    struct job_share *share;    /* held from submit to the job's own end */
     struct lm_job *next, *prev; /* in a list of its */
     uint64_t ticket;            /* of the first choice; the others' follow */
     uint64_t number;            /* of the job, in order of arrival */

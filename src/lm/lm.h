@@ -4,6 +4,8 @@
  *           scheduler's thread whenever there is something to take, and must not block (it wakes an HTTP connection).
  * Cancel    lm_cancel() may be called from any thread at any time; the request leaves the batch within one step.
  * Ownership lm_submit() copies what it needs. A job is released with lm_job_free(), which cancels it if it still runs.
+ * Fairness  requests of several shares (keys) are served by their shares' weights, in prompts and in generated tokens, whoever sends more; one
+ *           that has more than its part of the batch gives way to one that waits.
  * Promise   the same model, request and seed give the same bytes whatever else is running, however the prompt was cut
  *           into chunks and however many threads there are. */
 #ifndef HEARTH_LM_LM_H
@@ -15,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/shares.h"
 #include "device/device.h"
 #include "text/grammar/guide.h"
 #include "text/jinja/chat_template.h"
@@ -118,6 +121,7 @@ struct lm_request {
     bool echo;
     int echo_last; /* events carry the prompt (or its last tokens) before the completion */
     bool want_token_ids;
+    struct share_claim share; /* whose place among those who wait it takes, and with what weight */
     unsigned char
         space[LM_SPACE]; /* prefixes are shared only with requests of the same space, byte for byte */
     /* Called once for each prompt when it has ended, whatever its end and whether its events are taken or not, with what it used: from the
@@ -161,7 +165,7 @@ bool lm_next(struct lm_job *j, struct lm_event *ev);
 bool lm_wait(struct lm_job *j, struct lm_event *ev);
 void lm_cancel(struct lm_job *j);
 void lm_job_free(struct lm_job *j);
-/* 0..1 of the prompt processed so far, for keep-alives; and the place in the queue, at most (0: running). */
+/* 0..1 of the prompt processed so far, for keep-alives; and the place in the queue among those of its share, at most (0: running). */
 double lm_progress(const struct lm_job *j, int *queue_place);
 
 struct lm_stats { /* a consistent snapshot; counters only grow */

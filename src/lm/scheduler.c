@@ -69,6 +69,8 @@ static void go_again(struct scheduler *s, struct seq *q)
 
 static void leave_batch(struct scheduler *s, int i)
 {
+    s->running[i]->job->share->n_running--;
+    memmove(s->plan + i, s->plan + i + 1, (size_t)(s->n_running - i - 1) * sizeof *s->plan);
     memmove(s->running + i, s->running + i + 1, (size_t)(s->n_running - i - 1) * sizeof *s->running);
     s->n_running--;
     s->full = false;
@@ -86,6 +88,23 @@ static void preempt(struct scheduler *s, int i)
     s->count.preemptions++;
 }
 
+/* Of running[from ..], which had better give way: the youngest of the share that has most by its weight, among those of the lowest priority. For
+ * `to`, only where that is entitled to its place; -1: nobody is to. */
+static int most_over(const struct scheduler *s, int from, const struct job_share *to)
+{
+    int best = -1;
+    for (int i = s->n_running - 1; i >= from; i--) {
+        const struct job_share *h = s->running[i]->job->share;
+        const struct job_share *b = best < 0 ? NULL : s->running[best]->job->share;
+        if (to && !shares_entitled(&to->s, to->n_running, &h->s, h->n_running, TURN_ROWS)) continue;
+        const bool more = !b || h->s.priority < b->s.priority ||
+                          (h->s.priority == b->s.priority &&
+                           (int64_t)h->n_running * b->s.weight > (int64_t)b->n_running * h->s.weight);
+        if (more) best = i;
+    }
+    return best;
+}
+
 bool scheduler_make_room(struct scheduler *s, int i, int n_rows)
 {
     struct seq *q = s->running[i];
@@ -101,9 +120,9 @@ bool scheduler_make_room(struct scheduler *s, int i, int n_rows)
             p->at[p->n++] = page;
             continue;
         }
-        const int youngest = s->n_running - 1;
-        preempt(s, youngest);
-        if (youngest == i) return false;
+        const int last = most_over(s, i, NULL);
+        preempt(s, last);
+        if (last == i) return false;
     }
     return true;
 }
@@ -113,21 +132,25 @@ bool scheduler_make_room(struct scheduler *s, int i, int n_rows)
 /* Under the lock. */
 static void queue_put(struct scheduler *s, struct lm_job *j, bool in_front)
 {
-    j->prev = in_front ? NULL : s->queue_last;
-    j->next = in_front ? s->queue : NULL;
-    *(j->prev ? &j->prev->next : &s->queue) = j;
-    *(j->next ? &j->next->prev : &s->queue_last) = j;
+    struct job_share *h = j->share;
+    j->prev = in_front ? NULL : h->queue_last;
+    j->next = in_front ? h->queue : NULL;
+    *(j->prev ? &j->prev->next : &h->queue) = j;
+    *(j->next ? &j->next->prev : &h->queue_last) = j;
     j->queued = true;
-    atomic_store(&s->head, s->queue->number);
+    s->n_waiting++;
+    atomic_store(&h->head, h->queue->number);
 }
 
 static void queue_take(struct scheduler *s, struct lm_job *j)
 {
-    *(j->prev ? &j->prev->next : &s->queue) = j->next;
-    *(j->next ? &j->next->prev : &s->queue_last) = j->prev;
+    struct job_share *h = j->share;
+    *(j->prev ? &j->prev->next : &h->queue) = j->next;
+    *(j->next ? &j->next->prev : &h->queue_last) = j->prev;
     j->queued = false;
     j->next = j->prev = NULL;
-    atomic_store(&s->head, s->queue ? s->queue->number : s->next_number);
+    s->n_waiting--;
+    atomic_store(&h->head, h->queue ? h->queue->number : h->next_number);
 }
 
 static void queue_say_gone(struct scheduler *s, struct lm_job *j)
@@ -151,9 +174,17 @@ void scheduler_cancel(struct scheduler *s, struct lm_job *j)
     pthread_mutex_unlock(&s->mu);
 }
 
+void scheduler_forget(struct scheduler *s, struct lm_job *j)
+{
+    pthread_mutex_lock(&s->mu);
+    shares_let_go(&s->shares, &j->share->s);
+    pthread_mutex_unlock(&s->mu);
+}
+
 int scheduler_place(const struct scheduler *s, const struct lm_job *j)
 {
-    const uint64_t head = atomic_load(&s->head);
+    (void)s;
+    const uint64_t head = atomic_load(&j->share->head);
     return j->number < head ? 1 : (int)(j->number - head) + 1;
 }
 
@@ -180,8 +211,13 @@ static void close_choices(struct scheduler *s, struct lm_job *j)
 /* `n` choices of a job in our hands are so no longer. */
 static void let_go(struct lm_job *j, int n)
 {
+    struct scheduler *s = j->sched;
     j->n_held -= n;
-    if (n > 0 && j->n_held == 0) job_unref(j);
+    if (n == 0 || j->n_held > 0) return;
+    pthread_mutex_lock(&s->mu);
+    shares_ask(&s->shares, &j->share->s, -1);
+    pthread_mutex_unlock(&s->mu);
+    job_unref(j);
 }
 
 /* Those that have not begun will not. The job may be gone after this. */
@@ -365,6 +401,7 @@ static bool admit_one(struct scheduler *s, struct seq *q)
         atomic_store(&j->waits, false);
     }
     q->admitted = true;
+    q->job->share->n_running++;
     int at = s->n_running++;
     for (; at > 0 && s->running[at - 1]->ticket > q->ticket; at--) s->running[at] = s->running[at - 1];
     s->running[at] = q;
@@ -423,16 +460,51 @@ static bool begin(struct scheduler *s, struct lm_job *j)
     return true;
 }
 
-/* The queue's first job begins; false: there is none, or it has to wait. */
-static bool begin_first(struct scheduler *s)
+/* What could begin or go on next: a sequence that gave way, another choice of a job, or a job; at most one of them is not NULL. */
+struct next {
+    struct job_share *share;
+    uint64_t ticket;
+    struct seq *again;
+    struct lm_job *open, *first;
+};
+
+/* Of two of one share, and of two shares of which none goes before the other, the older. */
+static void prefer(struct next *best, const struct next *n)
+{
+    const bool same = best->share == n->share;
+    if (best->share && (same || !shares_before(&n->share->s, &best->share->s)) &&
+        ((!same && shares_before(&best->share->s, &n->share->s)) || best->ticket < n->ticket))
+        return;
+    *best = *n;
+}
+
+/* Lists are in the order of tickets: with one share, each one's first is all that counts. */
+static struct next find_next(struct scheduler *s)
+{
+    struct next best = { .share = NULL };
+    pthread_mutex_lock(&s->mu);
+    const bool one = s->shares.first && !s->shares.first->next;
+    for (struct seq *q = s->again; q; q = one ? NULL : q->next, s->count.queue_looks++)
+        prefer(&best, &(struct next){ .share = q->job->share, .ticket = q->ticket, .again = q });
+    for (struct lm_job *j = s->open; j; j = one ? NULL : j->next, s->count.queue_looks++)
+        prefer(&best, &(struct next){ .share = j->share, .ticket = j->ticket, .open = j });
+    for (struct share *h = s->shares.first; h; h = h->next, s->count.queue_looks++) {
+        struct job_share *of = (struct job_share *)h;
+        if (of->queue)
+            prefer(&best, &(struct next){ .share = of, .ticket = of->queue->ticket, .first = of->queue });
+    }
+    pthread_mutex_unlock(&s->mu);
+    return best;
+}
+
+/* The first job of a queue begins, or waits on. True: it needs no place any more, which a cancelled one does not either. */
+static bool begin_first(struct scheduler *s, struct lm_job *j)
 {
     pthread_mutex_lock(&s->mu);
-    struct lm_job *j = s->queue;
-    if (j) queue_take(s, j);
+    const bool waits = j->queued; /* a cancelled one is the thread's to end */
+    if (waits) queue_take(s, j);
     pthread_mutex_unlock(&s->mu);
-    if (!j) return false;
-    if (begin(s, j)) return true;
-    s->full = true;
+    if (!waits || begin(s, j)) return true;
     pthread_mutex_lock(&s->mu);
     if (atomic_load(&j->cancelled)) /* meanwhile */
         queue_say_gone(s, j);
@@ -442,24 +514,34 @@ static bool begin_first(struct scheduler *s)
     return false;
 }
 
-/* In order: a small request does not overtake one that waits for pages. */
+static bool go_on(struct scheduler *s, struct seq *q)
+{
+    if (!admit_one(s, q)) return false;
+    struct seq **p = &s->again;
+    while (*p != q) p = &(*p)->next;
+    *p = q->next;
+    s->n_again--;
+    return true;
+}
+
+/* In the order of shares, and of arrival within one: a small request does not overtake one that waits for pages. Where there is no place, or no
+ * page, one that has more than its part makes room. */
 static void admit(struct scheduler *s)
 {
-    bool more = true;
-    while (more && s->n_running < s->c.max_batch && !s->full) {
-        struct seq *q = s->again;
-        s->count.queue_looks++;
-        if (q && (!s->open || q->ticket < s->open->ticket)) {
-            if (admit_one(s, q)) {
-                s->again = q->next;
-                s->n_again--;
-            } else {
+    for (;;) {
+        const struct next n = find_next(s);
+        if (!n.share) return;
+        for (bool in = false; !in;) {
+            const bool room = s->n_running < s->c.max_batch && !(s->full && s->full_for == n.share);
+            in = room && (n.again ? go_on(s, n.again) : n.open ? begin(s, n.open) : begin_first(s, n.first));
+            if (in) break;
+            if (room) {
                 s->full = true;
+                s->full_for = n.share;
             }
-        } else if (s->open) {
-            s->full = !begin(s, s->open);
-        } else {
-            more = begin_first(s);
+            const int over = most_over(s, 0, n.share);
+            if (over < 0) return;
+            preempt(s, over);
         }
     }
 }
@@ -599,6 +681,14 @@ static void measure(struct scheduler *s, double took, int decode_rows, int promp
     }
 }
 
+/* What the step's rows were for. */
+static void charge(struct scheduler *s)
+{
+    pthread_mutex_lock(&s->mu);
+    for (int i = 0; i < s->n_piece; i++) shares_served(&s->piece[i].seq->job->share->s, s->piece[i].n_rows);
+    pthread_mutex_unlock(&s->mu);
+}
+
 /* All that runs waits for masks. */
 static void wait_for_news(struct scheduler *s)
 {
@@ -664,6 +754,7 @@ static void step(struct scheduler *s)
         if (was_prompt && q->n_past >= q->job->n_prompt && q->n_token == q->job->n_prompt)
             prompt_complete(s, q);
     }
+    charge(s);
     for (int i = 0; i < n_draws; i++) take_token(s, s->draw[i].seq);
     if (rows) measure(s, now - t1, rows - prompt_rows, prompt_rows);
     s->count.steps++;
@@ -690,14 +781,14 @@ static void *run(void *arg)
     struct scheduler *s = arg;
     for (bool stop = false; !stop;) {
         pthread_mutex_lock(&s->mu);
-        while (!s->stop && !s->woken && !s->queue && !s->again && !s->open && s->n_running == 0)
+        while (!s->stop && !s->woken && !s->n_waiting && !s->again && !s->open && s->n_running == 0)
             pthread_cond_wait(&s->cond, &s->mu);
         stop = s->stop;
-        while ((stop || s->failure.code != ERR_NONE) && s->queue) {
-            struct lm_job *j = s->queue;
-            queue_take(s, j);
-            queue_say_gone(s, j);
-        }
+        for (struct share *h = s->shares.first; h && (stop || s->failure.code != ERR_NONE); h = h->next)
+            for (struct lm_job *j; (j = ((struct job_share *)h)->queue) != NULL;) {
+                queue_take(s, j);
+                queue_say_gone(s, j);
+            }
         struct lm_job *gone = s->gone;
         s->gone = NULL;
         s->woken = false;
@@ -741,13 +832,25 @@ bool scheduler_submit(struct scheduler *s, struct lm_job *const *jobs, int n_job
                               "where %d may wait; try again later",
                               waiting, n, limit);
     }
+    /* A request's jobs are of one share. Before anything is queued, for this may fail. */
+    struct job_share *h = NULL;
+    for (int i = 0; i < n_jobs; i++) {
+        h = (struct job_share *)shares_hold(&s->shares, &jobs[i]->terms->share);
+        if (!h) {
+            while (i-- > 0) shares_let_go(&s->shares, &jobs[i]->share->s), jobs[i]->share = NULL;
+            pthread_mutex_unlock(&s->mu);
+            return err_set(e, ERR_NOMEM, "no memory for the request");
+        }
+        jobs[i]->share = h;
+        jobs[i]->sched = s;
+    }
     s->n_queued += n;
     s->stats.requests += (uint64_t)n_jobs;
     for (int i = 0; i < n_jobs; i++) {
         struct lm_job *j = jobs[i];
-        j->sched = s;
+        shares_ask(&s->shares, &h->s, 1);
         j->ticket = s->next_ticket;
-        j->number = s->next_number++;
+        j->number = h->next_number++;
         j->n_held = j->n_choices;
         s->next_ticket += (uint64_t)j->n_choices;
         atomic_store(&j->waits, true);
@@ -772,6 +875,7 @@ bool scheduler_new(struct scheduler **out, const struct scheduler_config *c, str
     struct scheduler *s = calloc(1, sizeof *s);
     if (!s) return err_set(e, ERR_NOMEM, "no memory for the scheduler");
     s->c = *c;
+    s->shares.size = sizeof(struct job_share);
     s->kv = kvcache_plan(c->cache);
     s->max_rows = scheduler_max_rows(c->max_batch, c->prefill_chunk);
     s->max_draws = c->max_batch;

@@ -3,12 +3,15 @@
  * Step       every sequence that decodes brings one row; what is left of the step's rows goes to prompts, in chunks. Short
  *            prompts go first, but the oldest always gets half. While others decode, chunks are such that they
  *            add CHUNK_TARGET_S to a step, or as much as the step takes without them, by the measured costs.
- * Queue      a list of jobs in order of arrival. A step looks at its head; a job that is cancelled leaves it at once, whatever the
- *            thread is at. Choices wait as a number, not as entries: a thousand of them cost a step nothing.
- * Admission  in order of arrival, when the pages the whole prompt needs are free or idle beyond what is promised already.
+ * Queue      a list of jobs in order of arrival for each share (key). A step looks at their heads; a job that is cancelled leaves it at once,
+ *            whatever the thread is at. Choices wait as a number, not as entries: a thousand of them cost a step nothing.
+ * Admission  of the share that was served least by its weight (base/shares.h), in order of arrival, when the pages the whole prompt needs are free
+ *            or idle beyond what is promised already.
+ * Fairness   while shares wait, each has its part of the places in a batch, and of the rows that prompts take: who has more gives way as if pages
+ *            had run out. With more shares than places they take turns of TURN_ROWS. One share alone has everything.
  * Windows    after each step a sequence gives back the pages of windowed layers that it will not see again (kvplan.h); the tree may keep them
  *            as long as there is room.
- * Preemption when pages run out the youngest sequence gives its pages up and waits again; its tokens so far are
+ * Preemption when pages run out the youngest sequence of the share that has most gives its pages up and waits again; its tokens so far are
  *            processed again later. Nothing of that shows in its output.
  * Sharing    prompts start from the longest prefix in the tree (radix.h). Choices of one request wait for the first one's
  *            prompt and then find it there, and draw their first token from the logits that the first one's last token gave.
@@ -52,7 +55,9 @@ void scheduler_free(struct scheduler *s);
 bool scheduler_submit(struct scheduler *s, struct lm_job *const *jobs, int n_jobs, struct err *e);
 /* The job was cancelled. One that waits is out of the queue when this returns; its last events come from the thread. */
 void scheduler_cancel(struct scheduler *s, struct lm_job *j);
-/* Of a job that waits, its place in the queue, from 1; those before it that were cancelled may still count. */
+/* A job that was submitted is no more. */
+void scheduler_forget(struct scheduler *s, struct lm_job *j);
+/* Of a job that waits, its place in its share's queue, from 1; those before it that were cancelled may still count. */
 int scheduler_place(const struct scheduler *s, const struct lm_job *j);
 void scheduler_stats(struct scheduler *s, struct lm_stats *out);
 

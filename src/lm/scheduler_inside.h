@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/shares.h"
 #include "lm/arch.h"
 #include "lm/job.h"
 #include "lm/kvcache.h"
@@ -14,6 +15,17 @@
 #include "lm/scheduler.h"
 
 enum { MIN_CHUNK = 16 }; /* rows of a prompt that a step takes at least */
+/* With more shares than places in a batch, one gives way after so many rows more than another had: a few seconds of reading, against which the
+ * pages that are found again in the tree cost little. */
+#define TURN_ROWS 256.0
+
+struct job_share { /* whoever asks by one key */
+    struct share s;
+    struct lm_job *queue, *queue_last; /* jobs of which nothing has begun, in order of arrival */
+    uint64_t next_number;
+    _Atomic uint64_t head; /* number of the queue's first job */
+    int n_running;         /* of its sequences in running[]: the thread's */
+};
 
 struct piece { /* one sequence's part of the present step */
     struct seq *seq;
@@ -35,20 +47,21 @@ struct scheduler {
 
     pthread_mutex_t mu; /* guards what follows, up to the blank line */
     pthread_cond_t cond;
-    struct lm_job *queue, *queue_last; /* jobs of which nothing has begun, in order of arrival */
-    struct lm_job *gone;               /* those of them that were cancelled, for the thread to end */
-    uint64_t next_ticket, next_number;
+    struct shares shares; /* of struct job_share */
+    int n_waiting;        /* jobs in their queues */
+    struct lm_job *gone;  /* those of them that were cancelled, for the thread to end */
+    uint64_t next_ticket;
     int n_queued; /* choices that have not begun, also of jobs that have */
     bool stop, woken;
     struct lm_stats stats;
     struct err failure; /* ERR_NONE: none; written once, by the thread */
 
-    _Atomic uint64_t head; /* number of the queue's first job */
     struct lm_job *open; /* jobs whose prompt is ready and whose other choices may begin; ascending tickets */
     struct seq *again;   /* sequences that gave way, ascending tickets */
     int n_again;
-    bool full;            /* the next in order found no pages; until something leaves */
-    struct seq **running; /* ascending tickets */
+    bool full;                        /* the next in order found no pages; until something leaves */
+    const struct job_share *full_for; /* ... whose it was: another may be served before it by then */
+    struct seq **running;             /* ascending tickets */
     int n_running;
     struct lm_stats count; /* the thread's own; copied to stats once a step */
     double decode_s;       /* a step without prompts, smoothed */
@@ -70,7 +83,7 @@ static inline int rows_left(const struct seq *q) { return q->n_token - q->n_past
 
 /* Pages for the next n_rows tokens of running[i]; the youngest make room. false: it had to go itself. */
 bool scheduler_make_room(struct scheduler *s, int i, int n_rows);
-/* Lays the batch out: its rows. running[] may shrink from its young end meanwhile. */
+/* Lays the batch out: its rows. Sequences may leave running[] meanwhile. */
 int scheduler_compose(struct scheduler *s, struct lm_batch *b);
 /* Looks at what the step's pieces have of pictures and puts the rows into the batch. The device is held. */
 bool scheduler_look(struct scheduler *s, struct lm_batch *b, struct err *e);

@@ -9,29 +9,23 @@
  * takes longer than that by itself, reading a large model's weights, may take twice its time. */
 #define CHUNK_TARGET_S 0.05
 
-/* plan[i]: rows for running[i]. */
-static void plan_rows(struct scheduler *s)
+static bool is_prompt(const struct scheduler *s, int i) { return rows_left(s->running[i]) > 1; }
+
+/* Of `budget` rows for the prompts of one share (NULL: all), half to the oldest, then the shortest first, and what is left to the oldest. What
+ * nobody needs comes back. */
+static int plan_share(struct scheduler *s, const struct job_share *h, int budget)
 {
-    int n_decode = 0, oldest = -1, budget = s->c.prefill_chunk;
-    for (int i = 0; i < s->n_running; i++) {
-        const int left = rows_left(s->running[i]); /* 0: it draws from logits that are there */
-        s->plan[i] = left == 1;
-        n_decode += s->plan[i];
-        if (left > 1 && oldest < 0) oldest = i;
-    }
-    if (oldest < 0) return;
-    if (n_decode && s->row_cost_s > 0) {
-        double rows = (s->decode_s > CHUNK_TARGET_S ? s->decode_s : CHUNK_TARGET_S) / s->row_cost_s;
-        if (rows < budget) budget = rows < MIN_CHUNK ? MIN_CHUNK : (int)rows;
-        if (budget > s->c.prefill_chunk) budget = s->c.prefill_chunk;
-    }
+    int oldest = -1;
+    for (int i = 0; i < s->n_running && oldest < 0; i++)
+        if (is_prompt(s, i) && (!h || s->running[i]->job->share == h)) oldest = i;
+    if (oldest < 0 || budget <= 0) return budget;
     int left = rows_left(s->running[oldest]);
     s->plan[oldest] = left < (budget + 1) / 2 ? left : (budget + 1) / 2;
     budget -= s->plan[oldest];
     while (budget > 0) { /* the shortest next */
         int best = -1;
         for (int i = 0; i < s->n_running; i++)
-            if (s->plan[i] == 0 && rows_left(s->running[i]) > 0 &&
+            if (s->plan[i] == 0 && rows_left(s->running[i]) > 0 && (!h || s->running[i]->job->share == h) &&
                 (best < 0 || rows_left(s->running[i]) < rows_left(s->running[best])))
                 best = i;
         if (best < 0) break;
@@ -40,7 +34,68 @@ static void plan_rows(struct scheduler *s)
         budget -= s->plan[best];
     }
     left = rows_left(s->running[oldest]) - s->plan[oldest];
-    s->plan[oldest] += left < budget ? left : budget;
+    const int more = left < budget ? left : budget;
+    s->plan[oldest] += more;
+    return budget - more;
+}
+
+/* Whether running[i] is the first of its share that has a prompt. */
+static bool first_prompt(const struct scheduler *s, int i)
+{
+    if (!is_prompt(s, i)) return false;
+    for (int k = 0; k < i; k++)
+        if (is_prompt(s, k) && s->running[k]->job->share == s->running[i]->job->share) return false;
+    return true;
+}
+
+/* Shares of the highest priority by weight; what they do not need, and only that, goes to whoever is there, in order. */
+static void plan_shares(struct scheduler *s, int budget)
+{
+    int top = 0, weights = 0, n = 0;
+    for (int i = 0; i < s->n_running; i++) {
+        const struct share *h = &s->running[i]->job->share->s;
+        if (!first_prompt(s, i)) continue;
+        if (n++ == 0 || h->priority > top) top = h->priority, weights = 0;
+        if (h->priority == top) weights += h->weight;
+    }
+    if (n == 1) {
+        plan_share(s, NULL, budget);
+        return;
+    }
+    int left = budget;
+    for (int i = 0; i < s->n_running; i++) {
+        const struct job_share *h = s->running[i]->job->share;
+        if (!first_prompt(s, i) || h->s.priority != top) continue;
+        int part = (int)((int64_t)budget * h->s.weight / weights);
+        if (part < 1) part = 1;
+        if (part > left) part = left;
+        left -= part - plan_share(s, h, part);
+    }
+    for (int i = 0; i < s->n_running && left > 0; i++) {
+        const int want = is_prompt(s, i) ? rows_left(s->running[i]) - s->plan[i] : 0;
+        const int more = want < left ? want : left;
+        s->plan[i] += more;
+        left -= more;
+    }
+}
+
+/* plan[i]: rows for running[i]. */
+static void plan_rows(struct scheduler *s)
+{
+    int n_decode = 0, n_prompt = 0, budget = s->c.prefill_chunk;
+    for (int i = 0; i < s->n_running; i++) {
+        const int left = rows_left(s->running[i]); /* 0: it draws from logits that are there */
+        s->plan[i] = left == 1;
+        n_decode += s->plan[i];
+        n_prompt += left > 1;
+    }
+    if (!n_prompt) return;
+    if (n_decode && s->row_cost_s > 0) {
+        double rows = (s->decode_s > CHUNK_TARGET_S ? s->decode_s : CHUNK_TARGET_S) / s->row_cost_s;
+        if (rows < budget) budget = rows < MIN_CHUNK ? MIN_CHUNK : (int)rows;
+        if (budget > s->c.prefill_chunk) budget = s->c.prefill_chunk;
+    }
+    plan_shares(s, budget);
 }
 
 /* A tile that a step looks at. */
@@ -93,7 +148,10 @@ int scheduler_compose(struct scheduler *s, struct lm_batch *b)
         int n = s->plan[i];
         if (q->job->n_pictures) n = seen_rows(s, q, n, &fresh);
         if (n == 0) continue;
-        if (!scheduler_make_room(s, i, n)) break; /* it was the youngest */
+        if (!scheduler_make_room(s, i, n)) { /* it had to go itself, and the next is in its place */
+            i--;
+            continue;
+        }
         s->piece[s->n_piece++] = (struct piece){ q, row, n };
         for (int k = 0; k < n; k++) {
             const int32_t id = q->token[q->n_past + k];

@@ -430,6 +430,7 @@ bool drawing_start(struct registry *r, struct model *m, struct safety *s, const 
         .n_lora = q->n_lora,
         .clip_skip = (int)q->clip_skip,
         .previews = q->previews,
+        .share = q->share,
     };
     /* The engine's notify is not used: the thread waits. */
     bool ok = copy_facts(p, q, &ir) || err_set(&f->err, ERR_NOMEM, "out of memory");

@@ -35,8 +35,9 @@ struct picture_request {
     int quality; /* of JPEG and WebP, 1..100 */
     bool safety; /* false: pictures are still classified, but the policy does nothing */
     bool previews;
-    struct blobs *files;   /* where pictures are kept for their URLs; NULL: nowhere. Borrowed */
-    struct ending *ending; /* borrowed: the drawing holds it to its end; NULL: nobody counts */
+    struct blobs *files;      /* where pictures are kept for their URLs; NULL: nowhere. Borrowed */
+    struct share_claim share; /* image.h */
+    struct ending *ending;    /* borrowed: the drawing holds it to its end; NULL: nobody counts */
 };
 void picture_request_init(struct picture_request *q);
 void picture_request_free(struct picture_request *q);

@@ -206,6 +206,7 @@ static bool submit(struct generation *g, const struct gen_request *q, void (*not
         .echo_last = q->echo_last,
         .want_token_ids = q->return_token_ids,
         .guide = g->steering.plan,
+        .share = q->who.share,
         .ended = job_ended,
         .ended_arg = q->ending,
     };

@@ -10,6 +10,7 @@ void principal_of_key(struct principal *out, const char *key, size_t len)
     *out = (struct principal){ .known = false };
     crypto_generichash(out->hash, PRINCIPAL_HASH, (const unsigned char *)(key ? key : ""), key ? len : 0,
                        NULL, 0);
+    memcpy(&out->share.id, out->hash, sizeof out->share.id);
     if (!key) {
         memcpy(out->id, "anonymous", sizeof "anonymous");
         return;
