@@ -170,6 +170,41 @@ static void each_released(struct places *p, enum place kind)
     store_close(s);
 }
 
+/* A clock that is set back over midnight and a month's end, with the key and its project: each window keeps what it had, and a request is
+ * settled in the window that it was reserved in, wherever the clock is by then. */
+static void each_set_back(struct places *p, enum place kind)
+{
+    const struct budget_rules key = rules("day=10,month=15"), project = rules("month=12,total=100");
+    const struct budget_one who[] = { { "key:a", &key }, { "project:p", &project } };
+    const int64_t dollar = MONEY_DOLLAR, midnight = period_end(PERIOD_MONTH, NOW), after = midnight + 5,
+                  before = midnight - 5;
+    char where[200];
+    struct job a, b, c;
+    places_new(p, kind, where, sizeof where);
+    struct store *s = places_store(where);
+    assert_int_equal(reserve(s, &a, who, 2, 8 * dollar, before), BUDGET_OPEN);
+    assert_int_equal(reserve(s, &b, who, 2, 9 * dollar, after), BUDGET_OPEN); /* another day and month */
+    settle(s, &a, 7 * dollar, after);
+    /* Set back: the old windows, with what they had. */
+    assert_int_equal(reserve(s, &c, who, 2, 4 * dollar, before), BUDGET_SPENT);
+    assert_true(c.hit.owner == who[0].owner && c.hit.period == PERIOD_DAY && c.hit.spent == 7 * dollar &&
+                c.hit.again_ms == midnight);
+    assert_int_equal(reserve(s, &c, who, 2, 6 * dollar, before - 86400000),
+                     BUDGET_SPENT); /* the day before has room, the project's month not */
+    assert_true(c.hit.owner == who[1].owner && c.hit.period == PERIOD_MONTH && c.hit.spent == 7 * dollar);
+    settle(s, &b, 9 * dollar, before);
+    state_is(s, "key:a", PERIOD_DAY, before, 7 * dollar, 0);
+    state_is(s, "key:a", PERIOD_DAY, after, 9 * dollar, 0);
+    /* Put right: nothing was won by it. */
+    assert_int_equal(reserve(s, &c, who, 2, 2 * dollar, after), BUDGET_SPENT);
+    assert_true(c.hit.period == PERIOD_DAY && c.hit.spent == 9 * dollar);
+    assert_int_equal(reserve(s, &c, who, 2, dollar, after), BUDGET_OPEN);
+    settle(s, &c, dollar, after);
+    state_is(s, "project:p", PERIOD_MONTH, after, 10 * dollar, 0);
+    state_is(s, "project:p", PERIOD_TOTAL, after, 17 * dollar, 0);
+    store_close(s);
+}
+
 /* ---- never overspent ----------------------------------------------------------------------------------------------- */
 
 #define LIMIT INT64_C(1000000)
@@ -381,8 +416,8 @@ static void each_killed(struct places *p, enum place kind)
 
 static void test_each(void **state)
 {
-    static void (*const each[])(struct places *, enum place) = { each_life, each_released, each_threads,
-                                                                 each_killed };
+    static void (*const each[])(struct places *, enum place) = { each_life, each_released, each_set_back,
+                                                                 each_threads, each_killed };
     for (size_t i = 0; i < sizeof each / sizeof *each; i++)
         for (int k = 0; k < N_PLACES; k++) each[i](*state, (enum place)k);
 }
