@@ -106,6 +106,7 @@ $(B)/%.o: src/%.c
 	$(COMPILE) -MMD -MP -c -o $@ $<
 
 $(B)/service/models/catalog_data.o: catalog/models.yaml
+$(B)/service/advice/advice_data.o: catalog/advice.yaml catalog/styles.yaml
 $(B)/service/safety_data.o: models/nsfw/mobilenet_v2_nsfw.safetensors catalog/safety.yaml
 
 $(B)/libhearth.a: $(call OBJ,$(LIB))

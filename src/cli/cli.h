@@ -15,12 +15,12 @@ enum command_index {
 
 /* One bit a command: an option says in one mask which commands it belongs to. */
 enum command_bit {
-#define COMMAND(name, NAME, ...) CMD_##NAME = 1 << CMD_INDEX_##NAME,
+#define COMMAND(name, NAME, ...) CMD_##NAME = 1LL << CMD_INDEX_##NAME,
 #include "cli/commands.def"
 #undef COMMAND
-    CMD_ALL = (1 << N_COMMANDS) - 1
+    CMD_ALL = (1LL << N_COMMANDS) - 1
 };
-_Static_assert(N_COMMANDS < 31, "one bit each");
+_Static_assert(N_COMMANDS < 63, "one bit each");
 
 #define COMMAND(name, ...) int cmd_##name(int argc, char **argv);
 #include "cli/commands.def"

@@ -122,7 +122,7 @@ static bool set_value(struct options *o, const struct option_spec *s, const char
 }
 
 /* What cannot be kept is not promised, and said before anything is loaded. */
-static bool check_memory(const struct options *o, unsigned command, struct err *e)
+static bool check_memory(const struct options *o, int64_t command, struct err *e)
 {
     const size_t machine = machine_memory();
     for (size_t i = 0; i < n_options_table; i++) {
@@ -210,7 +210,7 @@ static void env_name(const struct option_spec *s, char *out, size_t size)
 /* ---- sources: a value for an option of other commands is checked, and has no effect ------------------------------ */
 
 struct target {
-    unsigned command;
+    int64_t command;
     struct options *o, *others;
 };
 
@@ -255,7 +255,7 @@ static bool from_environment(const struct target *t, struct err *e)
 }
 
 /* Walks the command line. With only_config it looks for --config alone, before the file is read. */
-static bool from_flags(struct options *o, unsigned command, int argc, char **argv, bool only_config,
+static bool from_flags(struct options *o, int64_t command, int argc, char **argv, bool only_config,
                        bool *help, struct err *e)
 {
     bool options_over = false, cleared[256] = { false };
@@ -350,7 +350,7 @@ bool options_colours(int fd)
     return isatty(fd) && !(no && *no) && term && *term && strcmp(term, "dumb") != 0;
 }
 
-static bool collect(struct options *o, unsigned command, int argc, char **argv, bool *help, struct err *e)
+static bool collect(struct options *o, int64_t command, int argc, char **argv, bool *help, struct err *e)
 {
     for (size_t i = 0; i < n_options_table; i++) {
         const struct option_spec *s = &options_table[i];
@@ -386,7 +386,7 @@ static bool collect(struct options *o, unsigned command, int argc, char **argv, 
 
 /* ---- help ---------------------------------------------------------------------------------------------------------- */
 
-static void print_help(const struct command *c, unsigned command)
+static void print_help(const struct command *c, int64_t command)
 {
     printf("usage: hearth %s [OPTIONS] %s\n\n%s.\n", c->name, c->args, c->summary);
     if (c->details) printf("\n%s\n", c->details);

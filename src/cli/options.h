@@ -39,6 +39,7 @@ struct options {
     char *key_file;
     bool new_key, preload, metrics_per_key;
     double drain_s;                              /* seconds */
+    char *advice, *styles;                       /* "": the built-in ones */
     char *files_dir, *loras_dir, *safety_policy; /* "": beside the models, twice; the built-in policy */
     char *tls_cert, *tls_key;                    /* both, or "" */
     char *otlp;                                  /* a URL, or "" */

@@ -141,6 +141,10 @@ const struct option_spec options_table[] = {
       "size of that folder; above it the oldest pictures go (a bucket has rules of its own)" },
     { "loras", OPT_STR, F(loras_dir), "", 0, 0, CMD_SERVE, "DIR",
       "folder of adapters that image requests may name; default: loras beside the folder of models" },
+    { "advice", OPT_STR, F(advice), "", 0, 0, CMD_SERVE | CMD_RECOMMEND | CMD_PLAN, "FILE",
+      "rules of recommendation in place of the built-in ones (catalog/advice.yaml)" },
+    { "styles", OPT_STR, F(styles), "", 0, 0, CMD_SERVE | CMD_ENHANCE, "FILE",
+      "words behind prompts in place of the built-in ones (catalog/styles.yaml)" },
     { "safety", OPT_STR, F(safety_policy), "", 0, 0, CMD_SERVE | CMD_IMAGE, "FILE",
       "what happens to unsafe pictures, a file like catalog/safety.yaml in place of the built-in one" },
 
@@ -251,7 +255,7 @@ const struct option_spec options_table[] = {
     { "since", OPT_STR, F(since), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended from then on: 2026-01-31, or -30d" },
     { "until", OPT_STR, F(until), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended before then" },
 
-    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT | CMD_PROJECTS, NULL, "print JSON" },
+    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT | CMD_PROJECTS | CMD_RECOMMEND | CMD_PLAN | CMD_ENHANCE, NULL, "print JSON" },
 };
 /* clang-format on */
 

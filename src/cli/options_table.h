@@ -3,6 +3,7 @@
 #define HEARTH_CLI_OPTIONS_TABLE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* What a value is. */
 enum option_type {
@@ -37,7 +38,7 @@ struct option_spec {
     enum option_store store;
     const char *initial; /* the default, parsed like any value; NULL: empty or computed (see help) */
     double min, max;     /* of numbers */
-    unsigned commands;   /* enum command_bit */
+    int64_t commands;    /* enum command_bit */
     const char *value;   /* name of the value in --help, NULL for booleans; "a|b" means one of these */
     const char *help;
 };

@@ -29,6 +29,8 @@
 #include "service/account/account.h"
 #include "service/account/gate.h"
 #include "service/account/secrets.h"
+#include "service/advice/advice.h"
+#include "service/advice/prompts.h"
 #include "service/safety.h"
 #include "service/files.h"
 #include "service/picture_fetch.h"
@@ -44,6 +46,8 @@ struct service {
     struct registry *registry;
     struct safety *safety;
     struct blobs *files;
+    struct advice *advice;
+    struct styles *styles;
     struct account *account;
     struct webhooks *webhooks;
     struct access_log *access_log;
@@ -136,6 +140,11 @@ static bool open_models(struct service *s, struct err *e)
            registry_new(&s->registry, &o->registry, s->catalog, s->device, s->image_device, e);
 }
 
+static bool open_advice(struct service *s, struct err *e)
+{
+    return advice_load(&s->advice, s->o->advice, s->catalog, e) && styles_load(&s->styles, s->o->styles, e);
+}
+
 /* Loads what was named, or the only installed text model. The references are given back at once: the models may be unloaded later. */
 static bool preload(struct service *s, struct err *e)
 {
@@ -191,6 +200,8 @@ static bool open_server(struct service *s, struct err *e)
     h.safety = s->safety;
     h.files = s->files;
     h.loras = s->loras;
+    h.advice = s->advice;
+    h.styles = s->styles;
     h.access_log = s->access_log;
     h.tls = s->tls;
     h.traces = s->traces;
@@ -363,7 +374,8 @@ int cmd_serve(int argc, char **argv)
     raise_file_limit();
     double t = clock_seconds();
     if (!collect_keys(&s, &e) || !open_tls(&s, &e) || !open_models(&s, &e) || !open_account(&s, &e) ||
-        !open_webhooks(&s, &e) || !open_pictures(&s, &e) || !open_records(&s, &e) || !open_server(&s, &e))
+        !open_webhooks(&s, &e) || !open_pictures(&s, &e) || !open_advice(&s, &e) || !open_records(&s, &e) ||
+        !open_server(&s, &e))
         goto fail;
     if (!preload(&s, &e)) {
         server_stop(s.server, 0, NULL, NULL);
@@ -399,6 +411,8 @@ end:
     account_close(s.account);
     gate_close(s.gate);
     safety_free(s.safety);
+    styles_free(s.styles);
+    advice_free(s.advice);
     blobs_close(s.files);
     if (s.device) device_close(s.device);
     if (s.image_device) device_close(s.image_device);

@@ -12,6 +12,8 @@
 #include "base/pool.h"
 #include "http/exchange_memory.h"
 #include "http/json_in.h"
+#include "service/advice/advice.h"
+#include "service/advice/prompts.h"
 #include "service/files.h"
 
 /* Two models of a few thousand weights, of the golden vectors. */
@@ -26,6 +28,8 @@ struct place {
     struct registry *registry;
     struct safety *safety;
     struct blobs *files;
+    struct advice *advice;
+    struct styles *styles;
     struct server *server, *keyed;
     char dir[64];
 };
@@ -61,9 +65,12 @@ static int open_place(void **state)
         !registry_add(p->registry, CHAT, &m, &e) || !registry_add(p->registry, DRAWS, &m, &e) ||
         !safety_load(&p->safety, NULL, p->dev[1], &e) ||
         !blobs_open(&p->files, p->dir, &(struct blobs_options){ .retention_s = 3600, .max_bytes = 1 << 20 },
-                    &e))
+                    &e) ||
+        !advice_load(&p->advice, NULL, p->catalog, &e) || !styles_load(&p->styles, NULL, &e))
         fail_msg("%s", e.msg);
     h.safety = p->safety;
+    h.advice = p->advice;
+    h.styles = p->styles;
     h.files = p->files;
     if (!memory_server_new(&p->server, &h, p->registry, p->catalog, &e)) fail_msg("%s", e.msg);
     h.keys = (struct str_list){ keys, 1 };
@@ -81,6 +88,8 @@ static int close_place(void **state)
     registry_free(p->registry); /* waits for drawings that were left */
     blobs_close(p->files);
     safety_free(p->safety);
+    styles_free(p->styles);
+    advice_free(p->advice);
     catalog_free(p->catalog);
     device_close(p->dev[0]);
     device_close(p->dev[1]);

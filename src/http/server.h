@@ -26,6 +26,8 @@ struct gate;
 struct tls;
 struct key_metrics;
 struct traces;
+struct advice;
+struct styles;
 
 struct server_options {
     const char *listen; /* "127.0.0.1:8080", "[::1]:0", ":8080" for every address, "8080" for this machine */
@@ -55,6 +57,8 @@ struct server_options {
     struct traces *traces;           /* where spans go; NULL: nowhere. Borrowed */
     struct key_metrics *key_metrics; /* NULL: none. Borrowed */
     struct tls *tls;                 /* what connections speak; NULL: plain HTTP. Borrowed */
+    const struct advice *advice;     /* rules of recommendation; borrowed */
+    const struct styles *styles;     /* words behind prompts; borrowed */
     const char *loras;               /* folder of adapters that requests may name; borrowed */
 };
 

@@ -29,10 +29,11 @@ MAY_USE = {
     "service/models": {"base", "format", "lm", "image"},
     "service/hub": {"base", "format", "lm", "service/models"},
     "service/account": {"base", "format", "store", "service", "service/models"},
+    "service/advice": {"base", "format", "service/models"},
     "http": {"base", "format", "text", "text/jinja", "text/tokenizer", "service", "service/models", "service/tools",
-             "service/account"},
+             "service/account", "service/advice"},
     "cli": {"base", "format", "device", "text", "text/jinja", "text/tokenizer", "lm", "image", "service", "service/hub",
-            "service/models", "service/tools", "service/account", "store", "http"},
+            "service/models", "service/tools", "service/account", "service/advice", "store", "http"},
 }
 # Headers that only these may include: a handler reaches its request through http/exchange.h, whichever transport carries it.
 ONLY = {
