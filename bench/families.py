@@ -1,7 +1,7 @@
 """Families with routed experts and latent attention, and long prompts: hearth beside llama.cpp on cut shapes of random weights.
 
 BENCH_FAMILIES="deepseek scout maverick qwen3-30b mixtral" picks the shapes (1.4 to 5 GB each); BENCH_FAMILY_TYPES="Q4_K Q8_0" their types;
-BENCH_LONG="1b deepseek" those that are also asked behind 8,192 tokens, in Q4_K (the peer takes minutes for each). Both with AVX2 alone, as
+BENCH_LONG="1b deepseek" those that are also asked behind BENCH_LONG_PROMPT (8192) tokens, in Q4_K (the peer takes minutes for each). Both with AVX2 alone, as
 the peer's wheel (xllamacpp, for the interpreter in BENCH_PEER_PYTHON) has no more. BENCH_RUN="chrt -f 5" is put before both.
 """
 import os
@@ -17,7 +17,7 @@ LONG = os.environ.get("BENCH_LONG", "1b deepseek").split()
 PEER_PYTHON = os.environ.get("BENCH_PEER_PYTHON", sys.executable)
 RUN = os.environ.get("BENCH_RUN", "").split()
 STREAM_NEW = 32
-LONG_PROMPT, LONG_NEW = 8192, 32
+LONG_PROMPT, LONG_NEW = int(os.environ.get("BENCH_LONG_PROMPT", "8192")), 32
 PROGRAM = {
     "1b": ["random_llama.py"],
     "deepseek": ["random_deepseek.py", "--layers", "2", "--experts", "64"],
