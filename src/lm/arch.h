@@ -30,9 +30,10 @@ struct lm_layer_shape {
 /* What gates the feed-forward: act(gate) * up; CLIPPED: EPI_CLIPGLU. */
 enum lm_act { ACT_SILU, ACT_GELU_TANH, ACT_GELU_ERF, ACT_CLIPPED };
 
-/* Queries far into a text see sharper: q is multiplied by 1 + scale * log(1 + floor((pos + 1) / every)). */
+/* Queries far into a text see sharper: q is multiplied by 1 + scale * log(1 + floor((pos + 1) / every)); from_zero: pos / every. */
 struct lm_temper {
     float scale, every; /* every 0: nothing */
+    bool from_zero;
 };
 
 /* How a row's experts are chosen and weighed: fields of struct route_args. */

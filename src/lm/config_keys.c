@@ -199,8 +199,7 @@ void config_keys_unused(struct buf *out, const struct hparam_family *f, const js
         name_key(out, "", "rope_parameters");
     json_object_foreach((json_t *)counts, key, v)
     {
-        if (!says_nothing(v) && !among(rope, key) &&
-            !(f->absent.part > 0 && strcmp(key, "partial_rotary_factor") == 0))
+        if (!says_nothing(v) && !among(rope, key) && !obeyed(f, key))
             name_key(out, old ? "rope_scaling" : "rope_parameters", key);
     }
 }

@@ -19,6 +19,9 @@
  * the speed of generation and two fifths of that of prompts. */
 #define FINE_EMBD 1024
 
+/* A configuration may lie about its layers and experts: after so many tensors that are missing nobody looks for the millions of others. */
+enum { ENOUGH_FAULTS = 1000 };
+
 struct layer {
     const dev_float *attn_norm, *attn_post_norm, *ffn_norm, *ffn_post_norm; /* [n_embd] or NULL */
     const dev_float *q_norm, *k_norm;                                       /* [head_dim] or NULL */
@@ -143,7 +146,8 @@ static void resolve_experts(struct load *ld, struct binding *t, const struct lm_
     const bool gate_up = l[L_GATE_UP_EXPS].t || (l[L_GATE_EXPS].t && l[L_UP_EXPS].t);
     if (gate_up && l[L_DOWN_EXPS].t) return;
     if (!ld->f->expert.n) bind_fault(t, "layer %d: its experts are missing", il);
-    for (int ie = 0; ie < s->n_expert; ie++) resolve(t, &ld->f->expert, il, ie, expert_slots(ld, s, il, ie));
+    for (int ie = 0; ie < s->n_expert && t->n_bad < ENOUGH_FAULTS; ie++)
+        resolve(t, &ld->f->expert, il, ie, expert_slots(ld, s, il, ie));
 }
 
 static void resolve_latent(const struct load *ld, struct binding *t, const struct lm_shape *s, int il)
@@ -257,7 +261,7 @@ static bool find_tensors(struct load *ld, struct lm_shape *s, struct err *e)
     if (embd && head && head->dim[0] != embd->dim[0])
         bind_fault(&t, "%s: %lld rows, but the vocabulary has %lld", head->name, (long long)head->dim[0],
                    (long long)embd->dim[0]);
-    for (int il = 0; il < s->n_layer; il++) {
+    for (int il = 0; il < s->n_layer && t.n_bad < ENOUGH_FAULTS; il++) {
         if (s->latent.kv_rank)
             resolve_latent(ld, &t, s, il);
         else

@@ -374,7 +374,7 @@ static void test_f32(void **state)
         "llama3",          "llama_tied", "llama_linear_bias", "llama_yarn", "mixtral",  "mixtral_fused",
         "qwen2",           "qwen3",      "qwen3_moe",         "gemma3",     "smollm3",  "llama4_scout",
         "llama4_maverick", "phi3",       "phi3_tied",         "glm4",       "glm4_moe", "glm4_moe_plain",
-        "gpt_oss"
+        "gpt_oss",         "ministral3"
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         compare(names[i], "model.safetensors", F32_BOUND);

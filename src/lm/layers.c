@@ -140,7 +140,7 @@ bool layers_ones(struct layer_maker *mk, const dev_float **out, const struct lm_
 float layers_temper(const struct lm_temper *t, int32_t pos)
 {
     if (t->every == 0) return 1;
-    return log1pf(floorf(((float)pos + 1) / t->every)) * t->scale + 1;
+    return log1pf(floorf(((float)pos + (t->from_zero ? 0 : 1)) / t->every)) * t->scale + 1;
 }
 
 enum epilogue layers_gate(enum lm_act act)

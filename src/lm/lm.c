@@ -55,7 +55,8 @@ static const struct lm_arch *find_family(const struct weights *w, struct err *e)
         if (hparams_member(a->member, a->n_members, w)) return a;
         for (int k = 0; k < a->n_members; k++) {
             const size_t len = strlen(known);
-            snprintf(known + len, sizeof known - len, "%s%s", len ? ", " : "", a->member[k].hf);
+            const char *name = weights_gguf(w) ? a->member[k].gguf : a->member[k].hf;
+            if (name) snprintf(known + len, sizeof known - len, "%s%s", len ? ", " : "", name);
         }
     }
     const struct gguf *g = weights_gguf(w);

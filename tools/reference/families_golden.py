@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tiny random checkpoints of further families (Phi 3, GLM-4, GLM-4.5, gpt-oss) with the logits that transformers computes from them.
+"""Tiny random checkpoints of further families (Phi 3, GLM-4, GLM-4.5, gpt-oss, Ministral 3) with the logits that transformers computes from them.
 
     python3 tools/reference/families_golden.py tests/golden/lm [NAME...]
 
@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.gpt_oss.modeling_gpt_oss import eager_attention_forward as attention_with_sinks
 
-from lm_golden import N_IDS, build, hf_names, plain_mask
+from lm_golden import N_IDS, build, hf_names, permute, plain_mask
 
 
 def kv16_sinks(module, query, key, value, mask, *args, **kwargs):
@@ -129,6 +129,22 @@ def glm4_moe_gguf(path, c, state):
     g.close()
 
 
+def ministral3_gguf(path, c, state):
+    g = Gguf(path, "mistral3", c, n_rot(c))
+    g.w.add_key_length(c.head_dim)
+    g.w.add_value_length(c.head_dim)
+    rope = c.rope_parameters
+    g.w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    g.w.add_rope_scaling_factor(rope["factor"])
+    g.w.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    g.w.add_rope_scaling_yarn_log_mul(rope["mscale_all_dim"])
+    g.w.add_float32("mistral3.attention.temperature_scale", rope["llama_4_scaling_beta"])
+    for name, t in state.items():
+        heads = c.num_attention_heads if "q_proj" in name else c.num_key_value_heads if "k_proj" in name else 0
+        g.tensor(name, torch.from_numpy(permute(t.numpy(), heads)) if heads else t)
+    g.close()
+
+
 def gpt_oss_gguf(path, c, state):
     g = Gguf(path, "gpt-oss", c, n_rot(c))
     g.w.add_key_length(c.head_dim)
@@ -204,6 +220,9 @@ def main():
     yarn = dict(rope_type="yarn", factor=4.0, beta_fast=32.0, beta_slow=1.0, truncate=False, original_max_position_embeddings=32, rope_theta=150000.0)
     case(root, "gpt_oss", "gpt_oss", {**base, "hidden_size": 32, "intermediate_size": 24, "num_hidden_layers": 3, "head_dim": 16, "num_local_experts": 6,
                                       "num_experts_per_tok": 2, "sliding_window": 20, "rope_parameters": yarn}, 55, gpt_oss_gguf)
+    yarn = dict(rope_type="yarn", factor=4.0, beta_fast=32.0, beta_slow=1.0, mscale=1.0, mscale_all_dim=1.0, original_max_position_embeddings=16,
+                rope_theta=1000000.0, llama_4_scaling_beta=0.3)
+    case(root, "ministral3", "ministral3", {**base, "hidden_size": 32, "head_dim": 16, "rope_parameters": yarn}, 56, ministral3_gguf)
 
 
 if __name__ == "__main__":
