@@ -470,6 +470,7 @@ static void test_narrow(void **state)
     compare("qwen2_bf16", "model.gguf", NARROW_BOUND);
     static const char *const fp8[] = { "llama_fp8", "llama_fp8_64x32", "llama_fp8_128", "llama_fp8_24x40" };
     for (size_t i = 0; i < sizeof fp8 / sizeof *fp8; i++) compare(fp8[i], "model.safetensors", NARROW_BOUND);
+    compare("gpt_oss_mxfp4", "model.gguf", QUANT_BOUND);
     compare("llama4_bf16", "model.safetensors", NARROW_BOUND);
     compare("llama4_bf16", "model.gguf", NARROW_BOUND);
     compare("llama4_q8_0", "model.gguf", 1e-3);                     /* activations keep 15 bits */

@@ -54,6 +54,8 @@ class Gguf:
         w.add_rope_freq_base(c.rope_parameters["rope_theta"])
         w.add_rope_dimension_count(n_rot)
 
+    quant = None  # of stacked experts
+
     def tensor(self, name, t):
         to = self.names.get_name(name, try_suffixes=(".weight", ".bias"))
         if to is None:
@@ -61,7 +63,11 @@ class Gguf:
         self.raw(to, t)
 
     def raw(self, to, t):
-        self.w.add_tensor(to, np.ascontiguousarray(t.float().numpy(), dtype=np.float32))
+        a = np.ascontiguousarray(t.float().numpy(), dtype=np.float32)
+        if self.quant and a.ndim == 3:
+            self.w.add_tensor(to, gguf.quants.quantize(a, self.quant), raw_dtype=self.quant)
+        else:
+            self.w.add_tensor(to, a)
 
     def close(self):
         self.w.write_header_to_file()
@@ -145,8 +151,9 @@ def ministral3_gguf(path, c, state):
     g.close()
 
 
-def gpt_oss_gguf(path, c, state):
+def gpt_oss_gguf(path, c, state, quant=None):
     g = Gguf(path, "gpt-oss", c, n_rot(c))
+    g.quant = quant
     g.w.add_key_length(c.head_dim)
     g.w.add_value_length(c.head_dim)
     g.w.add_expert_count(c.num_local_experts)
@@ -173,7 +180,16 @@ def gpt_oss_gguf(path, c, state):
     g.close()
 
 
-def case(root, name, model_type, cfg, seed, to_gguf):
+def mxfp4_experts(model):
+    """Experts as a GGUF file in MXFP4 keeps them, in the model's own tensors: blocks lie along the input."""
+    kind = gguf.GGMLQuantizationType.MXFP4
+    for name, p in model.named_parameters():
+        if name.endswith("_proj") and p.dim() == 3:
+            a = np.ascontiguousarray(p.detach().transpose(1, 2).numpy())
+            p.copy_(torch.from_numpy(gguf.quants.dequantize(gguf.quants.quantize(a, kind), kind)).transpose(1, 2))
+
+
+def case(root, name, model_type, cfg, seed, to_gguf, mxfp4=False):
     if sys.argv[2:] and name not in sys.argv[2:]:
         return
     model = build(model_type, cfg, seed)
@@ -181,6 +197,8 @@ def case(root, name, model_type, cfg, seed, to_gguf):
         for k, v in model.named_buffers():
             if k.endswith("e_score_correction_bias"):
                 v.copy_(0.4 * torch.rand_like(v) - 0.2)
+        if mxfp4:
+            mxfp4_experts(model)
     state = {k: v.clone() for k, v in model.state_dict().items()}
     if model.config.tie_word_embeddings:
         state.pop("lm_head.weight")
@@ -193,10 +211,11 @@ def case(root, name, model_type, cfg, seed, to_gguf):
         logits_kv16 = model(ids, attention_mask=mask).logits[0].float()
     out = root / name
     out.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in hf_names(state, "fused" if sinks else "qwen").items()}, out / "model.safetensors")
+    if not mxfp4:
+        save_file({k: v.contiguous() for k, v in hf_names(state, "fused" if sinks else "qwen").items()}, out / "model.safetensors")
+        (out / "config.json").write_text(json.dumps({"model_type": model_type, **cfg}, indent=1) + "\n")
     save_file({"ids": ids[0].to(torch.int32), "logits": logits.contiguous(), "logits_kv16": logits_kv16.contiguous()}, out / "golden.safetensors")
-    (out / "config.json").write_text(json.dumps({"model_type": model_type, **cfg}, indent=1) + "\n")
-    to_gguf(out / "model.gguf", model.config, state)
+    to_gguf(out / "model.gguf", model.config, state, *([gguf.GGMLQuantizationType.MXFP4] if mxfp4 else []))
     differ = (logits - logits_kv16).norm() / logits.norm()
     print(name, sum(f.stat().st_size for f in out.iterdir()), "bytes, logits std %.2f, an f16 cache is worth %.1e" % (logits.std(), differ))
 
@@ -220,6 +239,8 @@ def main():
     yarn = dict(rope_type="yarn", factor=4.0, beta_fast=32.0, beta_slow=1.0, truncate=False, original_max_position_embeddings=32, rope_theta=150000.0)
     case(root, "gpt_oss", "gpt_oss", {**base, "hidden_size": 32, "intermediate_size": 24, "num_hidden_layers": 3, "head_dim": 16, "num_local_experts": 6,
                                       "num_experts_per_tok": 2, "sliding_window": 20, "rope_parameters": yarn}, 55, gpt_oss_gguf)
+    case(root, "gpt_oss_mxfp4", "gpt_oss", {**base, "hidden_size": 64, "intermediate_size": 32, "head_dim": 16, "num_local_experts": 4,
+                                            "num_experts_per_tok": 2, "sliding_window": 20, "rope_parameters": yarn}, 57, gpt_oss_gguf, mxfp4=True)
     yarn = dict(rope_type="yarn", factor=4.0, beta_fast=32.0, beta_slow=1.0, mscale=1.0, mscale_all_dim=1.0, original_max_position_embeddings=16,
                 rope_theta=1000000.0, llama_4_scaling_beta=0.3)
     case(root, "ministral3", "ministral3", {**base, "hidden_size": 32, "head_dim": 16, "rope_parameters": yarn}, 56, ministral3_gguf)
