@@ -104,8 +104,8 @@ static void test_numbers(void **state)
 static void test_rope(void **state)
 {
     (void)state;
-    refused("rope_parameters", json_pack("{s:s,s:f}", "rope_type", "dynamic", "factor", 2.0), ERR_UNSUPPORTED,
-            "'dynamic' is not supported");
+    refused("rope_parameters", json_pack("{s:s,s:f}", "rope_type", "spiral", "factor", 2.0), ERR_UNSUPPORTED,
+            "'spiral' is not supported");
     refused("rope_parameters", json_pack("{s:s}", "type", "linear"), ERR_FORMAT, "rope scaling factor");
     refused("rope_parameters",
             json_pack("{s:s,s:f,s:f}", "rope_type", "yarn", "factor", 2.0, "beta_slow", -1.0), ERR_FORMAT,
