@@ -122,7 +122,8 @@ bool account_open(struct account **out, const struct account_options *o, struct 
 void account_close(struct account *a)
 {
     if (!a) return;
-    store_close(a->store); /* writes what is waiting, which may look at keys and clears the journal */
+    keyring_stop(a->keyring); /* it reads the store, which may not go under it */
+    store_close(a->store);    /* writes what is waiting, which may look at keys and clears the journal */
     journal_close(a->journal);
     keyring_close(a->keyring);
     for (struct price_table *t = atomic_load(&a->prices), *older; t; t = older) {

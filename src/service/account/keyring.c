@@ -585,7 +585,7 @@ bool keyring_open(struct keyring **out, struct store *s, struct err *e)
     return ok;
 }
 
-void keyring_close(struct keyring *r)
+void keyring_stop(struct keyring *r)
 {
     if (!r) return;
     pthread_mutex_lock(&r->lock);
@@ -593,6 +593,13 @@ void keyring_close(struct keyring *r)
     pthread_cond_broadcast(&r->closes);
     pthread_mutex_unlock(&r->lock);
     if (r->running) pthread_join(r->thread, NULL);
+    r->running = false;
+}
+
+void keyring_close(struct keyring *r)
+{
+    if (!r) return;
+    keyring_stop(r);
     for (int i = 0; i < r->n; i++) record_free(r->v[i]);
     free(r->v);
     key_list_free(&r->retired);

@@ -82,6 +82,8 @@ struct keyring;
 
 /* The store outlives it. */
 bool keyring_open(struct keyring **out, struct store *s, struct err *e);
+/* It looks at the store no more; its records stay. */
+void keyring_stop(struct keyring *r);
 void keyring_close(struct keyring *r);
 /* NULL: no key of the store's has this hash. */
 const struct key_record *keyring_find(struct keyring *r, const unsigned char hash[PRINCIPAL_HASH]);
