@@ -14,7 +14,9 @@ static bool start(struct lm_bench *b, int n_prompt, int n_new, struct lm_job **o
     b->round++;
     for (int i = 0; i < n_prompt; i++)
         ids[i] = (int32_t)(philox_uniform(b->round, 0, (uint64_t)i) * (n_vocab < 4096 ? n_vocab : 4096));
-    struct lm_request r = { .prompt = { ids, (size_t)n_prompt, n_new }, .n = 1, .ignore_end = true };
+    struct lm_request r = { .prompt = { .ids = ids, .n = (size_t)n_prompt, .max_tokens = n_new },
+                            .n = 1,
+                            .ignore_end = true };
     r.sampling.top_p = r.sampling.typical_p = r.sampling.repetition_penalty = 1;
     r.sampling.n_top_logprobs = -1;
     return lm_submit(b->lm, &r, NULL, NULL, out, e);

@@ -38,7 +38,7 @@ static inline void stop(struct engine *g)
 
 static inline struct lm_request request(const int32_t *prompt, int n, int max_tokens)
 {
-    return (struct lm_request){ .prompt = { prompt, (size_t)n, max_tokens },
+    return (struct lm_request){ .prompt = { .ids = prompt, .n = (size_t)n, .max_tokens = max_tokens },
                                 .n = 1,
                                 .ignore_end = true,
                                 .sampling = { .temperature = 0.9f,
