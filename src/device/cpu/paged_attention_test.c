@@ -74,7 +74,7 @@ static void attend(unsigned mask, int threads, const struct world *w, int chunk,
             memcpy(v + c * m * ldv, w->v + r * ldv, (size_t)(m * ldv) * sizeof *v);
         }
         struct attn_seq seq[2] = { { 0, m, r }, { m, m, r } };
-        float sink[64];
+        float sink[128];
         for (int h = 0; h < w->n_head; h++) sink[h] = sink_of(h);
         op_attention_paged(d, &(struct attn_args){ .kv = &kv,
                                                    .seq = seq,

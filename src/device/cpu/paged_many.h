@@ -170,8 +170,8 @@ INLINE void attend_many(const enum kv_type type, const struct paged_tile *t)
     w.q = q;
     int32_t first = t->first[0], last = t->last[0];
     for (int i = 0; i < w.ld; i++) {
-        w.max[i] = i < t->n ? -INFINITY : 0.0f;
-        w.sum[i] = 0.0f;
+        w.max[i] = i < t->n ? t->sink[i] : 0.0f;
+        w.sum[i] = i < t->n && t->sink[i] > -INFINITY ? 1.0f : 0.0f;
     }
     for (int i = 0; i < t->n; i++) {
         first = t->first[i] < first ? t->first[i] : first;
