@@ -111,7 +111,7 @@ static inline size_t device_arena_cost(size_t n) { return arena_cost(n, sizeof(d
 
 /* ---- linear layers ---------------------------------------------------------------------------------------- */
 
-/* A weight matrix [n_out, n_in]. `scale` is for F8_E4M3, BF16 and int8 data: w = data * scale[o / scale_rows, i / scale_cols]
+/* A weight matrix [n_out, n_in]. `scale` is for F8_E4M3, BF16 and int8 data, and for quantised blocks where it has one number a row or a matrix: w = data * scale[o / scale_rows, i / scale_cols]
  * (scale_rows = n_out and scale_cols = n_in: one scale for the tensor; NULL: no scale). */
 struct matrix {
     enum dtype type;
@@ -119,6 +119,8 @@ struct matrix {
     const void *data;   /* the host's: rows of dtype_row_bytes(type, n_in), no padding */
     const float *scale; /* the host's */
     int64_t scale_rows, scale_cols;
+    const int32_t *
+        from; /* the host's, [n_in], quantised blocks alone: column k is for input from[k]; NULL: for input k */
     bool stay; /* F16 and BF16: better read from the file at every use than copied (F8 always is) */
 };
 

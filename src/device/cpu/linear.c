@@ -23,6 +23,7 @@ struct linear {
     struct linear *sub[4];     /* ... or, of both kinds, each part on its own (CONCAT) */
     int n_sub;
     float *bias;
+    int32_t *from; /* of quantised parts: the matrices' `from`, one for all of them */
     bool fine;
 };
 
@@ -51,6 +52,14 @@ static size_t alone_scratch(int64_t n_in)
     return alone_panels(n_in) + quant_unpacked_scratch(n_in) + (size_t)n_in * 4 + 256;
 }
 
+static bool copy_row_scales(struct quant_part *p, const struct matrix *m, struct err *e)
+{
+    p->row_scale = mem_aligned((size_t)p->n_groups * QUANT_GROUP, sizeof *p->row_scale, true);
+    if (!p->row_scale) return err_set(e, ERR_NOMEM, "no memory for the scales of a layer");
+    for (int64_t o = 0; o < m->n_out; o++) p->row_scale[o] = m->scale[o / m->scale_rows];
+    return true;
+}
+
 static bool pack_all(struct cpu_device *d, struct linear *l, const struct matrix *m, struct err *e)
 {
     for (int i = 0; i < l->n_parts; i++) {
@@ -63,6 +72,13 @@ static bool pack_all(struct cpu_device *d, struct linear *l, const struct matrix
         if (!p->data)
             return err_set(e, ERR_NOMEM, "no memory for a %lld x %lld %s matrix", (long long)m[i].n_out,
                            (long long)l->base.n_in, dtype_info(m[i].type)->name);
+    }
+    for (int i = 0; i < l->n_parts; i++)
+        if (m[i].scale && !copy_row_scales(&l->part[i], &m[i], e)) return false;
+    if (m[0].from) {
+        l->from = mem_aligned((size_t)l->base.n_in, sizeof *l->from, false);
+        if (!l->from) return err_set(e, ERR_NOMEM, "no memory for the order of a layer's inputs");
+        memcpy(l->from, m[0].from, (size_t)l->base.n_in * sizeof *l->from);
     }
     struct pack_job j = { l, m };
     pool_run(d->pool, pack_thread, &j);
@@ -91,6 +107,20 @@ static bool check(const struct matrix *m, int n_parts, enum linear_join join, st
         if (m[i].n_in < 1 || m[i].n_out < 1 || dtype_row_bytes(m[i].type, m[i].n_in) == 0)
             return err_set(e, ERR_FORMAT, "a [%lld, %lld] matrix cannot be stored as %s",
                            (long long)m[i].n_out, (long long)m[i].n_in, dtype_info(m[i].type)->name);
+        if (quant_format_of(m[i].type) && m[i].scale && (m[i].scale_rows < 1 || m[i].scale_cols < m[i].n_in))
+            return err_set(e, ERR_UNSUPPORTED, "%s blocks with scales of less than a row",
+                           dtype_info(m[i].type)->name);
+    }
+    return true;
+}
+
+/* Do all parts take a row's values in the same order? */
+static bool same_order(const struct matrix *m, int n_parts)
+{
+    for (int i = 1; i < n_parts; i++) {
+        if (!m[i].from != !m[0].from) return false;
+        if (m[i].from && memcmp(m[i].from, m[0].from, (size_t)m[0].n_in * sizeof *m[0].from) != 0)
+            return false;
     }
     return true;
 }
@@ -113,7 +143,12 @@ bool cpu_linear_new(struct device *base, struct linear **out, const struct matri
     }
     l->base.n_out = join == LINEAR_PAIRED ? part[0].n_out : n_out;
 
-    if (n_quant > 0 && n_quant < n_parts && join == LINEAR_CONCAT) {
+    const bool ordered = same_order(part, n_parts);
+    if (!ordered && join == LINEAR_PAIRED) {
+        err_set(e, ERR_UNSUPPORTED, "gate and up that take their inputs in different orders");
+        goto fail;
+    }
+    if (((n_quant > 0 && n_quant < n_parts) || !ordered) && join == LINEAR_CONCAT) {
         const float *b = bias;
         for (int i = 0; i < n_parts; i++) {
             if (!cpu_linear_new(base, &l->sub[i], &part[i], 1, LINEAR_CONCAT, b, rows_hint, e)) goto fail;
@@ -149,10 +184,12 @@ void cpu_linear_free(struct linear *l)
     if (!l) return;
     for (int i = 0; i < 4; i++) {
         mem_free(l->part[i].data);
+        mem_free(l->part[i].row_scale);
         cpu_linear_free(l->sub[i]);
     }
     float_linear_free(l->fl);
     mem_free(l->bias);
+    mem_free(l->from);
     free(l);
 }
 
@@ -239,9 +276,13 @@ static int64_t groups_of(const struct linear *l)
 static void run_quantised(struct cpu_device *d, const struct linear *l, const struct linear_args *a)
 {
     struct run_job r = { .d = d };
-    r.q = (struct quant_job){
-        .part = l->part, .n_parts = l->n_parts, .join = l->join, .bias = l->bias, .a = a, .fine = l->fine
-    };
+    r.q = (struct quant_job){ .part = l->part,
+                              .n_parts = l->n_parts,
+                              .join = l->join,
+                              .bias = l->bias,
+                              .from = l->from,
+                              .a = a,
+                              .fine = l->fine };
     r.q.panels.n_blocks = l->base.n_in / QUANT_BLOCK;
     r.q.n_groups = groups_of(l);
     const int n_threads = pool_threads(d->pool);
@@ -292,9 +333,13 @@ static struct quant_job lone_job(const struct cpu_device *d, const struct linear
 {
     const struct linear *l = a->w;
     const int64_t n_in = l->base.n_in, places = l->fine ? 2 : 1;
-    struct quant_job q = {
-        .part = l->part, .n_parts = l->n_parts, .join = l->join, .bias = l->bias, .a = a, .fine = l->fine
-    };
+    struct quant_job q = { .part = l->part,
+                           .n_parts = l->n_parts,
+                           .join = l->join,
+                           .bias = l->bias,
+                           .from = l->from,
+                           .a = a,
+                           .fine = l->fine };
     q.panels.n_blocks = n_in / QUANT_BLOCK;
     q.panels.n = places * a->n;
     q.panels.width = d->quant->panel_rows(q.panels.n);

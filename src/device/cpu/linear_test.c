@@ -245,6 +245,55 @@ static void test_in_place(unsigned mask)
     layer_free(&w);
 }
 
+/* A scale for each row multiplies finished sums, and inputs may be taken in an order of the matrix's own; parts with another order, or
+ * none, are the same joined as apart. */
+static void test_rows_and_order(unsigned mask)
+{
+    enum { N_IN = 512, N_OUT = 37, ROWS = 30 };
+    static const enum dtype pair[2] = { DT_W4_128, DT_Q8_0 };
+    static const int64_t sizes[2] = { N_OUT, N_OUT };
+    struct layer w;
+    layer_make(&w, pair, sizes, 2, N_IN);
+    float *x = malloc(ROWS * N_IN * sizeof *x), *sorted = malloc(ROWS * N_IN * sizeof *x);
+    float *plain = malloc(ROWS * N_OUT * sizeof *x), *up = malloc(ROWS * N_OUT * sizeof *x),
+          *got = malloc(2 * ROWS * N_OUT * sizeof *x), scale[N_OUT];
+    int32_t from[N_IN];
+    for (int i = 0; i < N_IN; i++) from[i] = (i * 77 + 5) % N_IN;
+    for (int o = 0; o < N_OUT; o++) scale[o] = uniform(15, (uint64_t)o);
+    for (int i = 0; i < ROWS * N_IN; i++) x[i] = uniform(16, (uint64_t)i);
+    for (int r = 0; r < ROWS; r++)
+        for (int i = 0; i < N_IN; i++) sorted[r * N_IN + i] = x[r * N_IN + from[i]];
+    struct layer one = { .m = { w.m[0] }, .n = 1 }, other = { .m = { w.m[1] }, .n = 1 };
+    product(0, 1, &one, LINEAR_CONCAT, NULL, sorted, NULL, EPI_STORE, ROWS, ROWS, plain);
+    product(0, 1, &other, LINEAR_CONCAT, NULL, x, NULL, EPI_STORE, ROWS, ROWS, up);
+    for (int i = 0; i < ROWS * N_OUT; i++) plain[i] *= scale[i % N_OUT];
+    w.m[0].from = one.m[0].from = from;
+    w.m[0].scale = one.m[0].scale = scale;
+    w.m[0].scale_rows = one.m[0].scale_rows = 1;
+    w.m[0].scale_cols = one.m[0].scale_cols = N_IN;
+    product(mask, 2, &one, LINEAR_CONCAT, NULL, x, NULL, EPI_STORE, ROWS, ROWS, got);
+    assert_memory_equal(got, plain, ROWS * N_OUT * sizeof *got);
+    product(mask, 2, &w, LINEAR_CONCAT, NULL, x, NULL, EPI_STORE, ROWS, 7, got);
+    for (int r = 0; r < ROWS; r++) {
+        assert_memory_equal(got + 2 * r * N_OUT, plain + r * N_OUT, sizeof scale);
+        assert_memory_equal(got + (2 * r + 1) * N_OUT, up + r * N_OUT, sizeof scale);
+    }
+    w.m[1].from = from;
+    product(0, 1, &(struct layer){ .m = { w.m[1] }, .n = 1 }, LINEAR_CONCAT, NULL, x, NULL, EPI_STORE, ROWS,
+            ROWS, up);
+    product(mask, 2, &w, LINEAR_PAIRED, NULL, x, NULL, EPI_SWIGLU, ROWS, ROWS, got);
+    for (int i = 0; i < ROWS * N_OUT; i++) {
+        const float want = silu(plain[i]) * up[i];
+        assert_true(fabsf(got[i] - want) <= 1e-5f * (1.0f + fabsf(want)));
+    }
+    layer_free(&w);
+    free(x);
+    free(sorted);
+    free(plain);
+    free(up);
+    free(got);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -260,6 +309,17 @@ static void test_refusals(void **state)
     m[0].n_in = 33;
     assert_false(linear_new(d, &l, m, 1, LINEAR_CONCAT, NULL, 1, &e));
     assert_false(linear_new(d, &l, m, 0, LINEAR_CONCAT, NULL, 1, &e));
+    int32_t from[64] = { 0 };
+    float scale[4] = { 1, 1, 1, 1 };
+    m[0].n_in = m[1].n_in = 64;
+    m[0].from = from; /* gate and up take their inputs in one order */
+    assert_false(linear_new(d, &l, m, 2, LINEAR_PAIRED, NULL, 1, &e));
+    assert_int_equal(e.code, ERR_UNSUPPORTED);
+    m[0].scale = scale; /* a scale for half a row */
+    m[0].scale_rows = 1;
+    m[0].scale_cols = 32;
+    assert_false(linear_new(d, &l, m, 1, LINEAR_CONCAT, NULL, 1, &e));
+    assert_int_equal(e.code, ERR_UNSUPPORTED);
     assert_null(l);
     each_isa_close(d, pool);
 }
@@ -271,7 +331,8 @@ int main(void)
     static const struct each_isa_test each[] = { { "against_dequantised", test_against_dequantised },
                                                  { "same_bits", test_same_bits },
                                                  { "joins", test_joins },
-                                                 { "in_place", test_in_place } };
+                                                 { "in_place", test_in_place },
+                                                 { "rows_and_order", test_rows_and_order } };
     const struct CMUnitTest once[] = { cmocka_unit_test(test_refusals) };
     return each_isa("quantised layers", each, COUNT(each),
                     ISA_NEON | ISA_DOTPROD | ISA_I8MM | ISA_AVX2 | ISA_AVXVNNI | ISA_AVX512 | ISA_AMX, pick,

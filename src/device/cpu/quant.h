@@ -116,6 +116,7 @@ struct quant_part {
     unsigned char *data; /* n_groups * group_bytes, 64-byte aligned */
     size_t group_bytes;
     int64_t n_out, n_groups;
+    float *row_scale; /* [n_groups * QUANT_GROUP], for finished sums; NULL: none */
 };
 
 /* Packs groups [g0, g1) of a matrix. n_in is a multiple of the type's block. */
@@ -162,6 +163,7 @@ struct quant_job {
     int n_parts;
     enum linear_join join;
     const float *bias;
+    const int32_t *from; /* [n_in]: which of a row's values stands at each place; NULL: as they come */
     const struct linear_args *a;
     int64_t
         row0; /* panels hold rows [row0, row0 + panels.n) of the arguments; fine: half as many, two places a row */

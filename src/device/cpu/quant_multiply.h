@@ -90,9 +90,11 @@ static inline const struct quant_part *quant_locate(const struct quant_job *j, i
     return p;
 }
 
-/* Finishes one group's results for the panel whose first row (in the arguments) is `row`. v2: the up part's. */
+/* Finishes one group's results for the panel whose first row (in the arguments) is `row`. v2: the up part's. by, by2: what their rows are
+ * multiplied by; NULL: nothing. */
 static inline void quant_store(const struct quant_job *j, int64_t row, int cols, int64_t first_out, int n,
-                               int64_t n_out_part, float (*v)[QUANT_GROUP], float (*v2)[QUANT_GROUP])
+                               int64_t n_out_part, const float *by, const float *by2, float (*v)[QUANT_GROUP],
+                               float (*v2)[QUANT_GROUP])
 {
     const struct linear_args *a = j->a;
     const float *bias = j->bias ? j->bias + first_out : NULL;
@@ -107,6 +109,10 @@ static inline void quant_store(const struct quant_job *j, int64_t row, int cols,
                 if (v2) v2[c][i] = v2[2 * c][i] + v2[2 * c + 1][i];
             }
     }
+    for (int c = 0; by && c < cols; c++)
+        for (int i = 0; i < QUANT_GROUP; i++) v[c][i] *= by[i];
+    for (int c = 0; v2 && by2 && c < cols; c++)
+        for (int i = 0; i < QUANT_GROUP; i++) v2[c][i] *= by2[i];
     for (int c = 0; c < cols; c++) {
         float *y = a->y + (row + c) * a->ldy + first_out;
         if (n == QUANT_GROUP) /* a constant length: straight vector code */
@@ -114,6 +120,12 @@ static inline void quant_store(const struct quant_job *j, int64_t row, int cols,
         else
             epilogue_run(a->epi, y, v[c], v2 ? v2[c] : NULL, bias, bias2, gate, n);
     }
+}
+
+/* A part's row scales from a group on. */
+static inline const float *quant_row_scale(const struct quant_part *p, int64_t in_part)
+{
+    return p->row_scale ? p->row_scale + in_part * QUANT_GROUP : NULL;
 }
 
 static inline int quant_rows_left(const struct quant_part *p, int64_t in_part)
@@ -168,7 +180,8 @@ static inline void quant_multiply_direct(const struct quant_job *j, int64_t g0, 
             }
             for (int i = 0; i < n; i++)
                 quant_store(j, j->row0 + r, cols, first_out + i * QUANT_GROUP,
-                            quant_rows_left(p, in_part + i), p->n_out, v[i], paired ? v[1] : NULL);
+                            quant_rows_left(p, in_part + i), p->n_out, quant_row_scale(p, in_part + i),
+                            paired ? quant_row_scale(up, in_part) : NULL, v[i], paired ? v[1] : NULL);
         }
     }
 }
@@ -229,6 +242,7 @@ static inline void quant_multiply_unpacked(const struct quant_job *j, int64_t g0
             for (int64_t g = 0; g < n_groups; g++) {
                 const struct quant_part *p = quant_locate(j, g0 + g, &in_part, &first_out);
                 quant_store(j, j->row0 + r, cols, first_out, quant_rows_left(p, in_part), p->n_out,
+                            quant_row_scale(p, in_part), parts == 2 ? quant_row_scale(p + 1, in_part) : NULL,
                             v[g * parts], parts == 2 ? v[g * parts + 1] : NULL);
             }
         }

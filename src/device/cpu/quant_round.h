@@ -70,7 +70,13 @@ static inline __attribute__((always_inline)) void quant_round_rows(const struct 
         if (a->norm) {
             float inv = epilogue_rms_inv(x, n_in, a->eps);
             const float *restrict w = a->norm;
-            for (int64_t i = 0; i < n_in; i++) buf[i] = x[i] * inv * w[i];
+            if (j->from)
+                for (int64_t i = 0; i < n_in; i++) buf[i] = x[j->from[i]] * inv * w[j->from[i]];
+            else
+                for (int64_t i = 0; i < n_in; i++) buf[i] = x[i] * inv * w[i];
+            x = buf;
+        } else if (j->from) {
+            for (int64_t i = 0; i < n_in; i++) buf[i] = x[j->from[i]];
             x = buf;
         }
         int cols, c;
