@@ -224,6 +224,38 @@ static void find_scale(struct binding *t, struct tensor_slot *s)
     check_scale(t, s->scale);
 }
 
+/* What may be packed is read by layers.c: projections, experts and the head. */
+static bool may_be_packed(const char *name)
+{
+    static const char *const tails[] = { "_proj.weight", "lm_head.weight", ".w1.weight", ".w2.weight",
+                                         ".w3.weight",   ".fc1.weight",    ".fc2.weight" };
+    const size_t n = strlen(name);
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++)
+        if (n >= strlen(tails[i]) && strcmp(name + n - strlen(tails[i]), tails[i]) == 0) return true;
+    return false;
+}
+
+/* true: the matrix is packed, or a fault. */
+static bool resolve_packed(struct binding *t, const struct tensor_spec *spec, const char *name,
+                           struct tensor_slot *s)
+{
+    struct err e = { 0 };
+    struct packed p;
+    if (weights_gguf(t->w) || !spec->dim[1] || spec->dim[2] || !may_be_packed(name)) return false;
+    if (!packed_find(t->w, name, t->dim[spec->dim[0]], t->dim[spec->dim[1]], &p, &e)) {
+        bind_fault(t, "%s", e.msg);
+        return true;
+    }
+    if (p.form == PACKED_NONE) return false;
+    if (strstr(name, ".kv_b_proj.")) {
+        bind_fault(t, "%s: keys and values of latents that are packed are not supported", p.data->name);
+        return true;
+    }
+    s->t = p.data;
+    s->packed = p;
+    return true;
+}
+
 static void resolve_one(struct binding *t, const struct tensor_spec *spec, int il, int ie,
                         struct tensor_slot *s)
 {
@@ -233,6 +265,7 @@ static void resolve_one(struct binding *t, const struct tensor_spec *spec, int i
     *s = (struct tensor_slot){ 0 };
     if (!pattern) return;
     const bool fits = spell(name, sizeof name, t, pattern, il, ie);
+    if (fits && resolve_packed(t, spec, name, s)) return;
     const struct tensor *f = fits ? weights_find(t->w, name) : NULL;
     if (!f) {
         if (!(spec->need & TENSOR_OPTIONAL)) bind_fault(t, "%s is missing", name);
@@ -292,8 +325,10 @@ static int by_address(const void *a, const void *b)
 
 static bool is_of_others(const struct weights *w, const char *name, const char *body)
 {
-    static const char *const parts[] = { "rotary_emb.", ".masked_bias", ".input_scale",
-                                         ".k_scale",    ".v_scale",     "output_scale" };
+    static const char *const parts[] = {
+        "rotary_emb.", ".masked_bias", ".input_scale", ".weight_shape", ".input_global_scale",
+        ".qzeros",     ".g_idx",       ".k_scale",     ".v_scale",      "output_scale"
+    };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (strstr(name, parts[i])) return true;
     return !weights_gguf(w) && strcmp(body, "model.") != 0 && strncmp(name, body, strlen(body)) != 0;
@@ -302,11 +337,15 @@ static bool is_of_others(const struct weights *w, const char *name, const char *
 /* The tensors of n slots, sorted by address; the caller's. NULL: no memory. */
 static const struct tensor **all_used(const struct tensor_slot *slots, size_t n, size_t *n_used)
 {
-    const struct tensor **used = malloc((2 * n + 1) * sizeof *used);
+    const struct tensor **used = malloc((6 * n + 1) * sizeof *used);
     *n_used = 0;
     for (size_t i = 0; used && i < n; i++) {
         if (slots[i].t) used[(*n_used)++] = slots[i].t;
         if (slots[i].scale) used[(*n_used)++] = slots[i].scale;
+        const struct packed *p = &slots[i].packed;
+        const struct tensor *parts[] = { p->scale, p->zero, p->order, p->whole };
+        for (size_t k = 0; p->form && k < sizeof parts / sizeof *parts; k++)
+            if (parts[k]) used[(*n_used)++] = parts[k];
     }
     if (used) qsort(used, *n_used, sizeof *used, by_address);
     return used;
@@ -371,7 +410,7 @@ size_t bind_unused(const struct weights *w, const struct tensor_slot *slots, siz
 
 size_t slot_cost(const struct tensor_slot *s)
 {
-    if (!s->t || !s->scale) return 0;
+    if (!s->t || !s->scale || s->packed.form) return 0;
     const size_t n = s->t->n_dims == 3 ? (size_t)s->t->dim[0] : 1; /* each expert's apart */
     return n * arena_cost((size_t)tensor_elems(s->scale) / n, sizeof(float));
 }

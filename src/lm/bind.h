@@ -8,7 +8,8 @@
  * FP8      an F8_E4M3 matrix NAME has its scale in NAME_scale or NAME_scale_inv: one number, one a row, or one a block
  *          (of the size that quantization_config names, 128x128 unless it does). w = data * scale either way. Stacked
  *          experts [experts, out, in] have one number a row or an expert. Without a scale the numbers stand for themselves, unless the
- *          configuration says that the model is quantised. */
+ *          configuration says that the model is quantised.
+ * Packed   a matrix of a projection or the head may be kept as whole numbers or FP4 under other names (packed.h). */
 #ifndef HEARTH_LM_BIND_H
 #define HEARTH_LM_BIND_H
 
@@ -16,6 +17,7 @@
 #include "base/mem.h"
 #include "device/device.h"
 #include "format/weights.h"
+#include "lm/packed.h"
 
 #define TENSOR_SPEC_DIMS 3
 
@@ -39,6 +41,8 @@ struct tensor_slot {
     const struct tensor *scale; /* NULL: none */
     int64_t scale_rows, scale_cols;
     bool in_out, by_turns; /* TENSOR_IN_OUT, TENSOR_BY_TURNS */
+    struct packed
+        packed; /* form PACKED_NONE: t is the matrix; else t is a part of what stands for it (layers.c reads it) */
 };
 
 struct binding {

@@ -133,18 +133,19 @@ static void test_quantisation(void **state)
 {
     (void)state;
     static const char key[] = "quantization_config";
-    refused(key, json_pack("{s:s}", "quant_method", "gptq"), ERR_UNSUPPORTED, "'gptq'");
-    refused(key, json_pack("{s:s,s:s}", "quant_method", "compressed-tensors", "format", "pack-quantized"),
-            ERR_UNSUPPORTED, "'compressed-tensors' (pack-quantized)");
-    refused(key,
-            json_pack("{s:s,s:s}", "quant_method", "compressed-tensors", "format", "nvfp4-pack-quantized"),
-            ERR_UNSUPPORTED, "nvfp4-pack-quantized");
+    refused(key, json_pack("{s:s}", "quant_method", "hqq"), ERR_UNSUPPORTED, "'hqq'");
+    refused(key, json_pack("{s:s,s:s}", "quant_method", "gptq", "checkpoint_format", "marlin"),
+            ERR_UNSUPPORTED, "'gptq' (marlin)");
+    refused(key, json_pack("{s:s,s:s}", "quant_method", "awq", "version", "gemv"), ERR_UNSUPPORTED,
+            "'awq' (gemv)");
+    refused(key, json_pack("{s:s,s:s}", "quant_method", "compressed-tensors", "format", "marlin-24"),
+            ERR_UNSUPPORTED, "'compressed-tensors' (marlin-24)");
     refused(key,
             json_pack("{s:s,s:s,s:{s:{s:{s:i,s:s}}}}", "quant_method", "compressed-tensors", "format",
-                      "naive-quantized", "config_groups", "group_0", "weights", "num_bits", 8, "type", "int"),
-            ERR_UNSUPPORTED, "'compressed-tensors' (int)");
-    refused(key, json_pack("{s:s,s:s}", "quant_method", "modelopt", "quant_algo", "NVFP4"), ERR_UNSUPPORTED,
-            "(NVFP4)");
+                      "pack-quantized", "config_groups", "group_0", "weights", "num_bits", 3, "type", "int"),
+            ERR_UNSUPPORTED, "'compressed-tensors' (neither 4 bits nor 8)");
+    refused(key, json_pack("{s:s,s:s}", "quant_method", "modelopt", "quant_algo", "W4A8_AWQ"),
+            ERR_UNSUPPORTED, "(W4A8_AWQ)");
     refused(key, json_pack("{s:b}", "load_in_4bit", 1), ERR_UNSUPPORTED, "'bitsandbytes'");
     refused(key, json_pack("{s:i}", "bits", 4), ERR_UNSUPPORTED, "'an unnamed method'");
     refused(key, json_string("int4"), ERR_UNSUPPORTED, "'an unnamed method'");
@@ -288,18 +289,18 @@ static void test_packed_tensors(void **state)
     (void)state;
     static const struct {
         const char *from, *to, *says;
+        enum err_code code;
     } kinds[] = {
-        { "weight_scale_inv", "zzz_proj.qweight", "quantised as AWQ or GPTQ" },
-        { "_proj.weight_scale_inv", "_pr.zzzz.weight_packed", "compressed-tensors, packed" },
-        { "weight_scale_inv", "a.weight_scale_2", "NVFP4" },
-        { "\"F8_E4M3\"", "\"I8\"     ", "quantised as I8" },
+        { "weight_scale_inv", "zz.weight.absmax", "quantised as bitsandbytes", ERR_UNSUPPORTED },
+        { "\"F8_E4M3\"", "\"I8\"     ", "whole numbers without a weight_scale", ERR_FORMAT },
+        { "\"F8_E4M3\"", "\"I16\"    ", "", ERR_FORMAT },
     };
     struct err e;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         e = (struct err){ 0 };
         assert_false(load_changed(kinds[i].from, kinds[i].to, "", 0, "{}", &e));
         if (!strstr(e.msg, kinds[i].says)) fail_msg("\"%s\" does not say \"%s\"", e.msg, kinds[i].says);
-        assert_int_equal(e.code, ERR_UNSUPPORTED);
+        assert_int_equal(e.code, kinds[i].code);
     }
 }
 

@@ -25,7 +25,7 @@
  * worth about 2e-4 on these networks, so the plain reference gets a bound of its own. */
 static const double F32_BOUND = 1e-4, NARROW_BOUND = 1e-2, CACHE_BOUND = 5e-4;
 /* Quantised weights of small networks meet 15 bits of the activations. */
-static const double QUANT_BOUND = 2e-3;
+static const double QUANT_BOUND = 2e-3, PACKED_BOUND = 2e-4;
 
 struct golden {
     struct weights *w;
@@ -486,6 +486,20 @@ static void test_f16(void **state)
     compare("llama_f16", "model.gguf", F32_BOUND);
 }
 
+/* Whole numbers and FP4 in the layouts of the libraries that write them; and a file with all of GGUF's types of codes. Weights count exactly,
+ * activations with 15 bits. */
+static void test_packed(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "packed_w4",       "packed_w4_zeros_32", "packed_w8_channel",
+                                         "packed_int8",     "packed_gptq",        "packed_gptq_order",
+                                         "packed_gptq_8",   "packed_awq",         "packed_nvfp4",
+                                         "packed_nvfp4_ct", "packed_mxfp4_ct" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        compare(names[i], "model.safetensors", PACKED_BOUND);
+    compare("gguf_types", "model.gguf", PACKED_BOUND);
+}
+
 int main(void)
 {
     log_set_level(LOG_ERROR - 1); /* keys that are passed over are the point of some variants */
@@ -493,7 +507,8 @@ int main(void)
         cmocka_unit_test(test_f32),           cmocka_unit_test(test_windows),
         cmocka_unit_test(test_latent),        cmocka_unit_test(test_variants),
         cmocka_unit_test(test_inside_others), cmocka_unit_test(test_gguf_window_is_passed_over),
-        cmocka_unit_test(test_narrow),        cmocka_unit_test(test_f16)
+        cmocka_unit_test(test_narrow),        cmocka_unit_test(test_f16),
+        cmocka_unit_test(test_packed)
     };
     return cmocka_run_group_tests_name("golden networks", tests, NULL, NULL);
 }

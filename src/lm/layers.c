@@ -14,26 +14,38 @@ void layers_made(struct layer_maker *mk, struct linear *l)
     if (mk->fine) linear_set_fine(l);
 }
 
+/* A slot as a matrix. *copy: what had to be made for it, to be freed when the device has copied it; NULL: nothing. */
+static bool matrix_of(struct layer_maker *mk, const struct tensor_slot *s, struct matrix *m, void **copy,
+                      struct err *e)
+{
+    *copy = NULL;
+    if (s->packed.form) return packed_matrix(&s->packed, mk->dev, m, copy, e);
+    *m = slot_matrix(s, 0, mk->scales);
+    return true;
+}
+
 bool layers_linear(struct layer_maker *mk, struct linear **out, const struct tensor_slot *const *part,
                    int n_parts, enum linear_join join, const struct tensor_slot *const *bias, struct err *e)
 {
     struct matrix m[3];
+    void *copy[3] = { NULL, NULL, NULL };
     int64_t rows = 0;
-    bool any_bias = false;
-    for (int i = 0; i < n_parts; i++) {
-        m[i] = slot_matrix(part[i], 0, mk->scales);
-        rows += m[i].n_out;
+    bool any_bias = false, ok = true;
+    for (int i = 0; ok && i < n_parts; i++) {
+        ok = matrix_of(mk, part[i], &m[i], &copy[i], e);
+        rows += ok ? m[i].n_out : 0;
         any_bias |= bias && bias[i]->t;
     }
     float *b = NULL;
-    if (any_bias) {
+    if (ok && any_bias) {
         b = calloc((size_t)rows, sizeof *b);
-        if (!b) return err_set(e, ERR_NOMEM, "no memory for a bias");
+        ok = b || err_set(e, ERR_NOMEM, "no memory for a bias");
         int64_t at = 0;
-        for (int i = 0; i < n_parts; at += m[i].n_out, i++)
+        for (int i = 0; ok && i < n_parts; at += m[i].n_out, i++)
             if (bias[i]->t) dequant_row(bias[i]->t->type, bias[i]->t->data, b + at, m[i].n_out);
     }
-    bool ok = linear_new(mk->dev, out, m, n_parts, join, b, 1, e) || err_wrap(e, "%s", part[0]->t->name);
+    ok = ok && (linear_new(mk->dev, out, m, n_parts, join, b, 1, e) || err_wrap(e, "%s", part[0]->t->name));
+    for (int i = 0; i < n_parts; i++) free(copy[i]); /* blocks are always copied */
     free(b);
     if (!ok) return false;
     layers_made(mk, *out);
@@ -58,11 +70,14 @@ static bool halve(struct matrix *gu)
 bool layers_halves(struct layer_maker *mk, struct linear **out, const struct tensor_slot *s, struct err *e)
 {
     struct matrix m[2];
-    m[0] = slot_matrix(s, 0, mk->scales);
-    if (!halve(m))
-        return err_set(e, ERR_UNSUPPORTED,
-                       "%s: gate and up that share a block of one scale are not supported", s->t->name);
-    if (!linear_new(mk->dev, out, m, 2, LINEAR_PAIRED, NULL, 1, e)) return err_wrap(e, "%s", s->t->name);
+    void *copy;
+    if (!matrix_of(mk, s, &m[0], &copy, e)) return false;
+    bool ok =
+        halve(m) || err_set(e, ERR_UNSUPPORTED,
+                            "%s: gate and up that share a block of one scale are not supported", s->t->name);
+    ok = ok && (linear_new(mk->dev, out, m, 2, LINEAR_PAIRED, NULL, 1, e) || err_wrap(e, "%s", s->t->name));
+    free(copy);
+    if (!ok) return false;
     layers_made(mk, *out);
     if (linear_is_copy(*out)) weights_forget(mk->w, s->t);
     return true;
@@ -213,10 +228,15 @@ static bool make_expert(struct layer_maker *mk, struct linear **out, const struc
     return true;
 }
 
-/* Expert ie of a slot; what had to be turned for it stays with *x until released. */
+/* Expert ie of a slot; what had to be turned or made for it stays with *x until released. */
 static bool take(struct layer_maker *mk, struct experts *x, const struct tensor_slot *s, int ie,
                  struct matrix *m, struct err *e)
 {
+    if (s->packed.form) {
+        if (!packed_matrix(&s->packed, mk->dev, m, &x->turned[x->n_turned], e)) return false;
+        x->n_turned++;
+        return true;
+    }
     *m = slot_matrix(s, ie, mk->scales);
     if (!s->in_out) return true;
     if (!(s->by_turns ? turn_apart : turn_matrix)(mk->dev, m, &x->turned[x->n_turned], e))

@@ -72,28 +72,29 @@ void quantization_block(const struct weights *w, int64_t *rows, int64_t *cols)
     *cols = c > 0 && c <= 1 << 20 ? c : 128;
 }
 
-/* One group of compressed-tensors, or all of them: 8-bit floats, stored as such. NULL, or what else it is. */
-static const char *other_than_fp8(const json_t *format, const json_t *weights)
+/* One group of compressed-tensors, or all of them: numbers of a kind that is read. NULL, or what else it is. */
+static const char *other_format(const json_t *format, const json_t *weights)
 {
-    static const char *const fine[] = { "float-quantized", "naive-quantized", "dense" };
+    static const char *const fine[] = { "float-quantized",     "naive-quantized", "dense",
+                                        "pack-quantized",      "int-quantized",   "nvfp4-pack-quantized",
+                                        "mxfp4-pack-quantized" };
     const char *name = json_string_value(format);
     bool known = !name;
     for (size_t i = 0; name && i < sizeof fine / sizeof *fine; i++) known |= strcmp(name, fine[i]) == 0;
     if (!known && strcmp(name, "mixed-precision") != 0) return name;
-    const json_t *type = json_object_get(weights, "type"), *bits = json_object_get(weights, "num_bits");
-    if (json_is_string(type) && strcmp(json_string_value(type), "float") != 0) return json_string_value(type);
-    if (json_is_integer(bits) && json_integer_value(bits) != 8) return "fewer than 8 bits";
+    const json_t *bits = json_object_get(weights, "num_bits");
+    if (json_is_integer(bits) && json_integer_value(bits) != 8 && json_integer_value(bits) != 4)
+        return "neither 4 bits nor 8";
     return NULL;
 }
 
-static const char *other_than_fp8_anywhere(const json_t *q)
+static const char *other_anywhere(const json_t *q)
 {
-    const char *name, *other = other_than_fp8(json_object_get(q, "format"), NULL);
+    const char *name, *other = other_format(json_object_get(q, "format"), NULL);
     json_t *group;
     json_object_foreach(json_object_get(q, "config_groups"), name, group)
     {
-        if (!other)
-            other = other_than_fp8(json_object_get(group, "format"), json_object_get(group, "weights"));
+        if (!other) other = other_format(json_object_get(group, "format"), json_object_get(group, "weights"));
     }
     const char *sparse = text(json_object_get(q, "sparsity_config"), "format");
     if (!other && *sparse && strcmp(sparse, "dense") != 0) other = sparse;
@@ -119,10 +120,20 @@ static bool check_block(const json_t *q, struct err *e)
     if (strcmp(method, "fp8") == 0 || strcmp(method, "fbgemm_fp8") == 0 || strcmp(method, "quark") == 0)
         return true;
     if (strcmp(method, "modelopt") == 0)
-        return !*algo || strncasecmp(algo, "FP8", 3) == 0 || refuse(method, algo, e);
+        return !*algo || strncasecmp(algo, "FP8", 3) == 0 || strcasecmp(algo, "NVFP4") == 0 ||
+               refuse(method, algo, e);
     if (strcmp(method, "compressed-tensors") == 0) {
-        const char *other = other_than_fp8_anywhere(q);
+        const char *other = other_anywhere(q);
         return !other || refuse(method, other, e);
+    }
+    if (strcmp(method, "gptq") == 0) {
+        const char *format = text(q, "checkpoint_format");
+        const bool read = !*format || strcmp(format, "gptq") == 0 || strcmp(format, "gptq_v2") == 0;
+        return read || refuse(method, format, e);
+    }
+    if (strcmp(method, "awq") == 0) {
+        const char *version = text(q, "version");
+        return !*version || strcasecmp(version, "gemm") == 0 || refuse(method, version, e);
     }
     return refuse(*method ? method : "an unnamed method", "", e);
 }
@@ -136,13 +147,11 @@ static bool ends_with(const char *s, const char *tail)
 }
 
 /* What this tensor can only be a part of; NULL: nothing of that sort. */
-static const char *packed_kind(const struct weights *w, const struct tensor *t)
+static const char *packed_kind(const struct tensor *t)
 {
     static const struct {
         const char *tail, *kind;
     } tails[] = {
-        { ".weight_packed", "compressed-tensors, packed" },
-        { ".weight_scale_2", "NVFP4" },
         { ".quant_state.bitsandbytes__nf4", "bitsandbytes NF4" },
         { ".quant_state.bitsandbytes__fp4", "bitsandbytes FP4" },
         { ".weight.absmax", "bitsandbytes" },
@@ -151,14 +160,9 @@ static const char *packed_kind(const struct weights *w, const struct tensor *t)
         { ".codebooks", "AQLM" },
         { "_proj_blocks", "MXFP4" },
     };
-    if (ends_with(t->name, ".qweight")) {
-        char name[300];
-        snprintf(name, sizeof name, "%.*s.g_idx", (int)(strlen(t->name) - strlen(".qweight")), t->name);
-        return weights_find(w, name) ? "GPTQ" : "AWQ or GPTQ";
-    }
     for (size_t i = 0; i < sizeof tails / sizeof *tails; i++)
         if (ends_with(t->name, tails[i].tail)) return tails[i].kind;
-    if (t->n_dims >= 2 && ends_with(t->name, "_proj.weight") && t->type >= DT_I64 && t->type <= DT_U8)
+    if (t->n_dims >= 2 && ends_with(t->name, "_proj.weight") && t->type >= DT_I64 && t->type <= DT_I16)
         return dtype_info(t->type)->name;
     return NULL;
 }
@@ -167,7 +171,7 @@ static bool check_tensors(const struct weights *w, struct err *e)
 {
     for (size_t i = 0; i < weights_count(w); i++) {
         const struct tensor *t = weights_at(w, i);
-        const char *kind = packed_kind(w, t);
+        const char *kind = packed_kind(t);
         if (kind)
             return err_set(e, ERR_UNSUPPORTED, "weights quantised as %s (%.120s) cannot be read; " ADVICE,
                            kind, t->name);

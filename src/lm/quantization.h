@@ -1,9 +1,10 @@
 /* quantization.h - how a Hugging Face model's weights are encoded: what its configuration says, and what lies in the files.
  *
- * Read       plain floating-point numbers, and FP8 (F8_E4M3) with scales (bind.h), whichever library made them: fp8, fbgemm_fp8,
- *            compressed-tensors' float formats, ModelOpt's FP8, Quark's. The tensors' own types tell one from the other.
- * Refused    encodings that pack several numbers into one, or keep whole numbers: GPTQ, AWQ, bitsandbytes, NVFP4 and the like. They are
- *            known by quantization_config, or by the names of their tensors where there is none.
+ * Read       plain floating-point numbers, FP8 (F8_E4M3) with scales (bind.h), and whole numbers of 4 or 8 bits and FP4 (packed.h), whichever
+ *            library made them: fp8, fbgemm_fp8, compressed-tensors, GPTQ, AWQ, ModelOpt's FP8 and NVFP4, Quark's FP8. The tensors
+ *            themselves tell one from the other.
+ * Refused    every other method, by its name: bitsandbytes, HQQ, AQLM and the like; layouts of GPTQ and AWQ for one kernel alone. They are known by
+ *            quantization_config, or by the names of their tensors where there is none.
  * No block, null, {}, nulls alone, "none" and a quant_method of "none" all mean that nothing is quantised. */
 #ifndef HEARTH_LM_QUANTIZATION_H
 #define HEARTH_LM_QUANTIZATION_H

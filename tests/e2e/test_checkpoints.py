@@ -111,7 +111,7 @@ ANSWERED = {
     "vlm_names_of_transformers5": renamed(plain(W), "model.language_model.", ""),
 }
 REFUSED = {
-    "compressed_tensors_packed": (packed(W), 400, ["compressed-tensors", "pack-quantized"]),
+    "compressed_tensors_packed": (packed(W), 400, ["weight_scale: groups of 48 inputs are not supported"]),
     "fp8_scale_missing": (fp8(W, scales=False), 500, ["quantization_config", "q_proj.weight is F8_E4M3 and has no scale"]),
 }
 
