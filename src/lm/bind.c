@@ -170,12 +170,25 @@ static bool stacked_scale(struct tensor_slot *s, int64_t n_out, int64_t n_in)
     return s->scale->dim[0] == n_expert && (elems == n_expert || elems == n_expert * n_out);
 }
 
+/* NAME.scale beside NAME.weight: what llama.cpp keeps of NVFP4's one number for a matrix, or for each expert. NULL: absent. */
+static const struct tensor *whole_scale(const struct binding *t, const struct tensor *f, char *name,
+                                        size_t cap)
+{
+    static const char tail[] = ".weight";
+    const size_t n = strlen(f->name), m = sizeof tail - 1;
+    if (n <= m || strcmp(f->name + n - m, tail) != 0) return NULL;
+    snprintf(name, cap, "%.*s.scale", (int)(n - m), f->name);
+    return weights_find(t->w, name);
+}
+
 static void find_scale(struct binding *t, struct tensor_slot *s)
 {
     int64_t n_out, n_in;
     out_and_in(s, &n_out, &n_in);
     static const char *const suffix[] = { "_scale_inv", "_scale" };
     char name[300];
+    if (s->t->type == DT_NVFP4) s->scale = whole_scale(t, s->t, name, sizeof name);
+    if (s->t->type == DT_NVFP4 && !s->scale) return; /* its own scales say all */
     for (int i = 0; i < 2 && !s->scale; i++) {
         snprintf(name, sizeof name, "%s%s", s->t->name, suffix[i]);
         s->scale = weights_find(t->w, name);
@@ -300,7 +313,7 @@ static void resolve_one(struct binding *t, const struct tensor_spec *spec, int i
     s->t = f;
     s->in_out = (spec->need & TENSOR_IN_OUT) != 0;
     s->by_turns = (spec->need & TENSOR_BY_TURNS) != 0;
-    if (f->type == DT_F8_E4M3)
+    if (f->type == DT_F8_E4M3 || (f->type == DT_NVFP4 && n > 1))
         find_scale(t, s);
     else if (weights_gguf(t->w) && n > 1)
         (void)has_other_scale(t, f);

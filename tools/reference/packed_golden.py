@@ -250,6 +250,9 @@ def types(root, name, seed):
                 a = a.reshape(heads, 16, 2, n_in).swapaxes(1, 2).reshape(n_out, n_in)
                 assert np.array_equal(permute(a, heads), gguf.quants.dequantize(b, t))
             print(name, il, rest, kind, "std %.4f" % a.std())
+            if kind == "NVFP4":  # llama.cpp keeps the number for the matrix beside it
+                w.add_tensor(f"blk.{il}.{GGUF[rest]}.scale", np.array([0.7], np.float32))
+                a = a * np.float32(0.7)
             v.copy_(torch.from_numpy(a))
     w.write_header_to_file()
     w.write_kv_data_to_file()
