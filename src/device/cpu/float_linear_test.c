@@ -34,7 +34,7 @@ static struct edge make_matrix(struct matrix *m, enum dtype type, int64_t n_out,
     }
     if (scale)
         for (int i = 0; i < 4096; i++) scale[i] = 0.5f + (float)philox_uniform(seed, 3, (uint64_t)i);
-    *m = (struct matrix){ type, n_out, n_in, e.p, scale, scale_rows, scale_cols, false };
+    *m = (struct matrix){ type, n_out, n_in, e.p, scale, scale_rows, scale_cols, NULL, false };
     return e;
 }
 
