@@ -254,8 +254,12 @@ static bool resolve_packed(struct binding *t, const struct tensor_spec *spec, co
 {
     struct err e = { 0 };
     struct packed p;
-    if (weights_gguf(t->w) || !spec->dim[1] || spec->dim[2] || !may_be_packed(name)) return false;
-    if (!packed_find(t->w, name, t->dim[spec->dim[0]], t->dim[spec->dim[1]], &p, &e)) {
+    if (weights_gguf(t->w) || !spec->dim[1]) return false;
+    const int64_t d0 = t->dim[spec->dim[0]], d1 = t->dim[spec->dim[1]], d2 = t->dim[spec->dim[2]];
+    const bool stacked = spec->dim[2] && spec->need & TENSOR_IN_OUT, by_turns = spec->need & TENSOR_BY_TURNS;
+    if (!stacked && (spec->dim[2] || !may_be_packed(name))) return false;
+    if (!(stacked ? packed_find_experts(t->w, name, d0, d2, d1, by_turns, &p, &e)
+                  : packed_find(t->w, name, d0, d1, &p, &e))) {
         bind_fault(t, "%s", e.msg);
         return true;
     }
@@ -266,6 +270,7 @@ static bool resolve_packed(struct binding *t, const struct tensor_spec *spec, co
     }
     s->t = p.data;
     s->packed = p;
+    s->by_turns = by_turns;
     return true;
 }
 

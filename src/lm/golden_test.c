@@ -497,6 +497,7 @@ static void test_packed(void **state)
                                          "packed_nvfp4_ct", "packed_mxfp4_ct" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         compare(names[i], "model.safetensors", PACKED_BOUND);
+    compare("packed_gpt_oss", "model.safetensors", PACKED_BOUND); /* stacked experts, gate and up in turns */
     compare("gguf_types", "model.gguf", PACKED_BOUND);
 }
 

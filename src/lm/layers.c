@@ -19,7 +19,7 @@ static bool matrix_of(struct layer_maker *mk, const struct tensor_slot *s, struc
                       struct err *e)
 {
     *copy = NULL;
-    if (s->packed.form) return packed_matrix(&s->packed, mk->dev, m, copy, e);
+    if (s->packed.form) return packed_matrix(&s->packed, 0, mk->dev, m, copy, e);
     *m = slot_matrix(s, 0, mk->scales);
     return true;
 }
@@ -233,7 +233,7 @@ static bool take(struct layer_maker *mk, struct experts *x, const struct tensor_
                  struct matrix *m, struct err *e)
 {
     if (s->packed.form) {
-        if (!packed_matrix(&s->packed, mk->dev, m, &x->turned[x->n_turned], e)) return false;
+        if (!packed_matrix(&s->packed, ie, mk->dev, m, &x->turned[x->n_turned], e)) return false;
         x->n_turned++;
         return true;
     }

@@ -204,6 +204,33 @@ bool packed_find(const struct weights *w, const char *name, int64_t n_out, int64
     return p->form == PACKED_NONE || p->form == PACKED_FP4 || check_numbers(p, e);
 }
 
+bool packed_find_experts(const struct weights *w, const char *name, int64_t n_expert, int64_t n_out,
+                         int64_t n_in, bool by_turns, struct packed *p, struct err *e)
+{
+    char at[300];
+    *p = (struct packed){ .n_out = n_out, .n_in = n_in, .bits = 4, .by_turns = by_turns };
+    snprintf(at, sizeof at, "%.200s_blocks", name);
+    p->data = weights_find(w, at);
+    if (!p->data) return true;
+    snprintf(at, sizeof at, "%.200s_scales", name);
+    p->scale = weights_find(w, at);
+    if (!p->scale) return misfit(p->data, "its scales are missing", e);
+    p->form = PACKED_FP4;
+    if (n_in % BLOCK || (by_turns && n_out % 2))
+        return err_set(e, ERR_UNSUPPORTED, "%.160s: experts of [%lld,%lld] in MXFP4 are not supported",
+                       p->data->name, (long long)n_out, (long long)n_in);
+    p->n_groups = n_in / BLOCK;
+    const int64_t want[4] = { n_expert, n_out, p->n_groups, BLOCK / 2 };
+    bool fits =
+        p->data->type == DT_U8 && p->scale->type == DT_U8 && p->data->n_dims == 4 && p->scale->n_dims == 3;
+    for (int i = 0; fits && i < 4; i++)
+        fits = p->data->dim[i] == want[i] && (i == 3 || p->scale->dim[i] == want[i]);
+    if (fits) return true;
+    return err_set(e, ERR_FORMAT,
+                   "%.160s: expected MXFP4 of [%lld,%lld,%lld,%d], and a scale for each of the last",
+                   p->data->name, (long long)n_expert, (long long)n_out, (long long)p->n_groups, BLOCK / 2);
+}
+
 /* ---- conversion ----------------------------------------------------------------------------------------------------- */
 
 struct job {
@@ -213,6 +240,7 @@ struct job {
     size_t row_bytes;
     float *row_scale;
     const int32_t *from; /* [n_in] or NULL */
+    int64_t expert;      /* of stacked ones */
     atomic_int fault;    /* the first of enum fault */
 };
 
@@ -372,9 +400,10 @@ static void convert_fp4_part(void *arg, int ith, int nth)
     float whole = 1;
     if (p->whole) memcpy(&whole, p->whole->data, sizeof whole);
     for (int64_t o = p->n_out * ith / nth; o < p->n_out * (ith + 1) / nth; o++) {
-        const uint8_t *from = (const uint8_t *)p->data->data + (size_t)(o * (p->n_in / 2));
-        const uint8_t *scale = (const uint8_t *)p->scale->data + (size_t)(o * p->n_groups);
-        unsigned char *row = j->blocks + (size_t)o * j->row_bytes;
+        const int64_t at = j->expert * p->n_out + o, to = p->by_turns ? o % 2 * (p->n_out / 2) + o / 2 : o;
+        const uint8_t *from = (const uint8_t *)p->data->data + (size_t)(at * (p->n_in / 2));
+        const uint8_t *scale = (const uint8_t *)p->scale->data + (size_t)(at * p->n_groups);
+        unsigned char *row = j->blocks + (size_t)to * j->row_bytes;
         const int size = (int)(p->n_in / p->n_groups); /* 16 or 32 */
         j->row_scale[o] = p->divides ? 1 / whole : whole;
         for (int64_t g = 0; g < p->n_groups; g++, from += size / 2) {
@@ -451,9 +480,10 @@ static bool tell(const struct packed *p, int fault, struct err *e)
     }
 }
 
-bool packed_matrix(const struct packed *p, struct device *d, struct matrix *m, void **copy, struct err *e)
+bool packed_matrix(const struct packed *p, int ie, struct device *d, struct matrix *m, void **copy,
+                   struct err *e)
 {
-    struct job j = { .p = p, .type = type_of(p) };
+    struct job j = { .p = p, .type = type_of(p), .expert = ie };
     size_t n, bytes;
     const size_t order = p->order ? (size_t)p->n_in * sizeof(int32_t) : 0,
                  rows = (size_t)p->n_out * sizeof(float);

@@ -3,7 +3,8 @@
  *
  * Read     NAME.weight_packed, int32, rows along the inputs (compressed-tensors' pack-quantized); NAME.qweight with .qzeros and .scales, and
  *          .g_idx (GPTQ, both formats), or columns in AWQ's order; NAME.weight of int8 with NAME.weight_scale (int-quantized); FP4 with E4M3
- *          scales of 16 and one number for all (NVFP4, as compressed-tensors and ModelOpt write it), or powers of two for 32 (MXFP4).
+ *          scales of 16 and one number for all (NVFP4, as compressed-tensors and ModelOpt write it), or powers of two for 32 (MXFP4); and stacked experts
+ *          NAME_blocks and NAME_scales of gpt-oss (MXFP4, rows of gate and up in turns).
  *          What the tensors are tells one from the other; bits and group size follow from their shapes.
  * Blocks   4 bits: W4_128 where groups are multiples of 128, else Q4_0, or Q5_0 where zero points differ; 8 bits: Q8_0; NVFP4; MXFP4.
  *          One scale a row (f32) multiplies what the blocks' halves cannot hold. Nothing is rounded: what does not fit is refused.
@@ -27,6 +28,7 @@ struct packed {
     enum packed_form form;
     int bits, zero_more; /* zero_more: what is added to a zero point of the file */
     int64_t n_out, n_in;
+    bool by_turns;    /* stacked experts: even rows, then odd ones */
     int64_t n_groups; /* of inputs that share a scale, in a row */
     const struct tensor *data, *scale;
     const struct tensor *zero;  /* NULL: the middle of the range */
@@ -40,7 +42,13 @@ struct packed {
 bool packed_find(const struct weights *w, const char *name, int64_t n_out, int64_t n_in, struct packed *p,
                  struct err *e);
 
-/* Makes the blocks. *m points into *copy, which the caller frees once linear_new() has copied it. By the device's owner. */
-bool packed_matrix(const struct packed *p, struct device *d, struct matrix *m, void **copy, struct err *e);
+/* The same for stacked experts NAME [n_expert, n_out, n_in], whose rows of gate and up may take turns. */
+bool packed_find_experts(const struct weights *w, const char *name, int64_t n_expert, int64_t n_out,
+                         int64_t n_in, bool by_turns, struct packed *p, struct err *e);
+
+/* Makes the blocks, of expert `ie` where they are stacked (else 0): gate's rows, then up's. *m points into *copy, which the caller frees once
+ * linear_new() has copied it. By the device's owner. */
+bool packed_matrix(const struct packed *p, int ie, struct device *d, struct matrix *m, void **copy,
+                   struct err *e);
 
 #endif

@@ -117,7 +117,8 @@ static bool check_block(const json_t *q, struct err *e)
                      json_is_true(json_object_get(q, "load_in_8bit"))))
         method = "bitsandbytes";
     if (!*method && *algo) method = "modelopt";
-    if (strcmp(method, "fp8") == 0 || strcmp(method, "fbgemm_fp8") == 0 || strcmp(method, "quark") == 0)
+    if (strcmp(method, "fp8") == 0 || strcmp(method, "fbgemm_fp8") == 0 || strcmp(method, "quark") == 0 ||
+        strcmp(method, "mxfp4") == 0)
         return true;
     if (strcmp(method, "modelopt") == 0)
         return !*algo || strncasecmp(algo, "FP8", 3) == 0 || strcasecmp(algo, "NVFP4") == 0 ||
@@ -158,7 +159,6 @@ static const char *packed_kind(const struct tensor *t)
         { ".SCB", "bitsandbytes, 8 bits" },
         { ".W_q", "HQQ" },
         { ".codebooks", "AQLM" },
-        { "_proj_blocks", "MXFP4" },
     };
     for (size_t i = 0; i < sizeof tails / sizeof *tails; i++)
         if (ends_with(t->name, tails[i].tail)) return tails[i].kind;

@@ -1,7 +1,7 @@
 /* quantization.h - how a Hugging Face model's weights are encoded: what its configuration says, and what lies in the files.
  *
  * Read       plain floating-point numbers, FP8 (F8_E4M3) with scales (bind.h), and whole numbers of 4 or 8 bits and FP4 (packed.h), whichever
- *            library made them: fp8, fbgemm_fp8, compressed-tensors, GPTQ, AWQ, ModelOpt's FP8 and NVFP4, Quark's FP8. The tensors
+ *            library made them: fp8, fbgemm_fp8, compressed-tensors, GPTQ, AWQ, ModelOpt's FP8 and NVFP4, gpt-oss' MXFP4, Quark's FP8. The tensors
  *            themselves tell one from the other.
  * Refused    every other method, by its name: bitsandbytes, HQQ, AQLM and the like; layouts of GPTQ and AWQ for one kernel alone. They are known by
  *            quantization_config, or by the names of their tensors where there is none.

@@ -262,6 +262,42 @@ def types(root, name, seed):
     print(name, sum(f.stat().st_size for f in out.iterdir()), "bytes")
 
 
+def gpt_oss(root, name, seed):
+    """Experts in MXFP4 as OpenAI publishes them; transformers' own function says what they stand for."""
+    from families_golden import masks
+    from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+    yarn = dict(rope_type="yarn", factor=4.0, beta_fast=32.0, beta_slow=1.0, truncate=False, original_max_position_embeddings=32, rope_theta=150000.0)
+    cfg = dict(vocab_size=32, hidden_size=64, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+               num_local_experts=6, num_experts_per_tok=2, sliding_window=20, max_position_embeddings=128, rms_norm_eps=1e-5, tie_word_embeddings=False,
+               pad_token_id=None, rope_parameters=yarn)
+    model = build("gpt_oss", cfg, seed)
+    stored = {}
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for k, v in model.state_dict().items():
+            if k.endswith(("experts.gate_up_proj", "experts.down_proj")):
+                n_expert, n_in, n_out = v.shape
+                blocks = torch.randint(0, 256, (n_expert, n_out, n_in // 32, 16), generator=rng, dtype=torch.uint8)
+                scales = torch.randint(121, 125, (n_expert, n_out, n_in // 32), generator=rng, dtype=torch.uint8)
+                stored[k + "_blocks"], stored[k + "_scales"] = blocks, scales
+                v.copy_(convert_moe_packed_tensors(blocks, scales, dtype=torch.float32))
+            else:
+                stored[k] = v.half()
+                v.copy_(stored[k].float())
+    out = root / name
+    out.mkdir(parents=True, exist_ok=True)
+    ids = torch.randint(0, 32, (1, N_IDS), generator=rng)
+    with torch.no_grad():
+        logits = model(ids).logits[0].float()
+        model.config._attn_implementation = "kv16_sinks"
+        kv16 = model(ids, attention_mask=masks(model.config)).logits[0].float()
+    save_file({"ids": ids[0].to(torch.int32), "logits": logits.contiguous(), "logits_kv16": kv16.contiguous()}, out / "golden.safetensors")
+    save_file({k: v.contiguous() for k, v in stored.items()}, out / "model.safetensors")
+    block = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]}
+    (out / "config.json").write_text(json.dumps({"model_type": "gpt_oss", **cfg, "quantization_config": block}, indent=1) + "\n")
+    print(name, sum(f.stat().st_size for f in out.iterdir()), "bytes, std %.2f" % logits.std())
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
     for i, (name, (pack, block)) in enumerate(CASES.items()):
@@ -269,6 +305,8 @@ def main():
             folder(root, name, pack, block, 40 + i)
     if not sys.argv[2:] or "gguf_types" in sys.argv[2:]:
         types(root, "gguf_types", 60)
+    if not sys.argv[2:] or "packed_gpt_oss" in sys.argv[2:]:
+        gpt_oss(root, "packed_gpt_oss", 61)
 
 
 main()
