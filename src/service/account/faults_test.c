@@ -115,7 +115,7 @@ static bool administer(struct day *d)
     const int64_t now = clock_unix_ms();
     char second[KEY_TEXT], id[PRINCIPAL_ID];
     struct key_list l = { 0 };
-    TRY(project_set(s, "web", "requests/day=1000", "month=5", now, &e));
+    TRY(project_set(s, "web", "requests/day=1000", "month=5", &by, now, &e));
     TRY(key_new(s, &w, now, d->key, d->id, &e));
     TRY(key_new(s, &w, now, second, id, &e));
     TRY(key_change(
