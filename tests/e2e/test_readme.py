@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 
@@ -141,3 +142,22 @@ def test_the_apple(place):
     off = np.abs(np.asarray(shown, "i4") - np.asarray(picture(here), "i4"))
     assert off.mean() < 0.25 and off.max() <= 8
     assert judge.best(shown)[0] == "red apple"
+
+
+def test_the_account(place, tmp_path):
+    """The account's lines as they stand, but for the port: a dollar is spent, and the rest said of it is true."""
+    _, _, env = place
+    lines = re.search(r"^## An account$.*?^```sh\n(.*?)^```$", README, re.M | re.S)[1]
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    script = lines.replace("$PWD/build/release", os.path.dirname(BIN)).replace("8090", str(port))
+    r = subprocess.run(["bash", "-euc", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=PATIENCE)
+    assert r.returncode == 0, r.stderr
+    answers = [json.loads(x) for x in r.stdout.splitlines() if x.startswith("{")]
+    assert [("choices" in a, "error" in a) for a in answers] == [(True, False)] * 2 + [(False, True)]
+    assert answers[2]["error"]["code"] == "insufficient_quota"
+    spent = sum(1000 * a["usage"]["prompt_tokens"] + 20000 * a["usage"]["completion_tokens"] for a in answers[:2]) / 1e6
+    assert spent <= 1 and answers[0]["usage"]["cost"] + answers[1]["usage"]["cost"] == pytest.approx(spent, rel=1e-12)
+    assert f"{spent:g}" in r.stdout and "same bytes" in r.stdout
+    assert re.search(r"^head", r.stdout, re.M) or "rows" in r.stdout
