@@ -95,7 +95,7 @@ static struct lm_job *begin(struct lm *m, const int32_t *prompt, int n_prompt, i
     struct err e = { 0 };
     struct lm_job *j;
     const struct lm_request r = {
-        .prompt = { prompt, (size_t)n_prompt, max },
+        .prompt = { .ids = prompt, .n = (size_t)n_prompt, .max_tokens = max },
         .n = 1,
         .want_token_ids = true,
         .sampling = { .top_p = 1, .typical_p = 1, .repetition_penalty = 1, .n_top_logprobs = -1 }
@@ -151,7 +151,7 @@ static void test_logprobs(void **state)
     const int n = TEXT; /* of some 2,000: plain C takes a tenth of a second for each */
     const int start = (int)json_integer_value(json_object_get(f->golden, "start"));
     const json_t *lp = json_object_get(f->golden, "logprobs");
-    struct lm_request r = { .prompt = { text, (size_t)n, 0 },
+    struct lm_request r = { .prompt = { .ids = text, .n = (size_t)n },
                             .n = 1,
                             .echo = true,
                             .sampling = {

@@ -100,7 +100,7 @@ static void run(struct fixture *f, const struct gen_request *q, const char *prom
         tokenizer_encode(lm_tokenizer(f->lm), prompt, strlen(prompt), NULL, true, 0, &ids, &fault.err));
     assert_true(reply_new(&reply, &s.style, 1, &fault.err));
     const struct lm_request r = {
-        .prompt = { ids.id, ids.n, max_tokens },
+        .prompt = { .ids = ids.id, .n = ids.n, .max_tokens = max_tokens },
         .n = 1,
         .guide = s.plan,
         .sampling = { .temperature = 1.3f,

@@ -77,9 +77,13 @@ def test_empty_answers_and_system_messages_keep_their_form(served):
     assert prompt(served, "prints", messages) == "system:be;user:a;assistant:;user:b;"
 
 
+# A PNG of one white pixel.
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEANl9ngAAAAABJRU5ErkJggg=="
+
+
 def test_pictures_are_refused_by_name(served):
-    r = served.post("/v1/chat/completions", {"model": "walks", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]})
-    assert r.status_code == 400 and "images, video, audio and files are not supported" in r.json()["error"]["message"]
+    r = served.post("/v1/chat/completions", {"model": "walks", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}]}]})
+    assert r.status_code == 400 and "sees no pictures" in r.json()["error"]["message"]
 
 
 HI = [{"role": "user", "content": "hi"}]
