@@ -42,7 +42,7 @@ struct drawing {
     bool has_thread;       /* the thread still runs */
 };
 
-const char *picture_extension(enum image_format f)
+static const char *picture_extension(enum image_format f)
 {
     return f == IMAGE_PNG ? "png" : f == IMAGE_JPEG ? "jpg" : "webp";
 }

@@ -14,8 +14,6 @@
 #include "service/request.h"
 #include "service/safety.h"
 
-const char *picture_extension(enum image_format f); /* "png" */
-
 struct picture_request {
     char *model; /* as the client wrote it; NULL: the first image model there is */
     char *prompt, *negative_prompt, *sampler;

@@ -63,8 +63,6 @@ void blobs_close(struct blobs *b)
     free(b);
 }
 
-const char *blobs_where(const struct blobs *b) { return b->where; }
-
 /* What the place said; NULL: it answered. */
 static void note(struct blobs *b, const struct err *why)
 {

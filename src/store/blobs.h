@@ -32,7 +32,6 @@ struct blobs_options {
 /* A folder is made if need be. A bucket is not asked before it is needed. The options are copied. */
 bool blobs_open(struct blobs **out, const char *where, const struct blobs_options *o, struct err *e);
 void blobs_close(struct blobs *b);
-const char *blobs_where(const struct blobs *b);
 
 bool blobs_put(struct blobs *b, const char *name, const void *data, size_t len, struct err *e);
 /* An open descriptor, the caller's; -1 with *e. */

@@ -214,9 +214,6 @@ void advice_free(struct advice *a)
     free(a);
 }
 
-const char *advice_tasks(const struct advice *a) { return a->tasks; }
-const char *advice_use_cases(const struct advice *a) { return a->use_cases; }
-
 /* ---- holding a question against rules ------------------------------------------------------------------------------ */
 
 struct question { /* NULL: not said */

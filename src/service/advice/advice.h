@@ -22,10 +22,6 @@ struct advice;
 bool advice_load(struct advice **out, const char *path, const struct catalog *c, struct err *e);
 void advice_free(struct advice *a);
 
-/* The words that a column of a list has, "a|b|c", for errors: of ADVICE_BEST a task or use case must be one of them. */
-const char *advice_tasks(const struct advice *a);
-const char *advice_use_cases(const struct advice *a);
-
 /* What is recommended. Numbers below 0 and NULL: nothing is said of it. */
 struct advised {
     const struct catalog_model *model;
