@@ -77,8 +77,8 @@ static const char *const version_7[] = {
     "ALTER TABLE ledger ADD COLUMN request_hash TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE ledger ADD COLUMN model_hash TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE ledger ADD COLUMN answer_hash TEXT NOT NULL DEFAULT ''",
-    "CREATE TABLE records (uid TEXT PRIMARY KEY, made_ms BIGINT NOT NULL, path TEXT NOT NULL, headers TEXT "
-    "NOT NULL, body TEXT NOT NULL, answer_type TEXT NOT NULL, answer TEXT NOT NULL)",
+    ("CREATE TABLE records (uid TEXT PRIMARY KEY, made_ms BIGINT NOT NULL, path TEXT NOT NULL, headers TEXT "
+     "NOT NULL, body TEXT NOT NULL, answer_type TEXT NOT NULL, answer TEXT NOT NULL)"),
     "CREATE INDEX ledger_request ON ledger (request)",
     NULL,
 };

@@ -13,7 +13,7 @@ static void new_id(char out[40])
 {
     unsigned char r[16];
     rng_os(r, sizeof r);
-    memcpy(out, "evt_", 4);
+    snprintf(out, 5, "evt_");
     sodium_bin2hex(out + 4, 33, r, sizeof r);
 }
 

@@ -52,7 +52,7 @@ void webhooks_sign(const struct webhooks_key *k, const char *id, int64_t timesta
     crypto_auth_hmacsha256_update(&h, (const unsigned char *)head, (size_t)n);
     crypto_auth_hmacsha256_update(&h, (const unsigned char *)body, strlen(body));
     crypto_auth_hmacsha256_final(&h, mac);
-    memcpy(out, "v1,", 3);
+    snprintf(out, WEBHOOKS_SIGNATURE, "v1,");
     sodium_bin2base64(out + 3, WEBHOOKS_SIGNATURE - 3, mac, sizeof mac, sodium_base64_VARIANT_ORIGINAL);
 }
 
