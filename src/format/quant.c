@@ -5,9 +5,9 @@
 
 #include "format/quant_codes.h"
 
-const int8_t quant_iq4_values[16] = {
-    -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
-};
+/* The 16 levels of IQ4_NL and IQ4_XS. */
+static const int8_t iq4_values[16] = { -127, -104, -83, -65, -49, -35, -22, -10,
+                                       1,    13,   25,  38,  53,  69,  89,  113 };
 
 /* One block at a time is copied out of the file: the source may lie at any address. */
 
@@ -60,8 +60,8 @@ static void block_iq4_nl(const struct iq4_nl *b, float *y)
 {
     float d = f16_to_f32(b->d);
     for (int i = 0; i < 16; i++) {
-        y[i] = d * (float)quant_iq4_values[b->qs[i] & 15];
-        y[i + 16] = d * (float)quant_iq4_values[b->qs[i] >> 4];
+        y[i] = d * (float)iq4_values[b->qs[i] & 15];
+        y[i + 16] = d * (float)iq4_values[b->qs[i] >> 4];
     }
 }
 
@@ -139,8 +139,8 @@ static void block_iq4_xs(const struct iq4_xs *b, float *y)
         int low = b->scales_l[j >> 1] >> 4 * (j & 1) & 15, high = b->scales_h >> 2 * j & 3;
         float scale = d * (float)((low | high << 4) - 32);
         for (int i = 0; i < 16; i++) {
-            y[32 * j + i] = scale * (float)quant_iq4_values[b->qs[16 * j + i] & 15];
-            y[32 * j + i + 16] = scale * (float)quant_iq4_values[b->qs[16 * j + i] >> 4];
+            y[32 * j + i] = scale * (float)iq4_values[b->qs[16 * j + i] & 15];
+            y[32 * j + i + 16] = scale * (float)iq4_values[b->qs[16 * j + i] >> 4];
         }
     }
 }

@@ -36,7 +36,7 @@ struct q8_0 { /* w = d * q */
     uint16_t d;
     int8_t qs[32];
 };
-struct iq4_nl { /* w = d * quant_iq4_values[q] */
+struct iq4_nl { /* w = d * iq4_values[q] (quant.c) */
     uint16_t d;
     uint8_t qs[16];
 };
@@ -74,8 +74,7 @@ struct q6_k { /* sub-block j of 16: w = d * scales[j] * (q - 32) */
     int8_t scales[16];
     uint16_t d;
 };
-struct
-    iq4_xs { /* sub-block j of 32: w = d * (scale[j] - 32) * quant_iq4_values[q]; bytes 16*j + i as in iq4_nl */
+struct iq4_xs { /* sub-block j of 32: w = d * (scale[j] - 32) * iq4_values[q]; bytes 16*j + i as in iq4_nl */
     uint16_t d;
     uint16_t scales_h;   /* bits 2*j, 2*j+1: bits 4 and 5 of scale[j] */
     uint8_t scales_l[4]; /* nibble j: bits 0..3 of scale[j] */
@@ -153,9 +152,6 @@ _Static_assert(sizeof(struct iq1_s) == 50 && sizeof(struct iq1_m) == 56, "file l
 _Static_assert(sizeof(struct mxfp4) == 17 && sizeof(struct nvfp4) == 36 && sizeof(struct w4_128) == 68,
                "file layout");
 _Static_assert(sizeof(struct q6_k) == 210 && sizeof(struct iq4_xs) == 136, "file layout");
-
-/* The 16 levels of IQ4_NL and IQ4_XS. */
-extern const int8_t quant_iq4_values[16];
 
 /* 6-bit scale and minimum of sub-block j (0..7) of a q4_k or q5_k. */
 static inline void quant_k_scale_min(const uint8_t scales[12], int j, uint8_t *scale, uint8_t *min)

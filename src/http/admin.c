@@ -60,13 +60,15 @@ static bool query_date(struct exchange *x, const char *name, int64_t otherwise, 
     return false;
 }
 
-bool admin_span(struct exchange *x, int64_t *from_ms, int64_t *to_ms)
+/* since and until of the query, as the commands read them. False: answered. */
+static bool admin_span(struct exchange *x, int64_t *from_ms, int64_t *to_ms)
 {
     return query_date(x, "since", INT64_MIN, from_ms) && query_date(x, "until", INT64_MAX, to_ms);
 }
 
-bool admin_number(struct exchange *x, const char *name, int64_t min, int64_t max, int64_t otherwise,
-                  int64_t *out)
+/* A number of the query, within its bounds. False: answered. */
+static bool admin_number(struct exchange *x, const char *name, int64_t min, int64_t max, int64_t otherwise,
+                         int64_t *out)
 {
     const char *text = exchange_query(x, name);
     char *end;

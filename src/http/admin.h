@@ -23,10 +23,4 @@ void admin_reply_text(struct exchange *x, struct buf *b);
 /* A key that is not there is 404, a store that is away 503. */
 void admin_fault(struct exchange *x, const struct err *e);
 
-/* since and until of the query, as the commands read them. False: answered. */
-bool admin_span(struct exchange *x, int64_t *from_ms, int64_t *to_ms);
-/* A number of the query, within its bounds. False: answered. */
-bool admin_number(struct exchange *x, const char *name, int64_t min, int64_t max, int64_t otherwise,
-                  int64_t *out);
-
 #endif

@@ -22,7 +22,7 @@ bool auth_set_keys(struct auth *a, const char *const *keys, int n_keys, struct e
 
 bool auth_init(struct auth *a, const char *const *keys, int n_keys, struct keyring *keyring, struct err *e)
 {
-    *a = (struct auth){ 0 };
+    memset(a, 0, sizeof *a);
     if (sodium_init() < 0) return err_set(e, ERR_IO, "libsodium could not be started");
     a->keyring = keyring;
     return auth_set_keys(a, keys, n_keys, e);
@@ -34,7 +34,7 @@ void auth_free(struct auth *a)
         older = k->older;
         free(k);
     }
-    *a = (struct auth){ 0 };
+    memset(a, 0, sizeof *a);
 }
 
 /* The key in an Authorization header, NULL when there is none. */

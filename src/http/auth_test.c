@@ -48,8 +48,9 @@ static void test_principals(void **state)
 {
     (void)state;
     static const char *const keys[] = { "first-key" };
-    struct auth a, open = { 0 };
+    struct auth a, open;
     struct principal p, q;
+    memset(&open, 0, sizeof open);
     assert_true(auth_init(&a, keys, 1, NULL, NULL));
     assert_true(auth_principal(&a, "Bearer first-key", &p));
     assert_true(p.known);

@@ -23,6 +23,15 @@ LIMITS = {
     "quant_avxvnni": 18,
     "quant_avx512": 11,
     "quant_amx": 11,
+    "quant_avx2 dot_code3_k16": 25,  # eight sums and eight scales a block of the formats whose codes mean levels
+    "quant_avx2 dot_nvfp4": 19,
+    "quant_avx512 dot_q2_k": 13,  # 24 sums of 196 products, once a block
+    "quant_avx512 round_rows": 25,  # the scale of a block of inputs
+    "quant_avx512 dot_w4_128": 100,  # the ends of rows, which scales multiply once: no loop over products
+    "quant_avx512 dot_iq4_xs": 100,
+    "quant_avx512 dot_code3_k": 200,
+    "quant_avx512 dot_code3_k16": 500,
+    "quant_amx multiply": 32,  # a block's sums and scales, once for sixteen rows
     "quant_avx2 quant_store": 25,  # GELU's polynomial beside its operands
     "quant_avxvnni quant_store": 25,
     "paged_avx2": 8,

@@ -90,6 +90,16 @@ static inline const struct quant_part *quant_locate(const struct quant_job *j, i
     return p;
 }
 
+static inline void quant_scale(float (*v)[QUANT_GROUP], const float *by, int cols)
+{
+    for (int c = 0; c < cols; c++) {
+        for (int i = 0; i < QUANT_GROUP; i++) v[c][i] *= by[i];
+        __asm__ volatile(
+            "" ::
+                : "memory"); /* row by row: gcc would take a column of rows at once, and permute */
+    }
+}
+
 /* Finishes one group's results for the panel whose first row (in the arguments) is `row`. v2: the up part's. by, by2: what their rows are
  * multiplied by; NULL: nothing. */
 static inline void quant_store(const struct quant_job *j, int64_t row, int cols, int64_t first_out, int n,
@@ -109,10 +119,8 @@ static inline void quant_store(const struct quant_job *j, int64_t row, int cols,
                 if (v2) v2[c][i] = v2[2 * c][i] + v2[2 * c + 1][i];
             }
     }
-    for (int c = 0; by && c < cols; c++)
-        for (int i = 0; i < QUANT_GROUP; i++) v[c][i] *= by[i];
-    for (int c = 0; v2 && by2 && c < cols; c++)
-        for (int i = 0; i < QUANT_GROUP; i++) v2[c][i] *= by2[i];
+    if (by) quant_scale(v, by, cols);
+    if (v2 && by2) quant_scale(v2, by2, cols);
     for (int c = 0; c < cols; c++) {
         float *y = a->y + (row + c) * a->ldy + first_out;
         if (n == QUANT_GROUP) /* a constant length: straight vector code */
