@@ -46,6 +46,7 @@ struct advice {
     struct rules list[N_LISTS];
     double tier_high, tier_medium;
     char *tasks, *use_cases;
+    bool built_in; /* then rules whose model the catalog does not have are left out */
 };
 
 #define END                                                                                                  \
@@ -119,6 +120,7 @@ static bool check_rule(const struct advice *a, const struct yaml_doc *d, const s
         return yaml_bad(d, yaml_member(at, "size"), e, "size must be WIDTHxHEIGHT");
     if (!*r->model) return true;
     r->found = catalog_find(a->catalog, r->model);
+    if (!r->found && a->built_in) return true;
     if (!r->found) return yaml_bad(d, yaml_member(at, "model"), e, "the catalog has no model %s", r->model);
     if ((r->found->kind == MODEL_TEXT) != (l == TEXT_MODELS))
         return yaml_bad(d, yaml_member(at, "model"), e, "%s is not a model for %s", r->model,
@@ -190,6 +192,7 @@ bool advice_load(struct advice **out, const char *path, const struct catalog *c,
     struct advice *a = calloc(1, sizeof *a);
     if (!a) return err_set(e, ERR_NOMEM, "out of memory");
     a->catalog = c;
+    a->built_in = !path || !*path;
     bool ok = path && *path ? yaml_read_file(&d, path, e)
                             : yaml_read_text(&d, "the built-in advice", advice_rules,
                                              (size_t)(advice_rules_end - advice_rules), e);
@@ -229,6 +232,7 @@ static bool word_fits(const char *asked, const char *said)
 
 static bool fits(const struct rule *r, const struct question *q)
 {
+    if (*r->model && !r->found) return false;
     if (r->only == (q->mode == ADVICE_SEED ? FOR_BEST : FOR_SEED)) return false;
     if (r->from >= 0 && !(q->dollars >= r->from)) return false;
     if (r->to >= 0 && !(q->dollars <= r->to)) return false;
@@ -253,11 +257,15 @@ static const struct advised nothing = { .temperature = NOT_SAID,
                                         .steps = NOT_SAID,
                                         .why = "" };
 
-static void take_model(struct advised *out, const struct rule *r)
+static bool take_model(struct advised *out, const struct rule *r, struct err *e)
 {
+    if (!r)
+        return err_set(e, ERR_NOT_FOUND,
+                       "the catalog has none of the models that the rules recommend for this");
     out->model = r->found;
     out->says = *r->says ? r->says : r->found->id;
     out->why = r->why;
+    return true;
 }
 
 static bool one_of(const char *words, const char *said, const char *what, struct err *e)
@@ -276,7 +284,7 @@ bool advise_text(const struct advice *a, const struct text_question *t, struct a
           one_of("low|medium|high", t->budget, "budget", e)))
         return false;
     *out = nothing;
-    take_model(out, first(&a->list[TEXT_MODELS], &q));
+    if (!take_model(out, first(&a->list[TEXT_MODELS], &q), e)) return false;
     const struct rule *p = first(&a->list[TEXT_PARAMETERS], &q);
     out->temperature = p->temperature;
     out->top_p = p->top_p;
@@ -313,7 +321,8 @@ static void take_parameters(const struct advice *a, const struct question *q, st
 
 /* The best picture for the money: of models whose score is enough the best for "highest", the cheapest else; with fewer steps where that
  * brings it within what may be spent. */
-static void take_best(const struct advice *a, const struct image_question *q, struct advised *out)
+static bool take_best(const struct advice *a, const struct image_question *q, struct advised *out,
+                      struct err *e)
 {
     const struct rules *scores = &a->list[IMAGE_SCORES];
     const bool highest = q->quality && !strcmp(q->quality, "highest"),
@@ -324,6 +333,7 @@ static void take_best(const struct advice *a, const struct image_question *q, st
     for (int pass = 0; pass < 2 && !best; pass++) /* first what is good enough, then what there is */
         for (int i = 0; i < scores->n; i++) {
             const struct rule *r = &scores->v[i];
+            if (!r->found) continue;
             int steps = r->found->steps > 0 ? r->found->steps : r->steps;
             if (!cheapest || advice_picture_cost(r->found, r->steps) <
                                  advice_picture_cost(cheapest->found, cheapest->steps))
@@ -337,13 +347,14 @@ static void take_best(const struct advice *a, const struct image_question *q, st
             best_steps = steps;
         }
     out->over = !best;
-    if (!best) best = cheapest, best_steps = cheapest->steps;
-    take_model(out, best);
+    if (!best && cheapest) best = cheapest, best_steps = cheapest->steps;
+    if (!take_model(out, best, e)) return false;
     out->steps = best_steps;
     if (!*out->why)
         out->why = out->over ? "nothing costs less"
                    : highest ? "the best that may be spent on"
                              : "the cheapest that is good enough";
+    return true;
 }
 
 static const char *tier(const struct advice *a, double dollars)
@@ -371,7 +382,7 @@ static bool turn(const struct advice *a, const struct image_question *q, struct 
             out->steps = 4;
         else if (q->steps > 20)
             out->steps = q->steps / 2 > 10 ? q->steps / 2 : 10;
-        else if (q->mode == ADVICE_BEST && q->steps < 0 && given->steps > 20)
+        else if (q->mode == ADVICE_BEST && q->steps < 0 && given && given->steps > 20)
             out->steps = given->steps / 2 > 10 ? given->steps / 2 : 10;
     } else {
         to = catalog_find(a->catalog, "flux-1-dev-fp8");
@@ -410,22 +421,22 @@ bool advise_image(const struct advice *a, const struct image_question *q, struct
         take_parameters(a, &r, out);
     } else if (q->quality && q->mode == ADVICE_SEED) {
         const struct rule *f = first(&a->list[IMAGE_BUDGETS], &r);
-        take_model(out, f);
+        if (!take_model(out, f, e)) return false;
         out->steps = f->steps;
     } else if (q->quality || !q->use_case) {
-        take_best(a, q, out);
+        if (!take_best(a, q, out, e)) return false;
         r.model = out->model->id;
         take_parameters(a, &r, out);
     } else {
         r.budget = tier(a, q->dollars < 0 && q->mode == ADVICE_BEST ? 1e9 : q->dollars);
         const struct rule *f = first(&a->list[IMAGE_USE_CASES], &r);
-        take_model(out, f);
+        if (!take_model(out, f, e)) return false;
         r.model = out->model->id;
         take_parameters(a, &r, out);
         if (q->mode == ADVICE_BEST && q->dollars >= 0 &&
             advice_picture_cost(out->model, out->steps) > llround(q->dollars * 1e9)) {
             *out = nothing; /* what the tier names costs more than may be spent */
-            take_best(a, q, out);
+            if (!take_best(a, q, out, e)) return false;
             r.model = out->model->id;
             take_parameters(a, &r, out);
         }

@@ -18,7 +18,8 @@ enum advice_mode { ADVICE_BEST, ADVICE_SEED };
 
 struct advice;
 
-/* path NULL or "": the built-in rules. Every model they name must be of the catalog, which is borrowed. */
+/* path NULL or "": the built-in rules, without those whose model the catalog does not have; every model that a file names must be there.
+ * The catalog is borrowed. */
 bool advice_load(struct advice **out, const char *path, const struct catalog *c, struct err *e);
 void advice_free(struct advice *a);
 

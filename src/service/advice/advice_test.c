@@ -290,6 +290,42 @@ static void test_better(void **state)
     assert_false(advise_batch(advice, "good", INT64_MAX / 2, 1.0, ADVICE_BEST, &plan, &e));
 }
 
+/* A catalog of one model: the rules that name others are left out, and what then has no answer says so. */
+static void test_other_catalog(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/hearth-advice-XXXXXX";
+    const int fd = mkstemp(path);
+    struct catalog *c;
+    struct advice *a;
+    struct advised out;
+    struct err e = { 0 };
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+    assert_non_null(f);
+    fputs("version: 1\nmodels: [{ id: accounts/fireworks/models/deepseek-v3, kind: text }]\n", f);
+    fclose(f);
+    if (!catalog_load(&c, path, &e) || !advice_load(&a, NULL, c, &e)) fail_msg("%s", e.msg);
+    assert_true(advise_text(a, &(struct text_question){ .task = "speed_critical" }, &out, &e));
+    assert_string_equal(out.model->id, "accounts/fireworks/models/deepseek-v3");
+    assert_false(advise_text(a, &(struct text_question){ .task = "creative" }, &out, &e));
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    struct image_question q = asked();
+    struct image_plan plan;
+    static const char *const words[] = { "good", "social_media", "speed" };
+    for (int i = 0; i < 6; i++) {
+        q = asked();
+        q.mode = i % 2 ? ADVICE_SEED : ADVICE_BEST;
+        *(i / 2 == 0 ? &q.quality : i / 2 == 1 ? &q.use_case : &q.priority) = words[i / 2];
+        q.dollars = 1;
+        assert_false(advise_image(a, &q, &out, &e));
+        assert_true(e.msg[0]);
+    }
+    assert_false(advise_batch(a, NULL, 3, 1, ADVICE_BEST, &plan, &e));
+    advice_free(a);
+    catalog_free(c);
+    remove(path);
+}
+
 static void test_bad_files(void **state)
 {
     (void)state;
@@ -344,9 +380,10 @@ static void test_bad_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_texts),     cmocka_unit_test(test_pictures), cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_costs),     cmocka_unit_test(test_prompts),  cmocka_unit_test(test_better),
-        cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_texts),     cmocka_unit_test(test_pictures),
+        cmocka_unit_test(test_batches),   cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_prompts),   cmocka_unit_test(test_better),
+        cmocka_unit_test(test_bad_files), cmocka_unit_test(test_other_catalog),
     };
     return cmocka_run_group_tests(tests, load, unload);
 }
