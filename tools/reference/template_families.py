@@ -394,6 +394,10 @@ MIXTRAL_8X22B = r"""
 
 def families(smollm2_gguf=None):
     """[{name, source, context, from?, note?}]"""
+    not_quite = {  # what is not the published file to the byte
+        "deepseek_r1": "An early published text, with the thought's beginning that later ones end with.",
+        "mixtral_8x22b": "After a public copy; one of its conditions is restored.",
+    }
     out = []
     for name, folder, context in (
             ("deepseek_v3", "deepseek_v3", {"bos_token": "<｜begin▁of▁sentence｜>", "eos_token": "<｜end▁of▁sentence｜>"}),
@@ -427,5 +431,5 @@ def families(smollm2_gguf=None):
             ("gemma3", {"bos_token": "<bos>"}, "pictures"), ("phi3_5", {"eos_token": "<|endoftext|>"}, "c2"), ("phi4", {}, "c2"), ("phi4_mini", {}, "tool"),
             ("mistral_small_3_2", {"bos_token": "<s>", "eos_token": "</s>"}, "tool"), ("glm4_6", {}, "tool"), ("gpt_oss", {}, "tool")):
         with open(f"{TEMPLATES}/{name}.jinja") as f:
-            out.append({"name": "published_" + name, "source": f.read(), "context": context, "only": only, "note": "As the model is published with it."})
+            out.append({"name": "published_" + name, "source": f.read(), "context": context, "only": only, "note": not_quite.get(name, "As the model is published with it.")})
     return out
