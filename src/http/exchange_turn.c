@@ -251,16 +251,16 @@ ssize_t exchange_stream(struct exchange *x, char *out, size_t max)
         buf_clear(&x->pending);
         x->pending_at = 0;
         enum produced p = x->ops->produce(x, x->work, &x->pending);
-        if (x->pending.failed) return EXCHANGE_STREAM_BROKEN;
+        pthread_mutex_lock(&x->lock);
+        const bool gone = x->gone, ping = x->ping && p == PRODUCED_NOTHING;
+        if (ping) x->ping = false;
+        pthread_mutex_unlock(&x->lock);
+        /* Also when this is the end: nobody is there to be sent it. */
+        if (gone || x->pending.failed) return EXCHANGE_STREAM_BROKEN;
         endings_heard(x, x->pending.data, x->pending.len);
         if (p == PRODUCED_END) x->ended = true;
         if (p == PRODUCED_LAST) x->held = true;
         if (p != PRODUCED_NOTHING) continue;
-        pthread_mutex_lock(&x->lock);
-        bool ping = x->ping, gone = x->gone;
-        x->ping = false;
-        pthread_mutex_unlock(&x->lock);
-        if (gone) return EXCHANGE_STREAM_BROKEN;
         if (ping) {
             buf_puts(&x->pending, ": ping\n\n");
             continue;
