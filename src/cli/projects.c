@@ -46,20 +46,6 @@ static bool drop(struct store *s, const struct options *o, struct err *e)
 
 /* ---- what there is ------------------------------------------------------------------------------------------------- */
 
-struct spent {
-    const char *owner;
-    int64_t now_ms;
-    struct budget_state state[N_PERIODS];
-};
-
-static bool read_spent(void *arg, struct session *c, struct err *e)
-{
-    struct spent *s = arg;
-    for (int p = 0; p < N_PERIODS; p++)
-        if (!budget_read(c, s->owner, (enum period)p, s->now_ms, &s->state[p], e)) return false;
-    return true;
-}
-
 /* Calls fn for each budget of the project, with what is spent and reserved of it. */
 static bool each_budget(struct store *s, const struct project_record *p, int64_t now_ms,
                         void (*fn)(void *arg, const char *period, int64_t most, bool soft,
@@ -69,8 +55,9 @@ static bool each_budget(struct store *s, const struct project_record *p, int64_t
     struct budget_rules rules;
     char owner[260];
     snprintf(owner, sizeof owner, "project:%s", p->name);
-    struct spent spent = { .owner = owner, .now_ms = now_ms };
-    if (!budget_rules_parse(&rules, p->budgets, e) || !store_read(s, read_spent, &spent, e)) return false;
+    struct budget_states spent = { .owner = owner, .now_ms = now_ms };
+    if (!budget_rules_parse(&rules, p->budgets, e) || !store_read(s, budget_read_all, &spent, e))
+        return false;
     for (int i = 0; i < N_PERIODS; i++)
         if (rules.most[i] >= 0)
             fn(arg, period_name((enum period)i), rules.most[i], rules.soft[i], &spent.state[i]);

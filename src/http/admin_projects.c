@@ -15,28 +15,14 @@
 
 /* ---- answers ------------------------------------------------------------------------------------------------------- */
 
-struct spent {
-    const char *owner;
-    int64_t now_ms;
-    struct budget_state state[N_PERIODS];
-};
-
-static bool read_spent(void *arg, struct session *c, struct err *e)
-{
-    struct spent *s = arg;
-    for (int p = 0; p < N_PERIODS; p++)
-        if (!budget_read(c, s->owner, (enum period)p, s->now_ms, &s->state[p], e)) return false;
-    return true;
-}
-
 /* What is spent of each budget. NULL: *e says why. */
 static json_t *spending(struct store *s, const struct project_record *p, struct err *e)
 {
     struct budget_rules rules;
     char owner[260], limit[MONEY_TEXT], spent[MONEY_TEXT], reserved[MONEY_TEXT];
-    struct spent now = { .owner = owner, .now_ms = clock_unix_ms() };
+    struct budget_states now = { .owner = owner, .now_ms = clock_unix_ms() };
     snprintf(owner, sizeof owner, "project:%s", p->name);
-    if (!budget_rules_parse(&rules, p->budgets, e) || !store_read(s, read_spent, &now, e)) return NULL;
+    if (!budget_rules_parse(&rules, p->budgets, e) || !store_read(s, budget_read_all, &now, e)) return NULL;
     json_t *all = json_object();
     bool ok = all != NULL;
     for (int i = 0; ok && i < N_PERIODS; i++)

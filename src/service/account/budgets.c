@@ -151,3 +151,11 @@ bool budget_release(struct session *c, int64_t before_ms, int64_t *n, struct err
     *n = session_changed(c);
     return true;
 }
+
+bool budget_read_all(void *arg, struct session *c, struct err *e)
+{
+    struct budget_states *s = arg;
+    for (int p = 0; p < N_PERIODS; p++)
+        if (!budget_read(c, s->owner, (enum period)p, s->now_ms, &s->state[p], e)) return false;
+    return true;
+}

@@ -50,5 +50,12 @@ struct budget_state {
 /* Of the period that holds now_ms. */
 bool budget_read(struct session *c, const char *owner, enum period p, int64_t now_ms,
                  struct budget_state *out, struct err *e);
+/* Of every period, as store_read() asks; arg: struct budget_states, of which the first two are given. */
+struct budget_states {
+    const char *owner;
+    int64_t now_ms;
+    struct budget_state state[N_PERIODS];
+};
+bool budget_read_all(void *arg, struct session *c, struct err *e);
 
 #endif
