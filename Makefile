@@ -74,9 +74,7 @@ all: $(B)/hearth  ## build build/release/hearth (MODE=asan or tsan for the check
 # In the checked builds with less effort: undefined-behaviour checks in unrolled vectors take minutes to compile.
 KERNEL_release := -O3
 KERNEL_aarch64 := -O3
-# Checks as calls, not in place: a kernel's file takes a third of the time to compile.
-KERNEL_asan    := -O1 -fno-sanitize=undefined $(if $(findstring clang,$(CC)),,--param asan-instrumentation-with-call-threshold=100)
-KERNEL_coverage := -O2
+KERNEL_asan    := -O1 -fno-sanitize=undefined
 KERNEL_tsan    := -O2 -fno-sanitize=thread
 KERNEL_fuzz    := -O1 -fno-sanitize=undefined,fuzzer-no-link
 AVX2   := -mavx2 -mfma -mf16c
