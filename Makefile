@@ -75,6 +75,7 @@ all: $(B)/hearth  ## build build/release/hearth (MODE=asan or tsan for the check
 KERNEL_release := -O3
 KERNEL_aarch64 := -O3
 KERNEL_asan    := -O1 -fno-sanitize=undefined
+KERNEL_coverage := -O2
 KERNEL_tsan    := -O2 -fno-sanitize=thread
 KERNEL_fuzz    := -O1 -fno-sanitize=undefined,fuzzer-no-link
 AVX2   := -mavx2 -mfma -mf16c
