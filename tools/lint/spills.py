@@ -49,6 +49,9 @@ LIMITS = {
 LIMITS |= {  # 64-bit Arm
     "quant_neon": 4,  # a sum or two of 72 products, once a block
     "quant_dotprod": 2,
+    "quant_neon dot_iq4_nl": 6,  # the levels of its codes hold a register
+    "quant_neon dot_mxfp4": 6,
+    "quant_dotprod dot_code3_k": 4,
     "gemm_neon": 2,
     "gemm_armbf16": 1,
     "gemm_neon body_pack_row_bf16": 19,
