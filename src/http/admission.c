@@ -55,7 +55,9 @@ static void say_left(struct exchange *x, const struct limit_left left[N_LIMITED]
     const int64_t now = clock_unix_ms();
     const struct limit_left requests = left[LIMITED_REQUESTS], prompt = left[LIMITED_PROMPT],
                             generated = left[LIMITED_GENERATED];
-    if (x->dialect == DIALECT_FIREMOON) {
+    if (x->dialect == DIALECT_SHARED) return; /* it is said when it is known which API this is */
+    if (x->dialect == DIALECT_FIREMOON || x->dialect == DIALECT_EXPRESS_IMAGE ||
+        x->dialect == DIALECT_EXPRESS_CHAT) {
         if (!requests.limit) return;
         exchange_header(x, "X-RateLimit-Limit", "%" PRId64, requests.limit);
         exchange_header(x, "X-RateLimit-Remaining", "%" PRId64, requests.remaining);

@@ -52,7 +52,8 @@ static const struct {
 const char *dialect_name(enum api_dialect d)
 {
     static const char *const name[] = {
-        [DIALECT_OPENAI] = "openai", [DIALECT_FIREWORKS] = "fireworks", [DIALECT_FIREMOON] = "firemoon"
+        [DIALECT_OPENAI] = "openai", [DIALECT_FIREWORKS] = "fireworks",   [DIALECT_FIREMOON] = "firemoon",
+        [DIALECT_SHARED] = "shared", [DIALECT_EXPRESS_IMAGE] = "express", [DIALECT_EXPRESS_CHAT] = "express"
     };
     return name[d];
 }
@@ -79,6 +80,50 @@ enum fault_kind fault_of(enum err_code code)
 
 int fault_status(enum fault_kind kind) { return faults[kind].status; }
 int fault_retry_after(enum fault_kind kind) { return faults[kind].retry_after_s; }
+
+/* ---- the Express servers ------------------------------------------------------------------------------------------- */
+
+static bool is_express(enum api_dialect d) { return d == DIALECT_EXPRESS_IMAGE || d == DIALECT_EXPRESS_CHAT; }
+
+/* What their model's service refused or failed at, which is one thing to them. */
+static bool failed_behind(enum fault_kind kind)
+{
+    switch (kind) {
+    case FAULT_INVALID:
+    case FAULT_UNSUPPORTED:
+    case FAULT_CONTEXT:
+    case FAULT_MODEL:
+    case FAULT_NOT_FOUND:
+    case FAULT_SERVER: return true;
+    default: return false;
+    }
+}
+
+int fault_status_in(enum api_dialect d, enum fault_kind kind)
+{
+    return is_express(d) && failed_behind(kind) ? 500 : faults[kind].status;
+}
+
+const char *fault_media_type(enum api_dialect d, enum fault_kind kind)
+{
+    return is_express(d) && kind == FAULT_BUSY ? "text/plain; charset=utf-8" : "application/json";
+}
+
+static void print_express(struct buf *b, enum api_dialect d, enum fault_kind kind, const char *message)
+{
+    const bool image = d == DIALECT_EXPRESS_IMAGE, behind = is_express(d) && failed_behind(kind);
+    if (is_express(d) && kind == FAULT_BUSY) {
+        buf_printf(b, "Too many %srequests, please try again later.", image ? "image generation " : "");
+        return;
+    }
+    buf_puts(b, "{\"error\":");
+    json_out_cstr(b, !behind ? message : image ? "Image generation failed" : "Internal server error");
+    if (behind && image) {
+        buf_puts(b, ",\"message\":");
+        json_out_cstr(b, message);
+    }
+    buf_putc(b, '}');
+}
 
 /* "2025-10-23T10:30:00.000Z" */
 static void print_time(struct buf *b, int64_t ms)
@@ -107,6 +152,10 @@ void fault_print_again(struct buf *b, enum api_dialect d, enum fault_kind kind, 
         json_out_cstr(b, message);
         if (again_ms) buf_puts(b, ",\"resetAt\":"), print_time(b, again_ms);
         buf_putc(b, '}');
+        return;
+    }
+    if (d == DIALECT_SHARED || is_express(d)) {
+        print_express(b, d, kind, message);
         return;
     }
     bool fireworks = d == DIALECT_FIREWORKS;

@@ -7,9 +7,16 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum api_dialect { DIALECT_OPENAI, DIALECT_FIREWORKS, DIALECT_FIREMOON }; /* /v1, /inference/v1, /api */
+enum api_dialect {
+    DIALECT_OPENAI,        /* /v1 */
+    DIALECT_FIREWORKS,     /* /inference/v1 */
+    DIALECT_FIREMOON,      /* /api */
+    DIALECT_SHARED,        /* /api/generate and /api/chat, until the body says which of two APIs is meant */
+    DIALECT_EXPRESS_IMAGE, /* dialects/express.h: there */
+    DIALECT_EXPRESS_CHAT
+};
 
-const char *dialect_name(enum api_dialect d); /* "openai", "fireworks", "firemoon" */
+const char *dialect_name(enum api_dialect d); /* "openai", "fireworks", "firemoon", "shared", "express" */
 
 enum fault_kind {
     FAULT_NONE,
@@ -40,9 +47,12 @@ const char *
 fault_name(enum fault_kind
                kind); /* "rate_limit_exceeded": its code, or its type where it has none; "" for FAULT_NONE */
 int fault_status(enum fault_kind kind);
+/* As a dialect has it: the Express servers answer 500 to whatever their models refuse, and say that a limit is full in plain text. */
+int fault_status_in(enum api_dialect d, enum fault_kind kind);
+const char *fault_media_type(enum api_dialect d, enum fault_kind kind);
 /* Seconds after which to come again when nobody knows better; 0: not at all. */
 int fault_retry_after(enum fault_kind kind);
-/* The body: {"error": {...}} for OpenAI and Fireworks, a flat object for Firemoon. param may be NULL. */
+/* The body: {"error": {...}} for OpenAI and Fireworks, a flat object for the others. param may be NULL. */
 void fault_print(struct buf *b, enum api_dialect d, enum fault_kind kind, const char *param,
                  const char *message);
 /* The same with the time (Unix) from which on it may be tried again, which Firemoon's body has as `resetAt`; 0: without. */

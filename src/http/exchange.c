@@ -98,6 +98,14 @@ void exchange_told(struct exchange *x, const char *msg, char *out, size_t cap)
         snprintf(out, cap, "%s", msg);
 }
 
+/* Why, for an API whose bodies have no place for it. */
+static void say_reason(struct exchange *x, char *told)
+{
+    for (char *p = told; *p; p++)
+        if (*p < ' ' || *p > '~') *p = '?'; /* no line may end here, and a header is ASCII */
+    exchange_header(x, "X-Hearth-Error", "%s", told);
+}
+
 /* again_ms 0: as many seconds from now as Retry-After says. */
 static void tell_fault(struct exchange *x, enum fault_kind kind, const char *param, int retry_after_s,
                        int64_t again_ms, const char *message)
@@ -109,9 +117,10 @@ static void tell_fault(struct exchange *x, enum fault_kind kind, const char *par
     fault_print_again(&b, x->dialect, kind, param, told, kind == FAULT_BUSY ? again_ms : 0);
     if (retry_after_s) exchange_header(x, "Retry-After", "%d", retry_after_s);
     if (kind == FAULT_KEY) exchange_header(x, "WWW-Authenticate", "Bearer");
+    if (x->dialect == DIALECT_EXPRESS_CHAT) say_reason(x, told);
     exchange_note(x, "%.150s", message);
     x->blame = kind;
-    exchange_reply(x, fault_status(kind), "application/json", &b);
+    exchange_reply(x, fault_status_in(x->dialect, kind), fault_media_type(x->dialect, kind), &b);
 }
 
 void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param, const char *fmt, ...)

@@ -75,6 +75,10 @@ void exchange_told(struct exchange *x, const char *msg, char *out, size_t cap);
 /* Takes over work. Streaming when `stream`; then the status is 200 and what goes wrong later is an event. */
 void exchange_run(struct exchange *x, const struct work_ops *ops, void *work, bool stream);
 
+/* On a lane, of a path that two APIs share, once its body has said which is meant: x is of that dialect and endpoint from here on, and
+ * admitted. False: answered. */
+bool exchange_becomes(struct exchange *x, enum api_dialect d, const char *endpoint);
+
 /* A few words for the request's line in the log. */
 void exchange_note(struct exchange *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

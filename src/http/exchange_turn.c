@@ -131,6 +131,16 @@ static bool admit(struct exchange *x)
     return false;
 }
 
+bool exchange_becomes(struct exchange *x, enum api_dialect d, const char *endpoint)
+{
+    x->dialect = d;
+    x->is.dialect = dialect_name(d);
+    x->is.endpoint = endpoint;
+    if (!preflight_key(x) || !admit(x)) return false;
+    provenance_begin(x);
+    return true;
+}
+
 static void run_on_lane(struct exchange *x)
 {
     if (x->admitted || admit(x)) {

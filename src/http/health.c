@@ -13,10 +13,11 @@
 #include "service/files.h"
 #include "service/models/registry.h"
 
+/* As the guides' image server says it, which probes may compare. */
 void health_get(struct exchange *x)
 {
     struct buf b = BUF_INIT(0);
-    buf_puts(&b, "{\"status\":\"ok\",\"service\":\"hearth\"}");
+    buf_puts(&b, "{\"status\":\"ok\",\"service\":\"image-generation\"}");
     exchange_reply(x, 200, "application/json", &b);
 }
 

@@ -10,6 +10,7 @@
 #include "http/dialects/picture_dialect.h"
 #include "http/exchange.h"
 #include "http/handlers.h"
+#include "http/pictures.h"
 #include "http/provenance.h"
 #include "http/routes.h"
 #include "http/wanted.h"
@@ -295,9 +296,8 @@ static bool negotiate(struct exchange *x, struct picture_work *t)
     return false;
 }
 
-/* model: from the path, or NULL to take it from the body. */
-static void picture_post(struct exchange *x, const struct picture_dialect *d, const char *model,
-                         enum picture_task task)
+void pictures_run(struct exchange *x, const struct picture_dialect *d, const char *model,
+                  enum picture_task task)
 {
     struct fault f = { 0 };
     struct picture_work *t = calloc(1, sizeof *t);
@@ -327,9 +327,9 @@ static void picture_post(struct exchange *x, const struct picture_dialect *d, co
     loading_then(x, t->model, start_held, t);
 }
 
-void images_generations(struct exchange *x) { picture_post(x, &openai_pictures, NULL, PICTURE_GENERATE); }
-void images_edits(struct exchange *x) { picture_post(x, &openai_pictures, NULL, PICTURE_EDIT); }
-void images_variations(struct exchange *x) { picture_post(x, &openai_pictures, NULL, PICTURE_VARY); }
+void images_generations(struct exchange *x) { pictures_run(x, &openai_pictures, NULL, PICTURE_GENERATE); }
+void images_edits(struct exchange *x) { pictures_run(x, &openai_pictures, NULL, PICTURE_EDIT); }
+void images_variations(struct exchange *x) { pictures_run(x, &openai_pictures, NULL, PICTURE_VARY); }
 
 /* "accounts/A/models/NAME/VERB": the name, and whether the verb was there. */
 static bool cut_verb(char *path, const char *verb)
@@ -350,7 +350,7 @@ void workflows_post(struct exchange *x)
     char path[300];
     snprintf(path, sizeof path, "%s", exchange_tail(x));
     if (cut_verb(path, "text_to_image") && !strncmp(path, "accounts/", 9))
-        picture_post(x, &workflow_pictures, path, PICTURE_GENERATE);
+        pictures_run(x, &workflow_pictures, path, PICTURE_GENERATE);
     else
         nothing_here(x);
 }
@@ -366,7 +366,7 @@ void image_generation_post(struct exchange *x)
     if (strncmp(path, "accounts/", 9) != 0 || (name && strchr(name, '/')))
         nothing_here(x);
     else
-        picture_post(x, &sdxl_pictures, path, edit ? PICTURE_EDIT : PICTURE_GENERATE);
+        pictures_run(x, &sdxl_pictures, path, edit ? PICTURE_EDIT : PICTURE_GENERATE);
 }
 
 /* ---- Firemoon ---------------------------------------------------------------------------------------------- */
@@ -380,7 +380,7 @@ void firemoon_post(struct exchange *x)
 {
     const char *model = firemoon_model(exchange_tail(x));
     if (model)
-        picture_post(x, &firemoon_pictures, model, PICTURE_GENERATE);
+        pictures_run(x, &firemoon_pictures, model, PICTURE_GENERATE);
     else
         no_such_model(x);
 }

@@ -116,8 +116,7 @@ static void identify(struct exchange *x, enum http_method m, unsigned *allowed, 
     *may = auth_principal(&x->server->auth, header(x, "Authorization"), &x->is.who);
 }
 
-/* Whether a store's key may be used for this, here and now. */
-static bool key_is_good(struct exchange *x)
+bool preflight_key(struct exchange *x)
 {
     const struct key_record *k = x->is.who.key;
     const char *from = x->is.address;
@@ -199,7 +198,7 @@ static void check(struct exchange *x, const char *method)
                 : "You did not provide an API key. Send it as a header: Authorization: Bearer YOUR_KEY");
         return;
     }
-    if (!open_to_all && !key_is_good(x)) return;
+    if (!open_to_all && !preflight_key(x)) return;
     if (!x->route && allowed) {
         char allow[64];
         routes_allow(allowed, allow);

@@ -12,5 +12,7 @@ bool preflight(struct exchange *x, const char *url, const char *method);
 void preflight_misframed(struct exchange *x);
 void preflight_too_large(struct exchange *x);
 bool preflight_expects_continue(struct exchange *x);
+/* Whether a store's key may be used for x's endpoint, here and now; false: answered. */
+bool preflight_key(struct exchange *x);
 
 #endif

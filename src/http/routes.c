@@ -52,6 +52,7 @@ enum api_dialect routes_dialect(const char *path)
 {
     const char *rest;
     if (below(path, "/inference", &rest)) return DIALECT_FIREWORKS;
+    if (!strcmp(path, "/api/generate") || !strcmp(path, "/api/chat")) return DIALECT_SHARED;
     if (below(path, "/api", &rest)) return DIALECT_FIREMOON;
     return DIALECT_OPENAI;
 }

@@ -12,6 +12,7 @@
 #include "http/json_out.h"
 #include "http/provenance.h"
 #include "http/routes.h"
+#include "http/text.h"
 #include "http/wanted.h"
 #include "service/ending.h"
 #include "service/generate.h"
@@ -180,7 +181,10 @@ static void reply_full(struct exchange *x, struct text_work *t)
         ok = c[i].raw_output != NULL;
     }
     if (ok) {
-        wire_print_full(&b, &t->reply, c, t->n_choices, &t->usage);
+        if (t->request.style->print)
+            t->request.style->print(&b, c);
+        else
+            wire_print_full(&b, &t->reply, c, t->n_choices, &t->usage);
         perf_headers(x, t);
         costs_header(x, t->reply.price, &t->usage);
         exchange_reply(x, 200, "application/json", &b);
@@ -361,21 +365,7 @@ static bool fetches(const struct gen_request *q)
     return any;
 }
 
-static bool parse_body(struct exchange *x, bool chat, struct wire_request *w, struct fault *f)
-{
-    const struct wire_style *style =
-        exchange_dialect(x) == DIALECT_FIREWORKS ? &fireworks_style : &openai_style;
-    json_t *body;
-    size_t len;
-    const char *bytes = exchange_body(x, &len);
-    if (!json_in_parse(bytes, len, &exchange_server(x)->json, &body, f)) return false;
-    provenance_json(x, body);
-    bool ok = wire_parse(w, body, chat, exchange_server(x)->o.strict_fields, style, f);
-    json_decref(body);
-    return ok;
-}
-
-static void text_post(struct exchange *x, bool chat)
+void text_run(struct exchange *x, bool chat, json_t *body, const struct wire_style *style)
 {
     struct fault f = { 0 };
     struct text_work *t = calloc(1, sizeof *t);
@@ -383,7 +373,8 @@ static void text_post(struct exchange *x, bool chat)
         exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
         return;
     }
-    if (!parse_body(x, chat, &t->request, &f)) {
+    provenance_json(x, body);
+    if (!wire_parse(&t->request, body, chat, exchange_server(x)->o.strict_fields, style, &f)) {
         free(t);
         exchange_fault_from(x, &f);
         return;
@@ -407,6 +398,20 @@ static void text_post(struct exchange *x, bool chat)
         loading_on_long(x, load_model, t);
     else
         load_model(x, t, NULL);
+}
+
+static void text_post(struct exchange *x, bool chat)
+{
+    struct fault f = { 0 };
+    json_t *body;
+    size_t len;
+    const char *bytes = exchange_body(x, &len);
+    if (!json_in_parse(bytes, len, &exchange_server(x)->json, &body, &f)) {
+        exchange_fault_from(x, &f);
+        return;
+    }
+    text_run(x, chat, body, exchange_dialect(x) == DIALECT_FIREWORKS ? &fireworks_style : &openai_style);
+    json_decref(body);
 }
 
 void chat_post(struct exchange *x) { text_post(x, true); }

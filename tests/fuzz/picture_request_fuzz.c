@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                                               &sdxl_pictures, &firemoon_pictures };
     struct picture_wire w;
     if (!size) return 0;
-    picture_wire_init(&w, dialects[data[0] & 3], data[0] & 4);
+    picture_wire_init(&w, data[0] & 32 ? &express_pictures : dialects[data[0] & 3], data[0] & 4);
     w.task = data[0] & 8 ? PICTURE_EDIT : PICTURE_GENERATE;
     char *body = malloc(size > 1 ? size - 1 : 1); /* exactly as long as it is: one byte too far is found */
     if (body) {

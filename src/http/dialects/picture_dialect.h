@@ -70,5 +70,6 @@ extern const struct picture_dialect openai_pictures;   /* /images/generations, /
 extern const struct picture_dialect workflow_pictures; /* Fireworks: /workflows/.../text_to_image */
 extern const struct picture_dialect sdxl_pictures;     /* Fireworks: /image_generation/... */
 extern const struct picture_dialect firemoon_pictures; /* /api/v1/flux/... */
+extern const struct picture_dialect express_pictures;  /* /api/generate */
 
 #endif

@@ -19,6 +19,7 @@ enum logprob_shape {
 };
 
 struct wire_style;
+struct wire_choice;
 
 struct wire_request {
     struct gen_request gen;
@@ -53,6 +54,8 @@ struct wire_style {
     void (*first_delta)(struct buf *b, bool calls);
     void (*reply_extras)(struct buf *b); /* members of a full reply behind usage */
     void (*usage_details)(struct buf *b, const struct usage *u);
+    /* A full reply that is nothing but its one choice; NULL: wire_print_full(). */
+    void (*print)(struct buf *b, const struct wire_choice *choice);
 };
 
 extern const struct wire_style openai_style;    /* openai.c */

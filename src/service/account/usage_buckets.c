@@ -53,5 +53,6 @@ bool usage_buckets(struct store *s, const char *key, int64_t width_ms, int64_t f
 
 bool usage_draws(const char *endpoint)
 {
-    return !strncmp(endpoint, "image", 5) || !strcmp(endpoint, "workflow") || !strcmp(endpoint, "firemoon");
+    return !strncmp(endpoint, "image", 5) || !strcmp(endpoint, "workflow") || !strcmp(endpoint, "firemoon") ||
+           !strcmp(endpoint, "express-image");
 }
