@@ -31,7 +31,7 @@
 #include "service/account/secrets.h"
 #include "service/advice/advice.h"
 #include "service/advice/prompts.h"
-#include "service/safety.h"
+#include "service/safety/safety.h"
 #include "service/files.h"
 #include "service/picture_fetch.h"
 

@@ -16,7 +16,7 @@
 #include "base/str_list.h"
 #include "http/watch.h"
 #include "service/models/registry.h"
-#include "service/safety.h"
+#include "service/safety/safety.h"
 
 struct server;
 struct blobs;

@@ -12,7 +12,7 @@
 #include "service/models/registry.h"
 #include "service/reply.h"
 #include "service/request.h"
-#include "service/safety.h"
+#include "service/safety/safety.h"
 
 struct picture_request {
     char *model; /* as the client wrote it; NULL: the first image model there is */

@@ -24,16 +24,17 @@ MAY_USE = {
     "image": {"base", "format", "device", "text", "text/tokenizer"},
     "store": {"base"},
     "service": {"base", "format", "store", "text", "text/jinja", "text/tokenizer", "lm", "image", "device", "service/hub", "service/models",
-                "service/tools", "text/grammar"},
+                "service/tools", "service/safety", "text/grammar"},
+    "service/safety": {"base", "format", "text", "image", "device", "store"},
     "service/tools": {"base", "format", "text", "text/jinja", "text/tokenizer", "service"},
     "service/models": {"base", "format", "lm", "image"},
     "service/hub": {"base", "format", "lm", "service/models"},
     "service/account": {"base", "format", "store", "service", "service/models"},
     "service/advice": {"base", "format", "service/models"},
     "http": {"base", "format", "text", "text/jinja", "text/tokenizer", "service", "service/models", "service/tools",
-             "service/account", "service/advice"},
+             "service/account", "service/advice", "service/safety"},
     "cli": {"base", "format", "device", "text", "text/jinja", "text/tokenizer", "lm", "image", "service", "service/hub",
-            "service/models", "service/tools", "service/account", "service/advice", "store", "http"},
+            "service/models", "service/tools", "service/account", "service/advice", "service/safety", "store", "http"},
 }
 # Headers that only these may include: a handler reaches its request through http/exchange.h, whichever transport carries it.
 ONLY = {

@@ -1,8 +1,8 @@
 /* safety.h - is a picture unsafe, and what then: the classifier built into the binary, and the policy of catalog/safety.yaml.
  *
  * Threads    safety_check() may be called from any thread; pictures are classified one at a time. */
-#ifndef HEARTH_SERVICE_SAFETY_H
-#define HEARTH_SERVICE_SAFETY_H
+#ifndef HEARTH_SERVICE_SAFETY_SAFETY_H
+#define HEARTH_SERVICE_SAFETY_SAFETY_H
 
 #include <stdbool.h>
 

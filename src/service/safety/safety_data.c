@@ -1,6 +1,6 @@
 /* safety_data.c - puts the classifier and its policy into the binary's constant data. The assembler reads them, relative to the
  * repository's root, where make runs. */
-#include "service/safety_data.h"
+#include "service/safety/safety_data.h"
 
 __asm__(".pushsection .rodata\n"
         ".global safety_weights\n"

@@ -1,5 +1,5 @@
 /* safety.c - is a picture unsafe, and what then: the classifier, and the policy of catalog/safety.yaml. */
-#include "service/safety.h"
+#include "service/safety/safety.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "format/yaml_read.h"
-#include "service/safety_data.h"
+#include "service/safety/safety_data.h"
 
 enum { N_CLASSES = 5 };
 static const char *const classes[N_CLASSES] = { "drawing", "hentai", "neutral", "porn", "sexy" };
