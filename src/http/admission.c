@@ -109,7 +109,7 @@ bool admission_enter(struct exchange *x)
     struct account_refusal away;
     struct gate_refusal r;
     if (!x->is.endpoint) return true;
-    account_name(&x->is);
+    account_name(a, &x->is);
     if (a && !account_enter(a, &away)) {
         admission_say_left(x);
         return refuse(x, FAULT_UNAVAILABLE, away.msg, 0);

@@ -10,7 +10,7 @@ bool costs_price(const struct exchange *x, const char *model, struct price *out)
     const struct account *a = exchange_server(x)->o.account;
     const struct ending *e = exchange_ending(x);
     if (!a || !e) return false;
-    *out = account_price(a, model, e->of.asked_ms);
+    *out = account_price(a, model, &e->of);
     return true;
 }
 

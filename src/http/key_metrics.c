@@ -80,7 +80,7 @@ void key_metrics_take(void *arg, const struct ending *e)
     const struct usage *u = &e->usage;
     int64_t cost = 0;
     if (m->account && *e->model) {
-        const struct price price = account_price(m->account, e->model, e->of.asked_ms);
+        const struct price price = account_price(m->account, e->model, &e->of);
         cost = price_cost(&price, u);
     }
     const int64_t v[N_COUNTS] = { 1, u->prompt_tokens, u->completion_tokens, u->pictures, u->steps, cost };

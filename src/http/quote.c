@@ -82,7 +82,7 @@ static void put_usage(struct buf *b, const char *name, const struct usage *u, co
 static void answer(struct exchange *x, const struct quote *q)
 {
     struct buf b = BUF_INIT(0);
-    const struct price p = account_price(exchange_server(x)->o.account, model_id(q->model), clock_unix_ms());
+    const struct price p = account_price(exchange_server(x)->o.account, model_id(q->model), NULL);
     buf_puts(&b, "{\"object\":\"quote\",\"model\":");
     json_out_cstr(&b, model_id(q->model));
     buf_puts(&b, ",\"endpoint\":");

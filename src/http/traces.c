@@ -2,7 +2,6 @@
 #include "http/traces.h"
 
 #include <curl/curl.h>
-#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/version.h"
+#include "base/wait.h"
 #include "http/json_out.h"
 
 enum {
@@ -191,14 +191,9 @@ static bool closing(struct traces *t)
 /* Until that time has passed, or the process ends. */
 static void rest(struct traces *t, int ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += (long)(ms % 1000) * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    const struct timespec end = wait_end(1e-3 * ms);
     pthread_mutex_lock(&t->lock);
-    while (!t->closing && pthread_cond_timedwait(&t->some, &t->lock, &until) != ETIMEDOUT) {
+    while (!t->closing && wait_until(&t->some, &t->lock, &end)) {
     }
     pthread_mutex_unlock(&t->lock);
 }
@@ -340,7 +335,7 @@ bool traces_open(struct traces **out, const char *url, const struct str_list *he
     struct traces *t = calloc(1, sizeof *t);
     if (!t) return err_set(e, ERR_NOMEM, "out of memory");
     pthread_mutex_init(&t->lock, NULL);
-    pthread_cond_init(&t->some, NULL);
+    wait_init(&t->some);
     t->spans = BUF_INIT(WAITING_BYTES);
     bool ok = (t->url = whole_url(url, e)) && prepare(t, headers, e);
     if (ok && !(t->running = !pthread_create(&t->thread, NULL, sender_main, t)))

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/wait.h"
 #include "store/counters_inside.h"
 #include "store/redis_url.h"
 
@@ -382,13 +383,9 @@ static bool give_one(struct redis *p, redisContext *c, bool *more, struct err *e
 /* Until there is something to do; false: it is to close, and nothing is left that could be done. */
 static bool wait_for_news(struct redis *p, double *until)
 {
-    struct timespec at;
-    clock_gettime(CLOCK_REALTIME, &at);
-    at.tv_nsec += LOOK_MS * 1000000L;
-    at.tv_sec += at.tv_nsec / 1000000000;
-    at.tv_nsec %= 1000000000;
+    const struct timespec end = wait_end(1e-3 * LOOK_MS);
     pthread_mutex_lock(&p->lock);
-    if (!p->closing && (p->away || !p->first)) pthread_cond_timedwait(&p->news, &p->lock, &at);
+    if (!p->closing && (p->away || !p->first)) wait_until(&p->news, &p->lock, &end);
     const bool closing = p->closing, left = p->first != NULL, away = p->away;
     pthread_mutex_unlock(&p->lock);
     if (!closing) return true;
@@ -463,7 +460,7 @@ static bool open_it(void **place, const char *where, const struct counters_optio
     p->lease_ms = o->lease_ms ? o->lease_ms : COUNTERS_LEASE_MS;
     p->last = &p->first;
     pthread_mutex_init(&p->lock, NULL);
-    pthread_cond_init(&p->news, NULL);
+    wait_init(&p->news);
     bool ok = redis_url_parse(&p->url, where, e) && counters_memory.open(&p->mirror, "", o, e);
     if (ok) {
         redis_url_show(&p->url, p->shown);

@@ -1,14 +1,13 @@
 /* store.c - see store.h: the writer's thread and its queue, and connections lent to readers. */
 #include "store/store.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/wait.h"
 #include "store/backend.h"
 #include "store/schema.h"
 
@@ -310,13 +309,9 @@ static void set_away(struct store *s, const struct err *why)
 /* Those that somebody waits for get the error at once, also those that come while the writer rests. */
 static void rest(struct store *s)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += (long)(AGAIN_S * 1e9);
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    const struct timespec end = wait_end(AGAIN_S);
     pthread_mutex_lock(&s->lock);
-    while (!s->closing && pthread_cond_timedwait(&s->work, &s->lock, &until) != ETIMEDOUT) {
+    while (!s->closing && wait_until(&s->work, &s->lock, &end)) {
     }
     pthread_mutex_unlock(&s->lock);
 }
@@ -476,7 +471,7 @@ bool store_open(struct store **out, const char *where, const struct store_option
     s->b = backends[is_url(where)];
     s->last = &s->first;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->work, NULL);
+    wait_init(&s->work);
     pthread_cond_init(&s->written, NULL);
     s->where = strdup(where);
     s->shown = without_password(where);

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "service/account/ages.h"
 #include "service/account/budget_events.h"
 #include "service/account/budgets.h"
 #include "service/account/journal.h"
@@ -19,7 +20,7 @@
 
 /* The prices that held from a moment on. A request is settled by those that it was reserved by, so that older ones are kept. */
 struct price_table {
-    int64_t from_ms; /* Unix */
+    double from_s; /* of the clock that nobody sets */
     struct prices *is;
     struct price_table *older;
 };
@@ -28,7 +29,8 @@ struct account {
     struct store *store;
     struct keyring *keyring;
     _Atomic(struct price_table *) prices;
-    int64_t reserved_ms; /* how old a reservation may be */
+    struct time_source time;
+    struct ages ages; /* of reservations */
     struct journal *journal;
 };
 
@@ -99,7 +101,7 @@ bool account_set_prices(struct account *a, const struct catalog *c, const char *
         return false;
     }
     t->older = atomic_load(&a->prices);
-    t->from_ms = t->older ? clock_unix_ms() : 0;
+    t->from_s = time_seconds(&a->time);
     atomic_store(&a->prices, t);
     return true;
 }
@@ -108,7 +110,8 @@ bool account_open(struct account **out, const struct account_options *o, struct 
 {
     struct account *a = calloc(1, sizeof *a);
     if (!a) return err_set(e, ERR_NOMEM, "out of memory");
-    a->reserved_ms = (int64_t)(o->reserved_s * 1000);
+    a->time = o->time;
+    ages_init(&a->ages, (int64_t)(o->reserved_s * 1000), time_seconds(&a->time), time_unix_ms(&a->time));
     if (account_set_prices(a, o->catalog, o->prices, e) &&
         store_open(&a->store, o->store, &(struct store_options){ 0 }, e) &&
         keyring_open(&a->keyring, a->store, e) && open_journal(a, o->journal, e)) {
@@ -131,6 +134,7 @@ void account_close(struct account *a)
         prices_close(t->is);
         free(t);
     }
+    ages_free(&a->ages);
     free(a);
 }
 
@@ -138,10 +142,10 @@ const char *account_where(const struct account *a) { return store_where(a->store
 struct keyring *account_keyring(struct account *a) { return a->keyring; }
 struct store *account_store(const struct account *a) { return a->store; }
 
-void account_name(struct identity *is)
+void account_name(const struct account *a, struct identity *is)
 {
     ledger_uid(is->uid);
-    is->asked_ms = clock_unix_ms();
+    is->asked_ms = a ? time_unix_ms(&a->time) : clock_unix_ms();
 }
 
 bool account_enter(struct account *a, struct account_refusal *r)
@@ -156,11 +160,12 @@ bool account_enter(struct account *a, struct account_refusal *r)
 /* ---- budgets ------------------------------------------------------------------------------------------------------- */
 
 /* A price that begins while a request runs is not its price: it costs no more than what was reserved for it. */
-struct price account_price(const struct account *a, const char *model, int64_t asked_ms)
+struct price account_price(const struct account *a, const char *model, const struct identity *is)
 {
     const struct price_table *t = atomic_load(&a->prices);
-    while (t->older && asked_ms < t->from_ms) t = t->older;
-    return prices_of(t->is, model, asked_ms);
+    if (!is) return prices_of(t->is, model, time_unix_ms(&a->time));
+    while (t->older && is->started < t->from_s) t = t->older;
+    return prices_of(t->is, model, is->asked_ms);
 }
 
 /* Whose budgets a request is paid from: its key's and its project's. n 0: nobody's. */
@@ -184,8 +189,8 @@ static void payers_of(const struct key_record *k, struct payers *p)
 struct reservation {
     const char *id;
     struct payers who;
-    int64_t reserved_ms;
     int64_t nano, now_ms;
+    struct age_bounds alive; /* reservations outside are of servers that are no more */
     enum budget_answer answer;
     struct budget_hit hit;
 };
@@ -198,7 +203,7 @@ static bool reserve(void *arg, struct session *c, struct err *e)
     if (!budget_reserve(c, j->id, j->who.v, j->who.n, j->nano, j->now_ms, &j->answer, &j->hit, e))
         return false;
     if (j->answer != BUDGET_SPENT) return true;
-    if (!budget_release(c, j->now_ms - j->reserved_ms, &released, e)) return false;
+    if (!budget_release(c, &j->alive, &released, e)) return false;
     if (released && !budget_reserve(c, j->id, j->who.v, j->who.n, j->nano, j->now_ms, &j->answer, &j->hit, e))
         return false;
     return j->answer != BUDGET_SPENT || budget_events_refused(c, &j->hit, j->now_ms, e);
@@ -219,11 +224,12 @@ bool account_reserve(struct account *a, const struct identity *is, const char *m
 {
     const struct key_record *k = is->who.key;
     struct err e;
-    struct reservation j = { .id = is->uid, .reserved_ms = a->reserved_ms, .now_ms = clock_unix_ms() };
+    struct reservation j = { .id = is->uid, .now_ms = time_unix_ms(&a->time) };
     *r = (struct account_refusal){ .why = ACCOUNT_AWAY };
     payers_of(k, &j.who);
     if (!j.who.n) return true;
-    const struct price price = account_price(a, model, is->asked_ms);
+    j.alive = ages_look(&a->ages, time_seconds(&a->time), j.now_ms);
+    const struct price price = account_price(a, model, is);
     j.nano = price_cost(&price, worst);
     if (!store_write(a->store, reserve, &j, &e)) {
         snprintf(r->msg, sizeof r->msg, "the budget cannot be looked at now; try again later");
@@ -253,7 +259,7 @@ static void row_of(const struct account *a, const struct ending *e, struct ledge
 {
     const struct usage *u = &e->usage;
     const struct key_record *k = e->of.who.key;
-    *r = (struct ledger_row){ .ended_ms = clock_unix_ms(),
+    *r = (struct ledger_row){ .ended_ms = time_unix_ms(&a->time),
                               .prompt = u->prompt_tokens,
                               .cached = u->cached_tokens,
                               .completion = u->completion_tokens,
@@ -265,7 +271,7 @@ static void row_of(const struct account *a, const struct ending *e, struct ledge
                               .first_us = micros(u->ttft_s),
                               .total_us = micros(e->seconds),
                               .status = e->status };
-    const struct price price = account_price(a, e->model, e->of.asked_ms);
+    const struct price price = account_price(a, e->model, &e->of);
     r->cost = price_cost(&price, u);
     memcpy(r->uid, e->of.uid, sizeof r->uid);
     row_text(r->request, sizeof r->request, e->of.id);

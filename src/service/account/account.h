@@ -10,6 +10,7 @@
 #ifndef HEARTH_SERVICE_ACCOUNT_ACCOUNT_H
 #define HEARTH_SERVICE_ACCOUNT_ACCOUNT_H
 
+#include "base/clock.h"
 #include "service/account/keyring.h"
 #include "service/account/prices.h"
 #include "service/ending.h"
@@ -23,6 +24,7 @@ struct account_options {
     const char *prices;            /* a file, or "" */
     double reserved_s;             /* a reservation that is older is a killed server's */
     const struct catalog *catalog; /* needed until account_open() returns */
+    struct time_source time;
 };
 
 bool account_open(struct account **out, const struct account_options *o, struct err *e);
@@ -40,15 +42,15 @@ struct account_refusal {
     int64_t again_ms; /* Unix; 0: nobody knows */
 };
 
-/* Its name in the ledger and the time whose prices hold for it, before anything else. */
-void account_name(struct identity *is);
+/* Its name in the ledger and the time whose prices hold for it, before anything else. a NULL: there is no account. */
+void account_name(const struct account *a, struct identity *is);
 /* False: its row could not be written. */
 bool account_enter(struct account *a, struct account_refusal *r);
 /* Reserves what it costs at most out of the budgets of its key and its project. True: r->msg is a warning, or "". */
 bool account_reserve(struct account *a, const struct identity *is, const char *model,
                      const struct usage *worst, struct account_refusal *r);
-/* What a model costs whoever asked then. */
-struct price account_price(const struct account *a, const char *model, int64_t asked_ms);
+/* What a model costs this request; NULL: one that came now. */
+struct price account_price(const struct account *a, const char *model, const struct identity *is);
 
 /* Notes in the journal that e is under way; again when more is known of it. */
 void account_begun(struct account *a, struct ending *e);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "service/account/account.h"
 #include "service/account/budgets.h"
+#include "service/account/gate.h"
 #include "service/account/ledger.h"
 #include "service/account/record.h"
 #include "service/models/catalog.h"
@@ -18,7 +19,25 @@ static const char prices[] = "prices:\n  - { model: m, input: 2, cached_input: 1
 static const struct usage used = { .prompt_tokens = 10, .cached_tokens = 4, .completion_tokens = 5 };
 enum { COST = 6 * 2000 + 4 * 1000 + 5 * 3000 };
 
+/* The clocks that the account is given: Unix milliseconds, and seconds that only go on. */
+struct clocks {
+    atomic_llong unix_ms, ran_ms;
+};
+
+static int64_t clocks_unix(void *arg) { return atomic_load(&((struct clocks *)arg)->unix_ms); }
+static double clocks_seconds(void *arg)
+{
+    return 1e-3 * (double)atomic_load(&((struct clocks *)arg)->ran_ms);
+}
+
+static void clocks_run(struct clocks *c, int64_t ms)
+{
+    atomic_fetch_add(&c->unix_ms, ms);
+    atomic_fetch_add(&c->ran_ms, ms);
+}
+
 struct fixture {
+    struct clocks *clocks; /* NULL: the system's */
     char where[200], journal[260], prices[260];
     struct catalog *catalog;
     struct account *a;
@@ -34,6 +53,18 @@ static void write_text(const char *path, const char *text)
     assert_int_equal(fclose(f), 0);
 }
 
+static struct time_source time_of(const struct fixture *f)
+{
+    return f->clocks ? (struct time_source){ clocks_unix, clocks_seconds, f->clocks }
+                     : (struct time_source){ 0 };
+}
+
+static int64_t now_of(const struct fixture *f)
+{
+    const struct time_source t = time_of(f);
+    return time_unix_ms(&t);
+}
+
 static bool try_open(struct fixture *f, struct err *e)
 {
     return account_open(&f->a,
@@ -41,7 +72,8 @@ static bool try_open(struct fixture *f, struct err *e)
                                                    .journal = f->journal,
                                                    .prices = f->prices,
                                                    .reserved_s = 7200,
-                                                   .catalog = f->catalog },
+                                                   .catalog = f->catalog,
+                                                   .time = time_of(f) },
                         e);
 }
 
@@ -61,7 +93,7 @@ static void fixture_open(struct fixture *f, struct places *p, enum place kind, c
 {
     struct err e = { ERR_NONE, "" };
     char id[PRINCIPAL_ID];
-    *f = (struct fixture){ .a = NULL };
+    *f = (struct fixture){ .clocks = f->clocks };
     places_new(p, kind, f->where, sizeof f->where);
     snprintf(f->journal, sizeof f->journal, "%s/journal%d", p->dir, p->n);
     snprintf(f->prices, sizeof f->prices, "%s/prices%d.yaml", p->dir, p->n);
@@ -76,7 +108,7 @@ static void fixture_open(struct fixture *f, struct places *p, enum place kind, c
                                    .budgets = budgets,
                                    .tags = "",
                                    .weight = 1 };
-    if (!key_new(s, &wish, clock_unix_ms(), key, id, &e)) fail_msg("%s", e.msg);
+    if (!key_new(s, &wish, now_of(f), key, id, &e)) fail_msg("%s", e.msg);
     store_close(s);
     reopen(f, key);
 }
@@ -90,13 +122,14 @@ static void fixture_close(struct fixture *f)
 /* An admitted request of the key's. */
 static struct ending *begin(struct fixture *f, const char *name, const char *path)
 {
-    struct identity is = { .dialect = "openai", .endpoint = "chat", .started = clock_seconds() };
+    const struct time_source now = time_of(f);
+    struct identity is = { .dialect = "openai", .endpoint = "chat", .started = time_seconds(&now) };
     struct account_refusal r;
     snprintf(is.id, sizeof is.id, "%s", name);
     snprintf(is.address, sizeof is.address, "127.0.0.1");
     is.who.key = f->key;
     memcpy(is.who.id, f->key->id, sizeof is.who.id);
-    account_name(&is);
+    account_name(f->a, &is);
     assert_true(account_enter(f->a, &r));
     struct ending *e = ending_open(&f->sinks, &is, path);
     assert_non_null(e);
@@ -129,7 +162,7 @@ static bool read_total(void *arg, struct session *c, struct err *e)
     struct fixture *f = ((void **)arg)[0];
     char owner[64];
     snprintf(owner, sizeof owner, "key:%s", f->key->id);
-    return budget_read(c, owner, PERIOD_TOTAL, clock_unix_ms(), ((void **)arg)[1], e);
+    return budget_read(c, owner, PERIOD_TOTAL, now_of(f), ((void **)arg)[1], e);
 }
 
 static void has_budget(struct fixture *f, int64_t spent, int64_t reserved)
@@ -144,7 +177,7 @@ static void has_budget(struct fixture *f, int64_t spent, int64_t reserved)
 
 static void each_life(struct places *p, enum place kind)
 {
-    struct fixture f;
+    struct fixture f = { .clocks = NULL };
     char key[KEY_TEXT];
     atomic_int told = 0;
     struct ledger_row row;
@@ -206,8 +239,7 @@ static void each_life(struct places *p, enum place kind)
     wait_row(&f, "two", &row);
     assert_string_equal(row.how, "left");
     has_budget(&f, 2 * COST, 0);
-    const struct price price = account_price(f.a, "m", clock_unix_ms()),
-                       none = account_price(f.a, "of nobody", clock_unix_ms());
+    const struct price price = account_price(f.a, "m", NULL), none = account_price(f.a, "of nobody", NULL);
     assert_int_equal(price_cost(&price, &used), COST);
     assert_int_equal(price_cost(&none, &used), 0);
     assert_false(record_get(account_store(f.a), row.uid, &record, &err));
@@ -218,7 +250,7 @@ static void each_life(struct places *p, enum place kind)
 /* A soft budget warns; a key without one reserves nothing. */
 static void each_soft(struct places *p, enum place kind)
 {
-    struct fixture f;
+    struct fixture f = { .clocks = NULL };
     char key[KEY_TEXT];
     struct account_refusal r;
     const struct usage worst = { .prompt_tokens = 100 };
@@ -239,7 +271,7 @@ static void each_soft(struct places *p, enum place kind)
 /* Killed with one request under way and one whose row did not get to the store. */
 static void each_killed(struct places *p, enum place kind)
 {
-    struct fixture f;
+    struct fixture f = { .clocks = NULL };
     char key[KEY_TEXT];
     struct ledger_row row;
     struct account_refusal r;
@@ -277,7 +309,7 @@ static bool run_sql(void *arg, struct session *c, struct err *e)
 /* A row that the store will not take stays in the journal; the next start that can take it has it, and one that cannot says why. */
 static void each_refused(struct places *p, enum place kind)
 {
-    struct fixture f;
+    struct fixture f = { .clocks = NULL };
     char key[KEY_TEXT];
     struct ledger_row row;
     struct err err = { ERR_NONE, "" };
@@ -302,10 +334,220 @@ static void each_refused(struct places *p, enum place kind)
     fixture_close(&f);
 }
 
+/* ---- clocks that are set --------------------------------------------------------------------------------------------- */
+
+#define MIDNIGHT INT64_C(1751328000000) /* 1 July 2025: a day and a month begin */
+#define DAY INT64_C(86400000)
+
+static struct ending *paid(struct fixture *f, const char *name, const struct usage *worst,
+                           const char *refusal)
+{
+    struct account_refusal r;
+    struct ending *e = begin(f, name, "/");
+    if (account_reserve(f->a, &e->of, "m", worst, &r) != !refusal) fail_msg("%s: %s", name, r.msg);
+    if (refusal && !strstr(r.msg, refusal)) fail_msg("%s: %s", name, r.msg);
+    return e;
+}
+
+static void finish(struct fixture *f, struct ending *e, const struct usage *u, enum end_how how)
+{
+    struct ledger_row row;
+    char name[80];
+    snprintf(name, sizeof name, "%s", e->of.id);
+    if (u) ending_use(e, u);
+    ending_went(e, how, how == END_DONE ? 200 : 402, "");
+    ending_let_go(e);
+    wait_row(f, name, &row);
+    assert_int_equal(row.ended_ms, now_of(f));
+}
+
+struct spent {
+    struct fixture *f;
+    enum period period;
+    int64_t at_ms;
+    struct budget_state is;
+};
+
+static bool read_spent(void *arg, struct session *c, struct err *e)
+{
+    struct spent *s = arg;
+    char owner[64];
+    snprintf(owner, sizeof owner, "key:%s", s->f->key->id);
+    return budget_read(c, owner, s->period, s->at_ms, &s->is, e);
+}
+
+static void has_spent(struct fixture *f, enum period p, int64_t at_ms, int64_t spent, int64_t reserved)
+{
+    struct spent s = { .f = f, .period = p, .at_ms = at_ms };
+    struct err e;
+    assert_true(store_read(account_store(f->a), read_spent, &s, &e));
+    assert_int_equal(s.is.spent, spent);
+    assert_int_equal(s.is.reserved, reserved);
+}
+
+static bool add_cost(void *arg, const struct usage_line *l, struct err *e)
+{
+    (void)e;
+    *(int64_t *)arg += l->cost;
+    return true;
+}
+
+/* The chain is whole, and sums over days are those of the chain. */
+static void is_whole(struct fixture *f, int64_t rows, int64_t cost)
+{
+    struct ledger_sum sum;
+    struct err e;
+    int64_t by_day = 0;
+    if (!ledger_verify(account_store(f->a), "", &sum, &e)) fail_msg("%s", e.msg);
+    assert_int_equal(sum.rows, rows);
+    assert_int_equal(sum.cost, cost);
+    assert_true(ledger_usage(account_store(f->a), USAGE_BY_DAY, INT64_MIN, INT64_MAX, add_cost, &by_day, &e));
+    assert_int_equal(by_day, cost);
+}
+
+/* Over midnight and the month's end and back, twice: each day and month has its own budget, once. */
+static void each_set_back(struct places *p, enum place kind)
+{
+    struct clocks clocks = { MIDNIGHT - 1000, 1000 };
+    struct fixture f = { .clocks = &clocks };
+    const struct usage most = { .prompt_tokens = 30 }; /* 60000; a day has room for one and a half */
+    char key[KEY_TEXT];
+    fixture_open(&f, p, kind, "day=0.000095,month=0.00015,total=0.00022", key);
+    struct ending *june = paid(&f, "june", &most, NULL);
+    clocks_run(&clocks, 2000);
+    struct ending *july = paid(&f, "july", &most, NULL);
+    finish(&f, june, &used, END_DONE); /* paid out of the window that it was reserved in */
+    has_spent(&f, PERIOD_DAY, MIDNIGHT - 1, COST, 0);
+    has_spent(&f, PERIOD_MONTH, MIDNIGHT, 0, 60000);
+    atomic_store(&clocks.unix_ms, MIDNIGHT - 500);
+    clocks_run(&clocks, 1);
+    finish(&f, july, &used, END_DONE); /* its row is of June, what it paid is July's */
+    has_spent(&f, PERIOD_DAY, MIDNIGHT, COST, 0);
+    struct ending *e = paid(&f, "june again", &most, NULL);
+    finish(&f, e, &most, END_DONE); /* 31000 and 60000 of 95000 */
+    finish(&f, paid(&f, "june is spent", &most, "(day)"), NULL, END_REFUSED);
+    atomic_store(&clocks.unix_ms, MIDNIGHT + 500);
+    e = paid(&f, "july again", &(struct usage){ .prompt_tokens = 25 }, NULL);
+    finish(&f, e, &(struct usage){ .prompt_tokens = 25 }, END_DONE);
+    finish(&f, paid(&f, "july is spent", &most, "(day)"), NULL, END_REFUSED);
+    has_spent(&f, PERIOD_DAY, MIDNIGHT, COST + 50000, 0);
+    has_spent(&f, PERIOD_MONTH, MIDNIGHT - 1, COST + 60000, 0);
+    /* The next day has the month's rest; the total has none whatever the day is. */
+    atomic_store(&clocks.unix_ms, MIDNIGHT + DAY);
+    finish(&f, paid(&f, "the total", &most, "(total)"), NULL, END_REFUSED);
+    has_spent(&f, PERIOD_TOTAL, 0, 2 * COST + 110000, 0);
+    is_whole(&f, 7, 2 * COST + 110000);
+    fixture_close(&f);
+}
+
+/* What is under way does not look as if a killed server had left it, wherever the clock goes; what one did leave is found in the end. */
+static void each_jump(struct places *p, enum place kind)
+{
+    struct clocks clocks = { MIDNIGHT, 1000 };
+    struct fixture f = { .clocks = &clocks };
+    const struct usage most = { .prompt_tokens = 30 };
+    static const char *const waits[] = { "soon", "later", "late" };
+    char key[KEY_TEXT];
+    fixture_open(&f, p, kind, "total=0.0001", key); /* room for one */
+    struct ending *e = paid(&f, "one", &most, NULL);
+    atomic_fetch_add(&clocks.unix_ms, 3 * DAY); /* ahead; it runs on */
+    finish(&f, paid(&f, "two", &most, "(total)"), NULL, END_REFUSED);
+    atomic_fetch_sub(&clocks.unix_ms, 40 * DAY); /* and back */
+    finish(&f, paid(&f, "three", &most, "(total)"), NULL, END_REFUSED);
+    clocks_run(&clocks, 3600000);
+    finish(&f, paid(&f, "four", &most, "(total)"), NULL, END_REFUSED);
+    finish(&f, e, &used, END_DONE);
+    has_spent(&f, PERIOD_TOTAL, 0, COST, 0);
+    /* One that nobody settles, of before the clock was set back: two hours after that it is known to be old. */
+    struct ending *lost = paid(&f, "lost", &most, NULL);
+    atomic_fetch_sub(&clocks.unix_ms, 40 * DAY);
+    finish(&f, paid(&f, "five", &most, "(total)"), NULL, END_REFUSED);
+    for (int i = 0; i < 3; i++) {
+        has_spent(&f, PERIOD_TOTAL, 0, COST, 60000);
+        finish(&f, paid(&f, waits[i], &most, "(total)"), NULL, END_REFUSED);
+        clocks_run(&clocks, 7200001);
+    }
+    e = paid(&f, "six", &most, NULL);
+    has_spent(&f, PERIOD_TOTAL, 0, COST, 60000);
+    finish(&f, e, &used, END_DONE);
+    finish(&f, lost, &used, END_DONE); /* it lived after all, and is counted */
+    has_spent(&f, PERIOD_TOTAL, 0, 3 * COST, 0);
+    is_whole(&f, 10, 3 * COST);
+    fixture_close(&f);
+}
+
+/* Prices that were set hold for what comes then, also when the clock is set back behind the moment of it. */
+static void each_prices(struct places *p, enum place kind)
+{
+    struct clocks clocks = { MIDNIGHT + 5, 1000 };
+    struct fixture f = { .clocks = &clocks };
+    char key[KEY_TEXT], dear[300];
+    struct err err;
+    fixture_open(&f, p, kind, "", key);
+    snprintf(dear, sizeof dear, "%s.dear", f.prices);
+    write_text(dear, "prices:\n  - { model: m, input: 20, cached_input: 10, output: 30 }\n");
+    struct ending *before = begin(&f, "before", "/");
+    clocks_run(&clocks, 10);
+    assert_true(account_set_prices(f.a, f.catalog, dear, &err));
+    atomic_store(&clocks.unix_ms, MIDNIGHT - 5);
+    clocks_run(&clocks, 1);
+    struct ending *after = begin(&f, "after", "/");
+    finish(&f, before, &used, END_DONE);
+    finish(&f, after, &used, END_DONE);
+    is_whole(&f, 2, 11 * COST);
+    fixture_close(&f);
+}
+
+/* Limits of a key, an address and an address at an endpoint, and rules that were set at a moment that comes again. */
+static void test_gate(void **state)
+{
+    struct clocks clocks = { MIDNIGHT - 1000, 1000 };
+    const struct time_source now = { clocks_unix, clocks_seconds, &clocks };
+    struct gate *g;
+    struct gate_refusal r;
+    struct limit_left left[N_LIMITED];
+    struct err e;
+    (void)state;
+    assert_true(gate_open(&g,
+                          &(struct gate_options){ .counters = "",
+                                                  .address_limits = "requests/day=2",
+                                                  .endpoint_limits = "chat:requests/month=3",
+                                                  .time = now },
+                          &e));
+    struct identity is = {
+        .endpoint = "chat", .address = "::1", .started = time_seconds(&now), .asked_ms = 1
+    };
+    for (int i = 0; i < 2; i++) assert_true(gate_enter(g, &is, left, &r));
+    assert_false(gate_enter(g, &is, left, &r));
+    assert_int_equal(r.again_ms, MIDNIGHT);
+    atomic_store(&clocks.unix_ms, MIDNIGHT);
+    assert_true(gate_enter(g, &is, left, &r)); /* another day and month */
+    atomic_store(&clocks.unix_ms, MIDNIGHT - 1);
+    assert_true(gate_enter(g, &is, left, &r)); /* set back: the window that is open stays so */
+    assert_false(gate_enter(g, &is, left, &r));
+    assert_int_equal(r.again_ms, MIDNIGHT + DAY);
+    clocks_run(&clocks, 10);
+    assert_true(gate_set_limits(g, "", "chat:requests/month=3", &e));
+    atomic_store(&clocks.unix_ms, MIDNIGHT - 900); /* before those rules, by the wall's clock */
+    clocks_run(&clocks, 1);
+    assert_false(gate_enter(g, &is, left, &r)); /* it came before them: those of then */
+    is.started = time_seconds(&now);
+    assert_true(gate_enter(g, &is, left, &r));
+    assert_int_equal(left[LIMITED_REQUESTS].remaining, 0);
+    assert_false(gate_enter(g, &is, left, &r));
+    assert_int_equal(r.again_ms, MIDNIGHT + 31 * DAY);
+    atomic_store(&clocks.unix_ms, MIDNIGHT + 400 * DAY); /* far ahead, and put right: nobody waits a year */
+    assert_true(gate_enter(g, &is, left, &r));
+    atomic_store(&clocks.unix_ms, MIDNIGHT);
+    assert_true(gate_enter(g, &is, left, &r));
+    gate_close(g);
+}
+
 static void test_each(void **state)
 {
-    static void (*const each[])(struct places *, enum place) = { each_life, each_soft, each_killed,
-                                                                 each_refused };
+    static void (*const each[])(struct places *, enum place) = { each_life,    each_soft,     each_killed,
+                                                                 each_refused, each_set_back, each_jump,
+                                                                 each_prices };
     for (size_t i = 0; i < sizeof each / sizeof *each; i++)
         for (int k = 0; k < N_PLACES; k++) each[i](*state, (enum place)k);
 }
@@ -329,6 +571,7 @@ static void test_wrong(void **state)
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_each), cmocka_unit_test(test_wrong) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_each), cmocka_unit_test(test_gate),
+                                        cmocka_unit_test(test_wrong) };
     return cmocka_run_group_tests(tests, places_setup, places_teardown);
 }

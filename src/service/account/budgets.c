@@ -134,22 +134,24 @@ bool budget_settle_reserved(struct session *c, const char *id, int64_t cost, str
 #undef MINE
 }
 
-bool budget_release(struct session *c, int64_t before_ms, int64_t *n, struct err *e)
+bool budget_release(struct session *c, const struct age_bounds *alive, int64_t *n, struct err *e)
 {
+#define DEAD "(r.made_ms < $1 OR r.made_ms > $2)"
+#define HERE                                                                                                 \
+    "FROM reservations r WHERE r.owner = spending.owner AND r.period = spending.period AND "                 \
+    "r.start_ms = spending.start_ms AND " DEAD ")"
+    const int64_t first = alive->first_ms, last = alive->last_ms;
     if (!session_run(c,
-                     "UPDATE spending SET reserved = reserved - (SELECT sum(r.nano) FROM reservations r "
-                     "WHERE r.owner = spending.owner AND "
-                     "r.period = spending.period AND r.start_ms = spending.start_ms AND r.made_ms < $1) "
-                     "WHERE EXISTS (SELECT 1 FROM "
-                     "reservations r WHERE r.owner = spending.owner AND r.period = spending.period AND "
-                     "r.start_ms = spending.start_ms AND "
-                     "r.made_ms < $1)",
-                     STORE_ARGS(STORE_V(before_ms)), NULL, NULL, e) ||
-        !session_run(c, "DELETE FROM reservations WHERE made_ms < $1", STORE_ARGS(STORE_V(before_ms)), NULL,
-                     NULL, e))
+                     "UPDATE spending SET reserved = reserved - (SELECT sum(r.nano) " HERE
+                     " WHERE EXISTS (SELECT 1 " HERE,
+                     STORE_ARGS(STORE_V(first), STORE_V(last)), NULL, NULL, e) ||
+        !session_run(c, "DELETE FROM reservations AS r WHERE " DEAD,
+                     STORE_ARGS(STORE_V(first), STORE_V(last)), NULL, NULL, e))
         return false;
     *n = session_changed(c);
     return true;
+#undef DEAD
+#undef HERE
 }
 
 bool budget_read_all(void *arg, struct session *c, struct err *e)

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "service/account/ages.h"
 #include "service/account/rules.h"
 #include "store/store.h"
 
@@ -41,8 +42,8 @@ bool budget_settle(struct session *c, const char *id, const struct budget_one *w
                    int64_t now_ms, struct err *e);
 /* The same out of what was reserved for it alone: for a request of a server that is no more. */
 bool budget_settle_reserved(struct session *c, const char *id, int64_t cost, struct err *e);
-/* Reservations made before then are of servers that are no more. *n of them. */
-bool budget_release(struct session *c, int64_t before_ms, int64_t *n, struct err *e);
+/* Reservations made outside of these bounds are of servers that are no more. *n of them. */
+bool budget_release(struct session *c, const struct age_bounds *alive, int64_t *n, struct err *e);
 
 struct budget_state {
     int64_t spent, reserved; /* nano-dollars */

@@ -44,7 +44,7 @@ static bool settle_fn(void *arg, struct session *c, struct err *e)
 static bool release_fn(void *arg, struct session *c, struct err *e)
 {
     struct job *j = arg;
-    return budget_release(c, j->now_ms, &j->nano, e);
+    return budget_release(c, &(struct age_bounds){ j->now_ms, INT64_MAX }, &j->nano, e);
 }
 
 static enum budget_answer reserve(struct store *s, struct job *j, const struct budget_one *who, int n,

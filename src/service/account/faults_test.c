@@ -150,7 +150,7 @@ static void serve(struct day *d)
                        used = { .prompt_tokens = 10, .completion_tokens = 7 };
     struct ending_sinks sinks = { 0 };
     snprintf(is.id, sizeof is.id, "req_1");
-    account_name(&is);
+    account_name(d->account, &is);
     if (!gate_enter(d->gate, &is, room, &full)) {
         assert_true(full.msg[0]);
         return;

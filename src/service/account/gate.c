@@ -12,7 +12,7 @@
 
 /* What held from a moment on. A request leaves by the rules that it entered by, so that older ones are kept. */
 struct gate_rules {
-    int64_t from_ms; /* Unix */
+    double from_s; /* of the clock that nobody sets */
     struct limit_rules address;
     struct endpoint_rules endpoints;
     struct gate_rules *older;
@@ -20,6 +20,7 @@ struct gate_rules {
 
 struct gate {
     struct counters *counters;
+    struct time_source time;
     _Atomic(struct gate_rules *) rules;
 };
 
@@ -33,16 +34,16 @@ bool gate_set_limits(struct gate *g, const char *address_limits, const char *end
         return false;
     }
     r->older = atomic_load(&g->rules);
-    r->from_ms = r->older ? clock_unix_ms() : 0;
+    r->from_s = time_seconds(&g->time);
     atomic_store(&g->rules, r);
     return true;
 }
 
-/* asked_ms 0: it was not admitted, and asks what holds now. */
-static const struct gate_rules *rules_at(const struct gate *g, int64_t asked_ms)
+/* Those that held when it came; of one that was not admitted (it has no time) those that hold now. */
+static const struct gate_rules *rules_of(const struct gate *g, const struct identity *is)
 {
     const struct gate_rules *r = atomic_load(&g->rules);
-    while (asked_ms && r->older && asked_ms < r->from_ms) r = r->older;
+    while (is->asked_ms && r->older && is->started < r->from_s) r = r->older;
     return r;
 }
 
@@ -50,6 +51,7 @@ bool gate_open(struct gate **out, const struct gate_options *o, struct err *e)
 {
     struct gate *g = calloc(1, sizeof *g);
     if (!g) return err_set(e, ERR_NOMEM, "out of memory");
+    g->time = o->time;
     if (gate_set_limits(g, o->address_limits, o->endpoint_limits, e) &&
         (counters_open(&g->counters, o->counters, &(struct counters_options){ 0 }, e) ||
          err_wrap(e, "counters"))) {
@@ -85,7 +87,7 @@ struct asker {
 static void limited_of(const struct gate *g, const struct identity *is, struct asker *l)
 {
     const struct key_record *k = is->who.key;
-    const struct gate_rules *rules = rules_at(g, is->asked_ms);
+    const struct gate_rules *rules = rules_of(g, is);
     const struct limit_rules *here = is->endpoint ? endpoint_rules_of(&rules->endpoints, is->endpoint) : NULL;
     l->n = 0;
     if (k) {
@@ -111,7 +113,7 @@ bool gate_enter(struct gate *g, const struct identity *is, struct limit_left lef
     struct err away;
     *r = (struct gate_refusal){ .why = GATE_AWAY };
     limited_of(g, is, &who);
-    switch (limits_enter(g->counters, is->uid, who.v, who.n, clock_unix_ms(), left, &hit, &away)) {
+    switch (limits_enter(g->counters, is->uid, who.v, who.n, time_unix_ms(&g->time), left, &hit, &away)) {
     case LIMITS_ADMITTED: return true;
     case LIMITS_AWAY:
         snprintf(r->msg, sizeof r->msg, "%s",
@@ -134,7 +136,7 @@ static void leave(struct gate *g, const struct identity *is, const struct usage 
 {
     struct asker who;
     limited_of(g, is, &who);
-    limits_leave(g->counters, is->uid, who.v, who.n, clock_unix_ms(), u);
+    limits_leave(g->counters, is->uid, who.v, who.n, time_unix_ms(&g->time), u);
 }
 
 void gate_undo(struct gate *g, const struct identity *is) { leave(g, is, &(struct usage){ 0 }); }
@@ -144,5 +146,5 @@ void gate_left(struct gate *g, const struct identity *is, struct limit_left left
 {
     struct asker who;
     limited_of(g, is, &who);
-    limits_left(g->counters, who.v, who.n, clock_unix_ms(), left);
+    limits_left(g->counters, who.v, who.n, time_unix_ms(&g->time), left);
 }

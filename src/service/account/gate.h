@@ -6,6 +6,7 @@
 #ifndef HEARTH_SERVICE_ACCOUNT_GATE_H
 #define HEARTH_SERVICE_ACCOUNT_GATE_H
 
+#include "base/clock.h"
 #include "service/account/limits.h"
 #include "service/ending.h"
 
@@ -18,6 +19,7 @@ struct gate_options {
     const char *counters;        /* where counts are: store/counters.h */
     const char *address_limits;  /* of each address, as rules.h reads them, or "" */
     const char *endpoint_limits; /* of each address at an endpoint: ENDPOINT:LIMIT, ...; or "" */
+    struct time_source time;
 };
 
 bool gate_open(struct gate **out, const struct gate_options *o, struct err *e);

@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/wait.h"
 #include "service/account/events.h"
 #include "service/account/items.h"
 #include "service/account/key_json.h"
@@ -548,11 +548,9 @@ static void *keyring_main(void *arg)
     struct keyring *r = arg;
     bool failed = false;
     for (;;) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += LOOK_S;
+        const struct timespec end = wait_end(LOOK_S);
         pthread_mutex_lock(&r->lock);
-        if (!r->closing) pthread_cond_timedwait(&r->closes, &r->lock, &until);
+        if (!r->closing) wait_until(&r->closes, &r->lock, &end);
         const bool over = r->closing;
         pthread_mutex_unlock(&r->lock);
         if (over) return NULL;
@@ -571,7 +569,7 @@ bool keyring_open(struct keyring **out, struct store *s, struct err *e)
     r->version = -1;
     pthread_mutex_init(&r->refreshing, NULL);
     pthread_mutex_init(&r->lock, NULL);
-    pthread_cond_init(&r->closes, NULL);
+    wait_init(&r->closes);
     bool ok =
         (sodium_init() >= 0 || err_set(e, ERR_IO, "libsodium could not be started")) && keyring_refresh(r, e);
     if (ok) {

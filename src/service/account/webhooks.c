@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/wait.h"
 #include "service/account/events.h"
 
 enum {
@@ -108,6 +108,7 @@ static bool write_progress(struct session *c, const char *url, const struct prog
 
 struct webhooks {
     struct store *store;
+    struct time_source time;
     struct webhooks_key key;
     int64_t give_up_ms;
     char me[40];
@@ -213,7 +214,7 @@ static bool add_header(struct curl_slist **l, const char *name, const char *valu
 static bool post(const struct webhooks *w, const char *url, const struct event *ev, char *why, size_t cap)
 {
     char at[24], signature[WEBHOOKS_SIGNATURE], said[CURL_ERROR_SIZE] = "";
-    const int64_t now_s = clock_unix_ms() / 1000;
+    const int64_t now_s = time_unix_ms(&w->time) / 1000;
     struct curl_slist *headers = NULL;
     size_t seen = 0;
     long status = 0;
@@ -273,7 +274,7 @@ static void say(const struct round *r, const char *why)
 static bool deliver_next(struct address *a)
 {
     struct webhooks *w = a->all;
-    struct round r = { .at = a, .now_ms = clock_unix_ms() };
+    struct round r = { .at = a, .now_ms = time_unix_ms(&w->time) };
     struct err e = { ERR_NONE, "" };
     char why[CURL_ERROR_SIZE + 60];
     bool ok = store_read(w->store, look, &r, &e);
@@ -281,7 +282,7 @@ static bool deliver_next(struct address *a)
     bool more = false;
     if (ok && r.mine) {
         r.taken = post(w, a->url, &r.ev, why, sizeof why);
-        r.now_ms = clock_unix_ms();
+        r.now_ms = time_unix_ms(&w->time);
         r.wait_ms = webhooks_wait_ms(r.p.tries, randombytes_random());
         ok = (!r.taken && atomic_load(&w->closing)) || store_write(w->store, book, &r, &e);
         if (ok && !(atomic_load(&w->closing) && !r.taken)) say(&r, why);
@@ -299,11 +300,9 @@ static void *address_main(void *arg)
     struct webhooks *w = a->all;
     while (!atomic_load(&w->closing)) {
         if (deliver_next(a)) continue;
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += LOOK_S;
+        const struct timespec end = wait_end(LOOK_S);
         pthread_mutex_lock(&w->lock);
-        if (!atomic_load(&w->closing)) pthread_cond_timedwait(&w->closes, &w->lock, &until);
+        if (!atomic_load(&w->closing)) wait_until(&w->closes, &w->lock, &end);
         pthread_mutex_unlock(&w->lock);
     }
     return NULL;
@@ -340,9 +339,10 @@ bool webhooks_open(struct webhooks **out, struct store *s, const struct webhooks
     struct webhooks *w = calloc(1, sizeof *w);
     if (!w) return err_set(e, ERR_NOMEM, "out of memory");
     w->store = s;
+    w->time = o->time;
     w->give_up_ms = o->days * 86400 * 1000;
     pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->closes, NULL);
+    wait_init(&w->closes);
     w->v = calloc((size_t)o->urls.n + 1, sizeof *w->v);
     bool ok = w->v || err_set(e, ERR_NOMEM, "out of memory");
     ok = ok && ((sodium_init() >= 0 && !curl_global_init(CURL_GLOBAL_DEFAULT)) ||

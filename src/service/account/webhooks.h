@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/str_list.h"
 
@@ -24,6 +25,7 @@ struct webhooks_options {
     struct str_list urls; /* http:// or https:// */
     const char *secret;
     int64_t days; /* after which an event is given up */
+    struct time_source time;
 };
 
 /* The store outlives it. Options are needed until this returns. */
