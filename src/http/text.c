@@ -66,6 +66,8 @@ static void on_event(void *arg) { exchange_wake(arg); }
 
 /* ---- events -------------------------------------------------------------------------------------------------------- */
 
+static const struct wire_printer *printer(const struct text_work *t) { return t->request.style->printer; }
+
 static void fail(struct text_work *t, const struct err *e)
 {
     t->failed = true;
@@ -94,12 +96,12 @@ static void take_event(struct exchange *x, struct text_work *t, struct reply_eve
         const double now = clock_seconds();
         if (c->last > 0) metrics_inter_token(&exchange_server(x)->metrics, now - c->last);
         c->last = now;
-        if (!keep && t->request.raw_output) ok = wire_choice_keep_tokens(&c->said, ev);
+        if (!keep && !printer(t)->keeps && t->request.raw_output) ok = wire_choice_keep_tokens(&c->said, ev);
     }
-    if (keep && (is_piece(ev) || ev->type == REPLY_CHOICE_END)) {
+    if ((keep || printer(t)->keeps) && (is_piece(ev) || ev->type == REPLY_CHOICE_END)) {
         struct wire_choice *c = &t->choice[ev->index].said;
         const char *rest = stop_that_stays(x, t, ev);
-        if (ev->type == REPLY_TEXT) t->choice[ev->index].growing.bytes += ev->len;
+        if (keep && ev->type == REPLY_TEXT) t->choice[ev->index].growing.bytes += ev->len;
         ok = wire_choice_take(c, ev) && (!rest || buf_puts(&c->text, rest));
     }
     if (ev->type == REPLY_DONE) t->usage = ev->usage;
@@ -181,10 +183,7 @@ static void reply_full(struct exchange *x, struct text_work *t)
         ok = c[i].raw_output != NULL;
     }
     if (ok) {
-        if (t->request.style->print)
-            t->request.style->print(&b, c);
-        else
-            wire_print_full(&b, &t->reply, c, t->n_choices, &t->usage);
+        printer(t)->full(&b, &t->reply, c, t->n_choices, &t->usage);
         perf_headers(x, t);
         costs_header(x, t->reply.price, &t->usage);
         exchange_reply(x, 200, "application/json", &b);
@@ -224,10 +223,10 @@ static void stream_end(struct exchange *x, struct text_work *t, const struct rep
         struct reply_event rest = {
             .type = REPLY_TEXT, .index = ev->index, .text = (char *)stays, .len = strlen(stays)
         };
-        wire_stream_piece(out, &t->reply, g, &rest);
+        printer(t)->piece(out, &t->reply, g, &rest);
     }
     if (t->request.raw_output) print_raw_output(&raw, t, ev->index);
-    wire_stream_end(out, &t->reply, g, ev, raw.data);
+    printer(t)->end(out, &t->reply, g, ev, raw.data);
     buf_free(&raw);
 }
 
@@ -239,7 +238,8 @@ static bool stream_step(struct exchange *x, struct text_work *t, struct buf *out
     const char *why;
     switch (t->phase) {
     case PHASE_OPEN:
-        wire_event_open(out, &t->reply, t->opened++);
+        printer(t)->open(out, &t->reply, &t->choice[t->opened].growing, t->opened);
+        t->opened++;
         if (t->opened == t->n_choices) t->phase = PHASE_RUN;
         return true;
     case PHASE_RUN:
@@ -247,7 +247,7 @@ static bool stream_step(struct exchange *x, struct text_work *t, struct buf *out
         if (!why && !generation_next(t->generation, &ev)) return false;
         if (!why) {
             take_event(x, t, &ev, false);
-            if (is_piece(&ev)) wire_stream_piece(out, &t->reply, &t->choice[ev.index].growing, &ev);
+            if (is_piece(&ev)) printer(t)->piece(out, &t->reply, &t->choice[ev.index].growing, &ev);
             if (ev.type == REPLY_DONE) t->phase = PHASE_BOOK;
             if (ev.type == REPLY_CHOICE_END && ++t->n_ended == t->n_choices) {
                 t->last = ev;
@@ -261,7 +261,7 @@ static bool stream_step(struct exchange *x, struct text_work *t, struct buf *out
         if (!why) return true;
         char told[sizeof t->error.msg];
         exchange_tell(x, why, told, sizeof told);
-        wire_event_fault(out, &t->request, kind, told);
+        printer(t)->fault(out, &t->reply, &t->choice[0].growing, kind, told);
         exchange_note(x, "%.150s", why);
         t->phase = PHASE_OVER; /* nothing follows an error, no [DONE] either */
         return true;
@@ -270,11 +270,11 @@ static bool stream_step(struct exchange *x, struct text_work *t, struct buf *out
         t->phase = PHASE_USAGE;
         return true;
     case PHASE_USAGE:
-        wire_event_usage(out, &t->reply, &t->usage);
+        printer(t)->usage(out, &t->reply, &t->choice[0].growing, &t->usage);
         t->phase = PHASE_DONE;
         return true;
     case PHASE_DONE:
-        wire_event_done(out);
+        printer(t)->done(out, &t->reply, &t->choice[0].growing);
         t->phase = PHASE_OVER;
         return true;
     case PHASE_OVER: return true;
@@ -318,6 +318,7 @@ static void start(struct exchange *x, struct text_work *t, const struct err *loa
         return;
     }
     t->n_choices = (int)n;
+    for (size_t i = 0; i < n; i++) t->choice[i].growing.said = &t->choice[i].said;
     provenance_model(x, m);
     if (!generation_start(exchange_server(x)->registry, m, &t->request.gen,
                           exchange_stop_flag(x, t->request.stream), on_event, x, &t->generation, &f)) {
@@ -374,7 +375,7 @@ void text_run(struct exchange *x, bool chat, json_t *body, const struct wire_sty
         return;
     }
     provenance_json(x, body);
-    if (!wire_parse(&t->request, body, chat, exchange_server(x)->o.strict_fields, style, &f)) {
+    if (!style->parse(&t->request, body, chat, exchange_server(x)->o.strict_fields, style, &f)) {
         free(t);
         exchange_fault_from(x, &f);
         return;
@@ -400,7 +401,7 @@ void text_run(struct exchange *x, bool chat, json_t *body, const struct wire_sty
         load_model(x, t, NULL);
 }
 
-static void text_post(struct exchange *x, bool chat)
+void text_post(struct exchange *x, bool chat, const struct wire_style *style)
 {
     struct fault f = { 0 };
     json_t *body;
@@ -410,9 +411,15 @@ static void text_post(struct exchange *x, bool chat)
         exchange_fault_from(x, &f);
         return;
     }
-    text_run(x, chat, body, exchange_dialect(x) == DIALECT_FIREWORKS ? &fireworks_style : &openai_style);
+    text_run(x, chat, body, style);
     json_decref(body);
 }
 
-void chat_post(struct exchange *x) { text_post(x, true); }
-void completions_post(struct exchange *x) { text_post(x, false); }
+/* Of chat completions, by the base that the path has. */
+static const struct wire_style *style_of(const struct exchange *x)
+{
+    return exchange_dialect(x) == DIALECT_FIREWORKS ? &fireworks_style : &openai_style;
+}
+
+void chat_post(struct exchange *x) { text_post(x, true, style_of(x)); }
+void completions_post(struct exchange *x) { text_post(x, false, style_of(x)); }

@@ -38,13 +38,39 @@ static bool take_call(struct wire_choice *c, const struct reply_event *ev)
     return call->id && call->name && buf_append(&call->arguments, ev->text, ev->len);
 }
 
+/* Where the event goes on with the part before it, or begins one. */
+static bool take_part(struct wire_choice *c, const struct reply_event *ev, size_t from)
+{
+    struct wire_part *last = c->n_parts ? &c->parts[c->n_parts - 1] : NULL;
+    if (last && last->type == ev->type && (ev->type != REPLY_CALL || last->from == from)) {
+        last->len += ev->len;
+        return true;
+    }
+    if (!ev->len && ev->type != REPLY_CALL) return true;
+    struct wire_part *grown = realloc(c->parts, ((size_t)c->n_parts + 1) * sizeof *grown);
+    if (!grown) return false;
+    c->parts = grown;
+    grown[c->n_parts++] = (struct wire_part){ ev->type, from, ev->len };
+    return true;
+}
+
+static bool take_text(struct wire_choice *c, struct buf *text, const struct reply_event *ev)
+{
+    return take_part(c, ev, text->len) && buf_append(text, ev->text, ev->len) &&
+           wire_choice_keep_tokens(c, ev);
+}
+
 bool wire_choice_take(struct wire_choice *c, const struct reply_event *ev)
 {
     switch (ev->type) {
-    case REPLY_TEXT: return buf_append(&c->text, ev->text, ev->len) && wire_choice_keep_tokens(c, ev);
-    case REPLY_THOUGHT: return buf_append(&c->thought, ev->text, ev->len) && wire_choice_keep_tokens(c, ev);
-    case REPLY_CALL: return take_call(c, ev) && wire_choice_keep_tokens(c, ev);
-    case REPLY_CHOICE_END: c->finish = ev->finish; return true;
+    case REPLY_TEXT: return take_text(c, &c->text, ev);
+    case REPLY_THOUGHT: return take_text(c, &c->thought, ev);
+    case REPLY_CALL:
+        return take_part(c, ev, (size_t)ev->call.index) && take_call(c, ev) && wire_choice_keep_tokens(c, ev);
+    case REPLY_CHOICE_END:
+        c->finish = ev->finish;
+        c->stop_hit = ev->stop_hit;
+        return true;
     default: return true; /* of the whole request, or of pictures */
     }
 }
@@ -60,6 +86,7 @@ void wire_choice_free(struct wire_choice *c)
         buf_free(&c->calls[i].arguments);
     }
     free(c->calls);
+    free(c->parts);
     free(c->raw_output);
     *c = (struct wire_choice){ 0 };
 }

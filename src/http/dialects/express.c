@@ -124,19 +124,27 @@ static void print_id(struct buf *b, bool chat, const unsigned char random[16])
     buf_puts(b, "express");
 }
 
-static void print_chat(struct buf *b, const struct wire_choice *choice)
+static void print_chat(struct buf *b, const struct wire_reply *r, const struct wire_choice *choice, int n,
+                       const struct usage *u)
 {
+    (void)r;
+    (void)n;
+    (void)u;
     buf_puts(b, "{\"response\":");
     json_out_str(b, choice->text.data ? choice->text.data : "", choice->text.len);
     buf_putc(b, '}');
 }
 
+/* It streams nothing. */
+static const struct wire_printer printer = { .full = print_chat };
+
 const struct wire_style express_style = {
     .dialect = DIALECT_EXPRESS_CHAT,
+    .parse = wire_parse,
+    .printer = &printer,
     .chat_max_tokens = CHAT_MAX_TOKENS,
     .overflow = OVERFLOW_LOWER,
     .stop_may_stay = true,
     .thoughts_in_text = true, /* as the service behind the guide's server has them */
     .id = print_id,
-    .print = print_chat,
 };

@@ -25,6 +25,8 @@ static void usage_details(struct buf *b, const struct usage *u)
 
 const struct wire_style fireworks_style = {
     .dialect = DIALECT_FIREWORKS,
+    .parse = wire_parse,
+    .printer = &chunk_printer,
     .chat_max_tokens = 2048, /* its documents moved from 200 over 2000 to this */
     .overflow = OVERFLOW_LOWER,
     .stop_may_stay = true,

@@ -34,6 +34,8 @@ static void usage_details(struct buf *b, const struct usage *u)
 
 const struct wire_style openai_style = {
     .dialect = DIALECT_OPENAI,
+    .parse = wire_parse,
+    .printer = &chunk_printer,
     .chat_max_tokens = -1,
     .overflow = OVERFLOW_ERROR,
     .stop_when_named = true,

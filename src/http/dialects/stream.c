@@ -147,3 +147,46 @@ void wire_event_fault(struct buf *b, const struct wire_request *w, enum fault_ki
     fault_print(b, w->style->dialect, kind, NULL, message);
     buf_puts(b, "\n\n");
 }
+
+/* ---- as a printer -------------------------------------------------------------------------------------------------- */
+
+static void open_choice(struct buf *b, const struct wire_reply *r, struct wire_growing *g, int choice)
+{
+    (void)g;
+    wire_event_open(b, r, choice);
+}
+
+static void end_choice(struct buf *b, const struct wire_reply *r, struct wire_growing *g,
+                       const struct reply_event *ev, const char *raw_output)
+{
+    wire_stream_end(b, r, g, ev, raw_output);
+}
+
+static void say_usage(struct buf *b, const struct wire_reply *r, struct wire_growing *g,
+                      const struct usage *u)
+{
+    (void)g;
+    wire_event_usage(b, r, u);
+}
+
+static void say_done(struct buf *b, const struct wire_reply *r, struct wire_growing *g)
+{
+    (void)r;
+    (void)g;
+    wire_event_done(b);
+}
+
+static void say_fault(struct buf *b, const struct wire_reply *r, struct wire_growing *g, enum fault_kind kind,
+                      const char *message)
+{
+    (void)g;
+    wire_event_fault(b, r->request, kind, message);
+}
+
+const struct wire_printer chunk_printer = { .full = wire_print_full,
+                                            .open = open_choice,
+                                            .piece = wire_stream_piece,
+                                            .end = end_choice,
+                                            .usage = say_usage,
+                                            .done = say_done,
+                                            .fault = say_fault };

@@ -19,7 +19,6 @@ enum logprob_shape {
 };
 
 struct wire_style;
-struct wire_choice;
 
 struct wire_request {
     struct gen_request gen;
@@ -38,9 +37,36 @@ struct wire_request {
     const char *thought_name; /* the member that split thoughts are printed as; NULL: reasoning_content */
 };
 
+struct wire_reply;
+struct wire_choice;
+struct wire_growing;
+
+/* How a dialect prints replies. A stream is what open, piece and end say of each choice, then usage and done; or fault and nothing more. Each appends
+ * whole events, or nothing. `g` is the choice's own; of usage, done and fault the first choice's. */
+struct wire_printer {
+    void (*full)(struct buf *b, const struct wire_reply *r, const struct wire_choice *choice, int n,
+                 const struct usage *u);
+    void (*open)(struct buf *b, const struct wire_reply *r, struct wire_growing *g, int choice);
+    void (*piece)(struct buf *b, const struct wire_reply *r, struct wire_growing *g,
+                  const struct reply_event *ev);
+    /* raw_output: printed JSON, or NULL. */
+    void (*end)(struct buf *b, const struct wire_reply *r, struct wire_growing *g,
+                const struct reply_event *ev, const char *raw_output);
+    void (*usage)(struct buf *b, const struct wire_reply *r, struct wire_growing *g, const struct usage *u);
+    void (*done)(struct buf *b, const struct wire_reply *r, struct wire_growing *g);
+    void (*fault)(struct buf *b, const struct wire_reply *r, struct wire_growing *g, enum fault_kind kind,
+                  const char *message);
+    bool keeps; /* of a stream too, g->said is all of the choice that was said so far */
+};
+extern const struct wire_printer chunk_printer; /* stream.c: chat completions and completions, as below */
+
 /* What one dialect does its own way. */
 struct wire_style {
     enum api_dialect dialect;
+    /* As wire_parse(), which it is where the fields are those of chat completions. */
+    bool (*parse)(struct wire_request *w, json_t *body, bool chat, bool strict,
+                  const struct wire_style *style, struct fault *f);
+    const struct wire_printer *printer;
     int chat_max_tokens;      /* when the request gives none; -1: what the context leaves */
     enum overflow overflow;   /* when the request does not say */
     bool stop_may_stay;       /* the matched stop string stays in the output when the server is set so */
@@ -54,8 +80,6 @@ struct wire_style {
     void (*first_delta)(struct buf *b, bool calls);
     void (*reply_extras)(struct buf *b); /* members of a full reply behind usage */
     void (*usage_details)(struct buf *b, const struct usage *u);
-    /* A full reply that is nothing but its one choice; NULL: wire_print_full(). */
-    void (*print)(struct buf *b, const struct wire_choice *choice);
 };
 
 extern const struct wire_style openai_style;    /* openai.c */
@@ -107,6 +131,12 @@ struct wire_call {
     struct buf arguments;
 };
 
+/* A stretch of a choice that is of one kind: bytes of its text or of its thought, or one of its calls. */
+struct wire_part {
+    enum reply_type type; /* TEXT, THOUGHT or CALL */
+    size_t from, len;     /* CALL: from is its place among the calls */
+};
+
 /* One choice as it grows (choice.c). Zeroed to begin with. */
 struct wire_choice {
     struct buf text, thought;
@@ -114,8 +144,11 @@ struct wire_choice {
     size_t n_tokens, cap_tokens;
     struct wire_call *calls;
     int n_calls;
+    struct wire_part *parts; /* in their order */
+    int n_parts;
     enum reply_finish finish;
-    char *raw_output; /* printed JSON, or NULL; owned */
+    const char *stop_hit; /* as reply.h has it */
+    char *raw_output;     /* printed JSON, or NULL; owned */
 };
 /* Adds a piece of it, tokens placed, or its end. False when there is no memory. */
 bool wire_choice_take(struct wire_choice *c, const struct reply_event *ev);
@@ -129,6 +162,11 @@ struct wire_growing {
     size_t bytes, chars; /* of the answer's text that has been said; chars: of a stream */
     bool mixed;          /* there was something else than text */
     bool answered;       /* a stream had a text or a call */
+    /* For printers of a stream by parts: */
+    const struct wire_choice *said;
+    int n_parts; /* that were begun; the last of them is open where in_part */
+    bool in_part;
+    int64_t sequence; /* of the next event */
 };
 /* Places an event's tokens, whose offsets count bytes of all that the model wrote, in the answer. In a choice that has been nothing but text
  * so far the two are the same; from a thought or a call on a token stands where the piece begins that it came with. Called with each event
