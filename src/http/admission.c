@@ -133,6 +133,23 @@ void admission_say_left(struct exchange *x)
     say_left(x, left);
 }
 
+static bool may_pay(struct exchange *x, bool may, const struct account_refusal *r, struct err *e)
+{
+    if (!may) {
+        x->refused = r->why == ACCOUNT_SPENT ? FAULT_PAYMENT : FAULT_UNAVAILABLE;
+        return err_set(e, ERR_IO, "%s", r->msg); /* what it is, x->refused says */
+    }
+    if (*r->msg) exchange_header(x, "X-Hearth-Budget", "%s", r->msg);
+    return true;
+}
+
+bool admission_reserve(struct exchange *x, const struct usage *most, struct err *e)
+{
+    struct account *a = x->server->o.account;
+    struct account_refusal r;
+    return !a || !x->ending || may_pay(x, account_reserve(a, &x->is, model_id(x->model), most, &r), &r, e);
+}
+
 bool admission_model(struct exchange *x, struct model *m, struct err *e)
 {
     const struct key_record *k = x->is.who.key;
@@ -145,13 +162,8 @@ bool admission_model(struct exchange *x, struct model *m, struct err *e)
                        "Model not found, inaccessible, and/or not deployed: this key may not ask \"%.150s\"",
                        model_id(m));
     if (!a || !x->ending) return true;
-    ending_worst(x->ending, &worst);
-    if (!account_reserve(a, &x->is, model_id(m), &worst, &r)) {
-        x->refused = r.why == ACCOUNT_SPENT ? FAULT_PAYMENT : FAULT_UNAVAILABLE;
-        return err_set(e, ERR_IO, "%s", r.msg); /* what it is, x->refused says */
-    }
-    if (*r.msg) exchange_header(x, "X-Hearth-Budget", "%s", r.msg);
-    return true;
+    if (ending_worst(x->ending, &worst)) return admission_reserve(x, &worst, e);
+    return may_pay(x, account_has_room(a, &x->is, model_id(m), &r), &r, e);
 }
 
 void admission_begun(struct exchange *x)

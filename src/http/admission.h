@@ -18,9 +18,12 @@ void admission_undo(struct exchange *x);
 /* What is left, into the reply of one that is not admitted: it is refused already, or not counted at all. */
 void admission_say_left(struct exchange *x);
 
-/* On x's lane, once its model is known: whether its key may ask for it, and pay the most that x can use (usage of `worst`, which its handler
- * told its ending). False: *e says why, and x knows what kind of fault that is. */
+/* On x's lane, once its model is known: whether its key may ask for it, and pay the most that x can use, which its handler told its ending
+ * (ending_may_use()); or, where that is known only when the model has counted the prompt, the least that anything costs. False: *e says why,
+ * and x knows what kind of fault that is. */
 bool admission_model(struct exchange *x, struct model *m, struct err *e);
+/* On x's lane, for who could not say it before: whether its key can pay this. */
+bool admission_reserve(struct exchange *x, const struct usage *most, struct err *e);
 /* Its work begins: from now on it has a row, whatever becomes of this process. */
 void admission_begun(struct exchange *x);
 

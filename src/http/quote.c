@@ -26,7 +26,7 @@ struct quote {
     struct picture_wire pictures;
     bool reads, draws;
     struct model *model;
-    struct usage worst, likely; /* likely: with the prompt that it has */
+    struct usage most;
 };
 
 static void quote_free(struct quote *q)
@@ -87,8 +87,9 @@ static void answer(struct exchange *x, const struct quote *q)
     json_out_cstr(&b, model_id(q->model));
     buf_puts(&b, ",\"endpoint\":");
     json_out_cstr(&b, json_string_value(q->endpoint));
-    put_usage(&b, "at_most", &q->likely, &p, q->draws);
-    put_usage(&b, "reserved", &q->worst, &p, q->draws);
+    put_usage(&b, "at_most", &q->most, &p, q->draws);
+    put_usage(&b, "reserved", &q->most, &p,
+              q->draws); /* the same, since prompts are counted before they are paid for */
     put_price(&b, &p);
     buf_putc(&b, '}');
     exchange_reply(x, 200, "application/json", &b);
@@ -112,7 +113,7 @@ static bool count(struct exchange *x, struct quote *q, struct fault *f)
         if (ok) completion += n.room * choices;
     }
     tokenize_end(&t);
-    q->likely = (struct usage){ .prompt_tokens = (int)prompt, .completion_tokens = (int)completion };
+    q->most = (struct usage){ .prompt_tokens = (int)prompt, .completion_tokens = (int)completion };
     return ok;
 }
 
@@ -199,14 +200,14 @@ static bool read_request(struct exchange *x, struct quote *q, struct fault *f)
         q->reads = wire_parse(&q->text, request, r->handler == chat_post, s->o.strict_fields,
                               d == DIALECT_FIREWORKS ? &fireworks_style : &openai_style, f);
         if (q->reads) q->text.gen.image_hosts = s->o.image_hosts; /* pictures count as tokens */
-        return q->reads && wanted_text(s->registry, &q->text, &q->model, &q->worst, f);
+        return q->reads && wanted_text(s->registry, &q->text, &q->model, f);
     }
     const struct picture_dialect *pictures = dialect_of(r, tail, model, sizeof model, f);
     if (!pictures) return false;
     q->draws = true;
     picture_wire_init(&q->pictures, pictures, d == DIALECT_FIREWORKS);
     return picture_wire_json(&q->pictures, request, s->o.strict_fields, f) &&
-           wanted_pictures(s->registry, &q->pictures, *model ? model : NULL, &q->model, &q->worst, f);
+           wanted_pictures(s->registry, &q->pictures, *model ? model : NULL, &q->model, &q->most, f);
 }
 
 /* A key learns nothing of models that it may not ask. */
@@ -243,7 +244,6 @@ void quote_post(struct exchange *x)
         loading_then(x, q->model, counted, q);
         return;
     }
-    q->likely = q->worst;
     answer(x, q);
     quote_free(q);
 }

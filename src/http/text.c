@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "http/admission.h"
 #include "http/costs.h"
 #include "http/dialects/wire.h"
 #include "http/exchange.h"
@@ -366,6 +367,11 @@ static bool fetches(const struct gen_request *q)
     return any;
 }
 
+static bool may_cost(void *x, const struct usage *most, struct err *e)
+{
+    return admission_reserve(x, most, e);
+}
+
 void text_run(struct exchange *x, bool chat, json_t *body, const struct wire_style *style)
 {
     struct fault f = { 0 };
@@ -387,14 +393,14 @@ void text_run(struct exchange *x, bool chat, json_t *body, const struct wire_sty
     t->request.gen.ending = exchange_ending(x);
     t->request.gen.image_hosts = exchange_server(x)->o.image_hosts;
     t->request.gen.apart = !exchange_server(x)->o.share_prefixes;
-    struct usage worst;
-    if (!wanted_text(exchange_server(x)->registry, &t->request, &t->model, &worst, &f)) {
+    t->request.gen.may = may_cost;
+    t->request.gen.may_arg = x;
+    if (!wanted_text(exchange_server(x)->registry, &t->request, &t->model, &f)) {
         work_free(t);
         exchange_fault_from(x, &f);
         return;
     }
     ending_model(t->request.gen.ending, model_id(t->model));
-    ending_may_use(t->request.gen.ending, &worst);
     if (fetches(&t->request.gen))
         loading_on_long(x, load_model, t);
     else

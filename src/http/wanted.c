@@ -1,7 +1,6 @@
 /* wanted.c - see wanted.h. */
 #include "http/wanted.h"
 
-#include <limits.h>
 #include <string.h>
 
 #include "service/tools/tool_format.h"
@@ -23,19 +22,7 @@ static void suit_model(struct wire_request *w, const struct catalog_model *c)
     q->thought_form = inside ? THOUGHT_INLINE : THOUGHT_SPLIT;
 }
 
-/* Every prompt and every choice as long as a sequence gets. */
-static void worst_of_text(int64_t ctx, const struct gen_request *q, struct usage *out)
-{
-    const int64_t prompts = q->n_prompts > 1 ? q->n_prompts : 1,
-                  choices = q->best_of > q->n ? q->best_of : q->n;
-    const int64_t longest = q->max_tokens >= 0 && q->max_tokens < ctx ? q->max_tokens : ctx;
-    const int64_t prompt = prompts * ctx, completion = prompts * choices * longest;
-    *out = (struct usage){ .prompt_tokens = prompt < INT_MAX ? (int)prompt : INT_MAX,
-                           .completion_tokens = completion < INT_MAX ? (int)completion : INT_MAX };
-}
-
-bool wanted_text(struct registry *r, struct wire_request *w, struct model **m, struct usage *worst,
-                 struct fault *f)
+bool wanted_text(struct registry *r, struct wire_request *w, struct model **m, struct fault *f)
 {
     *m = NULL;
     if (!registry_find(r, w->gen.model, m, &f->err)) {
@@ -44,7 +31,6 @@ bool wanted_text(struct registry *r, struct wire_request *w, struct model **m, s
         return false;
     }
     suit_model(w, model_catalog(*m));
-    worst_of_text(registry_ctx(r), &w->gen, worst);
     return true;
 }
 

@@ -102,14 +102,17 @@ void ending_may_use(struct ending *e, const struct usage *worst)
     if (!e) return;
     pthread_mutex_lock(&e->lock);
     e->worst = *worst;
+    e->bounded = true;
     pthread_mutex_unlock(&e->lock);
 }
 
-void ending_worst(struct ending *e, struct usage *out)
+bool ending_worst(struct ending *e, struct usage *out)
 {
     pthread_mutex_lock(&e->lock);
     *out = e->worst;
+    const bool said = e->bounded;
     pthread_mutex_unlock(&e->lock);
+    return said;
 }
 
 void ending_use(struct ending *e, const struct usage *u)

@@ -53,7 +53,8 @@ struct ending {
     struct identity of;
     char *path;                /* as it was asked for */
     char model[160];           /* id, "" when it did not come to a model */
-    struct usage usage, worst; /* worst: the most that it can use, once that is known */
+    struct usage usage, worst; /* worst: the most that it can use */
+    bool bounded;              /* that is known */
     enum end_how how;
     int status;      /* what the client was told, 499 when it could not be */
     char note[160];  /* why it did not go well, for the log; or what was made */
@@ -96,9 +97,9 @@ void ending_hold(struct ending *e);
 void ending_let_go(struct ending *e);
 
 void ending_model(struct ending *e, const char *id);
-/* Said by the handler before the work, asked by who reserves its cost. e NULL: nothing. */
+/* Said by the handler before the work, asked by who reserves its cost. e NULL: nothing. False: it was not said. */
 void ending_may_use(struct ending *e, const struct usage *worst);
-void ending_worst(struct ending *e, struct usage *out);
+bool ending_worst(struct ending *e, struct usage *out);
 /* What a request is made again with. request: of its canonical body; model: of the model's files, both SHA-256 in hexadecimal. */
 void ending_seed(struct ending *e, uint64_t seed);
 void ending_hashes(struct ending *e, const char *request, const char *model); /* NULL: as it was */

@@ -2,6 +2,7 @@
 #include "service/generate.h"
 
 #include <float.h>
+#include <limits.h>
 #include <math.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -249,6 +250,19 @@ static bool submit(struct generation *g, const struct gen_request *q, void (*not
     return ok;
 }
 
+/* What the prompts are, and every choice as long as it may get. */
+static struct usage most_of(const struct generation *g, const struct gen_request *q)
+{
+    const int64_t choices = q->best_of > q->n ? q->best_of : q->n;
+    int64_t prompt = 0, completion = 0;
+    for (int i = 0; i < g->n_parts; i++) {
+        prompt += (int64_t)g->part[i].prompt.ids.n;
+        completion += g->part[i].prompt.max_tokens * choices;
+    }
+    return (struct usage){ .prompt_tokens = prompt < INT_MAX ? (int)prompt : INT_MAX,
+                           .completion_tokens = completion < INT_MAX ? (int)completion : INT_MAX };
+}
+
 bool generation_start(struct registry *r, struct model *m, const struct gen_request *q,
                       const atomic_bool *cancel, void (*notify)(void *arg), void *arg,
                       struct generation **out, struct fault *f)
@@ -292,6 +306,8 @@ bool generation_start(struct registry *r, struct model *m, const struct gen_requ
     if (!steering_make(&g->steering, g->lm, model_catalog(m), q, g->part[0].prompt.text, cancel, f))
         goto fail;
     if (!reply_new(&g->reply, &g->steering.style, n_parts * q->n, &f->err)) goto fail;
+    const struct usage most = most_of(g, q);
+    if (q->may && !q->may(q->may_arg, &most, &f->err)) goto fail;
     if (!submit(g, q, notify, arg, f)) goto fail;
     g->n_running = n_parts;
     *out = g;

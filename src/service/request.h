@@ -14,6 +14,7 @@
 #include "text/sampler.h"
 
 struct ending;
+struct usage;
 struct tool_format;
 
 #define REQUEST_MAX_STOP 16
@@ -137,6 +138,9 @@ struct gen_request {
     bool unsafe_tokens; /* control tokens spelled in the client's text count as such */
     struct principal who;
     struct ending *ending; /* borrowed: each of its jobs holds it to its end; NULL: nobody counts */
+    /* Asked once it is known what it uses at most, before any of it is computed; false, with the error, refuses it. NULL: nobody asks. */
+    bool (*may)(void *may_arg, const struct usage *most, struct err *e);
+    void *may_arg;
     /* Prefixes are shared only with requests of the same isolation and, if so wished, of the same key. */
     bool apart;
     unsigned char isolation[REQUEST_HASH];

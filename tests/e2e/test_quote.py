@@ -43,21 +43,34 @@ def test_text(priced):
         usage = json.loads(r.text, parse_float=decimal.Decimal)["usage"]
         choices = request.get("n", 1) * (2 if endpoint == "/v1/completions" else 1)
         assert q["at_most"]["prompt_tokens"] == usage["prompt_tokens"] and q["at_most"]["completion_tokens"] == choices * request["max_tokens"]
-        assert usage["cost"] <= q["at_most"]["cost"] <= q["reserved"]["cost"]
+        assert usage["cost"] <= q["at_most"]["cost"] and q["at_most"] == q["reserved"]
         assert q["at_most"]["cost"] * 10**9 == 150 * usage["prompt_tokens"] + 600 * choices * request["max_tokens"]
         s.wait_until(lambda: len(rows(store)) == before + 1, "a row is missing")
     # As long as the context lets it be, where it does not say.
     q = quote(s, key, CHAT, {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]})
-    assert q["at_most"]["prompt_tokens"] + q["at_most"]["completion_tokens"] == 512 and q["reserved"]["prompt_tokens"] == 512
+    assert q["at_most"]["prompt_tokens"] + q["at_most"]["completion_tokens"] == 512 and q["at_most"] == q["reserved"]
 
 
-def test_what_is_reserved_is_what_is_refused(priced):
+@pytest.mark.parametrize("request_of", [lambda: (CHAT, chat(max_tokens=5, n=2)), lambda: ("/v1/completions", {"model": MODEL, "prompt": ["a b", "c"], "max_tokens": 3, "best_of": 2})])
+def test_what_is_quoted_is_what_is_reserved(priced, request_of):
+    """To the nano-dollar: a budget of what the quote says is enough, one of a nano-dollar less is refused with that figure."""
     s, _, store = priced
-    small, _ = new_key(store, "--budget", "total=0.00005")
-    s.wait_until(lambda: ask(s, small, {}, "/v1/quote").status_code != 401, "the key was not seen")
-    q = quote(s, small, CHAT, chat(max_tokens=5))
-    r = ask(s, small, chat(max_tokens=5))
-    assert r.status_code == 402 and format(q["reserved"]["cost"], "f") in r.json()["error"]["message"]
+    path, body = request_of()
+    asking, _ = new_key(store, "--budget", "total=1")
+    s.wait_until(lambda: ask(s, asking, {}, "/v1/quote").status_code != 401, "the key was not seen")
+    cost = quote(s, asking, path, body)["reserved"]["cost"]
+    enough, _ = new_key(store, "--budget", f"total={cost:f}")
+    short, _ = new_key(store, "--budget", f"total={cost - decimal.Decimal('1e-9'):f}")
+    s.wait_until(lambda: ask(s, short, {}, "/v1/quote").status_code != 401, "the key was not seen")
+    r = ask(s, short, body, path)
+    assert r.status_code == 402 and f"up to {cost:f}" in r.json()["error"]["message"], r.text
+    r = ask(s, enough, body, path)
+    assert r.status_code == 200, r.text
+    assert json.loads(r.text, parse_float=decimal.Decimal)["usage"]["cost"] <= cost
+    empty, _ = new_key(store, "--budget", "total=0")  # refused before a model is loaded for it
+    s.wait_until(lambda: ask(s, empty, {}, "/v1/quote").status_code != 401, "the key was not seen")
+    r = ask(s, empty, body, path)
+    assert r.status_code == 402 and "up to 0.00000015 " in r.text.replace('"', " "), r.text
 
 
 def test_pictures(priced):

@@ -219,27 +219,64 @@ static void describe(const struct reservation *j, char *out, size_t cap)
              money_print(h->reserved, reserved), money_print(j->nano, nano));
 }
 
-bool account_reserve(struct account *a, const struct identity *is, const char *model,
-                     const struct usage *worst, struct account_refusal *r)
+static void reservation_of(struct account *a, const struct identity *is, const char *model,
+                           const struct usage *most, struct reservation *j)
 {
-    const struct key_record *k = is->who.key;
-    struct err e;
-    struct reservation j = { .id = is->uid, .now_ms = time_unix_ms(&a->time) };
-    *r = (struct account_refusal){ .why = ACCOUNT_AWAY };
-    payers_of(k, &j.who);
-    if (!j.who.n) return true;
-    j.alive = ages_look(&a->ages, time_seconds(&a->time), j.now_ms);
     const struct price price = account_price(a, model, is);
-    j.nano = price_cost(&price, worst);
-    if (!store_write(a->store, reserve, &j, &e)) {
+    *j = (struct reservation){ .id = is->uid,
+                               .nano = price_cost(&price, most),
+                               .now_ms = time_unix_ms(&a->time) };
+    payers_of(is->who.key, &j->who);
+    j->alive = ages_look(&a->ages, time_seconds(&a->time), j->now_ms);
+}
+
+/* ok: the store could be asked. */
+static bool answer(const struct reservation *j, bool ok, struct account_refusal *r)
+{
+    *r = (struct account_refusal){ .why = ACCOUNT_AWAY };
+    if (!ok) {
         snprintf(r->msg, sizeof r->msg, "the budget cannot be looked at now; try again later");
         return false;
     }
-    if (j.answer != BUDGET_OPEN) describe(&j, r->msg, sizeof r->msg);
-    if (j.answer != BUDGET_SPENT) return true;
+    if (j->answer != BUDGET_OPEN) describe(j, r->msg, sizeof r->msg);
+    if (j->answer != BUDGET_SPENT) return true;
     r->why = ACCOUNT_SPENT;
-    r->again_ms = j.hit.again_ms;
+    r->again_ms = j->hit.again_ms;
     return false;
+}
+
+bool account_reserve(struct account *a, const struct identity *is, const char *model,
+                     const struct usage *worst, struct account_refusal *r)
+{
+    struct reservation j;
+    struct err e;
+    reservation_of(a, is, model, worst, &j);
+    return answer(&j, !j.who.n || store_write(a->store, reserve, &j, &e), r);
+}
+
+static bool look_for_room(void *arg, struct session *c, struct err *e)
+{
+    struct reservation *j = arg;
+    return budget_look(c, j->who.v, j->who.n, j->nano, j->now_ms, &j->answer, &j->hit, e);
+}
+
+/* Where there is none, killed servers may have left what stands in the way. */
+static bool make_room(void *arg, struct session *c, struct err *e)
+{
+    struct reservation *j = arg;
+    return reserve(j, c, e) && (j->answer == BUDGET_SPENT || budget_settle_reserved(c, j->id, 0, e));
+}
+
+bool account_has_room(struct account *a, const struct identity *is, const char *model,
+                      struct account_refusal *r)
+{
+    struct reservation j;
+    struct err e;
+    reservation_of(a, is, model, &(struct usage){ .prompt_tokens = 1 }, &j);
+    bool ok = !j.who.n || store_read(a->store, look_for_room, &j, &e);
+    if (ok && j.answer == BUDGET_SPENT) ok = store_write(a->store, make_room, &j, &e);
+    if (ok && j.answer == BUDGET_WARNS) j.answer = BUDGET_OPEN; /* that is said when it is reserved */
+    return answer(&j, ok, r);
 }
 
 /* In the transaction of its row, so that the two never say different things. */

@@ -498,6 +498,34 @@ static void each_prices(struct places *p, enum place kind)
     fixture_close(&f);
 }
 
+/* Before the model is loaded: room for a token of a prompt. Nothing is reserved, a soft budget says nothing, and what a killed server left in the
+ * way is found. */
+static void each_room(struct places *p, enum place kind)
+{
+    struct clocks clocks = { MIDNIGHT, 1000 };
+    struct fixture f = { .clocks = &clocks };
+    const struct usage most = { .prompt_tokens = 49 };
+    struct account_refusal r;
+    char key[KEY_TEXT];
+    fixture_open(&f, p, kind, "total=0.0001,day=0:soft", key);
+    struct ending *lost = paid(&f, "lost", &most, NULL), *e = begin(&f, "one", "/");
+    assert_true(account_has_room(f.a, &e->of, "m", &r));
+    assert_string_equal(r.msg, "");
+    has_spent(&f, PERIOD_TOTAL, 0, 0, 98000);
+    struct ending *second = paid(&f, "two", &(struct usage){ .prompt_tokens = 1 }, NULL);
+    assert_false(account_has_room(f.a, &e->of, "m", &r));
+    assert_int_equal(r.why, ACCOUNT_SPENT);
+    assert_non_null(strstr(r.msg, "may cost up to 0.000002"));
+    assert_true(account_has_room(f.a, &e->of, "of nobody", &r)); /* it costs nothing */
+    clocks_run(&clocks, 7200001);
+    assert_true(account_has_room(f.a, &e->of, "m", &r));
+    has_spent(&f, PERIOD_TOTAL, 0, 0, 0);
+    finish(&f, lost, NULL, END_REFUSED);
+    finish(&f, second, NULL, END_REFUSED);
+    finish(&f, e, NULL, END_REFUSED);
+    fixture_close(&f);
+}
+
 /* Limits of a key, an address and an address at an endpoint, and rules that were set at a moment that comes again. */
 static void test_gate(void **state)
 {
@@ -547,7 +575,7 @@ static void test_each(void **state)
 {
     static void (*const each[])(struct places *, enum place) = { each_life,    each_soft,     each_killed,
                                                                  each_refused, each_set_back, each_jump,
-                                                                 each_prices };
+                                                                 each_prices,  each_room };
     for (size_t i = 0; i < sizeof each / sizeof *each; i++)
         for (int k = 0; k < N_PLACES; k++) each[i](*state, (enum place)k);
 }

@@ -44,11 +44,10 @@ bool budget_read(struct session *c, const char *owner, enum period p, int64_t no
     return state_of(c, &(struct place){ owner, period_name(p), period_start(p, now_ms) }, out, e);
 }
 
-bool budget_reserve(struct session *c, const char *id, const struct budget_one *who, int n, int64_t nano,
-                    int64_t now_ms, enum budget_answer *answer, struct budget_hit *hit, struct err *e)
+bool budget_look(struct session *c, const struct budget_one *who, int n, int64_t nano, int64_t now_ms,
+                 enum budget_answer *answer, struct budget_hit *hit, struct err *e)
 {
     *answer = BUDGET_OPEN;
-    /* All are looked at before one is changed. What is read stays so: whoever writes to the store has it alone. */
     for (int i = 0; i < n; i++)
         for (int p = 0; p < N_PERIODS; p++) {
             const int64_t most = who[i].rules->most[p];
@@ -65,6 +64,15 @@ bool budget_reserve(struct session *c, const char *id, const struct budget_one *
             *answer = BUDGET_SPENT;
             return true;
         }
+    return true;
+}
+
+bool budget_reserve(struct session *c, const char *id, const struct budget_one *who, int n, int64_t nano,
+                    int64_t now_ms, enum budget_answer *answer, struct budget_hit *hit, struct err *e)
+{
+    /* All are looked at before one is changed. What is read stays so: whoever writes to the store has it alone. */
+    if (!budget_look(c, who, n, nano, now_ms, answer, hit, e)) return false;
+    if (*answer == BUDGET_SPENT) return true;
     for (int i = 0; i < n; i++)
         for (int p = 0; p < N_PERIODS; p++) {
             const struct place at = { who[i].owner, period_name((enum period)p),

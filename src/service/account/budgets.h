@@ -34,6 +34,9 @@ struct budget_hit {
     int64_t again_ms;               /* Unix: when it begins anew; INT64_MAX: never */
 };
 
+/* Whether it would be reserved now. */
+bool budget_look(struct session *c, const struct budget_one *who, int n, int64_t nano, int64_t now_ms,
+                 enum budget_answer *answer, struct budget_hit *hit, struct err *e);
 /* id: of the request, 32 hexadecimal digits; not twice. */
 bool budget_reserve(struct session *c, const char *id, const struct budget_one *who, int n, int64_t nano,
                     int64_t now_ms, enum budget_answer *answer, struct budget_hit *hit, struct err *e);
