@@ -10,7 +10,7 @@
 #include "http/json_out.h"
 #include "http/pictures.h"
 #include "http/text.h"
-#include "service/models/registry.h"
+#include "http/wanted.h"
 
 /* The body, new; NULL: answered. */
 static json_t *read_body(struct exchange *x)
@@ -42,12 +42,8 @@ static void no_ollama(struct exchange *x)
 
 static bool draws(void *arg, const char *name)
 {
-    struct exchange *x = arg;
-    struct model *m;
-    struct err none = { 0 };
-    const struct catalog_model *known = catalog_find(exchange_server(x)->catalog, name);
-    if (known) return known->kind == MODEL_IMAGE;
-    return registry_find_image(exchange_server(x)->registry, name, &m, &none);
+    const struct server *s = exchange_server(arg);
+    return wanted_draws(s->registry, s->catalog, name);
 }
 
 /* The guide's own picture model where it is installed, else what this server draws with: NULL. */

@@ -59,3 +59,11 @@ bool wanted_pictures(struct registry *r, struct picture_wire *w, const char *mod
     *worst = (struct usage){ .pictures = (int)w->q.n, .steps = (int)(w->q.n * steps) };
     return true;
 }
+
+bool wanted_draws(struct registry *r, const struct catalog *c, const char *name)
+{
+    struct model *m;
+    struct err none = { 0 };
+    const struct catalog_model *known = catalog_find(c, name);
+    return known ? known->kind == MODEL_IMAGE : registry_find_image(r, name, &m, &none);
+}

@@ -12,4 +12,7 @@ bool wanted_text(struct registry *r, struct wire_request *w, struct model **m, s
 bool wanted_pictures(struct registry *r, struct picture_wire *w, const char *model, struct model **m,
                      struct usage *worst, struct fault *f);
 
+/* Whether a model of this name, installed here or of the catalog, is one for pictures. */
+bool wanted_draws(struct registry *r, const struct catalog *c, const char *name);
+
 #endif

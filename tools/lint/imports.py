@@ -40,7 +40,7 @@ MAY_USE = {
 ONLY = {
     "microhttpd.h": {"http/server.c", "http/redirect.c"},
     "http/exchange_inside.h": {"http/server.c", "http/exchange.c", "http/exchange_turn.c", "http/exchange_memory.c", "http/preflight.c",
-                               "http/loading.c", "http/watch.c", "http/endings.c", "http/admission.c"},
+                               "http/loading.c", "http/watch.c", "http/endings.c", "http/admission.c", "http/inner.c"},
 }
 # Networks are written in device.h's operations: what a backend is made of is no business of theirs.
 BACKEND_HEADERS = re.compile(r'"device/(?!device\.h)')
