@@ -53,6 +53,26 @@ static inline float fmath_exp(float x)
     return p * two_n;
 }
 
+/* The same bits for x <= 0 and NaN, in a quarter fewer operations: for softmax. The power of two is added to the exponent, which does not
+ * leave the normal numbers from e^-87 on. */
+static inline float fmath_exp_low(float x)
+{
+    float t = fmaf(x, 1.44269504f, 12582912.0f);
+    const uint32_t ti = fmath_word(t);
+    float n = t - 12582912.0f;
+    float r = fmaf(n, -0.693145752f, x);
+    r = fmaf(n, -1.42860677e-6f, r);
+    float p = 1.98756912e-4f;
+    p = fmaf(p, r, 1.39819995e-3f);
+    p = fmaf(p, r, 8.33345205e-3f);
+    p = fmaf(p, r, 4.16657962e-2f);
+    p = fmaf(p, r, 1.66666657e-1f);
+    p = fmaf(p, r, 5.00000000e-1f);
+    p = fmaf(p, r * r, r) + 1.0f;
+    const uint32_t kept = -(uint32_t) !(x < -87.0f);
+    return fmath_bits((fmath_word(p) + (ti << 23)) & kept);
+}
+
 static inline float fmath_sigmoid(float x) { return 1.0f / (1.0f + fmath_exp(-x)); }
 static inline float fmath_silu(float x) { return x / (1.0f + fmath_exp(-x)); }
 

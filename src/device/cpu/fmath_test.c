@@ -48,6 +48,22 @@ static void test_exp_at_the_ends(void **state)
     assert_true(isnan(fmath_exp(-NAN)));
 }
 
+/* For softmax: the bits of the other. */
+static void test_exp_low(void **state)
+{
+    (void)state;
+    for (uint32_t u = 0; u <= 0x7f800000u; u += STRIDE) {
+        const float x = fmath_bits(u | 0x80000000u);
+        assert_int_equal(fmath_word(fmath_exp_low(x)), fmath_word(fmath_exp(x)));
+    }
+    for (uint32_t u = fmath_word(-86.0f); u <= fmath_word(-88.0f); u++) /* where it ends */
+        assert_int_equal(fmath_word(fmath_exp_low(fmath_bits(u))), fmath_word(fmath_exp(fmath_bits(u))));
+    assert_int_equal(fmath_word(fmath_exp_low(0.0f)), fmath_word(1.0f));
+    assert_int_equal(fmath_word(fmath_exp_low(-INFINITY)), 0);
+    assert_true(isnan(fmath_exp_low(NAN)));
+    assert_true(isnan(fmath_exp_low(-NAN)));
+}
+
 static void test_erf(void **state)
 {
     (void)state;
@@ -94,8 +110,9 @@ static void test_sincos(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_exp), cmocka_unit_test(test_exp_at_the_ends),
-                                        cmocka_unit_test(test_erf), cmocka_unit_test(test_activations),
-                                        cmocka_unit_test(test_sincos) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_exp), cmocka_unit_test(test_exp_at_the_ends), cmocka_unit_test(test_exp_low),
+        cmocka_unit_test(test_erf), cmocka_unit_test(test_activations),     cmocka_unit_test(test_sincos)
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

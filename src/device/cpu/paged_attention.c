@@ -64,19 +64,25 @@ static void put_rows(void *arg, int ith, int nth)
     }
 }
 
-/* Tasks of a sequence: kv head by kv head, its query heads in lots of per_tile, rows in tiles. */
+static int tiles_of(const struct attend_job *j, const struct attn_seq *s)
+{
+    return (int)((s->n + j->rows - 1) / j->rows);
+}
+
+/* Tasks of a sequence: kv head by kv head, so that one's pages stay in a cache, rows in tiles, query heads in lots of per_tile. */
 static int tasks_of(const struct attend_job *j, const struct attn_seq *s)
 {
     int lots = (j->rep + j->per_tile - 1) / j->per_tile;
-    return (int)((s->n + j->rows - 1) / j->rows) * lots * j->a->kv->n_kv_head;
+    return tiles_of(j, s) * lots * j->a->kv->n_kv_head;
 }
 
 static void attend_task(const struct attend_job *j, const struct attn_seq *s, int task, float *scratch)
 {
     const struct attn_args *a = j->a;
     int lots = (j->rep + j->per_tile - 1) / j->per_tile;
-    int lot = task % lots, h = task / lots % a->kv->n_kv_head;
-    int64_t tile = task / lots / a->kv->n_kv_head;
+    const int tiles = tiles_of(j, s);
+    int lot = task % lots, h = task / lots / tiles;
+    int64_t tile = task / lots % tiles;
     struct paged_tile t = { .kv = a->kv,
                             .layout = &j->layout,
                             .page = a->page + (s - a->seq) * a->max_pages,

@@ -24,6 +24,21 @@ static inline float vf_sum(vf v)
     q = _mm_add_ps(q, _mm_movehl_ps(q, q));
     return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
 }
+/* Lane i of the result is all lanes of v[i], folded by `op` as above: two vectors become one of their halves, and so on. */
+#define FOLD8(name, op)                                                                                      \
+    static inline vf name(const vf v[8])                                                                     \
+    {                                                                                                        \
+        vf h[4];                                                                                             \
+        for (int i = 0; i < 4; i++)                                                                          \
+            h[i] = op(_mm256_permute2f128_ps(v[i], v[i + 4], 0x20),                                          \
+                      _mm256_permute2f128_ps(v[i], v[i + 4], 0x31));                                         \
+        for (int i = 0; i < 2; i++)                                                                          \
+            h[i] = op(_mm256_shuffle_ps(h[i], h[i + 2], 0x44), _mm256_shuffle_ps(h[i], h[i + 2], 0xee));     \
+        h[0] = op(_mm256_shuffle_ps(h[0], h[1], 0x88), _mm256_shuffle_ps(h[0], h[1], 0xdd));                 \
+        return _mm256_permutevar8x32_ps(h[0], _mm256_setr_epi32(0, 2, 1, 3, 4, 6, 5, 7));                    \
+    }
+FOLD8(vf_tops, vf_max)
+FOLD8(vf_sums, vf_add)
 static inline vf vf_half(const unsigned char *p)
 {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));

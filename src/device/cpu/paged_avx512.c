@@ -26,6 +26,25 @@ static inline float vf_sum(vf v)
     q = _mm_add_ps(q, _mm_movehl_ps(q, q));
     return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
 }
+/* Lane i of the result is all lanes of v[i], folded by `op` as above: two vectors become one of their halves, and so on. */
+#define FOLD16(name, op)                                                                                     \
+    static inline vf name(const vf v[16])                                                                    \
+    {                                                                                                        \
+        vf h[8];                                                                                             \
+        for (int i = 0; i < 8; i++)                                                                          \
+            h[i] =                                                                                           \
+                op(_mm512_shuffle_f32x4(v[i], v[i + 8], 0x44), _mm512_shuffle_f32x4(v[i], v[i + 8], 0xee));  \
+        for (int i = 0; i < 4; i++)                                                                          \
+            h[i] =                                                                                           \
+                op(_mm512_shuffle_f32x4(h[i], h[i + 4], 0x88), _mm512_shuffle_f32x4(h[i], h[i + 4], 0xdd));  \
+        for (int i = 0; i < 2; i++)                                                                          \
+            h[i] = op(_mm512_shuffle_ps(h[i], h[i + 2], 0x44), _mm512_shuffle_ps(h[i], h[i + 2], 0xee));     \
+        h[0] = op(_mm512_shuffle_ps(h[0], h[1], 0x88), _mm512_shuffle_ps(h[0], h[1], 0xdd));                 \
+        return _mm512_permutexvar_ps(                                                                        \
+            _mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15), h[0]);                  \
+    }
+FOLD16(vf_tops, vf_max)
+FOLD16(vf_sums, vf_add)
 static inline vf vf_half(const unsigned char *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));

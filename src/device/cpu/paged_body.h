@@ -5,6 +5,7 @@
  *     vf; vf_zero() vf_set1(f) vf_load(p) vf_store(p, v) vf_fma(a, b, c) vf_mul(a, b)
  *     vf_add(a, b) vf_max(a, b)
  *     vf_top(v) vf_sum(v)          over the lanes; the sum folds the upper half onto the lower until one is left
+ *     vf_tops(v) vf_sums(v)        these of V_LANES vectors at v, each in its lane
  *     vf_half(p) vf_i8(p)          V_LANES halves or int8 as f32
  *     put_half(p, x, n) half_bits(f) half_value(h)      conversions to and from f16 */
 #ifndef HEARTH_DEVICE_CPU_PAGED_BODY_H
@@ -317,11 +318,70 @@ INLINE float mask_scores(float *s, int lo, int hi, float scale, float max)
 INLINE float soften(float *restrict s, float max)
 {
     vf v[VECTORS];
-    for (int k = 0; k < KV_PAGE; k++) s[k] = fmath_exp(s[k] - max);
+    for (int k = 0; k < KV_PAGE; k++) s[k] = fmath_exp_low(s[k] - max);
     for (int j = 0; j < VECTORS; j++) v[j] = vf_load(s + V_LANES * j);
     for (int half = VECTORS / 2; half; half /= 2)
         for (int j = 0; j < half; j++) v[j] = vf_add(v[j], v[j + half]);
     return vf_sum(v[0]);
+}
+
+/* Scores to weights of n <= V_LANES queries that all see the whole page: what folds one query's vector to a value folds those of all. f:
+ * what the results so far are multiplied by. Of max, sum and f all lanes are read and written. A function of its own, so that the
+ * exponential's constants stay in registers. */
+static __attribute__((noinline)) void soften_lot(float (*restrict s)[KV_PAGE], int n, float scale,
+                                                 float *restrict max, float *restrict sum, float *restrict f)
+{
+    vf fold[V_LANES];
+    for (int i = 0; i < V_LANES; i++) fold[i] = vf_zero();
+    for (int i = 0; i < n; i++) {
+        vf v[VECTORS];
+        for (int j = 0; j < VECTORS; j++) {
+            v[j] = vf_mul(vf_load(s[i] + V_LANES * j), vf_set1(scale));
+            vf_store(s[i] + V_LANES * j, v[j]);
+        }
+        fold[i] = v[0];
+        for (int j = 1; j < VECTORS; j++) fold[i] = vf_max(fold[i], v[j]);
+    }
+    const vf before = vf_load(max), top = vf_max(vf_tops(fold), before);
+    vf_store(max, top);
+    vf_store(f, vf_fma(vf_set1(-1.0f), top, before));
+    for (int i = 0; i < V_LANES; i++) f[i] = fmath_exp_low(f[i]);
+    for (int i = 0; i < n; i++) {
+        vf v[VECTORS];
+        for (int k = 0; k < KV_PAGE; k++) s[i][k] = fmath_exp_low(s[i][k] - max[i]);
+        for (int j = 0; j < VECTORS; j++) v[j] = vf_load(s[i] + V_LANES * j);
+        for (int half = VECTORS / 2; half; half /= 2)
+            for (int j = 0; j < half; j++) v[j] = vf_add(v[j], v[j + half]);
+        fold[i] = v[0];
+    }
+    vf_store(sum, vf_fma(vf_load(sum), vf_load(f), vf_sums(fold)));
+}
+
+/* The same of a tile's queries that see tokens [lo, hi] of the page: none where lo > hi. */
+INLINE void soften_seen(struct walk *w, const struct paged_tile *t, int32_t page, float *max, float *sum,
+                        int *page_lo, int *page_hi)
+{
+    bool sees[PAGED_QUERIES];
+    const int whole = (t->n + 7) / 8 * 8; /* vectors without an end */
+    for (int i = 0; i < whole; i++) w->f[i] = 0.0f;
+    for (int i = 0; i < t->n; i++) {
+        int lo = t->first[i] - page * KV_PAGE, hi = t->last[i] - page * KV_PAGE;
+        if (lo < 0) lo = 0;
+        if (hi > KV_PAGE - 1) hi = KV_PAGE - 1;
+        sees[i] = lo <= hi;
+        if (!sees[i]) { /* nothing here: as if the page were not there */
+            memset(w->s[i], 0, sizeof w->s[i]);
+            continue;
+        }
+        const float top = mask_scores(w->s[i], lo, hi, t->scale, max[i]);
+        w->f[i] = max[i] - top;
+        max[i] = top;
+        if (lo < *page_lo) *page_lo = lo;
+        if (hi > *page_hi) *page_hi = hi;
+    }
+    for (int i = 0; i < whole; i++) w->f[i] = fmath_exp_low(w->f[i]);
+    for (int i = 0; i < t->n; i++)
+        if (sees[i]) sum[i] = fmaf(sum[i], w->f[i], soften(w->s[i], max[i]));
 }
 
 #include "device/cpu/paged_many.h"
@@ -336,11 +396,15 @@ INLINE void attend_type(const enum kv_type type, const struct paged_tile *t)
     w.acc = t->acc;
     float max[PAGED_QUERIES], sum[PAGED_QUERIES];
     int32_t first = t->first[0], last = t->last[0];
+    int32_t all_from = first, all_to = last; /* what every query sees */
+    for (int i = 0; i < PAGED_QUERIES; i++) max[i] = sum[i] = 0.0f;
     for (int i = 0; i < t->n; i++) {
         max[i] = t->sink[i];
         sum[i] = max[i] > -INFINITY ? 1.0f : 0.0f;
         first = t->first[i] < first ? t->first[i] : first;
         last = t->last[i] > last ? t->last[i] : last;
+        all_from = t->first[i] > all_from ? t->first[i] : all_from;
+        all_to = t->last[i] < all_to ? t->last[i] : all_to;
     }
     memset(t->acc, 0, (size_t)t->n * (size_t)l->v_pad * sizeof *t->acc);
     float *q = t->acc + (size_t)t->n * (size_t)l->v_pad;
@@ -354,27 +418,16 @@ INLINE void attend_type(const enum kv_type type, const struct paged_tile *t)
         const unsigned char *piece = paged_piece(t->kv, l, t->page[page], t->kv_head);
         int page_lo = KV_PAGE, page_hi = -1; /* tokens that any query sees */
         scores(type, &w, piece);
-        bool sees[PAGED_QUERIES];
-        const int whole = (t->n + 7) / 8 * 8; /* vectors without an end */
-        for (int i = 0; i < whole; i++) w.f[i] = 0.0f;
-        for (int i = 0; i < t->n; i++) {
-            int lo = t->first[i] - page * KV_PAGE, hi = t->last[i] - page * KV_PAGE;
-            if (lo < 0) lo = 0;
-            if (hi > KV_PAGE - 1) hi = KV_PAGE - 1;
-            sees[i] = lo <= hi;
-            if (!sees[i]) { /* nothing here: as if the page were not there */
-                memset(w.s[i], 0, sizeof w.s[i]);
-                continue;
-            }
-            const float top = mask_scores(w.s[i], lo, hi, t->scale, max[i]);
-            w.f[i] = max[i] - top;
-            max[i] = top;
-            if (lo < page_lo) page_lo = lo;
-            if (hi > page_hi) page_hi = hi;
+        const bool whole = all_from <= page * KV_PAGE && page * KV_PAGE + KV_PAGE - 1 <= all_to;
+        if (whole && 2 * t->n >= V_LANES) {
+            page_lo = 0;
+            page_hi = KV_PAGE - 1;
+            for (int i = 0; i < t->n; i += V_LANES)
+                soften_lot(w.s + i, t->n - i < V_LANES ? t->n - i : V_LANES, t->scale, max + i, sum + i,
+                           w.f + i);
+        } else {
+            soften_seen(&w, t, page, max, sum, &page_lo, &page_hi);
         }
-        for (int i = 0; i < whole; i++) w.f[i] = fmath_exp(w.f[i]);
-        for (int i = 0; i < t->n; i++)
-            if (sees[i]) sum[i] = fmaf(sum[i], w.f[i], soften(w.s[i], max[i]));
         const unsigned char *next =
             page < last / KV_PAGE ? paged_piece(t->kv, l, t->page[page + 1], t->kv_head) : piece;
         values(type, &w, piece, next, page_lo, page_hi);

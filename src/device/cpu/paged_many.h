@@ -147,9 +147,9 @@ INLINE void many_soften(struct many *w, float scale)
             w->max[c + i] = m[i];
             m[i] = none ? 0.0f : m[i];
         }
-        for (int i = 0; i < V_LANES; i++) w->f[c + i] = fmath_exp(f[i]);
+        for (int i = 0; i < V_LANES; i++) w->f[c + i] = fmath_exp_low(f[i]);
         for (int t = 0; t < KV_PAGE; t++)
-            for (int i = 0; i < V_LANES; i++) s[t * w->ld + i] = fmath_exp(s[t * w->ld + i] - m[i]);
+            for (int i = 0; i < V_LANES; i++) s[t * w->ld + i] = fmath_exp_low(s[t * w->ld + i] - m[i]);
         vf v[KV_PAGE / 2];
         for (int t = 0; t < KV_PAGE / 2; t++)
             v[t] = vf_add(vf_load(s + t * w->ld), vf_load(s + (t + KV_PAGE / 2) * w->ld));

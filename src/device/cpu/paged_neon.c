@@ -25,6 +25,20 @@ static inline float vf_sum(vf v)
     v = vaddq_f32(v, vextq_f32(v, v, 2));
     return vgetq_lane_f32(v, 0) + vgetq_lane_f32(v, 1);
 }
+/* Lane i of the result is all lanes of v[i], folded by `op` as above: two vectors become one of their halves, and so on. */
+#define FOLD4(name, op)                                                                                      \
+    static inline vf name(const vf v[4])                                                                     \
+    {                                                                                                        \
+        vf h[2];                                                                                             \
+        for (int i = 0; i < 2; i++) {                                                                        \
+            const float64x2_t a = vreinterpretq_f64_f32(v[i]), b = vreinterpretq_f64_f32(v[i + 2]);          \
+            h[i] = op(vreinterpretq_f32_f64(vzip1q_f64(a, b)), vreinterpretq_f32_f64(vzip2q_f64(a, b)));     \
+        }                                                                                                    \
+        const vf all = op(vuzp1q_f32(h[0], h[1]), vuzp2q_f32(h[0], h[1])); /* of 0, 2, 1, 3 */               \
+        return vzip1q_f32(all, vextq_f32(all, all, 2));                                                      \
+    }
+FOLD4(vf_tops, vf_max)
+FOLD4(vf_sums, vf_add)
 static inline vf vf_half(const unsigned char *p) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p))); }
 static inline vf vf_i8(const unsigned char *p)
 {
