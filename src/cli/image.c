@@ -17,7 +17,7 @@
 #include "cli/show.h"
 #include "device/device.h"
 #include "format/json_memory.h"
-#include "http/dialects/picture_dialect.h"
+#include "http/dialects/picture_enhance.h"
 
 enum { MAX_FILE = 64 << 20, PREVIEW_ROWS = 16, PICTURE_ROWS = 60 };
 
@@ -33,6 +33,7 @@ struct studio {
     struct registry *registry;
     struct safety *safety;
     struct model *model;
+    struct styles *styles;
     struct picture_wire wire;
     struct drawing *pictures;
     pthread_mutex_t lock;
@@ -123,6 +124,10 @@ static bool fill_fields(struct studio *s, const char *prompt, struct err *e)
     if (ok && *o->model) ok = put(f, "model", json_string(o->model), e);
     if (ok && *o->size) ok = put(f, strchr(o->size, ':') ? "aspect_ratio" : "size", json_string(o->size), e);
     if (ok && *o->negative) ok = put(f, "negative_prompt", json_string(o->negative), e);
+    if (ok && *o->style)
+        ok = put(f, "enhance", json_pack("{s:s}", "style", o->style), e);
+    else if (ok && o->enhance)
+        ok = put(f, "enhance", json_true(), e);
     if (ok && *o->sampler) ok = put(f, "sampler", json_string(o->sampler), e);
     if (ok && o->steps) ok = put(f, "steps", json_integer(o->steps), e);
     if (ok && o->guidance >= 0) ok = put(f, "guidance_scale", json_real(o->guidance), e);
@@ -244,12 +249,24 @@ static void print_progress(struct studio *s, int index, const struct reply_pictu
     s->bar = true;
 }
 
+/* The words behind the prompt, which are told: who likes them puts them into the next one. */
+static bool enhance(struct studio *s, struct fault *f)
+{
+    if (!s->wire.enhance.wanted) return true;
+    if (!styles_load(&s->styles, s->o->styles, &f->err) ||
+        !picture_enhance(&s->wire, s->styles, model_catalog(s->model), f))
+        return false;
+    fprintf(stderr, "prompt: %s\n", s->wire.q.prompt);
+    return true;
+}
+
 static bool draw_local(struct studio *s, struct err *e)
 {
     struct fault f = { 0 };
     bool ok = s->d.init.len ? read_form(s, &f) : picture_wire_json(&s->wire, s->d.fields, true, &f);
     if (ok && !open_local(s, e)) return false;
-    ok = ok && picture_wire_resolve(&s->wire, s->model, &f) && add_loras(&s->wire.q, &s->o->lora, &f.err);
+    ok = ok && picture_wire_resolve(&s->wire, s->model, &f) && add_loras(&s->wire.q, &s->o->lora, &f.err) &&
+         enhance(s, &f);
     s->wire.q.previews = s->o->steps_preview;
     s->start = clock_seconds();
     ok = ok && drawing_start(s->registry, s->model, s->safety, &s->wire.q, wake, s, &s->pictures, &f);
@@ -339,6 +356,7 @@ static void close_studio(struct studio *s)
     device_close(s->device);
     pool_free(s->pool);
     catalog_free(s->catalog);
+    styles_free(s->styles);
     picture_wire_free(&s->wire);
     json_decref(s->d.fields);
     buf_free(&s->d.init);

@@ -63,11 +63,11 @@ struct options {
     struct str_list images; /* chat: pictures that the first message brings along */
 
     /* image */
-    char *model, *output, *size, *negative, *sampler, *init, *mask;
+    char *model, *output, *size, *negative, *sampler, *init, *mask, *style;
     struct str_list lora;
     int64_t pictures, steps;
     double guidance, strength; /* -1: the model's own, or the request's kind */
-    bool show, steps_preview, overwrite;
+    bool show, steps_preview, overwrite, enhance;
 
     /* pull */
     char *hub, *hub_token, *sha256;

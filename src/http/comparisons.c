@@ -47,7 +47,11 @@ static void work_cancel(void *arg)
     pthread_mutex_unlock(&w->lock);
 }
 
-static void woken(void *arg) { exchange_wake(arg); }
+static void woken(void *arg, bool over)
+{
+    (void)over;
+    exchange_wake(arg);
+}
 
 /* ---- the candidates ------------------------------------------------------------------------------------------------ */
 

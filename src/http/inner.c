@@ -18,7 +18,7 @@ struct inner {
     char id[72], authorization[1024], host[300], trace[80]; /* what outer's headers say; "": nothing */
     atomic_int holders;                                     /* the owner, and the exchange until it is over */
     pthread_mutex_t lock;                                   /* guards what follows */
-    void (*woken)(void *arg);                               /* NULL: nobody waits */
+    void (*woken)(void *arg, bool over);                    /* NULL: nobody waits */
     void *arg;
     struct buf came;
     bool over;   /* nothing more comes */
@@ -87,7 +87,7 @@ static const struct exchange_transport by_hand = { header_in, query_in, each_que
 /* Under the lock. */
 static void wake(struct inner *in)
 {
-    if (in->woken) in->woken(in->arg);
+    if (in->woken) in->woken(in->arg, in->over);
 }
 
 static void note_cost(void *arg, const char *name, const char *value)
@@ -177,7 +177,7 @@ static void copy_header(struct exchange *outer, const char *name, char *out, siz
 }
 
 bool inner_start(struct inner **out, struct exchange *outer, int number, const char *path,
-                 const struct buf *body, void (*woken)(void *arg), void *arg, struct err *e)
+                 const struct buf *body, void (*woken)(void *arg, bool over), void *arg, struct err *e)
 {
     struct inner *in = calloc(1, sizeof *in);
     if (!in) return err_set(e, ERR_NOMEM, "out of memory");

@@ -16,10 +16,10 @@ struct exchange;
 struct inner;
 
 /* POST path, with a JSON body, by the key and from the address of `outer`, which lives as long as the inner request is owned. Its id is that
- * of outer with ".number" behind it. woken(arg), from any thread, also before this returns: there may be something new; it must not block
- * nor free the inner request. */
+ * of outer with ".number" behind it. woken(arg, over), from any thread, also before this returns: there is something new; over, once and last:
+ * and there will be nothing more. It must not block, nor take from the inner request or free it. */
 bool inner_start(struct inner **out, struct exchange *outer, int number, const char *path,
-                 const struct buf *body, void (*woken)(void *arg), void *arg, struct err *e);
+                 const struct buf *body, void (*woken)(void *arg, bool over), void *arg, struct err *e);
 /* Moves what has come since the last time to the end of *to: the bytes of a plain reply, or of a stream. True: that was all. */
 bool inner_take(struct inner *in, struct buf *to);
 

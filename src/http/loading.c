@@ -104,14 +104,19 @@ static bool enlist(struct loading *l, struct exchange *x, struct model *m, bool 
     return true;
 }
 
-void loading_on_long(struct exchange *x, loading_next *fn, void *arg)
+void loading_on(struct exchange *x, loading_next *fn, void *arg)
 {
-    x->lane = LANE_LONG;
     x->load_error.code = ERR_NONE;
     x->later = fn;
     x->later_arg = arg;
     atomic_fetch_add(&x->refs, 1);
-    if (!lanes_push(x->server->lanes, LANE_LONG, go_on, x)) go_on(x);
+    if (!lanes_push(x->server->lanes, x->lane, go_on, x)) go_on(x);
+}
+
+void loading_on_long(struct exchange *x, loading_next *fn, void *arg)
+{
+    x->lane = LANE_LONG;
+    loading_on(x, fn, arg);
 }
 
 void loading_then(struct exchange *x, struct model *m, loading_next *fn, void *arg)

@@ -27,5 +27,8 @@ void loading_end(struct exchange *x);
 /* The handler of x goes on as fn(x, arg, e) on the LONG lane, where it may wait for others; e says nothing. As above the handler calls
  * nothing else. */
 void loading_on_long(struct exchange *x, loading_next *fn, void *arg);
+/* The handler of x, which has returned having called nothing else, goes on as fn(x, arg, e) on the lane that it came from: from whoever it
+ * waited for. */
+void loading_on(struct exchange *x, loading_next *fn, void *arg);
 
 #endif

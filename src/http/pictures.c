@@ -7,8 +7,11 @@
 
 #include "http/costs.h"
 #include "http/dialects/firemoon.h"
-#include "http/dialects/picture_dialect.h"
+#include "http/dialects/picture_enhance.h"
 #include "http/exchange.h"
+#include "http/inner.h"
+#include "http/loading.h"
+#include "format/json_memory.h"
 #include "http/handlers.h"
 #include "http/pictures.h"
 #include "http/provenance.h"
@@ -28,8 +31,10 @@ struct picture_work {
     struct price price; /* reply.price, where there is one */
     int steps;          /* of the picture that is being drawn */
     bool over, failed;
-    int last;           /* of a stream: its last picture, which waits until what was used is written down */
-    bool shown, closed; /* the stream has that picture; and its last event */
+    int last;             /* of a stream: its last picture, which waits until what was used is written down */
+    bool shown, closed;   /* the stream has that picture; and its last event */
+    struct inner *writer; /* the chat model that writes the prompt anew; NULL: none */
+    struct exchange *x;
     struct err error;
 };
 
@@ -37,6 +42,7 @@ static void work_free(void *arg)
 {
     struct picture_work *t = arg;
     if (!t) return;
+    inner_free(t->writer);
     drawing_free(t->drawing);
     for (int i = 0; i < PICTURES_MOST; i++) free(t->reply.picture[i].is.bytes);
     picture_wire_free(&t->wire);
@@ -296,6 +302,56 @@ static bool negotiate(struct exchange *x, struct picture_work *t)
     return false;
 }
 
+/* ---- a prompt that a chat model writes anew ---------------------------------------------------------------- */
+
+/* With the prompt that there is now. */
+static void draw(struct exchange *x, struct picture_work *t)
+{
+    struct fault f = { 0 };
+    if (picture_enhance(&t->wire, exchange_server(x)->o.styles, model_catalog(t->model), &f))
+        loading_then(x, t->model, start_held, t);
+    else
+        refuse(x, t, &f);
+}
+
+static void written(struct exchange *x, void *arg, const struct err *none)
+{
+    struct picture_work *t = arg;
+    struct fault f = { 0 };
+    struct buf said = BUF_INIT(0);
+    (void)none;
+    inner_take(t->writer, &said);
+    if (*inner_cost(t->writer)) exchange_header(x, "X-Hearth-Enhance-Cost", "%s", inner_cost(t->writer));
+    const bool ok = said.failed ? err_set(&f.err, ERR_NOMEM, "out of memory")
+                                : picture_enhance_answer(&t->wire, inner_status(t->writer),
+                                                         said.data ? said.data : "", said.len, &f);
+    buf_free(&said);
+    if (ok)
+        draw(x, t);
+    else
+        refuse(x, t, &f);
+}
+
+static void on_written(void *arg, bool over)
+{
+    struct picture_work *t = arg;
+    if (over) loading_on(t->x, written, t);
+}
+
+/* It is a request of its own, with limits, a budget and a row. */
+static bool ask_writer(struct exchange *x, struct picture_work *t, struct fault *f)
+{
+    struct buf body = BUF_INIT(0);
+    json_t *question = picture_enhance_question(&t->wire);
+    char *text = question ? json_memory_dumps(question, JSON_COMPACT) : NULL;
+    bool ok = (text && buf_puts(&body, text)) || err_set(&f->err, ERR_NOMEM, "out of memory");
+    ok = ok && inner_start(&t->writer, x, 0, "/v1/chat/completions", &body, on_written, t, &f->err);
+    free(text);
+    json_decref(question);
+    buf_free(&body);
+    return ok;
+}
+
 void pictures_run(struct exchange *x, const struct picture_dialect *d, const char *model,
                   enum picture_task task)
 {
@@ -324,7 +380,11 @@ void pictures_run(struct exchange *x, const struct picture_dialect *d, const cha
         return;
     }
     ending_may_use(t->wire.q.ending, &worst);
-    loading_then(x, t->model, start_held, t);
+    t->x = x;
+    if (!picture_enhance_asks(&t->wire))
+        draw(x, t);
+    else if (!ask_writer(x, t, &f))
+        refuse(x, t, &f);
 }
 
 void images_generations(struct exchange *x) { pictures_run(x, &openai_pictures, NULL, PICTURE_GENERATE); }

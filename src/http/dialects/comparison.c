@@ -255,7 +255,7 @@ static void take_piece(struct comparison *c, int i, const json_t *delta, const c
 void comparison_event(struct comparison *c, int i, const char *event, size_t len, struct buf *out)
 {
     struct compared *it = &c->v[i];
-    if (len < 6 || strncmp(event, "data: ", 6) != 0 || event[6] == '[') return; /* [DONE], a ping */
+    if (len < 7 || strncmp(event, "data: ", 6) != 0 || event[6] == '[') return; /* [DONE], a ping */
     json_t *chunk = json_memory_load(event + 6, len - 6, 0, NULL);
     const json_t *choice = json_array_get(json_object_get(chunk, "choices"), 0);
     const json_t *delta = json_object_get(choice, "delta");

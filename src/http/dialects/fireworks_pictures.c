@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "http/dialects/picture_fields.h"
+#include "http/dialects/picture_enhance.h"
 #include "http/json_out.h"
 
 /* ---- fields ------------------------------------------------------------------------------------------------ */
@@ -107,6 +107,7 @@ static const struct picture_field workflow_fields[] = {
     PICTURE_FIELD("safety_check", picture_field_safety),
     PICTURE_FIELD("loras", picture_field_loras),
     PICTURE_FIELD("input_image", picture_field_refuse),
+    PICTURE_FIELD("enhance", picture_field_enhance),
 };
 
 static const struct picture_field sdxl_fields[] = {
@@ -141,6 +142,7 @@ static const struct picture_field sdxl_fields[] = {
     PICTURE_FIELD("loras", picture_field_loras),
     PICTURE_FIELD("lora_adapter_name", take_lora_name),
     PICTURE_FIELD("lora_weight_filename", picture_field_refuse),
+    PICTURE_FIELD("enhance", picture_field_enhance),
 };
 
 static bool check(struct picture_wire *w, struct fault *f)
@@ -245,8 +247,10 @@ static void print_workflow(struct buf *b, const struct picture_reply *r)
         json_out_base64(b, r->picture[i].is.bytes, r->picture[i].is.len);
         buf_putc(b, '"');
     }
-    buf_printf(b, "],\"finishReason\":\"%s\",\"seed\":%llu}", finish_reason(&r->picture[0]),
+    buf_printf(b, "],\"finishReason\":\"%s\",\"seed\":%llu", finish_reason(&r->picture[0]),
                (unsigned long long)r->picture[0].is.seed);
+    picture_enhance_print(b, r->wire);
+    buf_putc(b, '}');
 }
 
 /* An array, also of one. */
@@ -257,8 +261,10 @@ static void print_sdxl(struct buf *b, const struct picture_reply *r)
         const struct picture_file *p = &r->picture[i];
         buf_puts(b, i ? ",{\"base64\":\"" : "{\"base64\":\"");
         json_out_base64(b, p->is.bytes, p->is.len);
-        buf_printf(b, "\",\"finishReason\":\"%s\",\"seed\":%llu}", finish_reason(p),
+        buf_printf(b, "\",\"finishReason\":\"%s\",\"seed\":%llu", finish_reason(p),
                    (unsigned long long)p->is.seed);
+        picture_enhance_print(b, r->wire);
+        buf_putc(b, '}');
     }
     buf_putc(b, ']');
 }

@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "http/dialects/cost.h"
-#include "http/dialects/picture_fields.h"
+#include "http/dialects/picture_enhance.h"
 #include "http/json_out.h"
 
 /* ---- fields ------------------------------------------------------------------------------------------------ */
@@ -153,6 +153,7 @@ static const struct picture_field fields[] = {
     PICTURE_FIELD("enable_safety_checker", picture_field_safety),
     PICTURE_FIELD("loras", picture_field_loras),
     PICTURE_FIELD("image", take_image),
+    PICTURE_FIELD("enhance", picture_field_enhance),
 };
 
 /* What the GPT image models have of their own, under their names here too; and the transparency of a picture to be edited. */
@@ -260,7 +261,8 @@ static void print(struct buf *b, const struct picture_reply *r)
             json_out_base64(b, p->is.bytes, p->is.len);
             buf_putc(b, '"');
         }
-        if (r->wire->revises) {
+        picture_enhance_print(b, r->wire);
+        if (r->wire->revises && !r->wire->enhance.wanted) {
             buf_puts(b, ",\"revised_prompt\":");
             json_out_cstr(b, r->wire->q.prompt);
         }
@@ -316,6 +318,7 @@ static void print_picture(struct buf *b, const struct picture_reply *r, int inde
                index, (long long)time(NULL), p->is.width, p->is.height, format_name(r->wire),
                (unsigned long long)p->is.seed);
     put_usage(b, r->price, &(struct usage){ .pictures = 1, .steps = p->steps });
+    picture_enhance_print(b, r->wire);
     if (r->wire->answer == ANSWER_URL) {
         buf_puts(b, ",\"url\":");
         json_out_cstr(b, p->url);

@@ -29,6 +29,9 @@ void picture_wire_free(struct picture_wire *w)
 {
     picture_request_free(&w->q);
     free(w->transparent);
+    free(w->enhance.style);
+    free(w->enhance.model);
+    str_list_clear(&w->enhance.avoid);
     buf_free(&w->faults);
 }
 

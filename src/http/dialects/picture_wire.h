@@ -2,6 +2,7 @@
 #ifndef HEARTH_HTTP_DIALECTS_PICTURE_WIRE_H
 #define HEARTH_HTTP_DIALECTS_PICTURE_WIRE_H
 
+#include "base/str_list.h"
 #include "http/error.h"
 #include "http/json_in.h"
 #include "http/multipart.h"
@@ -13,6 +14,13 @@ struct picture_dialect;
 enum picture_task { PICTURE_GENERATE, PICTURE_EDIT, PICTURE_VARY };
 
 enum picture_answer { ANSWER_URL, ANSWER_B64, ANSWER_BYTES, ANSWER_JSON };
+
+/* What `enhance` says (picture_enhance.h). */
+struct picture_enhancing {
+    bool wanted, plain;  /* plain: without the words for quality */
+    char *style, *model; /* NULL: the default style; no model */
+    struct str_list avoid;
+};
 
 struct picture_wire {
     struct picture_request q;
@@ -35,7 +43,8 @@ struct picture_wire {
     int compression;                    /* output_compression; -1: not given */
     unsigned accepts;                   /* 1 << format for what the Accept header allows as bytes; 0: all */
     unsigned char *transparent; /* the input picture's, as a mask, 255: transparent; NULL: it has none */
-    struct buf faults;          /* of a dialect that lists them: JSON strings joined by commas */
+    struct picture_enhancing enhance;
+    struct buf faults; /* of a dialect that lists them: JSON strings joined by commas */
     int n_faults;
 };
 
