@@ -55,10 +55,15 @@ int auth_n_keys(const struct auth *a)
 
 static bool asks_for_keys(const struct auth *a) { return auth_n_keys(a) || a->keyring; }
 
-bool auth_principal(const struct auth *a, const char *authorization, struct principal *out)
+bool auth_principal(const struct auth *a, const char *authorization, const char *api_key,
+                    struct principal *out)
 {
     size_t len = 0;
     const char *key = bearer(authorization, &len);
+    if (!key && api_key) {
+        key = api_key;
+        len = strlen(key);
+    }
     principal_of_key(out, key, len);
     if (!asks_for_keys(a)) return true;
     bool known = false;

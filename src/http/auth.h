@@ -34,9 +34,10 @@ bool auth_set_keys(struct auth *a, const char *const *keys, int n_keys, struct e
 int auth_n_keys(const struct auth *a);
 void auth_free(struct auth *a);
 
-/* Who asks, by the value of an Authorization header (NULL: none), whether a key is asked for or not. False: one is, and this is none of
+/* Who asks, by the values of an Authorization header and, where that has no key, of x-api-key, a key alone (NULL: none), whether a key is asked for or not. False: one is, and this is none of
  * the server's; *out says whose it would be. Whether a store's key is still good is key_may()'s business. */
-bool auth_principal(const struct auth *a, const char *authorization, struct principal *out);
+bool auth_principal(const struct auth *a, const char *authorization, const char *api_key,
+                    struct principal *out);
 /* A Host header on a server without keys. NULL (HTTP/1.0) is accepted. */
 bool auth_host_ok(const struct auth *a, const char *host);
 enum origin { ORIGIN_NONE, ORIGIN_SAME, ORIGIN_ALLOWED, ORIGIN_FOREIGN };

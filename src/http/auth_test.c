@@ -11,7 +11,7 @@
 static bool key_ok(const struct auth *a, const char *authorization)
 {
     struct principal p;
-    return auth_principal(a, authorization, &p);
+    return auth_principal(a, authorization, NULL, &p);
 }
 
 static void test_keys(void **state)
@@ -52,19 +52,19 @@ static void test_principals(void **state)
     struct principal p, q;
     memset(&open, 0, sizeof open);
     assert_true(auth_init(&a, keys, 1, NULL, NULL));
-    assert_true(auth_principal(&a, "Bearer first-key", &p));
+    assert_true(auth_principal(&a, "Bearer first-key", NULL, &p));
     assert_true(p.known);
-    assert_true(
-        auth_principal(&open, "bearer   first-key ", &q)); /* the same one, where nobody asks for a key */
+    assert_true(auth_principal(&open, "bearer   first-key ", NULL,
+                               &q)); /* the same one, where nobody asks for a key */
     assert_false(q.known);
     assert_memory_equal(p.hash, q.hash, sizeof p.hash);
     assert_string_equal(p.id, q.id);
-    assert_false(auth_principal(&a, "Bearer second-key", &q));
+    assert_false(auth_principal(&a, "Bearer second-key", NULL, &q));
     assert_false(q.known);
     assert_memory_not_equal(p.hash, q.hash, sizeof p.hash);
-    assert_true(auth_principal(&open, NULL, &q));
+    assert_true(auth_principal(&open, NULL, NULL, &q));
     assert_string_equal(q.id, "anonymous");
-    assert_true(auth_principal(&open, "Basic first-key", &p)); /* no key of ours */
+    assert_true(auth_principal(&open, "Basic first-key", NULL, &p)); /* no key of ours */
     assert_memory_equal(p.hash, q.hash, sizeof p.hash);
     auth_free(&a);
 }

@@ -52,8 +52,10 @@ static const struct {
 const char *dialect_name(enum api_dialect d)
 {
     static const char *const name[] = {
-        [DIALECT_OPENAI] = "openai", [DIALECT_FIREWORKS] = "fireworks",   [DIALECT_FIREMOON] = "firemoon",
-        [DIALECT_SHARED] = "shared", [DIALECT_EXPRESS_IMAGE] = "express", [DIALECT_EXPRESS_CHAT] = "express"
+        [DIALECT_OPENAI] = "openai",         [DIALECT_FIREWORKS] = "fireworks",
+        [DIALECT_FIREMOON] = "firemoon",     [DIALECT_SHARED] = "shared",
+        [DIALECT_EXPRESS_IMAGE] = "express", [DIALECT_EXPRESS_CHAT] = "express",
+        [DIALECT_ANTHROPIC] = "anthropic"
     };
     return name[d];
 }
@@ -109,6 +111,33 @@ const char *fault_media_type(enum api_dialect d, enum fault_kind kind)
     return is_express(d) && kind == FAULT_BUSY ? "text/plain; charset=utf-8" : "application/json";
 }
 
+/* ---- Anthropic ----------------------------------------------------------------------------------------------------- */
+
+static const char *anthropic_type(enum fault_kind kind)
+{
+    switch (kind) {
+    case FAULT_KEY: return "authentication_error";
+    case FAULT_PAYMENT: return "billing_error";
+    case FAULT_FORBIDDEN: return "permission_error";
+    case FAULT_URL:
+    case FAULT_MODEL:
+    case FAULT_NOT_FOUND: return "not_found_error";
+    case FAULT_TIMEOUT: return "timeout_error";
+    case FAULT_TOO_LARGE: return "request_too_large";
+    case FAULT_BUSY: return "rate_limit_error";
+    case FAULT_SERVER: return "api_error";
+    case FAULT_UNAVAILABLE: return "overloaded_error";
+    default: return "invalid_request_error";
+    }
+}
+
+static void print_anthropic(struct buf *b, enum fault_kind kind, const char *message)
+{
+    buf_printf(b, "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":", anthropic_type(kind));
+    json_out_cstr(b, message);
+    buf_puts(b, "}}");
+}
+
 static void print_express(struct buf *b, enum api_dialect d, enum fault_kind kind, const char *message)
 {
     const bool image = d == DIALECT_EXPRESS_IMAGE, behind = is_express(d) && failed_behind(kind);
@@ -152,6 +181,10 @@ void fault_print_again(struct buf *b, enum api_dialect d, enum fault_kind kind, 
         json_out_cstr(b, message);
         if (again_ms) buf_puts(b, ",\"resetAt\":"), print_time(b, again_ms);
         buf_putc(b, '}');
+        return;
+    }
+    if (d == DIALECT_ANTHROPIC) {
+        print_anthropic(b, kind, message);
         return;
     }
     if (d == DIALECT_SHARED || is_express(d)) {

@@ -13,10 +13,12 @@ enum api_dialect {
     DIALECT_FIREMOON,      /* /api */
     DIALECT_SHARED,        /* /api/generate and /api/chat, until the body says which of two APIs is meant */
     DIALECT_EXPRESS_IMAGE, /* dialects/express.h: there */
-    DIALECT_EXPRESS_CHAT
+    DIALECT_EXPRESS_CHAT,
+    DIALECT_ANTHROPIC /* /v1/messages, and /v1/models for its clients */
 };
 
-const char *dialect_name(enum api_dialect d); /* "openai", "fireworks", "firemoon", "shared", "express" */
+const char *
+dialect_name(enum api_dialect d); /* "openai", "fireworks", "firemoon", "shared", "express", "anthropic" */
 
 enum fault_kind {
     FAULT_NONE,
@@ -52,7 +54,7 @@ int fault_status_in(enum api_dialect d, enum fault_kind kind);
 const char *fault_media_type(enum api_dialect d, enum fault_kind kind);
 /* Seconds after which to come again when nobody knows better; 0: not at all. */
 int fault_retry_after(enum fault_kind kind);
-/* The body: {"error": {...}} for OpenAI and Fireworks, a flat object for the others. param may be NULL. */
+/* The body: {"error": {...}} for OpenAI and Fireworks, {"type": "error", "error": {...}} for Anthropic, a flat object for the others. param may be NULL. */
 void fault_print(struct buf *b, enum api_dialect d, enum fault_kind kind, const char *param,
                  const char *message);
 /* The same with the time (Unix) from which on it may be tried again, which Firemoon's body has as `resetAt`; 0: without. */

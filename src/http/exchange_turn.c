@@ -230,6 +230,7 @@ void exchange_each_header(const struct exchange *x,
         p = value + strlen(value) + 1;
     }
     fn(arg, "X-Request-Id", x->is.id);
+    if (x->dialect == DIALECT_ANTHROPIC) fn(arg, "request-id", x->is.id);
     if (x->content_type) fn(arg, "Content-Type", x->content_type);
     if (!*x->origin) return;
     fn(arg, "Access-Control-Allow-Origin", x->origin);

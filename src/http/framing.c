@@ -17,7 +17,8 @@ struct text {
 static const struct {
     const char *name, *twice;
 } single[] = { SINGLE("Host"),         SINGLE("Content-Length"), SINGLE("Transfer-Encoding"),
-               SINGLE("Content-Type"), SINGLE("Authorization"),  SINGLE("Origin") };
+               SINGLE("Content-Type"), SINGLE("Authorization"),  SINGLE("X-Api-Key"),
+               SINGLE("Origin") };
 enum { N_SINGLE = sizeof single / sizeof *single };
 
 /* What the headers say that matters here. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/anthropic_models.h"
 #include "http/exchange.h"
 #include "http/handlers.h"
 #include "http/json_out.h"
@@ -49,6 +50,10 @@ static void print_those(struct buf *b, const struct model_row *rows, int n, bool
 
 void models_list(struct exchange *x)
 {
+    if (exchange_dialect(x) == DIALECT_ANTHROPIC) {
+        anthropic_models_list(x);
+        return;
+    }
     struct fault f = { 0 };
     struct model_row *rows;
     int n;
@@ -76,6 +81,10 @@ static bool find_model(struct exchange *x, const char *name, struct model **m, s
 /* The id may come with its slashes raw or as %2F: the path has been decoded. */
 void models_get(struct exchange *x)
 {
+    if (exchange_dialect(x) == DIALECT_ANTHROPIC) {
+        anthropic_models_get(x);
+        return;
+    }
     struct fault f = { .param = "model" };
     struct model *m;
     struct model_row *rows;

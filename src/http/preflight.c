@@ -106,14 +106,14 @@ bool preflight_expects_continue(struct exchange *x)
 /* Where it leads and who asks, said here and nowhere else. `may`: with a key of the server's, where it asks for one. */
 static void identify(struct exchange *x, enum http_method m, unsigned *allowed, bool *may)
 {
-    x->dialect = routes_dialect(x->path);
+    x->dialect = routes_dialect(x->path, header(x, "anthropic-version") != NULL);
     x->route = routes_find(m, x->path, &x->tail, allowed);
     x->is.dialect = dialect_name(x->dialect);
     x->is.endpoint = x->route ? x->route->endpoint : NULL;
     x->is.route = routes_row(x->route);
     inet_ntop(x->peer.v6 ? AF_INET6 : AF_INET, x->peer.address + (x->peer.v6 ? 0 : 12), x->is.address,
               sizeof x->is.address);
-    *may = auth_principal(&x->server->auth, header(x, "Authorization"), &x->is.who);
+    *may = auth_principal(&x->server->auth, header(x, "Authorization"), header(x, "x-api-key"), &x->is.who);
 }
 
 bool preflight_key(struct exchange *x)
@@ -193,7 +193,7 @@ static void check(struct exchange *x, const char *method)
     if (!may && !open_to_all) {
         exchange_fault(
             x, FAULT_KEY, NULL,
-            header(x, "Authorization")
+            header(x, "Authorization") || header(x, "x-api-key")
                 ? "The API key you provided is invalid."
                 : "You did not provide an API key. Send it as a header: Authorization: Bearer YOUR_KEY");
         return;

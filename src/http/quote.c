@@ -182,6 +182,14 @@ static const struct picture_dialect *dialect_of(const struct route *r, const cha
     return NULL;
 }
 
+/* The style of an endpoint of texts, or NULL. */
+static const struct wire_style *text_style_of(const struct route *r, enum api_dialect d)
+{
+    if (r->handler == messages_post) return &anthropic_style;
+    if (r->handler != chat_post && r->handler != completions_post) return NULL;
+    return d == DIALECT_FIREWORKS ? &fireworks_style : &openai_style;
+}
+
 /* Parses what would be sent, as its endpoint does. */
 static bool read_request(struct exchange *x, struct quote *q, struct fault *f)
 {
@@ -190,15 +198,16 @@ static bool read_request(struct exchange *x, struct quote *q, struct fault *f)
     unsigned allowed;
     char model[300];
     const struct route *r = routes_find(METHOD_POST, path, &tail, &allowed);
-    const enum api_dialect d = routes_dialect(path);
+    const enum api_dialect d = routes_dialect(path, false);
     json_t *request = (json_t *)q->request;
     if (!r || !r->endpoint) {
         f->param = "endpoint";
         return err_set(&f->err, ERR_REQUEST, "\"%.100s\" is no endpoint that costs anything", path);
     }
-    if (r->handler == chat_post || r->handler == completions_post) {
-        q->reads = wire_parse(&q->text, request, r->handler == chat_post, s->o.strict_fields,
-                              d == DIALECT_FIREWORKS ? &fireworks_style : &openai_style, f);
+    const struct wire_style *style = text_style_of(r, d);
+    if (style) {
+        q->reads =
+            style->parse(&q->text, request, r->handler != completions_post, s->o.strict_fields, style, f);
         if (q->reads) q->text.gen.image_hosts = s->o.image_hosts; /* pictures count as tokens */
         return q->reads && wanted_text(s->registry, &q->text, &q->model, f);
     }

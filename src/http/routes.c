@@ -48,9 +48,11 @@ static const char *behind_base(const char *path)
     return NULL;
 }
 
-enum api_dialect routes_dialect(const char *path)
+enum api_dialect routes_dialect(const char *path, bool anthropic)
 {
-    const char *rest;
+    const char *rest, *api = behind_base(path);
+    if (api && (below(api, "/messages", &rest) || (anthropic && below(api, "/models", &rest))))
+        return DIALECT_ANTHROPIC;
     if (below(path, "/inference", &rest)) return DIALECT_FIREWORKS;
     if (!strcmp(path, "/api/generate") || !strcmp(path, "/api/chat")) return DIALECT_SHARED;
     if (below(path, "/api", &rest)) return DIALECT_FIREMOON;

@@ -36,8 +36,8 @@ struct route {
 };
 
 enum http_method routes_method(const char *name);
-/* The dialect that a path speaks, also when it leads nowhere. */
-enum api_dialect routes_dialect(const char *path);
+/* The dialect that a path speaks, also when it leads nowhere. anthropic: its client is one of Anthropic's, where others ask there too. */
+enum api_dialect routes_dialect(const char *path, bool anthropic);
 /* NULL: *allowed has the methods that the path knows (0: none). *tail is what '*' stood for. */
 const struct route *routes_find(enum http_method method, const char *path, const char **tail,
                                 unsigned *allowed);

@@ -154,6 +154,7 @@ static void perf_headers(struct exchange *x, const struct text_work *t)
 {
     const struct usage *u = &t->usage;
     const struct sampler_params *s = &t->request.gen.sampling;
+    if (t->request.style->dialect == DIALECT_ANTHROPIC) return;
     if (exchange_dialect(x) != DIALECT_FIREWORKS) {
         exchange_header(x, "openai-processing-ms", "%.0f", (clock_seconds() - exchange_started(x)) * 1e3);
         exchange_header(x, "openai-version", "2020-10-01");

@@ -84,6 +84,8 @@ struct wire_style {
 
 extern const struct wire_style openai_style;    /* openai.c */
 extern const struct wire_style fireworks_style; /* fireworks.c */
+extern const struct wire_style anthropic_style,
+    anthropic_count_style; /* anthropic.c; the latter to count tokens */
 
 /* body: a JSON object; what extra_body holds is merged in. strict: fields that no dialect knows are refused. */
 bool wire_parse(struct wire_request *w, json_t *body, bool chat, bool strict, const struct wire_style *style,
