@@ -1,6 +1,7 @@
-/* audit.c - `hearth audit`: what administrators did, in the order in which they did it. */
+/* audit.c - `hearth audit [verify [SEQ:HASH]]`: what administrators did, in the order in which they did it; and whether that is what was written. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/dates.h"
@@ -30,8 +31,8 @@ static bool print_json(const struct audit_row *r, const char *at, struct err *e)
         buf_printf(&b, ",\"%s\":", texts[i].name);
         json_out_cstr(&b, texts[i].value);
     }
-    buf_printf(&b, ",\"before\":%s,\"after\":%s}", *r->before ? r->before : "null",
-               *r->after ? r->after : "null");
+    buf_printf(&b, ",\"before\":%s,\"after\":%s,\"hash\":\"%s\"}", *r->before ? r->before : "null",
+               *r->after ? r->after : "null", r->hash);
     const bool ok = !b.failed && puts(b.data) >= 0;
     buf_free(&b);
     return ok || err_set(e, ERR_IO, "a line could not be printed");
@@ -62,6 +63,15 @@ static bool print_all(struct store *s, const struct options *o, struct err *e)
     return true;
 }
 
+static bool verify(struct store *s, const struct options *o, struct err *e)
+{
+    struct chain_head head;
+    if (!audit_verify(s, o->args.n > 1 ? o->args.v[1] : "", &head, e)) return false;
+    printf("whole: %" PRId64 " rows\n", head.seq);
+    if (head.seq) printf("head: %" PRId64 ":%s\n", head.seq, head.hash);
+    return true;
+}
+
 int cmd_audit(int argc, char **argv)
 {
     struct options o;
@@ -70,14 +80,15 @@ int cmd_audit(int argc, char **argv)
     int rc = options_parse(&o, CMD_AUDIT, argc, argv);
     if (rc >= 0) goto done;
     rc = 2;
-    if (o.args.n || !*o.store) {
-        fprintf(stderr, o.args.n ? "hearth audit: no argument is needed\n"
+    const bool verifies = o.args.n && !strcmp(o.args.v[0], "verify") && o.args.n <= 2;
+    if ((o.args.n && !verifies) || !*o.store) {
+        fprintf(stderr, *o.store ? "hearth audit: no argument, or verify [SEQ:HASH]\n"
                                  : "hearth audit: --store names the file or the URL that keeps it\n");
         goto done;
     }
     rc = 0;
     if (!store_open(&s, o.store, &(struct store_options){ .must_exist = true }, &e) ||
-        !print_all(s, &o, &e)) {
+        !(verifies ? verify : print_all)(s, &o, &e)) {
         fprintf(stderr, "hearth audit: %s\n", e.msg);
         rc = 1;
     }

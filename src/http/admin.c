@@ -170,8 +170,8 @@ static bool put_audit_row(void *arg, const struct audit_row *r, struct err *e)
     put_text(&p->b, "from", r->from);
     put_text(&p->b, "act", r->act);
     put_text(&p->b, "target", r->target);
-    buf_printf(&p->b, ",\"before\":%s,\"after\":%s}", *r->before ? r->before : "null",
-               *r->after ? r->after : "null");
+    buf_printf(&p->b, ",\"before\":%s,\"after\":%s,\"hash\":\"%s\"}", *r->before ? r->before : "null",
+               *r->after ? r->after : "null", r->hash);
     return true;
 }
 

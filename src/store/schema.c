@@ -83,8 +83,18 @@ static const char *const version_7[] = {
     NULL,
 };
 
+/* The audit is chained, as the ledger is: rows of before have no hash, but are in that of the first behind them. And when a server last said that
+ * it delivers to an address, so that one that is gone does not keep events for ever. */
+static const char *const version_8[] = {
+    "ALTER TABLE audit ADD COLUMN hash TEXT NOT NULL DEFAULT ''",
+    "CREATE TABLE audit_head (one BIGINT PRIMARY KEY, seq BIGINT NOT NULL, hash TEXT NOT NULL)",
+    "INSERT INTO audit_head VALUES (1, 0, '')",
+    "ALTER TABLE webhooks ADD COLUMN seen_ms BIGINT NOT NULL DEFAULT 0",
+    NULL,
+};
+
 static const char *const *const versions[] = { version_1, version_2, version_3, version_4,
-                                               version_5, version_6, version_7 };
+                                               version_5, version_6, version_7, version_8 };
 enum { N_VERSIONS = sizeof versions / sizeof *versions };
 
 int schema_version(void) { return N_VERSIONS; }

@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 
@@ -80,6 +81,16 @@ def test_audit(tmp_path):
     assert acts[0]["before"] is None and acts[0]["after"]["name"] == "shop"
     assert acts[1]["before"]["hint"] != acts[1]["after"]["hint"] and acts[2]["after"]["state"] == "revoked"
     assert "key.rotated" in hearth("audit", "--store", store).stdout
+    found = hearth("audit", "verify", "--store", store).stdout.splitlines()
+    assert found == ["whole: 3 rows", f"head: 3:{acts[2]['hash']}"]
+    new_key(store)
+    assert "whole: 4 rows" in hearth("audit", "verify", f"3:{acts[2]['hash']}", "--store", store).stdout
+    db = sqlite3.connect(store, timeout=PATIENCE)
+    with db:
+        db.execute("UPDATE audit SET who = 'somebody' WHERE seq = 2")
+    db.close()
+    assert "row 2 (key.rotated" in hearth("audit", "verify", "--store", store, ok=False).stderr
+    assert "verify" in hearth("audit", "check", "--store", store, ok=False).stderr
 
 
 def test_what_a_key_may(server, store):

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "service/account/chain.h"
 #include "service/account/row.h"
 
 enum { PAGE = 1000 };
@@ -29,58 +30,31 @@ void ledger_uid(char uid[33])
     sodium_bin2hex(uid, 33, r, sizeof r);
 }
 
-/* Each part with its length in front, so that no two rows have the same bytes. */
-static void hash_part(crypto_generichash_state *h, const char *text)
-{
-    char length[24];
-    const int n = snprintf(length, sizeof length, "%zu:", strlen(text));
-    crypto_generichash_update(h, (const unsigned char *)length, (size_t)n);
-    crypto_generichash_update(h, (const unsigned char *)text, strlen(text));
-}
-
 static void hash_row(const struct ledger_row *r, const char *before, char out[LEDGER_HASH])
 {
-    crypto_generichash_state h;
-    unsigned char bytes[32];
-    char number[24];
-    crypto_generichash_init(&h, NULL, 0, sizeof bytes);
-    hash_part(&h, before);
-    snprintf(number, sizeof number, "%" PRId64, r->seq);
-    hash_part(&h, number);
+    struct chain c;
+    chain_begin(&c, before, r->seq);
     int n = N_FIELDS;
     while (n > N_FIRST && !*row_value(r, &row_fields[n - 1]).text) n--;
     for (int i = 0; i < n; i++) {
         const struct store_value v = row_value(r, &row_fields[i]);
-        snprintf(number, sizeof number, "%" PRId64, v.number);
-        hash_part(&h, v.text ? v.text : number);
+        if (v.text)
+            chain_text(&c, v.text);
+        else
+            chain_number(&c, v.number);
     }
-    crypto_generichash_final(&h, bytes, sizeof bytes);
-    sodium_bin2hex(out, LEDGER_HASH, bytes, sizeof bytes);
+    chain_end(&c, out);
 }
 
 /* ---- adding -------------------------------------------------------------------------------------------------------- */
 
-struct head {
-    int64_t seq;
-    char hash[LEDGER_HASH];
-};
-
-static bool head_row(void *arg, const struct store_row *r, struct err *e)
-{
-    struct head *h = arg;
-    (void)e;
-    h->seq = r->v[0].number;
-    snprintf(h->hash, sizeof h->hash, "%s", r->v[1].text);
-    return true;
-}
-
 bool ledger_append(struct session *c, struct ledger_row *row, bool *added, struct err *e)
 {
-    struct head head = { .seq = -1 };
+    struct chain_head head = { .seq = -1 };
     struct store_value v[N_FIELDS + 2];
     /* Changed to what it is: in a database that servers share, the next one waits here for this transaction's end. */
     if (!session_run(c, "UPDATE ledger_head SET seq = seq WHERE one = 1 RETURNING seq, hash", STORE_NO_ARGS,
-                     head_row, &head, e))
+                     chain_head_row, &head, e))
         return false;
     if (head.seq < 0) return err_set(e, ERR_FORMAT, "the ledger's head is missing: `hearth ledger verify`");
     row->seq = head.seq + 1;
@@ -280,7 +254,7 @@ bool ledger_find(struct store *s, const char *id, struct ledger_row *out, struct
 /* ---- verifying ----------------------------------------------------------------------------------------------------- */
 
 struct verify {
-    struct head at, noted;
+    struct chain_head at, noted;
     struct ledger_sum sum;
     bool noted_seen;
 };
@@ -314,9 +288,10 @@ static bool verify_read(void *arg, struct session *c, struct err *e)
 {
     struct verify *v = arg;
     struct page p = { .fn = verify_row, .arg = v };
-    struct head head = { .seq = -1 };
+    struct chain_head head = { .seq = -1 };
     if (!each_row(c, INT64_MIN, INT64_MAX, &p, e) ||
-        !session_run(c, "SELECT seq, hash FROM ledger_head WHERE one = 1", STORE_NO_ARGS, head_row, &head, e))
+        !session_run(c, "SELECT seq, hash FROM ledger_head WHERE one = 1", STORE_NO_ARGS, chain_head_row,
+                     &head, e))
         return false;
     if (head.seq != v->at.seq || strcmp(head.hash, v->at.hash) != 0)
         return err_set(e, ERR_FORMAT,
@@ -328,21 +303,10 @@ static bool verify_read(void *arg, struct session *c, struct err *e)
                    v->noted.seq);
 }
 
-static bool parse_noted(const char *noted, struct head *out, struct err *e)
-{
-    char *end;
-    if (!*noted) return true;
-    out->seq = strtoll(noted, &end, 10);
-    if (out->seq < 1 || *end != ':' || strlen(end + 1) != LEDGER_HASH - 1)
-        return err_set(e, ERR_REQUEST, "\"%.80s\" is no head: SEQ:HASH as verify prints it", noted);
-    memcpy(out->hash, end + 1, LEDGER_HASH);
-    return true;
-}
-
 bool ledger_verify(struct store *s, const char *noted, struct ledger_sum *out, struct err *e)
 {
     struct verify v = { .at = { .seq = 0 } };
-    if (!parse_noted(noted, &v.noted, e) || !store_read(s, verify_read, &v, e)) return false;
+    if (!chain_head_parse(noted, &v.noted, e) || !store_read(s, verify_read, &v, e)) return false;
     *out = v.sum;
     memcpy(out->head, v.at.hash, sizeof out->head);
     return true;

@@ -1,8 +1,7 @@
 /* ledger.h - one row for every admitted request, for good: who asked what of whom, what was used, what it cost.
  *
- * Rows are only ever added. Each has the hash of the one before it in its own (BLAKE2b-256 over that hash and every field), so that a row
- * that was changed, taken out or moved is found by ledger_verify(); and the last one is kept apart, so that rows missing at the end are
- * found too. Who can write to the store could make a whole new chain: note its head elsewhere now and then ("17:a3f0..."), and ask for it.
+ * Rows are only ever added. Each has the hash of the one before it in its own (chain.h), so that a row that was changed, taken out or moved is
+ * found by ledger_verify(). Who can write to the store could make a whole new chain: note its head elsewhere now and then ("17:a3f0..."), and ask for it.
  *
  * Threads  any. */
 #ifndef HEARTH_SERVICE_ACCOUNT_LEDGER_H
@@ -13,9 +12,10 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "service/account/chain.h"
 #include "store/store.h"
 
-enum { LEDGER_HASH = 65 /* hexadecimal, and the 0 */ };
+enum { LEDGER_HASH = CHAIN_HASH };
 
 /* TEXT(name, bytes with the 0) and NUMBER(name): the columns, in their order, which the hash has too. */
 #define LEDGER_FIELDS(TEXT, NUMBER)                                                                          \
