@@ -129,6 +129,40 @@ def test_events_outlive_servers(tmp_path):
     assert [x["data"]["id"] for x in r.taken()] == [first] and [x["data"]["id"] for x in later.taken()] == [second, third]
 
 
+def test_two_servers_on_one_store(tmp_path):
+    """Both have the same addresses: each event comes once and in order; when the one that delivers is killed, the other goes on behind it."""
+    store = str(tmp_path / "a.db")
+    r, other = Receiver(500, 503), Receiver()
+    first = serve(store, r.url, other.url)
+    second = serve(store, r.url, other.url)
+    names = [new_key(store)[1] for _ in range(10)]
+    for x in (r, other):
+        x.wait_taken(10)
+    assert [x["data"]["id"] for x in r.taken()] == [x["data"]["id"] for x in other.taken()] == names
+    assert len(r.seen) == 12 and len(other.seen) == 10  # nothing twice but what was refused
+    names += [new_key(store)[1] for _ in range(3)]
+    first.process.kill()
+    first.process.wait(PATIENCE)
+    names += [new_key(store)[1] for _ in range(3)]
+    for x in (r, other):  # what was posted when it was killed may come again, with the same id
+        x.wait_taken(16)
+        assert wait_last(x, names[-1]) == names
+        ids = [h["webhook-id"] for answer, h, _ in x.seen if answer == 204]
+        assert len(set(ids)) == 16 and len(ids) <= 17
+    second.stop()
+    for x in (r, other):
+        x.close()
+
+
+def wait_last(r, name):
+    """The names of the keys that it was told of, once each, when it has been told of this one."""
+    deadline = time.monotonic() + PATIENCE
+    with r.changed:
+        while name not in (told := [x["data"]["id"] for x in r.taken()]):
+            assert r.changed.wait(max(0, deadline - time.monotonic())), r.seen
+    return list(dict.fromkeys(told))
+
+
 def test_budgets(tmp_path):
     """A soft budget that is passed and a hard one that is reached are told once, however often."""
     store, prices = str(tmp_path / "a.db"), tmp_path / "prices.yaml"

@@ -93,6 +93,17 @@ bool events_last(struct session *c, int64_t *seq, struct err *e)
     return session_run(c, "SELECT COALESCE(MAX(seq), 0) FROM events", STORE_NO_ARGS, take_number, seq, e);
 }
 
+bool events_forget(struct session *c, int64_t before_ms, struct err *e)
+{
+    const int64_t month_ms = 32 * INT64_C(86400000), long_ago = before_ms - month_ms;
+    return session_run(
+        c,
+        "DELETE FROM events WHERE at_ms < $1 AND seq < (SELECT MAX(o.seq) FROM events o) AND seq <= "
+        "COALESCE((SELECT MIN(w.seq) FROM webhooks w WHERE w.seen_ms >= $1), seq) AND (once = id OR (at_ms < "
+        "$2 AND once NOT LIKE '% total %'))",
+        STORE_ARGS(STORE_V(before_ms), STORE_V(long_ago)), NULL, NULL, e);
+}
+
 void event_free(struct event *ev)
 {
     free(ev->body);

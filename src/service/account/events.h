@@ -29,6 +29,9 @@ struct event {
 bool events_next(struct session *c, int64_t after, struct event *out, bool *found, struct err *e);
 /* The number of the last one, 0 where there is none. */
 bool events_last(struct session *c, int64_t *seq, struct err *e);
+/* Those of before then that every address has taken, of the addresses that a server has named since (webhooks.h). The last one stays, for the
+ * next one's number, and so do names of once: for as long as the window of a budget may last. */
+bool events_forget(struct session *c, int64_t before_ms, struct err *e);
 void event_free(struct event *ev);
 
 #endif

@@ -13,14 +13,18 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/wait.h"
+#include "service/account/ages.h"
 #include "service/account/events.h"
 
 enum {
     LOOK_S = 1,       /* between two looks for something new */
     POST_S = 20,      /* for one post */
+    FORGET_S = 3600,  /* between two looks for events that nobody needs */
     LEASE_MS = 40000, /* that an address is one server's: longer than a post */
     WAIT_MS = 1000,
     LONGEST_WAIT_MS = 3600 * 1000,
+    DAY_MS = 86400000,
+    KEEP_DAYS = 7,          /* events, behind the days */
     ANSWER_BYTES = 64 << 10 /* of an answer, which nobody reads */
 };
 
@@ -111,6 +115,8 @@ struct webhooks {
     struct time_source time;
     struct webhooks_key key;
     int64_t give_up_ms;
+    struct ages ages; /* of what is given up */
+    double forgot_s;  /* the first address's thread's */
     char me[40];
     struct address {
         struct webhooks *all;
@@ -128,6 +134,7 @@ struct webhooks {
 struct round {
     struct address *at;
     int64_t now_ms;
+    int64_t give_up_before_ms;
     struct event ev;
     struct progress p;
     bool mine; /* there is an event, it is due, and this server is the one that delivers it */
@@ -172,8 +179,9 @@ static bool book(void *arg, struct session *c, struct err *e)
     if (!read_progress(c, r->at->url, &p, e)) return false;
     if (!p.found || strcmp(p.holder, r->at->all->me) != 0 || p.seq != r->p.seq) return true;
     p.held_ms = 0;
-    if (!p.failing_ms) p.failing_ms = r->now_ms;
-    r->given_up = !r->taken && r->now_ms - p.failing_ms >= r->at->all->give_up_ms;
+    if (!p.failing_ms || p.failing_ms > r->now_ms)
+        p.failing_ms = r->now_ms; /* the clock may have been set back */
+    r->given_up = !r->taken && p.failing_ms <= r->give_up_before_ms;
     if (r->taken || r->given_up) {
         p.seq = r->ev.seq;
         p.tries = p.next_ms = p.failing_ms = 0;
@@ -261,7 +269,7 @@ static void say(const struct round *r, const char *why)
     const char *url = r->at->url;
     if (r->given_up)
         log_error("webhook %.100s: event %s (%s) is given up after %" PRId64 " days: %s", url, r->ev.id,
-                  r->ev.type, r->at->all->give_up_ms / 86400000, why);
+                  r->ev.type, r->at->all->give_up_ms / DAY_MS, why);
     else if (!r->taken && !r->p.tries)
         log_warn("webhook %.100s: event %s (%s) was not taken and is posted again: %s", url, r->ev.id,
                  r->ev.type, why);
@@ -283,6 +291,7 @@ static bool deliver_next(struct address *a)
     if (ok && r.mine) {
         r.taken = post(w, a->url, &r.ev, why, sizeof why);
         r.now_ms = time_unix_ms(&w->time);
+        r.give_up_before_ms = ages_look(&w->ages, time_seconds(&w->time), r.now_ms).first_ms;
         r.wait_ms = webhooks_wait_ms(r.p.tries, randombytes_random());
         ok = (!r.taken && atomic_load(&w->closing)) || store_write(w->store, book, &r, &e);
         if (ok && !(atomic_load(&w->closing) && !r.taken)) say(&r, why);
@@ -294,11 +303,40 @@ static bool deliver_next(struct address *a)
     return more;
 }
 
+struct forgetting {
+    struct webhooks *w;
+    int64_t now_ms, before_ms;
+};
+
+/* Says that its addresses are still there, and takes away what nobody waits for. */
+static bool forget(void *arg, struct session *c, struct err *e)
+{
+    const struct forgetting *f = arg;
+    for (int i = 0; i < f->w->n; i++) {
+        const char *url = f->w->v[i].url;
+        if (!session_run(c, "UPDATE webhooks SET seen_ms = $1 WHERE url = $2",
+                         STORE_ARGS(STORE_V(f->now_ms), STORE_V(url)), NULL, NULL, e))
+            return false;
+    }
+    return events_forget(c, f->before_ms, e);
+}
+
+static void forget_now_and_then(struct webhooks *w)
+{
+    const double now_s = time_seconds(&w->time);
+    struct forgetting f = { .w = w, .now_ms = time_unix_ms(&w->time) };
+    struct err e;
+    if (now_s - w->forgot_s < FORGET_S) return;
+    f.before_ms = ages_look(&w->ages, now_s, f.now_ms).first_ms - KEEP_DAYS * (int64_t)DAY_MS;
+    if (store_write(w->store, forget, &f, &e)) w->forgot_s = now_s; /* it is tried again otherwise */
+}
+
 static void *address_main(void *arg)
 {
     struct address *a = arg;
     struct webhooks *w = a->all;
     while (!atomic_load(&w->closing)) {
+        if (a == w->v) forget_now_and_then(w);
         if (deliver_next(a)) continue;
         const struct timespec end = wait_end(LOOK_S);
         pthread_mutex_lock(&w->lock);
@@ -312,14 +350,17 @@ static void *address_main(void *arg)
 
 static bool enrol(void *arg, struct session *c, struct err *e)
 {
-    const char *url = arg;
+    const struct address *a = arg;
+    const char *url = a->url;
+    const int64_t now_ms = time_unix_ms(&a->all->time);
     int64_t last;
     return events_last(c, &last, e) &&
            session_run(
                c,
-               "INSERT INTO webhooks (url, seq, tries, next_ms, failing_ms, holder, held_ms) VALUES ($1, "
-               "$2, 0, 0, 0, '', 0) ON CONFLICT (url) DO NOTHING",
-               STORE_ARGS(STORE_V(url), STORE_V(last)), NULL, NULL, e);
+               "INSERT INTO webhooks (url, seq, tries, next_ms, failing_ms, holder, held_ms, seen_ms) "
+               "VALUES ($1, $2, 0, 0, 0, '', 0, $3) ON CONFLICT (url) DO UPDATE SET seen_ms = "
+               "excluded.seen_ms",
+               STORE_ARGS(STORE_V(url), STORE_V(last), STORE_V(now_ms)), NULL, NULL, e);
 }
 
 static bool open_address(struct webhooks *w, const char *url, struct err *e)
@@ -330,7 +371,7 @@ static bool open_address(struct webhooks *w, const char *url, struct err *e)
     *a = (struct address){ .all = w, .url = strdup(url) };
     if (!a->url) return err_set(e, ERR_NOMEM, "out of memory");
     w->n++;
-    return store_write(w->store, enrol, a->url, e);
+    return store_write(w->store, enrol, a, e);
 }
 
 bool webhooks_open(struct webhooks **out, struct store *s, const struct webhooks_options *o, struct err *e)
@@ -340,7 +381,9 @@ bool webhooks_open(struct webhooks **out, struct store *s, const struct webhooks
     if (!w) return err_set(e, ERR_NOMEM, "out of memory");
     w->store = s;
     w->time = o->time;
-    w->give_up_ms = o->days * 86400 * 1000;
+    w->give_up_ms = o->days * DAY_MS;
+    ages_init(&w->ages, w->give_up_ms, time_seconds(&w->time), time_unix_ms(&w->time));
+    w->forgot_s = time_seconds(&w->time) - FORGET_S;
     pthread_mutex_init(&w->lock, NULL);
     wait_init(&w->closes);
     w->v = calloc((size_t)o->urls.n + 1, sizeof *w->v);
@@ -377,6 +420,7 @@ void webhooks_close(struct webhooks *w)
     }
     free(w->v);
     sodium_memzero(&w->key, sizeof w->key);
+    ages_free(&w->ages);
     pthread_cond_destroy(&w->closes);
     pthread_mutex_destroy(&w->lock);
     free(w);

@@ -6,6 +6,8 @@
  * Again     after one second, two, four, ... up to an hour, each less up to a half by chance; given up after days, with a line in the log.
  * Durable   how far an address has come is in the store; an event may come twice (with the same id) when a server is killed. Of several
  *           servers over one store one at a time delivers to an address. A new address begins with what happens from then on.
+ * Forgotten what every address has taken and is a week older than the days after which it would have been given up. An address that no server
+ *           has named for so long is asked no more.
  * Threads   one for each address. Opening and closing from one thread; closing ends a post that is under way. */
 #ifndef HEARTH_SERVICE_ACCOUNT_WEBHOOKS_H
 #define HEARTH_SERVICE_ACCOUNT_WEBHOOKS_H
