@@ -25,6 +25,8 @@ struct weights {
     size_t n, bytes;
     struct name_table names; /* into t */
     json_t *config;
+    json_t *quantization; /* of the file that quantization_file names */
+    const char *quantization_file;
 };
 
 static const struct tensor_table *table_of(const struct part *p)
@@ -137,16 +139,27 @@ static bool join_parts(struct weights *w, struct err *e)
     return ok;
 }
 
-/* config.json beside safetensors; absent is fine, broken is not. */
-static bool read_config(struct weights *w, struct err *e)
+/* A file beside safetensors; absent is fine (*out stays NULL), broken is not. */
+static bool read_beside(json_t **out, const struct weights *w, const char *name, struct err *e)
 {
     char *path;
-    if (asprintf(&path, "%sconfig.json", w->files.dir) < 0)
-        return err_set(e, ERR_NOMEM, "no memory for a path");
+    if (asprintf(&path, "%s%s", w->files.dir, name) < 0) return err_set(e, ERR_NOMEM, "no memory for a path");
     struct err why = { 0 };
-    bool ok = json_read_file(&w->config, path, &why);
+    bool ok = json_read_file(out, path, &why);
     free(path);
     return ok || why.code == ERR_NOT_FOUND || err_set(e, why.code, "%s", why.msg);
+}
+
+static bool read_config(struct weights *w, struct err *e)
+{
+    static const char *const files[] = { "hf_quant_config.json", "quantize_config.json",
+                                         "quant_config.json" };
+    if (!read_beside(&w->config, w, "config.json", e)) return false;
+    for (size_t i = 0; !w->quantization && i < sizeof files / sizeof *files; i++) {
+        if (!read_beside(&w->quantization, w, files[i], e)) return false;
+        w->quantization_file = files[i];
+    }
+    return true;
 }
 
 bool weights_open(struct weights **out, const char *path, struct err *e)
@@ -181,6 +194,7 @@ void weights_close(struct weights *w)
     free(w->t);
     name_table_free(&w->names);
     json_decref(w->config);
+    json_decref(w->quantization);
     shards_free(&w->files);
     free(w);
 }
@@ -213,6 +227,12 @@ const struct tensor *weights_at(const struct weights *w, size_t i) { return w->t
 size_t weights_bytes(const struct weights *w) { return w->bytes; }
 
 const json_t *weights_config(const struct weights *w) { return w->config; }
+
+const json_t *weights_quantization_file(const struct weights *w, const char **file)
+{
+    if (file && w->quantization) *file = w->quantization_file;
+    return w->quantization;
+}
 
 const char *weights_dir(const struct weights *w) { return w->files.dir; }
 

@@ -29,6 +29,9 @@ size_t weights_bytes(const struct weights *w);                      /* sum over 
 
 /* The folder's config.json (NULL for GGUF or when there is none); borrowed. */
 const json_t *weights_config(const struct weights *w);
+/* What a tool keeps of its quantisation in a file of its own beside config.json: hf_quant_config.json (ModelOpt), else quantize_config.json
+ * (AutoGPTQ), else quant_config.json (AutoAWQ). NULL for GGUF or when there is none; borrowed. *file (may be NULL): its name. */
+const json_t *weights_quantization_file(const struct weights *w, const char **file);
 /* "" or the folder the files lie in, to find tokenizer.json and friends beside them. */
 const char *weights_dir(const struct weights *w);
 /* safetensors: the header's __metadata__ strings; NULL when absent. */

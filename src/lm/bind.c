@@ -64,6 +64,7 @@ bool bind_close(struct binding *t, struct err *e)
                 t->n_bad == 1 ? "" : "s", t->n_bad == 1 ? "es" : "", first, shown < t->n_bad ? "; ..." : "");
     }
     buf_free(&t->bad);
+    quantized_modules_close(t->modules);
     return ok;
 }
 
@@ -274,6 +275,30 @@ static bool resolve_packed(struct binding *t, const struct tensor_spec *spec, co
     return true;
 }
 
+/* Held against what the configuration says of the module. */
+static void check_module(struct binding *t, const char *name, const struct tensor_slot *s)
+{
+    struct err e = { 0 };
+    char module[256];
+    const struct packed *p = &s->packed;
+    struct module_numbers has = { .quantised = p->form || s->t->type == DT_F8_E4M3 };
+    if (!t->modules_read && !quantized_modules_open(&t->modules, t->w, &e)) bind_fault(t, "%s", e.msg);
+    t->modules_read = true;
+    if (!t->modules) return;
+    if (p->form) {
+        has.bits = p->bits;
+        has.floating = p->form == PACKED_FP4;
+        has.n_in = p->n_in;
+        has.group = p->n_in / p->n_groups;
+    } else if (has.quantised) {
+        has.bits = 8;
+        has.floating = true;
+        has.n_in = s->t->dim[1];
+    }
+    snprintf(module, sizeof module, "%.*s", (int)(strlen(name) - strlen(".weight")), name);
+    if (!quantized_modules_check(t->modules, module, &has, &e)) bind_fault(t, "%s", e.msg);
+}
+
 static void resolve_one(struct binding *t, const struct tensor_spec *spec, int il, int ie,
                         struct tensor_slot *s)
 {
@@ -283,7 +308,13 @@ static void resolve_one(struct binding *t, const struct tensor_spec *spec, int i
     *s = (struct tensor_slot){ 0 };
     if (!pattern) return;
     const bool fits = spell(name, sizeof name, t, pattern, il, ie);
-    if (fits && resolve_packed(t, spec, name, s)) return;
+    const bool module =
+        !gguf && spec->dim[1] && !spec->dim[2] && may_be_packed(name) &&
+        (strncmp(pattern, "model.", strlen("model.")) == 0 || strcmp(pattern, "lm_head.weight") == 0);
+    if (fits && resolve_packed(t, spec, name, s)) {
+        if (module && s->packed.form) check_module(t, name, s);
+        return;
+    }
     const struct tensor *f = fits ? weights_find(t->w, name) : NULL;
     if (!f) {
         if (!(spec->need & TENSOR_OPTIONAL)) bind_fault(t, "%s is missing", name);
@@ -322,6 +353,7 @@ static void resolve_one(struct binding *t, const struct tensor_spec *spec, int i
         find_scale(t, s);
     else if (weights_gguf(t->w) && n > 1)
         (void)has_other_scale(t, f);
+    if (module) check_module(t, name, s);
 }
 
 void bind_resolve(struct binding *t, const struct tensor_spec *spec, int n_spec, int il, int ie,

@@ -9,6 +9,7 @@
  *          (of the size that quantization_config names, 128x128 unless it does). w = data * scale either way. Stacked
  *          experts [experts, out, in] have one number a row or an expert. Without a scale the numbers stand for themselves, unless the
  *          configuration says that the model is quantised.
+ * Rules    what quantization_config says of projections and the head is held against the files (quantized_modules.h).
  * Packed   a matrix of a projection or the head may be kept as whole numbers or FP4 under other names (packed.h). */
 #ifndef HEARTH_LM_BIND_H
 #define HEARTH_LM_BIND_H
@@ -18,6 +19,7 @@
 #include "device/device.h"
 #include "format/weights.h"
 #include "lm/packed.h"
+#include "lm/quantized_modules.h"
 
 #define TENSOR_SPEC_DIMS 3
 
@@ -49,7 +51,9 @@ struct binding {
     const struct weights *w;
     const char *body, *head; /* what stands for "model." and before "lm_head" in Hugging Face names */
     const int64_t *dim;      /* value of each dimension number; -1: any (written back to from the file) */
-    struct buf bad;          /* one line a fault */
+    struct quantized_modules *modules; /* what the configuration says of them; NULL: nothing */
+    bool modules_read;
+    struct buf bad; /* one line a fault */
     int n_bad;
 };
 

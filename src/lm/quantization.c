@@ -35,6 +35,15 @@ static bool means_nothing(const json_t *q)
            strcasecmp(text(q, "quant_method"), "none") == 0;
 }
 
+/* What the tool's own file says; ModelOpt's is one level down. */
+static const json_t *of_file(const struct weights *w)
+{
+    const char *file = NULL;
+    const json_t *q = weights_quantization_file(w, &file);
+    if (q && strcmp(file, "hf_quant_config.json") == 0) q = json_object_get(q, "quantization");
+    return means_nothing(q) ? NULL : q;
+}
+
 const json_t *quantization_of(const struct weights *w)
 {
     static const char *const keys[] = { "quantization_config", "compression_config" };
@@ -44,7 +53,22 @@ const json_t *quantization_of(const struct weights *w)
             const json_t *q = json_object_get(where[i], keys[k]);
             if (!means_nothing(q)) return q;
         }
-    return NULL;
+    return of_file(w);
+}
+
+const char *quantization_method(const struct weights *w)
+{
+    const json_t *q = quantization_of(w);
+    const char *method = text(q, "quant_method"), *file = "";
+    if (*method) return method;
+    if (json_is_true(json_object_get(q, "load_in_4bit")) || json_is_true(json_object_get(q, "load_in_8bit")))
+        return "bitsandbytes";
+    if (*text(q, "quant_algo")) return "modelopt";
+    if (!q || q != of_file(w)) return "";
+    (void)weights_quantization_file(w, &file);
+    return strcmp(file, "quantize_config.json") == 0 ? "gptq"
+           : strcmp(file, "quant_config.json") == 0  ? "awq"
+                                                     : "";
 }
 
 /* compressed-tensors: what the first group that has it says of its weights. */
@@ -110,13 +134,9 @@ static bool refuse(const char *method, const char *kind, struct err *e)
 }
 
 /* By what the block says. The names of methods whose tensors are read are few; what is not known could mean anything. */
-static bool check_block(const json_t *q, struct err *e)
+static bool check_block(const json_t *q, const char *method, struct err *e)
 {
-    const char *method = text(q, "quant_method"), *algo = text(q, "quant_algo");
-    if (!*method && (json_is_true(json_object_get(q, "load_in_4bit")) ||
-                     json_is_true(json_object_get(q, "load_in_8bit"))))
-        method = "bitsandbytes";
-    if (!*method && *algo) method = "modelopt";
+    const char *algo = text(q, "quant_algo");
     if (strcmp(method, "fp8") == 0 || strcmp(method, "fbgemm_fp8") == 0 || strcmp(method, "quark") == 0 ||
         strcmp(method, "mxfp4") == 0)
         return true;
@@ -184,5 +204,11 @@ bool quantization_check(const struct weights *w, struct err *e)
     if (weights_gguf(w)) return true;
     const json_t *q = quantization_of(w);
     if (q && !json_is_object(q)) return refuse("an unnamed method", "", e);
-    return (!q || check_block(q, e)) && check_tensors(w, e);
+    const json_t *file = of_file(w);
+    const char *a = text(q, "quant_algo"), *b = text(file, "quant_algo");
+    if (file && q != file && *a && *b && strcasecmp(a, b) != 0)
+        return err_set(e, ERR_FORMAT,
+                       "config.json says that weights are quantised as %.60s, hf_quant_config.json as %.60s",
+                       a, b);
+    return (!q || check_block(q, quantization_method(w), e)) && check_tensors(w, e);
 }

@@ -114,7 +114,8 @@ def e4m3_experts(name, t, fused):
 
 FP8_CHANNELS = {
     "fused": {"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0, "modules_to_not_convert": ["lm_head"]},
-    "apart": {"quant_method": "compressed-tensors", "format": "float-quantized", "quantization_status": "compressed", "ignore": ["lm_head"],
+    "apart": {"quant_method": "compressed-tensors", "format": "float-quantized", "quantization_status": "compressed",
+              "ignore": ["lm_head", "re:.*self_attn.*", "re:.*shared_expert.*", r"re:.*feed_forward\.(gate|up|down)_proj$"],
               "config_groups": {"group_0": {"targets": ["Linear"], "weights": {"num_bits": 8, "type": "float", "strategy": "channel"},
                                             "input_activations": {"num_bits": 8, "type": "float", "strategy": "token", "dynamic": True}}}},
 }

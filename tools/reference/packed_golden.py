@@ -131,14 +131,17 @@ def mxfp4(name, w):
     return {name + ".weight_packed": packed, name + ".weight_scale": (e + 127).to(torch.uint8)}, LEVELS[code] * (2.0**e).repeat_interleave(32, 1)
 
 
-def ct(fmt, args):
-    return {"quant_method": "compressed-tensors", "format": fmt, "ignore": ["lm_head"],
+def ct(fmt, args, *ignore):
+    return {"quant_method": "compressed-tensors", "format": fmt, "ignore": ["lm_head", *ignore],
             "config_groups": {"group_0": {"targets": ["Linear"], "weights": args}}}
 
 
+# Its block lies in a file of its own, hf_quant_config.json.
+MODELOPT = {"producer": {"name": "modelopt", "version": "0.33.0"},
+            "quantization": {"quant_algo": "NVFP4", "kv_cache_quant_algo": None, "group_size": 16, "exclude_modules": ["lm_head", "model.embed_tokens"]}}
 GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 64, "sym": False}
 CASES = {  # name: (how a matrix is packed, quantization_config)
-    "packed_w4": (ct_pack, ct("pack-quantized", ct_args(4, 128, True))),
+    "packed_w4": (ct_pack, ct("pack-quantized", ct_args(4, 128, True), "re:.*self_attn\\.o_proj$")),
     "packed_w4_zeros_32": (lambda n, w: ct_pack(n, w, group=32, symmetric=False), ct("pack-quantized", ct_args(4, 32, False))),
     "packed_w8_channel": (lambda n, w: ct_pack(n, w, 8, 0), ct("pack-quantized", ct_args(8, 0, True))),
     "packed_int8": (ct_int, ct("int-quantized", ct_args(8, 0, True))),
@@ -146,7 +149,7 @@ CASES = {  # name: (how a matrix is packed, quantization_config)
     "packed_gptq_order": (lambda n, w: gptq(n, w, 128, sort=True, v2=True), {**GPTQ, "desc_act": True, "group_size": 128, "checkpoint_format": "gptq_v2"}),
     "packed_gptq_8": (lambda n, w: gptq(n, w, 32, 8, True), {**GPTQ, "bits": 8, "group_size": 32, "sym": True}),
     "packed_awq": (awq, {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True, "version": "gemm"}),
-    "packed_nvfp4": (nvfp4, None),  # ModelOpt keeps its block in hf_quant_config.json
+    "packed_nvfp4": (nvfp4, MODELOPT),
     "packed_nvfp4_ct": (lambda n, w: nvfp4(n, w, True), ct("nvfp4-pack-quantized", {"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": 16})),
     "packed_mxfp4_ct": (mxfp4, ct("mxfp4-pack-quantized", {"num_bits": 4, "type": "float", "strategy": "group", "group_size": 32})),
 }
@@ -179,7 +182,9 @@ def folder(root, name, pack, block, seed):
     write_golden(out, model, seed)
     save_file({k: v.contiguous() for k, v in stored.items()}, out / "model.safetensors")
     config = {"model_type": "llama", **CFG, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}, "hidden_act": "silu"}
-    if block:
+    if block is MODELOPT:
+        (out / "hf_quant_config.json").write_text(json.dumps(block, indent=1) + "\n")
+    else:
         config["quantization_config"] = block
     (out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     print(name, sum(f.stat().st_size for f in out.iterdir()), "bytes")
