@@ -14,8 +14,6 @@
 #include "service/account/ledger.h"
 #include "service/account/money.h"
 
-enum { PAGE_MOST = 1000, PAGE_USUAL = 100 };
-
 struct store *admin_store(const struct exchange *x) { return account_store(exchange_server(x)->o.account); }
 
 struct actor admin_actor(const struct exchange *x)
@@ -66,9 +64,8 @@ static bool admin_span(struct exchange *x, int64_t *from_ms, int64_t *to_ms)
     return query_date(x, "since", INT64_MIN, from_ms) && query_date(x, "until", INT64_MAX, to_ms);
 }
 
-/* A number of the query, within its bounds. False: answered. */
-static bool admin_number(struct exchange *x, const char *name, int64_t min, int64_t max, int64_t otherwise,
-                         int64_t *out)
+bool admin_number(struct exchange *x, const char *name, int64_t min, int64_t max, int64_t otherwise,
+                  int64_t *out)
 {
     const char *text = exchange_query(x, name);
     char *end;
@@ -97,7 +94,7 @@ struct page {
 static bool page_open(struct exchange *x, struct page *p, int64_t *after)
 {
     *p = (struct page){ .b = BUF_INIT(0) };
-    if (!admin_number(x, "limit", 1, PAGE_MOST, PAGE_USUAL, &p->most) ||
+    if (!admin_number(x, "limit", 1, ADMIN_PAGE_MOST, ADMIN_PAGE_USUAL, &p->most) ||
         !admin_number(x, "after", 0, INT64_MAX, 0, after))
         return false;
     return buf_puts(&p->b, "{\"object\":\"list\",\"data\":[");

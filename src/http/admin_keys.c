@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/dates.h"
 #include "http/admin.h"
 #include "http/dialects/key_body.h"
 #include "http/exchange.h"
@@ -58,16 +59,24 @@ void admin_keys_list(struct exchange *x)
     struct err e = { ERR_NONE, "" };
     struct key_list l;
     const int64_t now = clock_unix_ms();
-    if (!key_list(admin_store(x), NULL, &l, &e)) {
+    const char *after = exchange_query(x, "after");
+    int64_t most;
+    if (!admin_number(x, "limit", 1, ADMIN_PAGE_MOST, ADMIN_PAGE_USUAL, &most)) return;
+    if (!key_page(admin_store(x), after ? after : "", (int)most + 1, &l, &e)) {
         admin_fault(x, &e);
         return;
     }
+    const bool more = l.n > most;
+    const int n = more ? (int)most : l.n;
     json_t *data = json_array();
     bool ok = data != NULL;
-    for (int i = 0; ok && i < l.n; i++) ok = !json_array_append_new(data, key_json(l.v[i], now));
+    for (int i = 0; ok && i < n; i++) ok = !json_array_append_new(data, key_json(l.v[i], now));
+    json_t *o = ok ? json_pack("{s:s, s:O, s:b, s:s?}", "object", "list", "data", data, "has_more", (int)more,
+                               "last", n ? l.v[n - 1]->id : NULL)
+                   : NULL;
     key_list_free(&l);
-    admin_reply(x, 200, ok ? json_pack("{s:s, s:O}", "object", "list", "data", data) : NULL);
     json_decref(data);
+    admin_reply(x, 200, o);
 }
 
 void admin_keys_new(struct exchange *x)
@@ -160,4 +169,66 @@ void admin_key_rotate(struct exchange *x)
     }
     refresh(x);
     reply_key(x, 200, id, key);
+}
+
+/* ---- as Firemoon's clients make one -------------------------------------------------------------------------------- */
+
+struct firemoon_key {
+    const char *description, *scope; /* of the body */
+};
+
+static bool take_firemoon(void *reader, const void *row, const json_t *v, struct fault *f)
+{
+    struct firemoon_key *k = reader;
+    const struct json_member *m = row;
+    return json_in_str(v, m->name, strcmp(m->name, "scope") != 0 ? &k->description : &k->scope, f);
+}
+
+/* POST /api/keys {"description": "...", "scope": "full_access"}: there of who has logged in, here of who administers. The key may ask every model
+ * and endpoint, and administers nothing. */
+void firemoon_keys_post(struct exchange *x)
+{
+    static const struct json_member rows[] = { { "description", 1 }, { "scope", 1 } };
+    static const struct json_table table = JSON_TABLE(rows, take_firemoon);
+    const struct json_place place = { .path = "", .form = 1, .strict = true };
+    struct firemoon_key k = { "", "full_access" };
+    struct fault f = { 0 };
+    struct key_list l = { .n = 0 };
+    char key[KEY_TEXT], id[PRINCIPAL_ID], at[DATES_TEXT];
+    json_t *body, *o = NULL;
+    size_t len;
+    const char *bytes = exchange_body(x, &len);
+    const struct actor by = admin_actor(x);
+    if (!json_in_parse(bytes, len, &exchange_server(x)->json, &body, &f)) {
+        exchange_fault_from(x, &f);
+        return;
+    }
+    bool ok = json_in_object(&table, &place, &k, body, &f);
+    if (ok && strcmp(k.scope, "full_access") != 0) {
+        f.param = "scope";
+        ok = err_set(&f.err, ERR_REQUEST,
+                     "scope must be \"full_access\", got \"%.40s\"; POST /admin/v1/keys makes others",
+                     k.scope);
+    }
+    const struct key_wish wish = { .name = k.description,
+                                   .project = "",
+                                   .scopes = "",
+                                   .addresses = "",
+                                   .limits = "",
+                                   .budgets = "",
+                                   .tags = "",
+                                   .by = &by };
+    if (!ok)
+        exchange_fault_from(x, &f);
+    else if (!key_new(admin_store(x), &wish, clock_unix_ms(), key, id, &f.err) ||
+             !key_list(admin_store(x), id, &l, &f.err))
+        admin_fault(x, &f.err);
+    else {
+        refresh(x);
+        o = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", id, "key", key, "description", l.v[0]->name, "scope",
+                      "full_access", "created_at", dates_print(l.v[0]->made_ms, at));
+        admin_reply(x, 201, o);
+    }
+    key_list_free(&l);
+    json_decref(body);
 }

@@ -84,6 +84,43 @@ def test_refusals_say_why(admin, body, words):
     assert admin.call("GET", KEYS).json() == before
 
 
+def test_pages_of_keys(admin):
+    """Each key once and in order, however long a page is."""
+    made = [admin.call("POST", KEYS, {"name": f"page {i}"}).json()["id"] for i in range(5)]
+    whole = [x["id"] for x in admin.call("GET", f"{KEYS}?limit=1000").json()["data"]]
+    assert [x for x in whole if x in made] == made and len(set(whole)) == len(whole)
+    for limit in (1, 2, len(whole)):
+        seen, after = [], ""
+        while True:
+            page = admin.call("GET", f"{KEYS}?limit={limit}" + (f"&after={after}" if after else "")).json()
+            seen += [x["id"] for x in page["data"]]
+            after = page["last"]
+            assert len(page["data"]) <= limit and after == seen[-1]
+            if not page["has_more"]:
+                break
+        assert seen == whole
+    last = admin.call("GET", f"{KEYS}?after={whole[-1]}").json()
+    assert last["data"] == [] and last["last"] is None and not last["has_more"]
+    for query, status, words in (("limit=0", 400, "limit must be"), ("limit=1001", 400, "limit must be"), ("after=key_none", 404, "key_none")):
+        r = admin.call("GET", f"{KEYS}?{query}")
+        assert r.status_code == status and words in r.json()["error"]["message"], r.text
+
+
+def test_a_key_as_firemoon_makes_it(admin):
+    """It works at once, may ask everything and administers nothing."""
+    r = admin.call("POST", "/api/keys", {"description": "phone", "scope": "full_access"})
+    assert r.status_code == 201 and set(r.json()) == {"id", "key", "description", "scope", "created_at"}, r.text
+    made = r.json()
+    assert made["description"] == "phone" and made["scope"] == "full_access" and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", made["created_at"])
+    assert admin.call("GET", "/v1/models", key=made["key"]).status_code == 200
+    assert admin.call("POST", "/api/keys", {"description": "x"}, key=made["key"]).status_code == 403
+    assert admin.call("GET", f"{KEYS}/{made['id']}").json()["name"] == "phone"
+    assert admin.call("POST", "/api/keys", {}).json()["description"] == ""
+    for body, words in (({"scope": "admin"}, "full_access"), ({"description": 1}, "description"), ({"more": 1}, "more"), ({"description": "a\nb"}, "control character")):
+        r = admin.call("POST", "/api/keys", body)
+        assert r.status_code == 400 and words in r.text, r.text
+
+
 def test_who_may(admin, keyed):
     """A key of the store with the scope, and nobody else; a server without a store says so."""
     plain, _ = new_key(admin.store)

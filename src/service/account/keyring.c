@@ -162,6 +162,46 @@ bool key_list(struct store *s, const char *id, struct key_list *out, struct err 
     return ok;
 }
 
+struct page_job {
+    const char *after;
+    int64_t most, made_ms; /* of the key `after` */
+    struct key_list *out;
+    bool found;
+};
+
+static bool take_made(void *arg, const struct store_row *r, struct err *e)
+{
+    struct page_job *j = arg;
+    (void)e;
+    j->made_ms = r->v[0].number;
+    j->found = true;
+    return true;
+}
+
+static bool page_read(void *arg, struct session *c, struct err *e)
+{
+    struct page_job *j = arg;
+    j->made_ms = INT64_MIN;
+    if (*j->after && !session_run(c, "SELECT made_ms FROM keys WHERE id = $1", STORE_ARGS(STORE_V(j->after)),
+                                  take_made, j, e))
+        return false;
+    return session_run(
+        c,
+        SELECT_KEYS
+        "WHERE k.made_ms > $1 OR (k.made_ms = $1 AND k.id > $2) ORDER BY k.made_ms, k.id LIMIT $3",
+        STORE_ARGS(STORE_V(j->made_ms), STORE_V(j->after), STORE_V(j->most)), list_row, j->out, e);
+}
+
+bool key_page(struct store *s, const char *after, int most, struct key_list *out, struct err *e)
+{
+    struct page_job j = { .after = after, .most = most, .out = out };
+    *out = (struct key_list){ .n = 0 };
+    const bool ok = store_read(s, page_read, &j, e) &&
+                    (!*after || j.found || err_set(e, ERR_NOT_FOUND, "there is no key \"%.40s\"", after));
+    if (!ok) key_list_free(out);
+    return ok;
+}
+
 void key_list_free(struct key_list *l)
 {
     for (int i = 0; i < l->n; i++) record_free(l->v[i]);

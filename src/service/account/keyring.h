@@ -74,6 +74,8 @@ struct key_list {
     int n;
 };
 bool key_list(struct store *s, const char *id, struct key_list *out, struct err *e);
+/* Up to `most` of them behind the key of this id ("": from the first). ERR_NOT_FOUND: there is no such key. */
+bool key_page(struct store *s, const char *after, int most, struct key_list *out, struct err *e);
 void key_list_free(struct key_list *l);
 
 /* ---- at every request ---------------------------------------------------------------------------------------------- */
