@@ -10,16 +10,19 @@
 
 enum err_code {
     ERR_NONE,
-    ERR_NOMEM,       /* memory could not be had */
-    ERR_IO,          /* the operating system said no: a file, a socket */
-    ERR_FORMAT,      /* a model file, an image or a template is not what it claims to be */
-    ERR_LIMIT,       /* a limit of ours: size, count, depth, queue full */
-    ERR_REQUEST,     /* the caller asked for something invalid */
-    ERR_NOT_FOUND,   /* no such model, file or route */
-    ERR_UNSUPPORTED, /* valid, but not offered by this build or this model */
-    ERR_CONTEXT,     /* prompt and output do not fit the model's context */
-    ERR_BUSY,        /* the queue is full: try again later */
-    ERR_CANCELLED,   /* the client went away or the server is stopping */
+    ERR_NOMEM,         /* memory could not be had */
+    ERR_IO,            /* the operating system said no: a file, a socket */
+    ERR_FORMAT,        /* a model file, an image or a template is not what it claims to be */
+    ERR_LIMIT,         /* a limit of ours: size, count, depth, queue full */
+    ERR_REQUEST,       /* the caller asked for something invalid */
+    ERR_NOT_FOUND,     /* no such model, file or route */
+    ERR_UNSUPPORTED,   /* valid, but not offered by this build or this model */
+    ERR_CONTEXT,       /* prompt and output do not fit the model's context */
+    ERR_BUSY,          /* the queue is full: try again later */
+    ERR_CANCELLED,     /* the client went away or the server is stopping */
+    ERR_UPSTREAM,      /* another server that was asked failed: its answer is of no use, or none came */
+    ERR_UPSTREAM_LATE, /* it did not answer in time */
+    ERR_UPSTREAM_BUSY, /* it takes no requests now, or is left alone after failures: try again later */
 };
 
 struct err {

@@ -36,6 +36,8 @@ struct options {
     /* serve */
     struct server_options server; /* without what serve.c opens for it */
     struct str_list keys;
+    char *routes, *shadow_log;     /* "": all is served here; shadows are only counted */
+    struct str_list upstream_keys; /* NAME=KEY */
     char *key_file;
     bool new_key, preload, metrics_per_key;
     double drain_s;                              /* seconds */

@@ -114,6 +114,13 @@ const struct option_spec options_table[] = {
     { "include-stop", OPT_BOOL, F(server.include_stop), "no", 0, 0, CMD_SERVE, NULL,
       "on /inference paths, leave the matched stop string in the output (as that API did until late 2025)" },
 
+    { "routes", OPT_STR, F(routes), "", 0, 0, CMD_SERVE, "FILE",
+      "other servers that models are served by, and which of them a model's requests go to: see docs/routing.md" },
+    { "upstream-key", OPT_SECRET, F(upstream_keys), NULL, 0, 0, CMD_SERVE, "NAME=KEY",
+      "the key of an upstream whose entry in routes has none (repeatable)" },
+    { "shadow-log", OPT_STR, F(shadow_log), "", 0, 0, CMD_SERVE, "FILE",
+      "a line of JSON for each answer of a route's shadow, which no client sees; default: they are only counted" },
+
     { "metrics-per-key", OPT_BOOL, F(metrics_per_key), "no", 0, 0, CMD_SERVE, NULL,
       "/metrics says what each key has used, by its id" },
     { "otlp", OPT_STR, F(otlp), "", 0, 0, CMD_SERVE, "URL",
@@ -148,9 +155,9 @@ const struct option_spec options_table[] = {
     { "safety", OPT_STR, F(safety_policy), "", 0, 0, CMD_SERVE | CMD_IMAGE, "FILE",
       "what happens to unsafe pictures, a file like catalog/safety.yaml in place of the built-in one" },
 
-    { "url", OPT_STR, F(url), "", 0, 0, ASKS | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY, "URL",
+    { "url", OPT_STR, F(url), "", 0, 0, ASKS | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES, "URL",
       "use a running server instead of loading a model, as http://host:port" },
-    { "key", OPT_SECRET, F(key), "", 0, 0, ASKS | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY, "KEY", "key for --url" },
+    { "key", OPT_SECRET, F(key), "", 0, 0, ASKS | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES, "KEY", "key for --url" },
     { "system", OPT_STR, F(system_text), "", 0, 0, CMD_CHAT, "TEXT", "system message" },
     { "max-tokens", OPT_INT, F(max_tokens), "-1", -1, 1 << 30, ASKS, "N",
       "tokens of a reply; -1: until the model ends or the context is full" },
@@ -258,7 +265,7 @@ const struct option_spec options_table[] = {
     { "since", OPT_STR, F(since), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended from then on: 2026-01-31, or -30d" },
     { "until", OPT_STR, F(until), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended before then" },
 
-    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT | CMD_PROJECTS | CMD_RECOMMEND | CMD_PLAN | CMD_ENHANCE, NULL, "print JSON" },
+    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT | CMD_PROJECTS | CMD_RECOMMEND | CMD_PLAN | CMD_ENHANCE | CMD_ROUTES, NULL, "print JSON" },
 };
 /* clang-format on */
 

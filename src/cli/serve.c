@@ -34,6 +34,7 @@
 #include "service/safety/safety.h"
 #include "service/files.h"
 #include "service/picture_fetch.h"
+#include "service/route/router.h"
 
 enum { DAY_S = 86400 };
 
@@ -54,6 +55,7 @@ struct service {
     struct gate *gate;
     struct tls *tls;
     struct traces *traces;
+    struct router *router;
     struct key_metrics *key_metrics;
     struct reload reload;
     char loras[4096]; /* the folder of adapters */
@@ -115,6 +117,68 @@ static bool open_records(struct service *s, struct err *e)
     if (s->o->metrics_per_key && !key_metrics_open(&s->key_metrics, s->account, e)) return false;
     if (*s->o->otlp && !traces_open(&s->traces, s->o->otlp, &s->o->otlp_headers, e)) return false;
     return !*s->o->access_log || access_log_open(&s->access_log, s->o->access_log, s->account, e);
+}
+
+/* ---- other servers ------------------------------------------------------------------------------------------------- */
+
+/* --upstream-key NAME=KEY; NULL: there is none for this one. */
+static const char *given_key(const struct options *o, const char *name)
+{
+    const size_t n = strlen(name);
+    for (int i = 0; i < o->upstream_keys.n; i++)
+        if (!strncmp(o->upstream_keys.v[i], name, n) && o->upstream_keys.v[i][n] == '=')
+            return o->upstream_keys.v[i] + n + 1;
+    return NULL;
+}
+
+static bool find_key(struct service *s, struct upstream *u, struct err *e)
+{
+    const struct options *o = s->o;
+    const char *given = given_key(o, u->name);
+    if (*u->key_setting) {
+        if (!s->account)
+            return err_set(e, ERR_REQUEST,
+                           "%s: the upstream \"%s\" has a secret of a store for a key; --store names one",
+                           o->routes, u->name);
+        if (!secrets_resolve(account_store(s->account), u->key_setting, o->master_key_file, o->master_key,
+                             &u->key, e))
+            return err_wrap(e, "%s: the key of the upstream \"%s\"", o->routes, u->name);
+    } else if (given) {
+        u->key = strdup(given);
+        if (!u->key) return err_set(e, ERR_NOMEM, "out of memory");
+    }
+    for (const char *p = u->key; p && *p; p++)
+        if (*p <= ' ' || *p > '~')
+            return err_set(e, ERR_REQUEST,
+                           "the key of the upstream \"%s\" has white space or other bytes that no key has",
+                           u->name);
+    return true;
+}
+
+static bool open_routes(struct service *s, struct err *e)
+{
+    const struct router_options r = { .shadow_log = s->o->shadow_log };
+    struct upstreams *u;
+    if (!*s->o->routes)
+        return !s->o->upstream_keys.n ||
+               err_set(e, ERR_REQUEST,
+                       "upstream-key belongs to an upstream of routes, and there is no such file");
+    if (!upstreams_load(&u, s->o->routes, e)) return false;
+    bool ok = true;
+    for (int i = 0; ok && i < u->n; i++) ok = find_key(s, &u->v[i], e);
+    for (int i = 0; ok && i < s->o->upstream_keys.n; i++) {
+        const size_t n = strcspn(s->o->upstream_keys.v[i], "=");
+        bool known = false;
+        for (int k = 0; k < u->n; k++)
+            known |= strlen(u->v[k].name) == n && !strncmp(u->v[k].name, s->o->upstream_keys.v[i], n);
+        ok =
+            known || err_set(e, ERR_REQUEST,
+                             "upstream-key: %s has no upstream of the name before its '='; expected NAME=KEY",
+                             s->o->routes);
+    }
+    if (ok && router_open(&s->router, u, &r, e)) return true;
+    upstreams_free(u);
+    return false;
 }
 
 static bool open_tls(struct service *s, struct err *e)
@@ -205,6 +269,7 @@ static bool open_server(struct service *s, struct err *e)
     h.access_log = s->access_log;
     h.tls = s->tls;
     h.traces = s->traces;
+    h.router = s->router;
     h.key_metrics = s->key_metrics;
     if (h.image_hosts && !picture_fetch_check_hosts(h.image_hosts, e)) return err_wrap(e, "--image-hosts");
     return server_start(&s->server, &h, s->registry, s->catalog, e);
@@ -375,7 +440,7 @@ int cmd_serve(int argc, char **argv)
     double t = clock_seconds();
     if (!collect_keys(&s, &e) || !open_tls(&s, &e) || !open_models(&s, &e) || !open_account(&s, &e) ||
         !open_webhooks(&s, &e) || !open_pictures(&s, &e) || !open_advice(&s, &e) || !open_records(&s, &e) ||
-        !open_server(&s, &e))
+        !open_routes(&s, &e) || !open_server(&s, &e))
         goto fail;
     if (!preload(&s, &e)) {
         server_stop(s.server, 0, NULL, NULL);
@@ -403,6 +468,7 @@ fail:
 end:
     starting_end(&starting);
     access_log_close(s.access_log);
+    router_close(s.router);
     traces_close(s.traces);
     key_metrics_close(s.key_metrics);
     tls_close(s.tls);

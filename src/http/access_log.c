@@ -68,7 +68,7 @@ static void print_usage(struct buf *b, const struct access_log *a, const struct 
     if (u->pictures || u->steps) buf_printf(b, ",\"pictures\":%d,\"steps\":%d", u->pictures, u->steps);
     if (a->account && *e->model) {
         const struct price price = account_price(a->account, e->model, &e->of);
-        buf_printf(b, ",\"cost\":%s", money_print(price_cost(&price, u), cost));
+        buf_printf(b, ",\"cost\":%s", money_print(e->priced ? e->cost : price_cost(&price, u), cost));
     }
     millis(b, "queue_ms", u->queue_s);
     millis(b, "first_ms", u->ttft_s);

@@ -143,27 +143,44 @@ static bool may_pay(struct exchange *x, bool may, const struct account_refusal *
     return true;
 }
 
+/* A model that a key may not ask is none to it. */
+static bool may_ask(const struct exchange *x, const char *model, struct err *e)
+{
+    const struct key_record *k = x->is.who.key;
+    return !k || scopes_model(&k->scopes, model) ||
+           err_set(e, ERR_NOT_FOUND,
+                   "Model not found, inaccessible, and/or not deployed: this key may not ask \"%.150s\"",
+                   model);
+}
+
 bool admission_reserve(struct exchange *x, const struct usage *most, struct err *e)
 {
     struct account *a = x->server->o.account;
     struct account_refusal r;
-    return !a || !x->ending || may_pay(x, account_reserve(a, &x->is, model_id(x->model), most, &r), &r, e);
+    return !a || !x->ending || x->reserved ||
+           may_pay(x, account_reserve(a, &x->is, model_id(x->model), most, &r), &r, e);
 }
 
 bool admission_model(struct exchange *x, struct model *m, struct err *e)
 {
-    const struct key_record *k = x->is.who.key;
     struct account *a = x->server->o.account;
     struct account_refusal r;
     struct usage worst;
-    /* A model that a key may not ask is none to it. */
-    if (k && !scopes_model(&k->scopes, model_id(m)))
-        return err_set(e, ERR_NOT_FOUND,
-                       "Model not found, inaccessible, and/or not deployed: this key may not ask \"%.150s\"",
-                       model_id(m));
-    if (!a || !x->ending) return true;
+    if (!may_ask(x, model_id(m), e)) return false;
+    if (!a || !x->ending || x->reserved) return true;
     if (ending_worst(x->ending, &worst)) return admission_reserve(x, &worst, e);
     return may_pay(x, account_has_room(a, &x->is, model_id(m), &r), &r, e);
+}
+
+bool admission_route(struct exchange *x, const char *model, int64_t nano, struct err *e)
+{
+    struct account *a = x->server->o.account;
+    struct account_refusal r;
+    if (!may_ask(x, model, e)) return false;
+    if (!a || !x->ending) return true;
+    x->reserved = may_pay(x, account_reserve_cost(a, &x->is, nano, &r), &r, e);
+    if (x->reserved) admission_begun(x);
+    return x->reserved;
 }
 
 void admission_begun(struct exchange *x)

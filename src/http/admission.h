@@ -3,6 +3,7 @@
 #define HEARTH_HTTP_ADMISSION_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct err;
 struct exchange;
@@ -24,6 +25,8 @@ void admission_say_left(struct exchange *x);
 bool admission_model(struct exchange *x, struct model *m, struct err *e);
 /* On x's lane, for who could not say it before: whether its key can pay this. */
 bool admission_reserve(struct exchange *x, const struct usage *most, struct err *e);
+/* The same of a model that others may serve, for the most that it costs at any of them. If it is served here after all, this was enough. */
+bool admission_route(struct exchange *x, const char *model, int64_t nano, struct err *e);
 /* Its work begins: from now on it has a row, whatever becomes of this process. */
 void admission_begun(struct exchange *x);
 

@@ -45,6 +45,8 @@ static const struct {
     [FAULT_SERVER] = { 500, "server_error", NULL, "server_error", "Generation failed", 0 },
     [FAULT_UNAVAILABLE] = { 503, "server_error", "service_unavailable", "server_error", "Service unavailable",
                             5 },
+    [FAULT_GATEWAY] = { 502, "server_error", "bad_gateway", "server_error", "Bad gateway", 0 },
+    [FAULT_GATEWAY_TIME] = { 504, "server_error", "gateway_timeout", "server_error", "Gateway timeout", 0 },
     [FAULT_VERSION] = { 505, "invalid_request_error", "http_version", "invalid_request_error",
                         "Invalid input", 0 },
 };
@@ -74,7 +76,10 @@ enum fault_kind fault_of(enum err_code code)
     case ERR_CONTEXT: return FAULT_CONTEXT;
     case ERR_NOT_FOUND: return FAULT_MODEL;
     case ERR_BUSY: return FAULT_BUSY;
-    case ERR_CANCELLED: return FAULT_UNAVAILABLE;
+    case ERR_CANCELLED:
+    case ERR_UPSTREAM_BUSY: return FAULT_UNAVAILABLE;
+    case ERR_UPSTREAM: return FAULT_GATEWAY;
+    case ERR_UPSTREAM_LATE: return FAULT_GATEWAY_TIME;
     case ERR_NONE: return FAULT_NONE;
     default: return FAULT_SERVER;
     }

@@ -40,7 +40,9 @@ enum fault_kind {
     FAULT_BUSY,         /* 429 */
     FAULT_HEADERS,      /* 431 */
     FAULT_SERVER,       /* 500 */
+    FAULT_GATEWAY,      /* 502: another server that was asked failed */
     FAULT_UNAVAILABLE,  /* 503 */
+    FAULT_GATEWAY_TIME, /* 504 */
     FAULT_VERSION,      /* 505 */
 };
 

@@ -10,6 +10,7 @@
 #include "http/preflight.h"
 #include "http/provenance.h"
 #include "http/routes.h"
+#include "http/upstream.h"
 
 enum {
     LONG_BODY = 64 << 10 /* bytes of a body whose text is long work; below, thousands of tokens at most */
@@ -145,7 +146,7 @@ static void run_on_lane(struct exchange *x)
 {
     if (x->admitted || admit(x)) {
         provenance_begin(x);
-        x->route->handler(x);
+        if (!upstream_takes(x, x->route)) x->route->handler(x);
     }
     exchange_wake(x);
     exchange_unref(x);

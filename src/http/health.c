@@ -10,6 +10,7 @@
 #include "service/account/gate.h"
 #include "http/tls.h"
 #include "http/traces.h"
+#include "http/upstream.h"
 #include "service/files.h"
 #include "service/models/registry.h"
 
@@ -177,5 +178,6 @@ void metrics_get(struct exchange *x)
     if (s->o.account) print_store(&b, s->o.account);
     if (s->o.key_metrics) key_metrics_print(&b, s->o.key_metrics);
     if (s->o.traces) print_spans(&b, s->o.traces);
+    if (s->o.router) upstream_print_metrics(&b, s->o.router);
     exchange_reply(x, 200, "text/plain; version=0.0.4; charset=utf-8", &b);
 }

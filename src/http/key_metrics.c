@@ -81,7 +81,7 @@ void key_metrics_take(void *arg, const struct ending *e)
     int64_t cost = 0;
     if (m->account && *e->model) {
         const struct price price = account_price(m->account, e->model, &e->of);
-        cost = price_cost(&price, u);
+        cost = e->priced ? e->cost : price_cost(&price, u);
     }
     const int64_t v[N_COUNTS] = { 1, u->prompt_tokens, u->completion_tokens, u->pictures, u->steps, cost };
     pthread_mutex_lock(&m->lock);

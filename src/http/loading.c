@@ -119,6 +119,21 @@ void loading_on_long(struct exchange *x, loading_next *fn, void *arg)
     loading_on(x, fn, arg);
 }
 
+void loading_wait(struct exchange *x, loading_next *fn, void *arg)
+{
+    x->load_error.code = ERR_NONE;
+    x->later = fn;
+    x->later_arg = arg;
+    atomic_fetch_add(&x->refs, 1);
+}
+
+void loading_wait_not(struct exchange *x) { atomic_fetch_sub(&x->refs, 1); /* the lane's is left */ }
+
+void loading_resume(struct exchange *x)
+{
+    if (!lanes_push(x->server->lanes, x->lane, go_on, x)) go_on(x);
+}
+
 void loading_then(struct exchange *x, struct model *m, loading_next *fn, void *arg)
 {
     struct loading *l = x->server->loading;

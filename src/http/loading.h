@@ -31,4 +31,10 @@ void loading_on_long(struct exchange *x, loading_next *fn, void *arg);
  * waited for. */
 void loading_on(struct exchange *x, loading_next *fn, void *arg);
 
+/* The handler of x goes on as fn(x, arg, e), e saying nothing, on the lane that it came from, once somebody calls loading_resume(x) from any
+ * thread; it returns having called nothing else. loading_wait_not(): nobody will, and the handler goes on itself. */
+void loading_wait(struct exchange *x, loading_next *fn, void *arg);
+void loading_wait_not(struct exchange *x);
+void loading_resume(struct exchange *x);
+
 #endif

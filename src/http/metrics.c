@@ -36,7 +36,9 @@ static const char *const reasons[] = {
     [FAULT_BUSY] = "busy",
     [FAULT_HEADERS] = "headers",
     [FAULT_SERVER] = "server",
+    [FAULT_GATEWAY] = "upstream",
     [FAULT_UNAVAILABLE] = "unavailable",
+    [FAULT_GATEWAY_TIME] = "upstream_time",
     [FAULT_VERSION] = "version",
 };
 enum { N_REASONS = sizeof reasons / sizeof *reasons };

@@ -9,6 +9,8 @@
 #include "http/handlers.h"
 #include "http/json_out.h"
 #include "service/models/registry.h"
+#include "service/route/upstreams.h"
+#include "service/route/router.h"
 
 /* Every text model is shown tools, in a system message if need be; what the catalog says is whether it was made for them. */
 static bool takes_tools(const struct model_row *m) { return !m->image && (!m->catalog || m->catalog->tools); }
@@ -48,6 +50,44 @@ static void print_those(struct buf *b, const struct model_row *rows, int n, bool
     }
 }
 
+/* ---- models of other servers --------------------------------------------------------------------------------------- */
+
+static void print_routed(struct buf *b, const struct upstreams *all, const struct routed *r)
+{
+    const struct target *t = NULL;
+    for (int i = 0; i < r->n && !t; i++)
+        if (r->to[i].upstream >= 0) t = &r->to[i];
+    buf_puts(b, "{\"id\":");
+    json_out_cstr(b, r->model);
+    buf_puts(b, ",\"object\":\"model\",\"owned_by\":");
+    json_out_cstr(b, t ? all->v[t->upstream].name : "upstream");
+    const bool image = t && t->model->image;
+    buf_printf(b, ",\"created\":0,\"kind\":\"%s\",\"supports_chat\":%s,\"upstream\":true",
+               image ? "FLUMINA_BASE_MODEL" : "HF_BASE_MODEL", image ? "false" : "true");
+    if (t && !image) buf_printf(b, ",\"context_length\":%d", t->model->context);
+    buf_putc(b, '}');
+}
+
+/* By its id, or by the name at its end. */
+static bool is_installed(const struct model_row *rows, int n, const char *name)
+{
+    for (int i = 0; i < n; i++)
+        if (!rows[i].problem[0] &&
+            (!strcmp(rows[i].id, name) || !strcmp(catalog_last_part(rows[i].id), name)))
+            return true;
+    return false;
+}
+
+static void print_upstreams(struct buf *b, const struct router *r, const struct model_row *rows, int n)
+{
+    const struct upstreams *all = router_upstreams(r);
+    for (int i = 0; i < all->n_routes; i++) {
+        if (is_installed(rows, n, all->route[i].model)) continue;
+        if (b->data[b->len - 1] != '[') buf_putc(b, ',');
+        print_routed(b, all, &all->route[i]);
+    }
+}
+
 void models_list(struct exchange *x)
 {
     if (exchange_dialect(x) == DIALECT_ANTHROPIC) {
@@ -64,6 +104,7 @@ void models_list(struct exchange *x)
     struct buf b = BUF_INIT(0);
     buf_puts(&b, "{\"object\":\"list\",\"data\":[");
     print_those(&b, rows, n, true);
+    if (exchange_server(x)->o.router && !b.failed) print_upstreams(&b, exchange_server(x)->o.router, rows, n);
     buf_puts(&b, "],\"unavailable\":[");
     print_those(&b, rows, n, false);
     buf_puts(&b, "]}");
@@ -86,11 +127,20 @@ void models_get(struct exchange *x)
         return;
     }
     struct fault f = { .param = "model" };
+    const struct router *r = exchange_server(x)->o.router;
     struct model *m;
     struct model_row *rows;
     int n;
-    if (!find_model(x, exchange_tail(x), &m, &f.err) ||
-        !registry_list(exchange_server(x)->registry, &rows, &n, &f.err)) {
+    const bool here = find_model(x, exchange_tail(x), &m, &f.err);
+    const struct routed *route =
+        r && !here ? upstreams_route(router_upstreams(r), exchange_tail(x), strlen(exchange_tail(x))) : NULL;
+    if (route) {
+        struct buf b = BUF_INIT(0);
+        print_routed(&b, router_upstreams(r), route);
+        exchange_reply(x, 200, "application/json", &b);
+        return;
+    }
+    if (!here || !registry_list(exchange_server(x)->registry, &rows, &n, &f.err)) {
         exchange_fault_from(x, &f);
         return;
     }

@@ -28,6 +28,7 @@ struct key_metrics;
 struct traces;
 struct advice;
 struct styles;
+struct router;
 
 struct server_options {
     const char *listen; /* "127.0.0.1:8080", "[::1]:0", ":8080" for every address, "8080" for this machine */
@@ -59,6 +60,7 @@ struct server_options {
     struct tls *tls;                 /* what connections speak; NULL: plain HTTP. Borrowed */
     const struct advice *advice;     /* rules of recommendation; borrowed */
     const struct styles *styles;     /* words behind prompts; borrowed */
+    struct router *router;           /* other servers; NULL: all is served here. Borrowed */
     const char *loras;               /* folder of adapters that requests may name; borrowed */
 };
 

@@ -123,6 +123,15 @@ void ending_use(struct ending *e, const struct usage *u)
     pthread_mutex_unlock(&e->lock);
 }
 
+void ending_cost(struct ending *e, int64_t nano)
+{
+    if (!e) return;
+    pthread_mutex_lock(&e->lock);
+    e->priced = true;
+    e->cost = nano;
+    pthread_mutex_unlock(&e->lock);
+}
+
 void ending_went(struct ending *e, enum end_how how, int status, const char *note)
 {
     if (!e) return;

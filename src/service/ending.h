@@ -55,6 +55,8 @@ struct ending {
     char model[160];           /* id, "" when it did not come to a model */
     struct usage usage, worst; /* worst: the most that it can use */
     bool bounded;              /* that is known */
+    bool priced;               /* by whoever served it; otherwise its model's price holds */
+    int64_t cost;              /* nano-dollars, where it is */
     enum end_how how;
     int status;      /* what the client was told, 499 when it could not be */
     char note[160];  /* why it did not go well, for the log; or what was made */
@@ -105,6 +107,7 @@ void ending_seed(struct ending *e, uint64_t seed);
 void ending_hashes(struct ending *e, const char *request, const char *model); /* NULL: as it was */
 void ending_error(struct ending *e, const char *name);
 void ending_use(struct ending *e, const struct usage *u); /* adds to what others used */
+void ending_cost(struct ending *e, int64_t nano);         /* of all that was used; the latest holds */
 void ending_went(struct ending *e, enum end_how how, int status, const char *note); /* the connection's */
 void ending_sent(struct ending *e, long long bytes);                                /* its as well */
 

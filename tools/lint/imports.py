@@ -31,10 +31,11 @@ MAY_USE = {
     "service/hub": {"base", "format", "lm", "service/models"},
     "service/account": {"base", "format", "store", "service", "service/models"},
     "service/advice": {"base", "format", "service/models"},
+    "service/route": {"base", "format", "service", "service/account"},
     "http": {"base", "format", "text", "text/jinja", "text/tokenizer", "service", "service/models", "service/tools",
-             "service/account", "service/advice", "service/safety"},
+             "service/account", "service/advice", "service/route", "service/safety"},
     "cli": {"base", "format", "device", "text", "text/jinja", "text/tokenizer", "lm", "image", "service", "service/hub",
-            "service/models", "service/tools", "service/account", "service/advice", "service/safety", "store", "http"},
+            "service/models", "service/tools", "service/account", "service/advice", "service/route", "service/safety", "store", "http"},
 }
 # Headers that only these may include: a handler reaches its request through http/exchange.h, whichever transport carries it.
 ONLY = {

@@ -219,13 +219,9 @@ static void describe(const struct reservation *j, char *out, size_t cap)
              money_print(h->reserved, reserved), money_print(j->nano, nano));
 }
 
-static void reservation_of(struct account *a, const struct identity *is, const char *model,
-                           const struct usage *most, struct reservation *j)
+static void reservation_of(struct account *a, const struct identity *is, int64_t nano, struct reservation *j)
 {
-    const struct price price = account_price(a, model, is);
-    *j = (struct reservation){ .id = is->uid,
-                               .nano = price_cost(&price, most),
-                               .now_ms = time_unix_ms(&a->time) };
+    *j = (struct reservation){ .id = is->uid, .nano = nano, .now_ms = time_unix_ms(&a->time) };
     payers_of(is->who.key, &j->who);
     j->alive = ages_look(&a->ages, time_seconds(&a->time), j->now_ms);
 }
@@ -248,9 +244,16 @@ static bool answer(const struct reservation *j, bool ok, struct account_refusal 
 bool account_reserve(struct account *a, const struct identity *is, const char *model,
                      const struct usage *worst, struct account_refusal *r)
 {
+    const struct price price = account_price(a, model, is);
+    return account_reserve_cost(a, is, price_cost(&price, worst), r);
+}
+
+bool account_reserve_cost(struct account *a, const struct identity *is, int64_t nano,
+                          struct account_refusal *r)
+{
     struct reservation j;
     struct err e;
-    reservation_of(a, is, model, worst, &j);
+    reservation_of(a, is, nano, &j);
     return answer(&j, !j.who.n || store_write(a->store, reserve, &j, &e), r);
 }
 
@@ -270,9 +273,10 @@ static bool make_room(void *arg, struct session *c, struct err *e)
 bool account_has_room(struct account *a, const struct identity *is, const char *model,
                       struct account_refusal *r)
 {
+    const struct price price = account_price(a, model, is);
     struct reservation j;
     struct err e;
-    reservation_of(a, is, model, &(struct usage){ .prompt_tokens = 1 }, &j);
+    reservation_of(a, is, price_cost(&price, &(struct usage){ .prompt_tokens = 1 }), &j);
     bool ok = !j.who.n || store_read(a->store, look_for_room, &j, &e);
     if (ok && j.answer == BUDGET_SPENT) ok = store_write(a->store, make_room, &j, &e);
     if (ok && j.answer == BUDGET_WARNS) j.answer = BUDGET_OPEN; /* that is said when it is reserved */
@@ -309,7 +313,7 @@ static void row_of(const struct account *a, const struct ending *e, struct ledge
                               .total_us = micros(e->seconds),
                               .status = e->status };
     const struct price price = account_price(a, e->model, &e->of);
-    r->cost = price_cost(&price, u);
+    r->cost = e->priced ? e->cost : price_cost(&price, u);
     memcpy(r->uid, e->of.uid, sizeof r->uid);
     row_text(r->request, sizeof r->request, e->of.id);
     row_text(r->key_id, sizeof r->key_id, e->of.who.id);

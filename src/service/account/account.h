@@ -49,6 +49,9 @@ bool account_enter(struct account *a, struct account_refusal *r);
 /* Reserves what it costs at most out of the budgets of its key and its project. True: r->msg is a warning, or "". */
 bool account_reserve(struct account *a, const struct identity *is, const char *model,
                      const struct usage *worst, struct account_refusal *r);
+/* The same of a request that costs no more than this. */
+bool account_reserve_cost(struct account *a, const struct identity *is, int64_t nano,
+                          struct account_refusal *r);
 /* Before its model is loaded, when what it costs at most is not known yet: whether there is room for the least that anything of that model
  * costs, a token of a prompt. Nothing is reserved. */
 bool account_has_room(struct account *a, const struct identity *is, const char *model,
