@@ -60,6 +60,8 @@ const struct option_spec options_table[] = {
       "models that were not used lately are unloaded above this, and one that is larger alone is refused; 0: nine tenths of the machine's memory" },
     { "memory-wait", OPT_INT, F(registry.memory_wait), "10", 0, 3600, CMD_SERVE, "SECONDS",
       "how long a model that is not loaded waits for memory that requests to others hold; then: 429" },
+    { "keep-loaded", OPT_SECONDS, F(registry.keep_loaded), "0", 0, 1e9, CMD_SERVE, "SECONDS",
+      "how long a model that nobody uses stays in memory, where a request says nothing else; 0: until the memory is needed for another" },
     { "preload", OPT_BOOL, F(preload), "yes", 0, 0, CMD_SERVE, NULL,
       "load the models named on the command line, or the only installed one, before the first request" },
 

@@ -57,7 +57,7 @@ const char *dialect_name(enum api_dialect d)
         [DIALECT_OPENAI] = "openai",         [DIALECT_FIREWORKS] = "fireworks",
         [DIALECT_FIREMOON] = "firemoon",     [DIALECT_SHARED] = "shared",
         [DIALECT_EXPRESS_IMAGE] = "express", [DIALECT_EXPRESS_CHAT] = "express",
-        [DIALECT_ANTHROPIC] = "anthropic"
+        [DIALECT_ANTHROPIC] = "anthropic",   [DIALECT_OLLAMA] = "ollama"
     };
     return name[d];
 }
@@ -194,6 +194,12 @@ void fault_print_again(struct buf *b, enum api_dialect d, enum fault_kind kind, 
     }
     if (d == DIALECT_SHARED || is_express(d)) {
         print_express(b, d, kind, message);
+        return;
+    }
+    if (d == DIALECT_OLLAMA) {
+        buf_puts(b, "{\"error\":");
+        json_out_cstr(b, message);
+        buf_putc(b, '}');
         return;
     }
     bool fireworks = d == DIALECT_FIREWORKS;

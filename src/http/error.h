@@ -14,11 +14,12 @@ enum api_dialect {
     DIALECT_SHARED,        /* /api/generate and /api/chat, until the body says which of two APIs is meant */
     DIALECT_EXPRESS_IMAGE, /* dialects/express.h: there */
     DIALECT_EXPRESS_CHAT,
+    DIALECT_OLLAMA,   /* there too, and its own paths below /api */
     DIALECT_ANTHROPIC /* /v1/messages, and /v1/models for its clients */
 };
 
-const char *
-dialect_name(enum api_dialect d); /* "openai", "fireworks", "firemoon", "shared", "express", "anthropic" */
+const char *dialect_name(
+    enum api_dialect d); /* "openai", "fireworks", "firemoon", "shared", "express", "anthropic", "ollama" */
 
 enum fault_kind {
     FAULT_NONE,

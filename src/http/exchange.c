@@ -54,6 +54,8 @@ void exchange_note(struct exchange *x, const char *fmt, ...)
     va_end(ap);
 }
 
+void exchange_lines(struct exchange *x) { x->lines = true; }
+
 void exchange_free_body(struct exchange *x) { buf_free(&x->body); }
 
 void exchange_drop_body(struct exchange *x)

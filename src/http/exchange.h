@@ -78,6 +78,8 @@ void exchange_run(struct exchange *x, const struct work_ops *ops, void *work, bo
 /* On a lane, of a path that two APIs share, once its body has said which is meant: x is of that dialect and endpoint from here on, and
  * admitted. False: answered. */
 bool exchange_becomes(struct exchange *x, enum api_dialect d, const char *endpoint);
+/* Before exchange_run() with a stream: its events are lines of JSON (application/x-ndjson). */
+void exchange_lines(struct exchange *x);
 
 /* A few words for the request's line in the log. */
 void exchange_note(struct exchange *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -95,7 +95,8 @@ struct exchange {
     struct watched watched;
     struct buf pending; /* stream: bytes of whole events not yet handed out */
     size_t pending_at;
-    bool held; /* what is pending waits for the books */
+    bool lines; /* a stream of JSON lines, not of events */
+    bool held;  /* what is pending waits for the books */
     bool ended;
 };
 

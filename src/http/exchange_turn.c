@@ -201,7 +201,7 @@ enum exchange_turn exchange_turn(struct exchange *x)
             if (sleep_until_woken(x)) return TURN_WAIT;
             break;
         case EXCHANGE_STREAMING:
-            x->content_type = "text/event-stream; charset=utf-8";
+            x->content_type = x->lines ? "application/x-ndjson" : "text/event-stream; charset=utf-8";
             exchange_header(x, "Cache-Control", "no-cache");
             exchange_header(x, "X-Accel-Buffering", "no");
             return TURN_STREAM;
@@ -274,7 +274,7 @@ ssize_t exchange_stream(struct exchange *x, char *out, size_t max)
         if (p == PRODUCED_LAST) x->held = true;
         if (p != PRODUCED_NOTHING) continue;
         if (ping) {
-            buf_puts(&x->pending, ": ping\n\n");
+            buf_puts(&x->pending, x->lines ? " " : ": ping\n\n"); /* a blank before a line is no part of it */
             continue;
         }
         if (sleep_until_woken(x)) return 0;

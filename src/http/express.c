@@ -8,6 +8,7 @@
 #include "http/exchange.h"
 #include "http/handlers.h"
 #include "http/json_out.h"
+#include "http/ollama.h"
 #include "http/pictures.h"
 #include "http/text.h"
 #include "http/wanted.h"
@@ -34,10 +35,9 @@ static void refuse(struct exchange *x, const char *why)
     exchange_reply(x, 400, "application/json", &b);
 }
 
-static void no_ollama(struct exchange *x)
+static void ollama(struct exchange *x, bool chat, json_t *body)
 {
-    exchange_fault(x, FAULT_URL, NULL, "Ollama's %s is not served here; POST /v1/chat/completions is",
-                   exchange_path(x));
+    if (exchange_becomes(x, DIALECT_OLLAMA, chat ? "chat" : "completions")) ollama_run(x, chat, body);
 }
 
 static bool draws(void *arg, const char *name)
@@ -63,10 +63,10 @@ void api_generate_post(struct exchange *x)
     const char *why = express_generate_refusal(body);
     const json_t *model = json_object_get(body, "model");
     const bool named = model && !json_is_null(model);
+    if (!express) ollama(x, false, body);
     json_decref(body);
-    if (!express)
-        no_ollama(x);
-    else if (!exchange_becomes(x, DIALECT_EXPRESS_IMAGE, "express-image"))
+    if (!express) return;
+    if (!exchange_becomes(x, DIALECT_EXPRESS_IMAGE, "express-image"))
         return;
     else if (why)
         refuse(x, why);
@@ -117,7 +117,7 @@ void api_chat_post(struct exchange *x)
     json_t *body = read_body(x);
     if (!body) return;
     if (shared_chat(body) == SHARED_OLLAMA)
-        no_ollama(x);
+        ollama(x, true, body);
     else if (exchange_becomes(x, DIALECT_EXPRESS_CHAT, "express-chat"))
         chat(x, body);
     json_decref(body);

@@ -12,7 +12,7 @@
 #include "service/ending.h"
 
 enum {
-    METRICS_ROUTES = 64,
+    METRICS_ROUTES = 160,
     METRICS_STATUSES = 32,
     METRICS_USAGE = 7,
     HISTOGRAM_BUCKETS = 16,

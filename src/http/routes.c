@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/words.h"
 #include "http/handlers.h"
 #include "http/metrics.h"
 
@@ -48,6 +49,14 @@ static const char *behind_base(const char *path)
     return NULL;
 }
 
+static bool is_ollamas(const char *path)
+{
+    static const char names[] = "tags|show|ps|version|pull|push|create|copy|delete|embed|embeddings";
+    const char *rest;
+    return !strncmp(path, "/api/", 5) &&
+           (words_have(names, path + 5, NULL) || below(path, "/api/blobs", &rest));
+}
+
 enum api_dialect routes_dialect(const char *path, bool anthropic)
 {
     const char *rest, *api = behind_base(path);
@@ -55,6 +64,7 @@ enum api_dialect routes_dialect(const char *path, bool anthropic)
         return DIALECT_ANTHROPIC;
     if (below(path, "/inference", &rest)) return DIALECT_FIREWORKS;
     if (!strcmp(path, "/api/generate") || !strcmp(path, "/api/chat")) return DIALECT_SHARED;
+    if (is_ollamas(path)) return DIALECT_OLLAMA;
     if (below(path, "/api", &rest)) return DIALECT_FIREMOON;
     return DIALECT_OPENAI;
 }

@@ -2,6 +2,7 @@
 #include "service/models/registry.h"
 
 #include <limits.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,7 @@ struct model {
     bool sees; /* takes pictures, as the last look at its files told */
     int refs;
     double last_used;
+    double keep_s; /* of a loaded one: seconds that it stays when idle; below 0: for ever */
     size_t resident;
     int64_t installed_unix;
     struct stamp checked; /* of the files that `problem` speaks of */
@@ -54,6 +56,8 @@ struct registry {
     struct model *models; /* entries are never removed: pointers stay good */
     bool scanned;         /* once at least: what there is to say of files has been said */
     double last_scan;
+    pthread_t idle; /* unloads those whose time is over */
+    bool idle_runs, stopping;
 };
 
 const char *model_id(const struct model *m) { return m->id; }
@@ -102,7 +106,10 @@ void registry_free(struct registry *r)
         else
             m = m->next;
     }
+    r->stopping = true;
+    pthread_cond_broadcast(&r->changed);
     pthread_mutex_unlock(&r->lock);
+    if (r->idle_runs) pthread_join(r->idle, NULL);
     while (r->models) {
         struct model *m = r->models;
         r->models = m->next;
@@ -338,6 +345,65 @@ static void unload(struct registry *r, struct model *m)
     pthread_cond_broadcast(&r->changed);
 }
 
+static struct timespec time_at(double seconds)
+{
+    return (struct timespec){ .tv_sec = (time_t)seconds,
+                              .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9) };
+}
+
+/* The thread that unloads what has been idle for its time. */
+static void *watch_idle(void *arg)
+{
+    struct registry *r = arg;
+    pthread_mutex_lock(&r->lock);
+    while (!r->stopping) {
+        const double now = clock_seconds();
+        double next = HUGE_VAL;
+        struct model *over = NULL;
+        for (struct model *m = r->models; m && !over; m = m->next) {
+            if (m->state != READY || m->refs || m->keep_s < 0) continue;
+            const double due = m->last_used + m->keep_s;
+            if (due <= now) over = m;
+            if (due < next) next = due;
+        }
+        if (over) {
+            log_info("unloading %s: nobody has used it for %.0f s", over->id, now - over->last_used);
+            unload(r, over);
+        } else if (next < now + 1e6) {
+            const struct timespec until = time_at(next);
+            pthread_cond_clockwait(&r->changed, &r->lock, CLOCK_MONOTONIC, &until);
+        } else {
+            pthread_cond_wait(&r->changed, &r->lock);
+        }
+    }
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+/* Under the lock: m goes after so many idle seconds. Without a thread for it, it stays. */
+static void set_keep(struct registry *r, struct model *m, double seconds)
+{
+    m->keep_s = seconds;
+    if (seconds >= 0 && !r->idle_runs) r->idle_runs = pthread_create(&r->idle, NULL, watch_idle, r) == 0;
+    if (!r->idle_runs) m->keep_s = -1;
+    pthread_cond_broadcast(&r->changed);
+}
+
+void registry_keep(struct registry *r, struct model *m, double seconds)
+{
+    pthread_mutex_lock(&r->lock);
+    if (m->state == READY) set_keep(r, m, seconds);
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* Unix milliseconds; 0: for ever, as far as one knows. */
+static int64_t until_of(const struct model *m)
+{
+    if (m->state != READY || m->keep_s < 0) return 0;
+    const double idle = m->refs ? 0 : clock_seconds() - m->last_used;
+    return clock_unix_ms() + (int64_t)((m->keep_s - idle) * 1000);
+}
+
 static bool is_intact(const struct model *m, struct err *e)
 {
     return m->where.image ? image_intact(m->image, e) : lm_intact(m->lm, e);
@@ -484,6 +550,8 @@ static bool acquire(struct registry *r, struct model *m, bool wait, struct err *
             m->resident = resident;
         }
         m->state = ok ? READY : COLD;
+        m->last_used = clock_seconds();
+        set_keep(r, m, ok && r->o.keep_loaded > 0 ? r->o.keep_loaded : -1);
         *m->print = 0; /* its files may be others than those of the last load */
         pthread_cond_broadcast(&r->changed);
     }
@@ -614,6 +682,7 @@ bool registry_list(struct registry *r, struct model_row **rows, int *n, struct e
                                        .sees = m->state == READY && m->lm ? lm_sees(m->lm) : m->sees,
                                        .bytes = m->state == READY ? m->resident : m->where.bytes,
                                        .n_ctx = m->state == READY && m->lm ? lm_info(m->lm)->n_ctx : 0,
+                                       .until_unix_ms = until_of(m),
                                        .installed_unix = m->installed_unix };
         if (m->state != READY) memcpy(v[count].problem, m->problem, sizeof m->problem);
         count++;
@@ -644,7 +713,8 @@ void registry_counts(struct registry *r, void (*fn)(void *arg, const char *id, c
                                         .waiting = s.waiting,
                                         .kv_pages_used = s.kv_pages_used,
                                         .kv_pages_total = s.kv_pages_total,
-                                        .resident_bytes = lm_info(m->lm)->resident_bytes };
+                                        .resident_bytes = lm_info(m->lm)->resident_bytes,
+                                        .until_unix_ms = until_of(m) };
         fn(arg, m->id, &c);
     }
     pthread_mutex_unlock(&r->lock);

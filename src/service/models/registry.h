@@ -1,7 +1,8 @@
 /* registry.h - the models of this process: found by name, loaded when asked for, unloaded when memory is short.
  *
  * A model is loaded at the first registry_acquire() and stays while it is acquired. When loading another would pass the memory limit, those
- * that nobody holds go, longest unused first. The folder of installed models is looked at again when a name is not known, so that a
+ * that nobody holds go, longest unused first; with keep_loaded, or after registry_keep(), each goes when it has been idle for so long, and is
+ * loaded again by whoever wants it next. The folder of installed models is looked at again when a name is not known, so that a
  * model pulled while the server runs is served.
  * Threads    every function may be called from any thread. Loading blocks its caller, and others who want the same model. */
 #ifndef HEARTH_SERVICE_MODELS_REGISTRY_H
@@ -26,6 +27,8 @@ struct registry_options {
     const char *
         lister; /* what lists the models, for the error that there is none of a name; NULL: "GET /v1/models" */
     int memory_wait; /* seconds that a model waits for memory that requests to others hold, before ERR_BUSY */
+    double
+        keep_loaded; /* seconds that a loaded model stays when nobody uses it; 0: until its memory is needed */
 };
 
 /* The catalog and the devices are borrowed for the registry's life. Text and image models run at the same time, so that they need
@@ -59,6 +62,8 @@ bool registry_preload(struct registry *r, struct model *m, struct err *e);
 bool registry_take(struct registry *r, struct model *m, struct err *e);
 bool registry_hold(struct registry *r, struct model *m);
 void registry_release(struct registry *r, struct model *m);
+/* From now on, until it is loaded again, m is unloaded when nobody has used it for so many seconds; below 0: only when its memory is needed. */
+void registry_keep(struct registry *r, struct model *m, double seconds);
 
 /* fingerprint.h's of the files that m has been loaded from, or will be; read once for each load. false: they cannot be read, and *out is "". */
 bool registry_fingerprint(struct registry *r, struct model *m, char out[FINGERPRINT]);
@@ -72,9 +77,10 @@ struct model_row {
     const char *id, *path;
     const struct catalog_model *catalog; /* or NULL */
     bool image, loaded;
-    bool sees;    /* a text model that takes pictures */
-    size_t bytes; /* of weights on disk, or resident when loaded */
-    int n_ctx;    /* when loaded, else 0 */
+    bool sees;             /* a text model that takes pictures */
+    size_t bytes;          /* of weights on disk, or resident when loaded */
+    int n_ctx;             /* when loaded, else 0 */
+    int64_t until_unix_ms; /* when loaded: when it goes if nobody uses it until then; 0: not known */
     int64_t installed_unix;
 };
 /* The installed models, after looking at the folder again and at those that are new or have changed (model_folder_check(), and their
@@ -87,6 +93,7 @@ struct model_counts { /* of a loaded text model; the first ones only grow */
     double step_seconds;
     int running, waiting, kv_pages_used, kv_pages_total; /* sequences; pages of keys and values */
     size_t resident_bytes;
+    int64_t until_unix_ms; /* as in model_row */
 };
 /* Calls fn for each loaded text model with a consistent snapshot. */
 void registry_counts(struct registry *r, void (*fn)(void *arg, const char *id, const struct model_counts *c),
