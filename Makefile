@@ -123,7 +123,9 @@ $(B)/%_test: $(B)/%_test.o $(B)/libhearth.a
 	$(CC) $(CFLAGS) $(LINK) -o $@ $^ -lcmocka $(LIBS)
 
 # Its own functions stand before these, and fail where it wants (service/account/faults_test.c).
-$(B)/service/account/faults_test: HEARTH_LDFLAGS += $(patsubst %,-Wl$(,)--wrap=%,malloc calloc realloc strdup sqlite3_step)
+$(B)/service/account/faults_test: HEARTH_LDFLAGS += $(patsubst %,-Wl$(,)--wrap=%,malloc calloc realloc strdup sqlite3_step \
+	open pread pwrite fstat posix_fallocate flock rename mkdir opendir pthread_create sodium_init)
+$(B)/http/auth_test: HEARTH_LDFLAGS += -Wl,--wrap=calloc -Wl,--wrap=sodium_init
 
 unit-programs: $(TEST_BINS)
 unit:  ## build and run the unit and golden tests of this MODE (HEARTH_ISA=avx2: as a machine that has no more)

@@ -85,7 +85,7 @@ static size_t host_name_length(const char *host)
 {
     if (host[0] == '[') {
         const char *end = strchr(host, ']');
-        return end ? (size_t)(end - host) + 1 : strlen(host);
+        return end && (!end[1] || end[1] == ':') ? (size_t)(end - host) + 1 : strlen(host);
     }
     return strcspn(host, ":");
 }

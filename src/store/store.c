@@ -170,8 +170,11 @@ bool store_read(struct store *s, store_fn *fn, void *arg, struct err *e)
     struct session *c = reader_begin(s, e);
     if (!c) return false;
     const bool ok = fn(arg, c, e);
-    plain(c, "ROLLBACK", NULL); /* nothing was written */
-    reader_give(s, c);
+    /* Nothing was written. One that cannot leave its transaction would refuse the next. */
+    if (plain(c, "ROLLBACK", NULL))
+        reader_give(s, c);
+    else
+        session_free(c);
     return ok;
 }
 

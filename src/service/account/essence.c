@@ -61,7 +61,7 @@ static json_t *kept(const json_t *v, int depth)
                            one) if (json_array_append_new(out, kept(one, depth + 1))) goto fail;
         return out;
     }
-    if (!json_is_object(v)) return json_deep_copy(v);
+    if (!json_is_object(v)) return json_memory_copy(v);
     out = json_object();
     json_object_foreach((json_t *)v, key, one)
     {
@@ -102,7 +102,7 @@ static bool insert(json_t *to, const json_t *one)
     size_t at = json_array_size(to);
     const json_int_t index = json_integer_value(json_object_get(one, "index"));
     while (at && json_integer_value(json_object_get(json_array_get(to, at - 1), "index")) > index) at--;
-    return !json_array_insert_new(to, at, json_deep_copy(one));
+    return !json_array_insert_new(to, at, json_memory_copy(one));
 }
 
 static bool merge_array(json_t *to, const json_t *piece, int depth)
@@ -136,7 +136,7 @@ static bool merge_key(json_t *to, const char *key, const json_t *piece, int dept
         json_t *empty = json_array();
         return !json_object_set_new(to, key, empty) && merge_array(empty, piece, depth);
     }
-    return !json_object_set_new(to, key, json_deep_copy(piece));
+    return !json_object_set_new(to, key, json_memory_copy(piece));
 }
 
 static bool merge(json_t *to, const json_t *piece, int depth)

@@ -8,6 +8,7 @@
 
 #include "base/dates.h"
 #include "base/rng.h"
+#include "format/json_memory.h"
 
 static void new_id(char out[40])
 {
@@ -37,7 +38,7 @@ bool events_add(struct session *c, const char *type, const char *once, const jso
     const char *name = *once ? once : id, *own = id;
     json_t *o = json_pack("{s:s, s:s, s:O}", "type", type, "timestamp", dates_print(now_ms, at), "data",
                           (json_t *)data);
-    char *body = o ? json_dumps(o, JSON_COMPACT) : NULL;
+    char *body = o ? json_memory_dumps(o, JSON_COMPACT) : NULL;
     new_id(id);
     bool ok = body || err_set(e, ERR_NOMEM, "out of memory, or what is in the store is no UTF-8");
     ok = ok && session_run(c,

@@ -1,7 +1,7 @@
-/* faults_test.c - the account while memory cannot be had, or the database fails, at every place in turn: each function reports it, nothing
+/* faults_test.c - the account while memory cannot be had, or the database or the files fail, at every place in turn: each function reports it, nothing
  * is left behind, and when the fault is over the ledger is whole, holds the row of every request that began, and the budget is not overspent.
  *
- * The program is linked so that calls of malloc and sqlite3_step come here first (Makefile). */
+ * The program is linked so that calls of malloc, sqlite3_step, pread ... come here first (Makefile). */
 #include <setjmp.h>
 #include <sqlite3.h>
 #include <stdarg.h>
@@ -12,18 +12,29 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "format/json_memory.h"
 #include "service/account/account.h"
+#include "service/account/essence.h"
 #include "service/account/gate.h"
 #include "service/account/ledger.h"
+#include "service/account/record.h"
 #include "service/account/projects.h"
 #include "service/models/catalog.h"
 
 /* ---- faults -------------------------------------------------------------------------------------------------------- */
 
-enum fault_kind { NO_MEMORY, NO_DATABASE };
+enum fault_kind { NO_MEMORY, NO_DATABASE, NO_FILES, NO_START };
 static enum fault_kind kind;
 static atomic_long left; /* calls until the one that fails; 0 and below: none will */
 static atomic_bool happened;
@@ -55,9 +66,106 @@ int __wrap_sqlite3_step(sqlite3_stmt *st)
     return fails(NO_DATABASE) ? SQLITE_IOERR : __real_sqlite3_step(st);
 }
 
+/* Files of ours alone: those of SQLite are its own. errno as a disk that is full or broken has it. */
+#define FILE_FAULT(...)                                                                                      \
+    do {                                                                                                     \
+        if (!fails(NO_FILES)) break;                                                                         \
+        errno = ENOSPC;                                                                                      \
+        return __VA_ARGS__;                                                                                  \
+    } while (0)
+
+int __real_open(const char *path, int flags, ...);
+ssize_t __real_pread(int fd, void *to, size_t n, off_t at);
+ssize_t __real_pwrite(int fd, const void *from, size_t n, off_t at);
+int __real_fstat(int fd, struct stat *st);
+int __real_posix_fallocate(int fd, off_t at, off_t n);
+int __real_flock(int fd, int how);
+int __real_rename(const char *from, const char *to);
+int __real_mkdir(const char *path, mode_t mode);
+DIR *__real_opendir(const char *path);
+int __wrap_open(const char *path, int flags, ...);
+ssize_t __wrap_pread(int fd, void *to, size_t n, off_t at);
+ssize_t __wrap_pwrite(int fd, const void *from, size_t n, off_t at);
+int __wrap_fstat(int fd, struct stat *st);
+int __wrap_posix_fallocate(int fd, off_t at, off_t n);
+int __wrap_flock(int fd, int how);
+int __wrap_rename(const char *from, const char *to);
+int __wrap_mkdir(const char *path, mode_t mode);
+DIR *__wrap_opendir(const char *path);
+
+int __wrap_open(const char *path, int flags, ...)
+{
+    va_list rest;
+    va_start(rest, flags);
+    const mode_t mode = flags & O_CREAT ? va_arg(rest, mode_t) : 0;
+    va_end(rest);
+    FILE_FAULT(-1);
+    return __real_open(path, flags, mode);
+}
+/* Broken off, then as much as fits, then nothing more, then broken. */
+ssize_t __wrap_pread(int fd, void *to, size_t n, off_t at)
+{
+    static atomic_int turn;
+    if (!fails(NO_FILES)) return __real_pread(fd, to, n, at);
+    switch (atomic_fetch_add(&turn, 1) % 4) {
+    case 0: errno = EINTR; return -1;
+    case 1: return __real_pread(fd, to, n / 2, at);
+    case 2: return 0;
+    default: errno = EIO; return -1;
+    }
+}
+ssize_t __wrap_pwrite(int fd, const void *from, size_t n, off_t at)
+{
+    FILE_FAULT(-1);
+    return __real_pwrite(fd, from, n, at);
+}
+int __wrap_fstat(int fd, struct stat *st)
+{
+    FILE_FAULT(-1);
+    return __real_fstat(fd, st);
+}
+int __wrap_posix_fallocate(int fd, off_t at, off_t n)
+{
+    FILE_FAULT(ENOSPC);
+    return __real_posix_fallocate(fd, at, n);
+}
+int __wrap_flock(int fd, int how)
+{
+    FILE_FAULT(-1);
+    return __real_flock(fd, how);
+}
+int __wrap_rename(const char *from, const char *to)
+{
+    FILE_FAULT(-1);
+    return __real_rename(from, to);
+}
+int __wrap_mkdir(const char *path, mode_t mode)
+{
+    FILE_FAULT(-1);
+    return __real_mkdir(path, mode);
+}
+DIR *__wrap_opendir(const char *path)
+{
+    FILE_FAULT(NULL);
+    return __real_opendir(path);
+}
+
+int __real_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*fn)(void *), void *arg);
+int __real_sodium_init(void);
+int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*fn)(void *), void *arg);
+int __wrap_sodium_init(void);
+
+int __wrap_pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*fn)(void *), void *arg)
+{
+    return fails(NO_START) ? EAGAIN : __real_pthread_create(t, a, fn, arg);
+}
+int __wrap_sodium_init(void) { return fails(NO_START) ? -1 : __real_sodium_init(); }
+
 /* ---- what an account does ------------------------------------------------------------------------------------------ */
 
 #define MODEL "accounts/fireworks/models/deepseek-v3" /* 900 nano-dollars a token */
+
+#define LEFT "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" /* the request of a killed server */
 
 static struct catalog *catalog;
 /* In memory where that is to be had: hundreds of stores are made, and none needs to outlive the machine. */
@@ -227,14 +335,40 @@ static void whole(const struct day *d)
     assert_int_equal(sum.cost, 900 * (sum.prompt + sum.completion));
     assert_true(ledger_each(account_store(again.account), 0, INT64_MAX, look, &s, &e));
     if (d->begun && !s.found) fail_msg("a request that began has no row");
+    s = (struct search){ LEFT, false };
+    assert_true(ledger_each(account_store(again.account), 0, INT64_MAX, look, &s, &e));
+    if (!s.found) fail_msg("what a killed server left is lost");
     close_all(&again);
 }
 
+/* The place as a killed server left it: with a request under way. */
 static void start_over(void)
 {
-    char command[200];
-    snprintf(command, sizeof command, "rm -rf %s/*", dir);
+    char command[300];
+    snprintf(command, sizeof command, "rm -rf %s/[aj]*; cp -r %s/left/. %s", dir, dir, dir);
     assert_int_equal(system(command), 0);
+}
+
+static bool leave_behind(void)
+{
+    char command[300];
+    int status;
+    const pid_t pid = fork();
+    if (!pid) {
+        struct day d = { 0 };
+        struct identity is = { .dialect = "openai", .endpoint = "chat", .started = clock_seconds() };
+        struct ending_sinks sinks = { 0 };
+        if (!open_all(&d)) _exit(1);
+        account_name(d.account, &is);
+        memset(is.uid, 'a', 32);
+        struct ending *e = ending_open(&sinks, &is, "/");
+        if (!e) _exit(1);
+        account_begun(d.account, e);
+        _exit(e->slot < 0);
+    }
+    waitpid(pid, &status, 0);
+    snprintf(command, sizeof command, "mkdir %s/left && mv %s/[aj]* %s/left", dir, dir, dir);
+    return WIFEXITED(status) && !WEXITSTATUS(status) && !system(command);
 }
 
 static void each_place(enum fault_kind k)
@@ -254,7 +388,7 @@ static void each_place(enum fault_kind k)
         atomic_store(&left, 0);
         whole(&d);
     }
-    assert_true(n > 20); /* there were places */
+    assert_true(n > 4); /* there were places */
 }
 
 static void test_memory(void **state)
@@ -269,6 +403,147 @@ static void test_database(void **state)
     each_place(NO_DATABASE);
 }
 
+static void test_files(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) each_place(NO_FILES); /* each time a read breaks in another way */
+}
+
+static void test_start(void **state)
+{
+    (void)state;
+    each_place(NO_START);
+}
+
+/* ---- records and essences -------------------------------------------------------------------------------------------- */
+
+static void each_fault(enum fault_kind k, bool (*act)(void *arg, struct err *e), void *arg)
+{
+    bool came = true;
+    for (long n = 1; came; n++) {
+        struct err e = { ERR_NONE, "" };
+        assert_true(n < 5000);
+        atomic_store(&happened, false);
+        kind = k;
+        atomic_store(&left, n);
+        const bool ok = act(arg, &e);
+        came = atomic_load(&happened);
+        atomic_store(&left, 0);
+        if (ok) continue;
+        is_told(&e, "it");
+        if (!came) fail_msg("%s", e.msg);
+    }
+}
+
+#define JSON "application/json"
+#define STREAM "text/event-stream"
+static const struct {
+    const char *type, *before, *now;
+} answers[] = {
+    { JSON, "{\"id\":1,\"choices\":[{\"text\":\"abc\"},[1,true]],\"z\":{\"y\":2}}",
+      "{\"choices\":[{\"text\":\"abd\"},[1,true]],\"z\":{\"y\":2}}" },
+    { JSON, "{\"a\":1}", "{\"b\":{\"c\":1}}" },
+    { STREAM,
+      "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"a\",\"x\":[1]}}],\"n\":1}\n\n"
+      "data: "
+      "{\"choices\":[{\"index\":1,\"delta\":{\"content\":\"b\",\"x\":[{\"y\":1}]}},{\"index\":0,\"delta\":{}}"
+      "]}\n\n",
+      "data: {\"type\":\"image.completed\",\"b64_json\":\"x\"}\n\ndata: "
+      "{\"type\":\"image.completed\",\"i\":1}\n\n" },
+    { "image/png", "abc", "abd" },
+};
+
+/* An essence is what it always is, or it says why it cannot be told; a difference is found whatever happens. */
+static bool tell_essences(void *arg, struct err *e)
+{
+    struct buf *right = arg;
+    bool ok = true;
+    for (size_t i = 0; ok && i < sizeof answers / sizeof *answers; i++) {
+        struct buf a = BUF_INIT(ESSENCE_MOST), b = BUF_INIT(ESSENCE_MOST);
+        char differs[200] = "";
+        ok = essence_of(answers[i].type, answers[i].before, strlen(answers[i].before), &a, e) &&
+             essence_of(answers[i].type, answers[i].now, strlen(answers[i].now), &b, e);
+        if (ok) {
+            if (!right[i].len) buf_append(&right[i], a.data, a.len);
+            assert_int_equal(a.len, right[i].len);
+            assert_memory_equal(a.data, right[i].data, a.len);
+            assert_true(essence_differ(&a, &b, differs, sizeof differs));
+            assert_true(*differs);
+        }
+        buf_free(&a);
+        buf_free(&b);
+    }
+    return ok;
+}
+
+static void test_essences(void **state)
+{
+    struct buf right[sizeof answers / sizeof *answers] = { 0 };
+    struct err e;
+    (void)state;
+    assert_true(tell_essences(right, &e));
+    each_fault(NO_MEMORY, tell_essences, right);
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++) buf_free(&right[i]);
+}
+
+#define FORM "--x\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\na\r\n--x--\r\n"
+static const struct {
+    const char *headers, *body, *again; /* again: with the seed 7 */
+} asked[] = {
+    { "{\"Content-Type\":\"application/json\"}", "{\"a\":1}", "{\"a\":1,\"seed\":7}" },
+    { "{\"Content-Type\":\"multipart/form-data; boundary=x\"}", FORM,
+      "--x\r\nContent-Disposition: form-data; name=\"seed\"\r\n\r\n7\r\n" FORM },
+};
+
+static bool put_it(void *arg, struct session *c, struct err *e) { return record_put(arg, c, e); }
+
+/* What is got back is what was put, with its seed, or there is a word about it. */
+static bool keep_records(void *arg, struct err *e)
+{
+    struct store *s = arg;
+    bool ok = true;
+    for (size_t i = 0; ok && i < sizeof asked / sizeof *asked; i++) {
+        struct recording from = { .body = BUF_INIT(0), .answer = BUF_INIT(0) };
+        struct record r, back = { .made_ms = 0 };
+        struct buf again = BUF_INIT(0);
+        char uid[33], hash[65];
+        ledger_uid(uid);
+        from.headers = strdup(asked[i].headers);
+        strcpy(from.type, JSON);
+        ok = (from.headers && buf_puts(&from.body, asked[i].body) && buf_puts(&from.answer, "{\"b\":2}") &&
+              record_make(&r, uid, 5, "/v1/x", &from, hash)) ||
+             err_set(e, ERR_NOMEM, "out of memory");
+        if (ok) {
+            ok = store_write(s, put_it, &r, e) && record_get(s, uid, &back, e) &&
+                 record_with_seed(&back, "7", &again, e);
+            if (ok) {
+                assert_string_equal(again.data, asked[i].again);
+                assert_string_equal(back.answer,
+                                    *hash ? "{\"b\":2}" : ""); /* without memory it is not told */
+                record_free(&back);
+            }
+            record_free(&r);
+        }
+        free(from.headers);
+        buf_free(&from.body);
+        buf_free(&from.answer);
+        buf_free(&again);
+    }
+    return ok;
+}
+
+static void test_records(void **state)
+{
+    struct store *s;
+    struct err e;
+    (void)state;
+    start_over();
+    assert_true(store_open(&s, where, &(struct store_options){ 0 }, &e));
+    each_fault(NO_MEMORY, keep_records, s);
+    each_fault(NO_DATABASE, keep_records, s);
+    store_close(s);
+}
+
 static int set_up(void **state)
 {
     struct err e;
@@ -278,19 +553,23 @@ static int set_up(void **state)
     if (!mkdtemp(dir) || !catalog_load(&catalog, NULL, &e)) return -1;
     snprintf(where, sizeof where, "%s/account.db", dir);
     snprintf(journal, sizeof journal, "%s/journal", dir);
-    return 0;
+    json_memory_init();
+    return leave_behind() ? 0 : -1;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    start_over();
+    char command[200];
+    snprintf(command, sizeof command, "rm -rf %s", dir);
     catalog_free(catalog);
-    return rmdir(dir);
+    return system(command);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_memory), cmocka_unit_test(test_database) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_memory),   cmocka_unit_test(test_database),
+                                        cmocka_unit_test(test_files),    cmocka_unit_test(test_start),
+                                        cmocka_unit_test(test_essences), cmocka_unit_test(test_records) };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

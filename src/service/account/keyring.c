@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/wait.h"
+#include "format/json_memory.h"
 #include "service/account/events.h"
 #include "service/account/items.h"
 #include "service/account/key_json.h"
@@ -287,7 +288,7 @@ static bool describe(struct session *c, const char *id, int64_t now_ms, char **t
         return false;
     }
     json_t *o = l.n ? key_json(l.v[0], now_ms) : NULL;
-    *text = o ? json_dumps(o, JSON_COMPACT) : l.n ? NULL : strdup("");
+    *text = o ? json_memory_dumps(o, JSON_COMPACT) : l.n ? NULL : strdup("");
     *json = o;
     key_list_free(&l);
     if (*text) return true;
