@@ -494,7 +494,8 @@ static void test_packed(void **state)
     static const char *const names[] = { "packed_w4",       "packed_w4_zeros_32", "packed_w8_channel",
                                          "packed_int8",     "packed_gptq",        "packed_gptq_order",
                                          "packed_gptq_8",   "packed_awq",         "packed_nvfp4",
-                                         "packed_nvfp4_ct", "packed_mxfp4_ct" };
+                                         "packed_nvfp4_ct", "packed_mxfp4_ct",    "packed_gptq_row",
+                                         "packed_gptq_3",   "packed_gptq_2",      "packed_gptq_2_sym" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         compare(names[i], "model.safetensors", PACKED_BOUND);
     compare("packed_gpt_oss", "model.safetensors", PACKED_BOUND); /* stacked experts, gate and up in turns */

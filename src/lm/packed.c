@@ -40,6 +40,15 @@ static int bits_of(int64_t words, int64_t n)
     return n > 0 && words == n / 8 && n % 8 == 0 ? 4 : n > 0 && words == n / 4 && n % 4 == 0 ? 8 : 0;
 }
 
+/* The same, of GPTQ's columns. */
+static int bits_of_gptq(int64_t words, int64_t n)
+{
+    static const int more[] = { 2, 3 };
+    for (int i = 0; i < 2; i++)
+        if (n > 0 && n % 32 == 0 && words == n / 32 * more[i]) return more[i];
+    return bits_of(words, n);
+}
+
 /* Groups of a row: whole blocks of inputs each. */
 static bool take_groups(struct packed *p, int64_t n_groups, struct err *e)
 {
@@ -88,14 +97,21 @@ static bool find_words(const struct weights *w, const char *name, struct packed 
     return true;
 }
 
+/* What GPTQ's configuration says of all of its matrices. */
+static void take_promises(const json_t *q, struct packed *p)
+{
+    const char *format = json_string_value(json_object_get(q, "checkpoint_format"));
+    p->less_one = !format || strcmp(format, "gptq_v2") != 0;
+    if (json_object_size(json_object_get(q, "dynamic"))) return; /* modules differ */
+    p->middle = json_is_true(json_object_get(q, "sym"));
+    p->unordered = json_is_false(json_object_get(q, "desc_act"));
+}
+
 static bool find_columns(const struct weights *w, const char *name, struct packed *p, struct err *e)
 {
     p->scale = sibling(w, name, ".scales");
     p->zero = sibling(w, name, ".qzeros");
     p->order = sibling(w, name, ".g_idx");
-    const json_t *q = quantization_of(w);
-    const char *format = json_string_value(json_object_get(q, "checkpoint_format"));
-    const bool second = format && strcmp(format, "gptq_v2") == 0;
     const int64_t *dim = p->data->dim;
     if (!p->scale || !p->zero || p->data->n_dims != 2 || p->scale->n_dims != 2)
         return misfit(p->data, "its .scales or .qzeros are missing", e);
@@ -106,13 +122,13 @@ static bool find_columns(const struct weights *w, const char *name, struct packe
         if (p->bits == 8) p->bits = 0; /* its order is for eight in a word */
     } else {
         p->form = PACKED_GPTQ;
-        p->bits = dim[1] == p->n_out ? bits_of(dim[0], p->n_in) : 0;
-        p->zero_more = second ? 0 : 1;
+        p->bits = dim[1] == p->n_out ? bits_of_gptq(dim[0], p->n_in) : 0;
+        take_promises(quantization_of(w), p);
     }
-    if (!p->bits || p->n_out % (32 / p->bits))
+    if (!p->bits || p->n_out * p->bits % 32)
         return err_set(
             e, ERR_UNSUPPORTED,
-            "%.160s: [%lld,%lld] is not a [%lld,%lld] matrix of GPTQ's 4 or 8 bits or AWQ's 4; " ADVICE,
+            "%.160s: [%lld,%lld] is not a [%lld,%lld] matrix of GPTQ's 2, 3, 4 or 8 bits or AWQ's 4; " ADVICE,
             p->data->name, (long long)dim[0], (long long)dim[1], (long long)p->n_out, (long long)p->n_in);
     if (!take_groups(p, p->scale->dim[0], e)) return false;
     if (p->scale->dim[1] != p->n_out) return misfit(p->scale, "not one column for each output", e);
@@ -262,9 +278,19 @@ static uint32_t word_at(const struct tensor *t, int64_t i)
 /* Where in AWQ's word the column stands that is k-th of eight. */
 static int awq_place(int64_t k) { return (int)(k & 1 ? 4 + k / 2 : k / 2); }
 
+/* The i-th number of 3 bits in words that are `apart` from each other, the first one at `first`. */
+static unsigned three_bits(const struct tensor *t, int64_t first, int64_t apart, int64_t i)
+{
+    const int64_t at = first + 3 * i / 32 * apart;
+    const int shift = (int)(3 * i % 32);
+    const unsigned low = word_at(t, at) >> shift;
+    return (shift > 29 ? low | word_at(t, at + apart) << (32 - shift) : low) & 7;
+}
+
 /* The number of row o and input i as it is stored: 0 .. 2^bits - 1. */
 static inline unsigned number(const struct packed *p, int64_t o, int64_t i)
 {
+    if (p->bits == 3) return three_bits(p->data, o, p->n_out, i);
     const int per = 32 / p->bits;
     const unsigned mask = (1u << p->bits) - 1;
     switch (p->form) {
@@ -282,9 +308,12 @@ static int zero_of(const struct packed *p, int64_t o, int64_t g)
     if (!p->zero) return 1 << (p->bits - 1);
     if (p->form == PACKED_WORDS)
         return (int)(word_at(p->zero, o / per * p->n_groups + g) >> p->bits * (o % per) & mask);
-    const uint32_t v = word_at(p->zero, g * (p->n_out / per) + o / per);
+    if (p->bits == 3)
+        return (int)(three_bits(p->zero, g * (p->n_out * 3 / 32), 1, o) + (p->less_one ? 1 : 0)) & 7;
+    uint32_t v = word_at(p->zero, g * (p->n_out / per) + o / per);
     if (p->form == PACKED_AWQ) return (int)(v >> 4 * awq_place(o % 8) & 15);
-    return (int)(v >> p->bits * (o % per) & mask) + p->zero_more;
+    if (p->less_one) v += UINT32_MAX / mask; /* a one in each place */
+    return (int)(v >> p->bits * (o % per) & mask);
 }
 
 static float scale_of(const struct packed *p, int64_t o, int64_t g)
@@ -350,6 +379,7 @@ static void put_block(struct job *j, int64_t o, int64_t k, int64_t g, uint16_t h
     } else if (j->type == DT_Q4_0) {
         struct q4_0 *b = (struct q4_0 *)row + k / BLOCK;
         b->d = half;
+        for (int i = 0; i < BLOCK; i++) q[i] = (uint8_t)(q[i] - zero + 8); /* 0 .. 15: see type_of() */
         for (int i = 0; i < 16; i++) b->qs[i] = (uint8_t)(q[i] | q[i + 16] << 4);
     } else if (j->type == DT_Q5_0) {
         struct q5_0 *b = (struct q5_0 *)row + k / BLOCK;
@@ -441,7 +471,7 @@ static enum dtype type_of(const struct packed *p)
     if (p->form == PACKED_FP4) return p->whole ? DT_NVFP4 : DT_MXFP4;
     if (p->bits == 8) return DT_Q8_0;
     if (p->n_in / p->n_groups % QK_W4 == 0) return DT_W4_128;
-    return all_zeros_are(p, 8) ? DT_Q4_0 : DT_Q5_0;
+    return p->bits < 4 || all_zeros_are(p, 8) ? DT_Q4_0 : DT_Q5_0;
 }
 
 /* from[k]: the input that stands k-th when they are sorted by group. *sorted: they are as they come. */
@@ -460,7 +490,17 @@ static bool read_order(const struct packed *p, int32_t *from, bool *sorted, stru
         from[g * group + at[g]++] = (int32_t)i;
     }
     free(at);
+    if (ok && !*sorted && p->unordered)
+        return misfit(p->order, "an order of inputs, although desc_act is false", e);
     return ok || misfit(p->order, "group numbers that are out of range, or groups of different sizes", e);
+}
+
+static bool keeps_promises(const struct packed *p, struct err *e)
+{
+    if (!p->middle || !p->zero || all_zeros_are(p, 1 << (p->bits - 1))) return true;
+    return misfit(
+        p->zero,
+        "zero points that are not the middle, although `sym` is true: is checkpoint_format the file's?", e);
 }
 
 static bool tell(const struct packed *p, int fault, struct err *e)
@@ -497,7 +537,7 @@ bool packed_matrix(const struct packed *p, int ie, struct device *d, struct matr
     bool sorted = true;
     j.row_scale = (float *)(at + order);
     j.blocks = at + order + rows;
-    if (p->order && !read_order(p, from, &sorted, e)) {
+    if (!keeps_promises(p, e) || (p->order && !read_order(p, from, &sorted, e))) {
         free(at);
         return false;
     }

@@ -1,13 +1,16 @@
-/* packed.h - matrices of Hugging Face checkpoints that are kept as whole numbers of 4 or 8 bits, or as FP4: found, checked, and turned into
+/* packed.h - matrices of Hugging Face checkpoints that are kept as whole numbers of 4 or 8 bits (GPTQ: 2 and 3 as well), or as FP4: found, checked, and turned into
  * the blocks that devices read, value for value.
  *
  * Read     NAME.weight_packed, int32, rows along the inputs (compressed-tensors' pack-quantized); NAME.qweight with .qzeros and .scales, and
- *          .g_idx (GPTQ, both formats), or columns in AWQ's order; NAME.weight of int8 with NAME.weight_scale (int-quantized); FP4 with E4M3
+ *          .g_idx (GPTQ, both formats, numbers of 3 bits across the words' borders), or columns in AWQ's order; NAME.weight of int8 with NAME.weight_scale (int-quantized); FP4 with E4M3
  *          scales of 16 and one number for all (NVFP4, as compressed-tensors and ModelOpt write it), or powers of two for 32 (MXFP4); and stacked experts
  *          NAME_blocks and NAME_scales of gpt-oss (MXFP4, rows of gate and up in turns).
  *          What the tensors are tells one from the other; bits and group size follow from their shapes.
  * Blocks   4 bits: W4_128 where groups are multiples of 128, else Q4_0, or Q5_0 where zero points differ; 8 bits: Q8_0; NVFP4; MXFP4.
  *          One scale a row (f32) multiplies what the blocks' halves cannot hold. Nothing is rounded: what does not fit is refused.
+ * Zeros    GPTQ's first format keeps zero points less one. It is subtracted from whole words, so that a zero of 0 borrows from its neighbour:
+ *          adding it to whole words gives back what was there. (Of 3 bits: to each, and what carries is lost.) Where `sym` is true they
+ *          are the middle, or the file is of the other format than it says: refused, as is an order of inputs where desc_act is false.
  * Order    GPTQ may sort inputs by how much they matter (act-order): the matrix then says which input each of its columns takes. */
 #ifndef HEARTH_LM_PACKED_H
 #define HEARTH_LM_PACKED_H
@@ -26,7 +29,10 @@ enum packed_form {
 
 struct packed {
     enum packed_form form;
-    int bits, zero_more; /* zero_more: what is added to a zero point of the file */
+    int bits;
+    bool less_one; /* zero points of GPTQ's first format */
+    bool middle,
+        unordered; /* what the configuration promises: zero points in the middle, groups as inputs come */
     int64_t n_out, n_in;
     bool by_turns;    /* stacked experts: even rows, then odd ones */
     int64_t n_groups; /* of inputs that share a scale, in a row */

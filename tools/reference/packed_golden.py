@@ -5,7 +5,8 @@ the gguf package reads and does not write, with the logits that transformers com
     python3 tools/reference/packed_golden.py tests/golden/lm [NAME...]
 
 Needs what lm_golden.py needs, and the package compressed_tensors, which packs and unpacks its own formats here. GPTQ's and AWQ's layouts
-are those of AutoGPTQ's pack() and AutoAWQ's: eight numbers of four bits in an int32, the first one lowest (AWQ: columns 0 2 4 6 1 3 5 7).
+are those of AutoGPTQ's pack() and AutoAWQ's: eight numbers of four bits in an int32, the first one lowest (AWQ: columns 0 2 4 6 1 3 5 7);
+zero points of GPTQ's first format are those of GPTQModel's conversion.
 """
 import json
 import pathlib
@@ -52,19 +53,45 @@ def words(q, bits, order=None):
     return torch.where(v >= 2**31, v - 2**32, v).to(torch.int32)
 
 
+def words_of_3(q):
+    """[rows, n] -> int32 [rows, n * 3 / 32]: ten numbers in a word, of the eleventh what fits, and its rest in the next, as AutoGPTQ packs them"""
+    out = np.zeros((q.shape[0], q.shape[1] // 32 * 3), np.uint32)
+    q = q.numpy().astype(np.uint32)
+    for i in range(0, q.shape[1], 32):
+        a, b, c = out[:, i // 32 * 3], out[:, i // 32 * 3 + 1], out[:, i // 32 * 3 + 2]
+        for k in range(10):
+            a |= q[:, i + k] << 3 * k
+            b |= q[:, i + 11 + k] << 3 * k + 1
+            c |= q[:, i + 22 + k] << 3 * k + 2
+        a |= q[:, i + 10] << 30
+        b |= q[:, i + 10] >> 2 & 1 | q[:, i + 21] << 31
+        c |= q[:, i + 21] >> 1 & 3
+    return torch.from_numpy(out.view(np.int32))
+
+
+def gptq_zeros(zero, bits, v2):
+    """[groups, out] -> words. The first format has one less, subtracted from the words (of 3 bits: from each number), so that zeros of 0 borrow."""
+    if bits == 3:
+        return words_of_3(zero if v2 else zero - 1 & 7)
+    v = words(zero, bits)
+    return v if v2 else (v.numpy().view(np.uint32) - np.uint32(0xFFFFFFFF // (2**bits - 1))).view(np.int32)
+
+
 def gptq(name, w, group=64, bits=4, symmetric=False, v2=False, sort=False):
     n_in = w.shape[1]
+    group = n_in if group < 0 else group
+    if not symmetric and "k_proj" in name:
+        w = w.clone()
+        w[::5, :group] = w[::5, :group].abs()  # these groups have zero points of 0
     order = torch.randperm(n_in, generator=torch.Generator().manual_seed(5)) if sort else torch.arange(n_in)
     q, scale, zero = quantise(w[:, order], group, bits, symmetric, torch.float16)
     back = torch.empty_like(q)
     back[:, order] = q
     group_of = torch.empty(n_in, dtype=torch.int64)
     group_of[order] = torch.arange(n_in) // group
-    stored = (zero if v2 else zero - 1) & (2**bits - 1)
-    if not v2:
-        zero = stored + 1
-    return {name + ".qweight": words(back, bits).T.contiguous(),
-            name + ".qzeros": words(stored.T.contiguous(), bits), name + ".scales": scale.T.contiguous().half(),
+    pack = words_of_3 if bits == 3 else lambda q: words(q, bits)
+    return {name + ".qweight": pack(back).T.contiguous(),
+            name + ".qzeros": torch.as_tensor(gptq_zeros(zero.T.contiguous(), bits, v2)), name + ".scales": scale.T.contiguous().half(),
             name + ".g_idx": group_of.to(torch.int32)}, values(back, scale, zero, group_of)
 
 
@@ -146,12 +173,16 @@ CASES = {  # name: (how a matrix is packed, quantization_config)
     "packed_w8_channel": (lambda n, w: ct_pack(n, w, 8, 0), ct("pack-quantized", ct_args(8, 0, True))),
     "packed_int8": (ct_int, ct("int-quantized", ct_args(8, 0, True))),
     "packed_gptq": (gptq, {**GPTQ, "desc_act": False}),
-    "packed_gptq_order": (lambda n, w: gptq(n, w, 128, sort=True, v2=True), {**GPTQ, "desc_act": True, "group_size": 128, "checkpoint_format": "gptq_v2"}),
+    "packed_gptq_order": (lambda n, w: gptq(n, w, 32, sort=True, v2=True), {**GPTQ, "desc_act": True, "group_size": 32, "checkpoint_format": "gptq_v2"}),
     "packed_gptq_8": (lambda n, w: gptq(n, w, 32, 8, True), {**GPTQ, "bits": 8, "group_size": 32, "sym": True}),
     "packed_awq": (awq, {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True, "version": "gemm"}),
     "packed_nvfp4": (nvfp4, MODELOPT),
     "packed_nvfp4_ct": (lambda n, w: nvfp4(n, w, True), ct("nvfp4-pack-quantized", {"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": 16})),
     "packed_mxfp4_ct": (mxfp4, ct("mxfp4-pack-quantized", {"num_bits": 4, "type": "float", "strategy": "group", "group_size": 32})),
+    "packed_gptq_row": (lambda n, w: gptq(n, w, -1, 4, False), {**GPTQ, "group_size": -1, "checkpoint_format": "gptq"}),
+    "packed_gptq_3": (lambda n, w: gptq(n, w, 32, 3, sort=True), {**GPTQ, "bits": 3, "group_size": 32, "desc_act": True}),
+    "packed_gptq_2": (lambda n, w: gptq(n, w, 64, 2, v2=True), {**GPTQ, "bits": 2, "checkpoint_format": "gptq_v2", "desc_act": False}),
+    "packed_gptq_2_sym": (lambda n, w: gptq(n, w, 128, 2, True), {**GPTQ, "bits": 2, "group_size": 128, "sym": True, "desc_act": False}),
 }
 
 
