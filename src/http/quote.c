@@ -186,6 +186,7 @@ static const struct picture_dialect *dialect_of(const struct route *r, const cha
 static const struct wire_style *text_style_of(const struct route *r, enum api_dialect d)
 {
     if (r->handler == messages_post) return &anthropic_style;
+    if (r->handler == responses_post) return &responses_style;
     if (r->handler != chat_post && r->handler != completions_post) return NULL;
     return d == DIALECT_FIREWORKS ? &fireworks_style : &openai_style;
 }

@@ -21,6 +21,7 @@
 #include "http/preflight.h"
 #include "http/redirect.h"
 #include "http/routes.h"
+#include "service/kept_responses.h"
 #include "http/tls.h"
 #include "service/account/account.h"
 
@@ -337,6 +338,11 @@ static bool size_bodies(struct server *s, struct err *e)
     return true;
 }
 
+/* The service that has them keeps them for thirty days. */
+static const struct kept_limits kept_limits = { .bytes = 64 << 20,
+                                                .count = 10000,
+                                                .age_ms = INT64_C(30) * 24 * 3600 * 1000 };
+
 void server_parts_close(struct server *s)
 {
     endings_wait(s);
@@ -345,6 +351,7 @@ void server_parts_close(struct server *s)
     watch_free(s->watch);
     auth_free(&s->auth);
     bodies_free(&s->bodies);
+    kept_responses_free(s->kept);
     free(s);
 }
 
@@ -360,7 +367,7 @@ bool server_parts_open(struct server **out, const struct server_options *o, stru
     s->started = clock_seconds();
     atomic_init(&s->ready, false);
     endings_init(s);
-    if (!size_bodies(s, e) ||
+    if (!size_bodies(s, e) || !kept_responses_new(&s->kept, &kept_limits, e) ||
         !auth_init(&s->auth, (const char *const *)o->keys.v, o->keys.n,
                    o->account ? account_keyring(o->account) : NULL, e) ||
         !lanes_new(&s->lanes, o->prepare_threads, e) || !loading_new(&s->loading, r, s->lanes, e) ||

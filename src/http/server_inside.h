@@ -28,6 +28,7 @@ struct server {
     struct auth auth;
     struct lanes *lanes;
     struct loading *loading;
+    struct kept_responses *kept; /* responses that can be gone on from */
     struct watch *watch;
     struct metrics metrics;
     struct ending_sinks endings;

@@ -39,6 +39,8 @@ struct text_work {
     struct reply_event
         last; /* the end of the last of them, which may say what was used and so waits for the books */
     bool has_last;
+    const struct text_sequel *sequel; /* NULL: nothing follows */
+    void *sequel_arg;                 /* its own */
     struct usage usage;
     struct price price; /* reply.price, where there is one */
     bool failed;
@@ -54,6 +56,7 @@ static void work_free(void *arg)
     for (int i = 0; i < t->n_choices; i++) wire_choice_free(&t->choice[i].said);
     free(t->choice);
     wire_free(&t->request);
+    if (t->sequel) t->sequel->release(t->sequel_arg);
     free(t);
 }
 
@@ -186,6 +189,7 @@ static void reply_full(struct exchange *x, struct text_work *t)
     }
     if (ok) {
         printer(t)->full(&b, &t->reply, c, t->n_choices, &t->usage);
+        if (t->sequel) t->sequel->said(t->sequel_arg, &t->reply, c, &t->usage);
         perf_headers(x, t);
         costs_header(x, t->reply.price, &t->usage);
         exchange_reply(x, 200, "application/json", &b);
@@ -273,6 +277,7 @@ static bool stream_step(struct exchange *x, struct text_work *t, struct buf *out
         return true;
     case PHASE_USAGE:
         printer(t)->usage(out, &t->reply, &t->choice[0].growing, &t->usage);
+        if (t->sequel) t->sequel->said(t->sequel_arg, &t->reply, &t->choice[0].said, &t->usage);
         t->phase = PHASE_DONE;
         return true;
     case PHASE_DONE:
@@ -373,20 +378,11 @@ static bool may_cost(void *x, const struct usage *most, struct err *e)
     return admission_reserve(x, most, e);
 }
 
-void text_run(struct exchange *x, bool chat, json_t *body, const struct wire_style *style)
+/* t->request was parsed; from here on it is t's to end. */
+static void run(struct exchange *x, struct text_work *t, const json_t *body)
 {
     struct fault f = { 0 };
-    struct text_work *t = calloc(1, sizeof *t);
-    if (!t) {
-        exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
-        return;
-    }
     provenance_json(x, body);
-    if (!style->parse(&t->request, body, chat, exchange_server(x)->o.strict_fields, style, &f)) {
-        free(t);
-        exchange_fault_from(x, &f);
-        return;
-    }
     exchange_free_body(x);
     const char *isolation = exchange_header_in(x, "x-prompt-cache-isolation-key");
     if (isolation) gen_request_isolate(&t->request.gen, isolation, strlen(isolation));
@@ -406,6 +402,41 @@ void text_run(struct exchange *x, bool chat, json_t *body, const struct wire_sty
         loading_on_long(x, load_model, t);
     else
         load_model(x, t, NULL);
+}
+
+static struct text_work *work_new(struct exchange *x)
+{
+    struct text_work *t = calloc(1, sizeof *t);
+    if (!t) exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
+    return t;
+}
+
+void text_run(struct exchange *x, bool chat, json_t *body, const struct wire_style *style)
+{
+    struct fault f = { 0 };
+    struct text_work *t = work_new(x);
+    if (!t) return;
+    if (style->parse(&t->request, body, chat, exchange_server(x)->o.strict_fields, style, &f)) {
+        run(x, t, body);
+        return;
+    }
+    free(t);
+    exchange_fault_from(x, &f);
+}
+
+void text_run_read(struct exchange *x, const json_t *body, struct wire_request *w,
+                   const struct text_sequel *s, void *arg)
+{
+    struct text_work *t = work_new(x);
+    if (!t) {
+        wire_free(w);
+        if (s) s->release(arg);
+        return;
+    }
+    t->request = *w;
+    t->sequel = s;
+    t->sequel_arg = arg;
+    run(x, t, body);
 }
 
 void text_post(struct exchange *x, bool chat, const struct wire_style *style)

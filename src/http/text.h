@@ -13,4 +13,15 @@ void text_post(struct exchange *x, bool chat, const struct wire_style *style);
 /* The same where the body was read already. Ends as handlers do. body: the caller's, an object, which parsing may change. */
 void text_run(struct exchange *x, bool chat, json_t *body, const struct wire_style *style);
 
+/* What becomes of a reply once it is whole. */
+struct text_sequel {
+    /* On the event loop, once, and never of a reply that an error ended. */
+    void (*said)(void *arg, const struct wire_reply *r, const struct wire_choice *choice,
+                 const struct usage *u);
+    void (*release)(void *arg);
+};
+/* The same of a request that was parsed, which is taken over, and so is arg. body: as it came. s NULL: nothing follows. */
+void text_run_read(struct exchange *x, const json_t *body, struct wire_request *w,
+                   const struct text_sequel *s, void *arg);
+
 #endif

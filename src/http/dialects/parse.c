@@ -541,7 +541,12 @@ static bool settle(struct wire_request *w, struct fault *f)
     return true;
 }
 
-void wire_free(struct wire_request *w) { gen_request_free(&w->gen); }
+void wire_free(struct wire_request *w)
+{
+    gen_request_free(&w->gen);
+    json_decref(w->echo);
+    w->echo = NULL;
+}
 
 bool wire_parse(struct wire_request *w, json_t *body, bool chat, bool strict, const struct wire_style *style,
                 struct fault *f)

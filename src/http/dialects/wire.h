@@ -34,6 +34,7 @@ struct wire_request {
     bool best_of_given, logprobs_wanted;
     int64_t top_logprobs;     /* -1: not given */
     bool shown_given;         /* the request said whether it wants to see thoughts */
+    json_t *echo;             /* Responses: what the reply repeats of the request; owned, or NULL */
     const char *thought_name; /* the member that split thoughts are printed as; NULL: reasoning_content */
 };
 
@@ -84,6 +85,8 @@ struct wire_style {
 
 extern const struct wire_style openai_style;    /* openai.c */
 extern const struct wire_style fireworks_style; /* fireworks.c */
+extern const struct wire_style responses_style,
+    responses_count_style; /* responses.c; the latter to count tokens */
 extern const struct wire_style anthropic_style,
     anthropic_count_style; /* anthropic.c; the latter to count tokens */
 
