@@ -46,7 +46,8 @@ struct options {
     char *tls_cert, *tls_key;                    /* both, or "" */
     char *otlp;                                  /* a URL, or "" */
     struct str_list otlp_headers;
-    char *access_log; /* a file, "-", or "" */
+    char *access_log;  /* a file, "-", or "" */
+    char *tracker_log; /* a file, or "" */
     struct {
         char *endpoint, *region, *key, *secret; /* "": Amazon's, the first region, none */
     } s3;

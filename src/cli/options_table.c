@@ -134,6 +134,8 @@ const struct option_spec options_table[] = {
     { "tls-key", OPT_STR, F(tls_key), "", 0, 0, CMD_SERVE, "FILE", "its private key (PEM, not encrypted)" },
     { "http-redirect", OPT_INT, F(server.redirect_port), "-1", -1, 65535, CMD_SERVE, "PORT",
       "with tls-cert, answer plain HTTP on this port of the same address with a redirect to HTTPS; 0 takes a free one; -1: do not" },
+    { "tracker-log", OPT_STR, F(tracker_log), "", 0, 0, CMD_SERVE, "FILE",
+      "a line for each answer that is in the ledger, as the Fireworks guides' usage trackers write it" },
     { "access-log", OPT_STR, F(access_log), "", 0, 0, CMD_SERVE, "FILE|-",
       "a line of JSON for every request, into a file (opened again on SIGHUP) or standard output" },
 

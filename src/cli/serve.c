@@ -85,11 +85,15 @@ static bool open_account(struct service *s, struct err *e)
     const struct account_options a = { .store = s->o->store,
                                        .journal = journal,
                                        .prices = s->o->prices,
+                                       .tracker = s->o->tracker_log,
                                        .reserved_s = s->o->reserved_s,
                                        .catalog = s->catalog };
     const struct gate_options g = { .counters = s->o->counters,
                                     .address_limits = s->o->address_limits,
                                     .endpoint_limits = s->o->endpoint_limits };
+    if (*s->o->tracker_log && !*s->o->store)
+        return err_set(e, ERR_REQUEST,
+                       "the tracker log is of the ledger, and there is no store; --store names one");
     return gate_open(&s->gate, &g, e) && (!*s->o->store || account_open(&s->account, &a, e));
 }
 

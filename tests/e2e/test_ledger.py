@@ -304,13 +304,16 @@ def test_lines_of_the_trackers(tmp_path):
     store = str(tmp_path / "a.db")
     (tmp_path / "prices.yaml").write_text(f"prices:\n  - {{ model: {MODEL}, input: 2, output: 3 }}\n  - {{ model: starter-image, per_step: 0.0005 }}\n")
     key, _ = new_key(store)
-    s = Server("--store", store, "--prices", str(tmp_path / "prices.yaml"))
+    live = tmp_path / "tracker.log"
+    s = Server("--store", store, "--prices", str(tmp_path / "prices.yaml"), "--tracker-log", str(live))
     used = ask(s, key).json()["usage"]
     assert ask(s, key, {"model": "starter-image", "prompt": "a", "size": "128x128", "steps": 2, "n": 2, "seed": 4}, DRAW).status_code == 200
     assert ask(s, key, chat(temperature=9)).status_code == 400
     s.stop()
     lines = hearth("ledger", "export", "--lines", "tracker", "--store", store).stdout.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 2 and live.read_text().splitlines() == lines  # written while it ran
+    r = subprocess.run([BIN, "serve", "--listen", "127.0.0.1:0", "--tracker-log", str(live)], capture_output=True, text=True, env=environment(), timeout=PATIENCE)
+    assert r.returncode != 0 and "--store" in r.stderr
     read = []
     for line in lines:
         found = re.fullmatch(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d),(\d{3}) - INFO - (\w+): (\{.*\})", line)

@@ -1,10 +1,13 @@
 /* account.c - see account.h. */
 #include "service/account/account.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -17,6 +20,7 @@
 #include "service/account/money.h"
 #include "service/account/record.h"
 #include "service/account/row.h"
+#include "service/account/tracker.h"
 
 /* The prices that held from a moment on. A request is settled by those that it was reserved by, so that older ones are kept. */
 struct price_table {
@@ -32,6 +36,8 @@ struct account {
     struct time_source time;
     struct ages ages; /* of reservations */
     struct journal *journal;
+    char *tracker;         /* NULL: none */
+    atomic_bool untracked; /* it could not be written, and the log has that */
 };
 
 /* ---- what killed servers left -------------------------------------------------------------------------------------- */
@@ -111,8 +117,11 @@ bool account_open(struct account **out, const struct account_options *o, struct 
     struct account *a = calloc(1, sizeof *a);
     if (!a) return err_set(e, ERR_NOMEM, "out of memory");
     a->time = o->time;
+    const bool tracks = o->tracker && *o->tracker;
+    a->tracker = tracks ? strdup(o->tracker) : NULL;
     ages_init(&a->ages, (int64_t)(o->reserved_s * 1000), time_seconds(&a->time), time_unix_ms(&a->time));
-    if (account_set_prices(a, o->catalog, o->prices, e) &&
+    if ((!tracks || a->tracker || err_set(e, ERR_NOMEM, "out of memory")) &&
+        account_set_prices(a, o->catalog, o->prices, e) &&
         store_open(&a->store, o->store, &(struct store_options){ 0 }, e) &&
         keyring_open(&a->keyring, a->store, e) && open_journal(a, o->journal, e)) {
         *out = a;
@@ -135,6 +144,7 @@ void account_close(struct account *a)
         free(t);
     }
     ages_free(&a->ages);
+    free(a->tracker);
     free(a);
 }
 
@@ -347,12 +357,32 @@ struct booking {
     const struct key_record *key;
     bool settles, recorded;
     struct record record;
+    struct ledger_row row;
 };
+
+/* Opened for each line, so that whoever rotates logs needs to tell nobody. */
+static void track(struct account *a, const struct ledger_row *row)
+{
+    struct buf b = BUF_INIT(16 << 10);
+    tracker_line(&b, row);
+    if (b.len) {
+        const int fd = open(a->tracker, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+        const bool ok = fd >= 0 && !b.failed && write(fd, b.data, b.len) == (ssize_t)b.len;
+        if (!ok && !atomic_exchange(&a->untracked, true))
+            log_error(
+                "tracker log %s: %s; lines are left out, `hearth ledger export --lines tracker` has them",
+                a->tracker, strerror(errno));
+        if (ok) atomic_store(&a->untracked, false);
+        if (fd >= 0) close(fd);
+    }
+    buf_free(&b);
+}
 
 static void booked(void *arg, enum ledger_news news)
 {
     struct booking *b = arg;
     if (news == LEDGER_KEPT) journal_clear(b->account->journal, b->slot);
+    if (news == LEDGER_KEPT && b->account->tracker) track(b->account, &b->row);
     if (b->told) b->told(b->arg);
     b->told = NULL;
     if (news == LEDGER_LATE) return;
@@ -380,6 +410,7 @@ void account_book(void *arg, struct ending *e, void (*told)(void *told_arg), voi
     const int slot = journal_put(a->journal, e->slot, &r);
     if (b) {
         b->account = a;
+        b->row = r;
         b->slot = slot;
         b->told = told;
         b->arg = told_arg;

@@ -22,6 +22,7 @@ struct account_options {
     const char *store;             /* a file or a URL */
     const char *journal;           /* a folder of this machine: what is under way (journal.h) */
     const char *prices;            /* a file, or "" */
+    const char *tracker;           /* a file that gets a line for each answer (tracker.h); NULL, "": none */
     double reserved_s;             /* a reservation that is older is a killed server's */
     const struct catalog *catalog; /* needed until account_open() returns */
     struct time_source time;
