@@ -119,6 +119,8 @@ struct lm_engine {
     /* Logits [n, n_vocab] of rows `row[i]` of the last step; n at most max_rows. Both wait: false: the device failed, and what it
      * computed is worth nothing; the next step begins anew. */
     bool (*head)(struct lm_net *n, const int32_t *row, int n_out, dev_float *logits, struct err *e);
+    /* What the head reads: hidden states of such rows behind the last norm, for the host, [n, n_embd] into `out`. Waits, as head() does. */
+    bool (*hidden)(struct lm_net *n, const int32_t *row, int n_out, float *out, struct err *e);
     /* Memory the network holds beside the file's mapping, and bytes of the mapping still read. */
     size_t (*bytes)(const struct lm_net *n);
 };

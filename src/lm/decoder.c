@@ -714,6 +714,20 @@ static bool head(struct lm_net *n, const int32_t *row, int n_out, dev_float *log
     return device_finish(n->dev, e);
 }
 
-const struct lm_engine decoder_engine = {
-    .check = check, .load = load, .free = free_net, .step = step, .head = head, .bytes = bytes
-};
+static bool hidden(struct lm_net *n, const int32_t *row, int n_out, float *out, struct err *e)
+{
+    const int64_t embd = n->s.n_embd;
+    device_upload_ints(n->dev, n->out_row, row, (size_t)n_out);
+    op_gather(n->dev, n->xn, embd, n->x, embd, n->out_row, n_out, embd);
+    rms(n, n->norm, n->xn, n->xn, n_out);
+    device_download(n->dev, out, n->xn, (size_t)(n_out * embd));
+    return device_finish(n->dev, e);
+}
+
+const struct lm_engine decoder_engine = { .check = check,
+                                          .load = load,
+                                          .free = free_net,
+                                          .step = step,
+                                          .head = head,
+                                          .hidden = hidden,
+                                          .bytes = bytes };

@@ -205,6 +205,7 @@ bool job_new(struct lm_job **out, const struct lm_request *r, const struct lm_pr
     j->n_prompt = j->echo_from = j->score_from = (int)p->n;
     j->max_tokens = p->max_tokens < n_ctx - j->n_prompt ? p->max_tokens : n_ctx - j->n_prompt;
     j->n_choices = j->n_left = r->n;
+    j->pool = r->pool;
     j->usage.prompt_tokens = j->n_prompt;
     j->t_submit = clock_seconds();
     j->seq = calloc((size_t)r->n, sizeof *j->seq);
@@ -231,6 +232,8 @@ void lm_event_free(struct lm_event *ev)
 {
     free(ev->text);
     free(ev->tokens);
+    free(ev->vector);
+    ev->vector = NULL;
     ev->text = NULL;
     ev->tokens = NULL;
 }
@@ -250,6 +253,7 @@ void job_unref(struct lm_job *j)
     free(j->picture);
     free(j->prompt);
     free(j->first_logits);
+    free(j->vector);
     free(j->echo_token);
     free(j->seq);
     pthread_mutex_destroy(&j->mu);
@@ -395,6 +399,22 @@ void job_echo(struct seq *s, const struct tokenizer *tok)
                   j->terms->want_tokens ? j->n_prompt - j->echo_from : 0);
     s->text_out = s->text_made; /* offsets of the answer count from the echoed text's bytes */
     buf_free(&all);
+}
+
+void job_vector(struct seq *s, int n_embd)
+{
+    struct lm_job *j = s->job;
+    struct event_node *n = j->ended ? NULL : new_event(LM_EV_VECTOR, s->choice);
+    if (j->ended) return;
+    if (!n || !j->vector) {
+        free(n);
+        out_of_memory(j);
+        return;
+    }
+    for (int i = 0; j->pool == LM_POOL_MEAN && i < n_embd; i++) j->vector[i] /= (float)j->n_prompt;
+    n->ev.vector = j->vector;
+    j->vector = NULL;
+    push(j, n);
 }
 
 static void finish_usage(struct lm_job *j)

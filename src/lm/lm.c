@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/machine.h"
+#include "format/json_read.h"
 #include "lm/arch.h"
 #include "lm/hparams.h"
 #include "lm/job.h"
@@ -139,6 +140,30 @@ static bool load_text(struct lm *m, struct err *e)
     return true;
 }
 
+/* sentence-transformers' 1_Pooling/config.json, GGUF's ARCH.pooling_type; the last token where neither speaks. */
+static enum lm_pooling pooling_of(const struct weights *w)
+{
+    enum { GGUF_POOL_MEAN = 1 };
+    const struct gguf *g = weights_gguf(w);
+    enum lm_pooling pool = LM_POOL_LAST;
+    struct err none = { 0 };
+    char *path = NULL, key[100];
+    json_t *config = NULL;
+    if (g) {
+        const struct gguf_str arch = gguf_string(g, "general.architecture");
+        snprintf(key, sizeof key, "%.*s.pooling_type", (int)(arch.len < 60 ? arch.len : 60),
+                 arch.data ? arch.data : "");
+        return gguf_int(g, key, 0) == GGUF_POOL_MEAN ? LM_POOL_MEAN : LM_POOL_LAST;
+    }
+    if (asprintf(&path, "%s1_Pooling/config.json", weights_dir(w)) < 0) return pool;
+    if (json_read_file(&config, path, &none) &&
+        json_is_true(json_object_get(config, "pooling_mode_mean_tokens")))
+        pool = LM_POOL_MEAN;
+    json_decref(config);
+    free(path);
+    return pool;
+}
+
 static void fill_info(struct lm *m, const struct lm_options *o, size_t kv_bytes)
 {
     const struct lm_shape *s = &m->shape;
@@ -151,6 +176,7 @@ static void fill_info(struct lm *m, const struct lm_options *o, size_t kv_bytes)
                                 .n_vocab = s->n_vocab,
                                 .n_ctx = o->n_ctx,
                                 .n_ctx_train = s->n_ctx_train,
+                                .pooling = pooling_of(m->w),
                                 .weight_bytes = weights_bytes(m->w),
                                 .kv_bytes = kv_bytes };
     for (size_t i = 0; i < weights_count(m->w); i++) m->info.n_params += tensor_elems(weights_at(m->w, i));

@@ -59,10 +59,14 @@ bool lm_intact(const struct lm *m, struct err *e);
 /* Cancels what runs, joins the scheduler, frees everything. Jobs must have been freed before. */
 void lm_free(struct lm *m);
 
+/* How a text's hidden states, behind the last norm, become one vector. */
+enum lm_pooling { LM_POOL_NONE, LM_POOL_LAST /* that of its last token */, LM_POOL_MEAN };
+
 struct lm_info {
     const char *arch, *name; /* "llama"; the file's general.name or the folder's name */
     int n_layer, n_embd, n_head, n_kv_head, n_vocab, n_ctx, n_ctx_train;
     int64_t n_params;
+    enum lm_pooling pooling; /* what the model was made for, as far as its files say; else LAST */
     size_t weight_bytes, kv_bytes, resident_bytes; /* resident: estimate of what the model holds */
 };
 const struct lm_info *lm_info(const struct lm *m);
@@ -121,6 +125,7 @@ struct lm_request {
     bool echo;
     int echo_last; /* events carry the prompt (or its last tokens) before the completion */
     bool want_token_ids;
+    enum lm_pooling pool; /* with max_tokens 0: each prompt's vector is an event; NONE: it is not wanted */
     struct share_claim share; /* whose place among those who wait it takes, and with what weight */
     unsigned char
         space[LM_SPACE]; /* prefixes are shared only with requests of the same space, byte for byte */
@@ -137,7 +142,7 @@ struct lm_token {
     bool from_prompt;
 };
 
-enum lm_event_type { LM_EV_TEXT, LM_EV_CHOICE_END, LM_EV_DONE, LM_EV_ERROR };
+enum lm_event_type { LM_EV_TEXT, LM_EV_VECTOR, LM_EV_CHOICE_END, LM_EV_DONE, LM_EV_ERROR };
 struct lm_event {
     enum lm_event_type type;
     int choice;
@@ -146,6 +151,7 @@ struct lm_event {
     struct lm_token *tokens;
     int n_tokens;          /* tokens that this text was made of, when logprobs or ids were asked for */
     enum lm_finish finish; /* LM_EV_CHOICE_END */
+    float *vector;         /* LM_EV_VECTOR: [n_embd] of the whole prompt */
     const char *stop_hit;  /* the stop string that ended the choice, or NULL */
     struct lm_usage usage; /* LM_EV_DONE (also after cancel), running totals in LM_EV_CHOICE_END */
     struct err error;      /* LM_EV_ERROR */

@@ -370,7 +370,7 @@ static void start_from_prefix(struct scheduler *s, struct seq *q)
     if (q->choice > 0 && q->n_token == j->n_prompt && (j->first_logits || j->max_tokens == 0))
         limit = q->n_token; /* nothing is left to compute */
     if (q->choice == 0 && !j->prompt_ready && limit > j->score_from - 1) limit = j->score_from - 1;
-    if (q->choice == 0 && j->raw_logits) limit = 0;
+    if (q->choice == 0 && (j->raw_logits || j->pool == LM_POOL_MEAN)) limit = 0;
     int32_t *page[KV_GROUPS];
     tables(s, q, page);
     const struct radix_match m = radix_match(s->radix, j->terms->space, q->token, limit, page);
@@ -589,6 +589,7 @@ static void prompt_complete(struct scheduler *s, struct seq *q)
     }
     remember(s, q);
     job_echo(q, s->c.tok);
+    if (q->choice == 0 && j->pool != LM_POOL_NONE) job_vector(q, s->c.shape->n_embd);
     if (j->max_tokens == 0) job_end_choice(q, LM_FINISH_LENGTH, NULL);
 }
 
@@ -718,7 +719,8 @@ static void step(struct scheduler *s)
     bool ok = scheduler_look(s, &b, &failure);
     const double t1 = clock_seconds(); /* what looking takes says nothing of rows */
     ok = ok && (!rows || s->c.arch->engine->step(s->c.net, &b, kvcache_layers(s->c.cache), &failure));
-    for (int i = 0; ok && i < s->n_piece; i++) ok = scheduler_score(s, &s->piece[i], &failure);
+    for (int i = 0; ok && i < s->n_piece; i++)
+        ok = scheduler_score(s, &s->piece[i], &failure) && scheduler_pool(s, &s->piece[i], &failure);
     if (ok) ok = scheduler_draw(s, &n_draws, &failure);
     device_release(s->c.dev);
     const double now = clock_seconds();
@@ -934,6 +936,7 @@ void scheduler_free(struct scheduler *s)
     free(s->pos);
     free(s->out_row);
     free(s->embd);
+    free(s->hidden);
     device_free(s->c.dev, s->logits);
     pthread_mutex_destroy(&s->mu);
     pthread_cond_destroy(&s->cond);

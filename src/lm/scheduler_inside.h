@@ -69,7 +69,8 @@ struct scheduler {
 
     int max_rows, max_draws;
     int32_t *ids, *pos, *out_row;
-    float *embd; /* [max_rows, n_embd] of rows that are given, where the model sees pictures; else NULL */
+    float *embd;   /* [max_rows, n_embd] of rows that are given, where the model sees pictures; else NULL */
+    float *hidden; /* [max_rows, n_embd], made for the first vector that is wanted; else NULL */
     struct lm_seq *attn; /* [n_group][n_piece] */
     struct piece *piece;
     int n_piece, *plan;
@@ -89,6 +90,8 @@ int scheduler_compose(struct scheduler *s, struct lm_batch *b);
 bool scheduler_look(struct scheduler *s, struct lm_batch *b, struct err *e);
 /* Log-probabilities of prompt tokens (echo), or plain logits (tests): more rows than draws, block by block. */
 bool scheduler_score(struct scheduler *s, const struct piece *p, struct err *e);
+/* What a piece's rows add to their prompt's vector, where one is wanted. */
+bool scheduler_pool(struct scheduler *s, const struct piece *p, struct err *e);
 /* After the forward pass, with the device still ours: logits and draws for every sequence that is complete up to now. Their number
  * into *n_draws. */
 bool scheduler_draw(struct scheduler *s, int *n_draws, struct err *e);

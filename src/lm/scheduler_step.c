@@ -1,4 +1,5 @@
 /* scheduler_step.c - what goes into one step of the scheduler, and what is drawn from its logits (scheduler_inside.h). */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -208,6 +209,32 @@ bool scheduler_score(struct scheduler *s, const struct piece *p, struct err *e)
         }
         k += n;
     }
+    return true;
+}
+
+/* The sum goes by position, so that it is the same however the prompt was cut; one that was set back begins anew. */
+bool scheduler_pool(struct scheduler *s, const struct piece *p, struct err *e)
+{
+    struct seq *q = p->seq;
+    struct lm_job *j = q->job;
+    const size_t embd = (size_t)s->c.shape->n_embd;
+    const bool mean = j->pool == LM_POOL_MEAN;
+    const int end = q->n_past + p->n_rows, first = mean ? q->n_past : end - 1;
+    if (j->pool == LM_POOL_NONE || q->choice != 0 || j->prompt_ready) return true;
+    if (!mean && end < j->n_prompt) return true;
+    if (!s->hidden && !(s->hidden = malloc((size_t)s->max_rows * embd * sizeof *s->hidden)))
+        return err_set(e, ERR_NOMEM, "no memory for a step's hidden states");
+    if (!j->vector && !(j->vector = malloc(embd * sizeof *j->vector)))
+        return err_set(e, ERR_NOMEM, "no memory for a vector");
+    if (first == 0 || !mean) memset(j->vector, 0, embd * sizeof *j->vector);
+    for (int pos = first; pos < end; pos += s->max_draws) {
+        const int n = end - pos < s->max_draws ? end - pos : s->max_draws;
+        for (int i = 0; i < n; i++) s->out_row[i] = p->row + pos - q->n_past + i;
+        if (!s->c.arch->engine->hidden(s->c.net, s->out_row, n, s->hidden, e)) return false;
+        for (int i = 0; i < n; i++)
+            for (size_t k = 0; k < embd; k++) j->vector[k] += s->hidden[(size_t)i * embd + k];
+    }
+    for (size_t k = 0; end == j->n_prompt && k < embd; k++) j->broken |= !isfinite(j->vector[k]);
     return true;
 }
 

@@ -87,13 +87,13 @@ void gen_request_isolate(struct gen_request *q, const char *key, size_t len)
 }
 
 /* Whose prefixes: one name for key and isolation together. */
-static void space_of(unsigned char out[LM_SPACE], const struct gen_request *q)
+void gen_request_space(const struct gen_request *q, unsigned char out[REQUEST_HASH])
 {
     unsigned char both[PRINCIPAL_HASH + REQUEST_HASH + 1] = { 0 };
     if (q->apart) memcpy(both, q->who.hash, PRINCIPAL_HASH);
     memcpy(both + PRINCIPAL_HASH, q->isolation, REQUEST_HASH);
     both[PRINCIPAL_HASH + REQUEST_HASH] = q->isolated;
-    crypto_generichash(out, LM_SPACE, both, sizeof both, NULL, 0);
+    crypto_generichash(out, REQUEST_HASH, both, sizeof both, NULL, 0);
 }
 
 /* ---- best_of ------------------------------------------------------------------------------------------------------- */
@@ -211,7 +211,7 @@ static bool submit(struct generation *g, const struct gen_request *q, void (*not
         .ended = job_ended,
         .ended_arg = q->ending,
     };
-    space_of(r.space, q);
+    gen_request_space(q, r.space);
     r.sampling.bias = q->bias;
     if (!q->has_seed) rng_os(&r.sampling.seed, sizeof r.sampling.seed);
     ending_seed(q->ending, r.sampling.seed);
@@ -358,6 +358,7 @@ static bool take(struct generation *g, int i, struct lm_event *ev)
         lm_event_free(ev);
         return false;
     case LM_EV_ERROR: g->over = true; return true;
+    case LM_EV_VECTOR: lm_event_free(ev); return false; /* not asked for */
     }
     return false;
 }

@@ -253,6 +253,7 @@ static bool read_event(struct reply *r, const struct lm_event *ev)
                thought_feed(&r->choice[ev->choice].thought, &r->style, r->choice[ev->choice].state,
                             ev->text ? ev->text : "", ev->len, &out);
     case LM_EV_CHOICE_END: return end_choice(r, ev);
+    case LM_EV_VECTOR: return true; /* no text */
     case LM_EV_DONE: last.type = REPLY_DONE; break;
     case LM_EV_ERROR:
         last.type = REPLY_ERROR;

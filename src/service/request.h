@@ -150,6 +150,8 @@ struct gen_request {
 void gen_request_init(struct gen_request *q);
 void gen_request_free(struct gen_request *q);
 /* Isolates the request under a key of any length; the first one counts. */
+/* Whose cached prefixes it may use: REQUEST_HASH bytes. */
+void gen_request_space(const struct gen_request *q, unsigned char out[REQUEST_HASH]);
 void gen_request_isolate(struct gen_request *q, const char *key, size_t len);
 
 #endif
