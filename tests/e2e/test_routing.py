@@ -13,7 +13,7 @@ import pytest
 import requests
 import yaml
 
-from conftest import BIN, KEY, MODEL, PATIENCE, Server, chat, environment, events
+from conftest import BIN, KEY, MODEL, MODELS, PATIENCE, ROOT, Server, chat, environment, events
 from test_account import hearth, new_key
 
 SECRET = "sk-upstream-0123456789abcdef"
@@ -547,8 +547,6 @@ def test_the_same_bytes(pair, path, fields):
 
 def test_here_first(tmp_path, upstream):
     """A model that is installed is served here; elsewhere when its route says so, and here again when that fails."""
-    from conftest import MODELS
-
     s = serve(
         tmp_path,
         place("east", upstream.url("good"), MODEL),
@@ -595,4 +593,33 @@ def test_shadows_are_written_down_and_not_sent(tmp_path, upstream):
     assert upstream.count("half") == before + 2
     assert log.stat().st_mode & 0o077 == 0
     assert s.metric("hearth_admitted_total") == 2
+    s.stop()
+
+
+# ---- the document ----
+
+
+def test_the_examples_of_the_document(tmp_path, pair):
+    """docs/routing.md: its first file serves what it says; its second one is taken as a whole."""
+    files = dict(re.findall(r"```yaml (\S+)\n(.*?)```", (ROOT / "docs/routing.md").read_text(), re.S))
+    _, behind = pair
+    (tmp_path / "models").mkdir()
+    first = tmp_path / "routes.yaml"
+    first.write_text(files["routes.yaml"].replace("http://127.0.0.1:8081", behind.url))
+    s = Server("--routes", str(first), "--upstream-key", f"east={SECRET}", models=str(tmp_path / "models"))
+    r = ask(s, "small")
+    assert r.status_code == 200 and r.headers["X-Hearth-Route"] == "east" and r.json()["usage"]["completion_tokens"] > 0
+    s.stop()
+
+    store, master = str(tmp_path / "store.db"), str(tmp_path / "master")
+    hearth("secrets", "init", "--master-key-file", master)
+    subprocess.run([BIN, "secrets", "set", "west", "--store", store, "--master-key-file", master], input=SECRET, text=True, env=environment(), timeout=PATIENCE, check=True)
+    admin, _ = new_key(store, "--scope", "admin")
+    second = tmp_path / "routed.yaml"
+    second.write_text(files["routed.yaml"])
+    s = Server("--routes", str(second), "--store", store, "--master-key-file", master, models=str(tmp_path / "models"))
+    listed = s.get("/admin/v1/routes", headers={"Authorization": f"Bearer {admin}"}).json()
+    assert [u["name"] for u in listed["data"]] == ["east", "west"]
+    small = listed["routes"][0]
+    assert small["choice"] == "weighted" and [t["weight"] for t in small["to"]] == [1, 3, 1] and small["shadow"] == {"at": "west", "share": 0.05}
     s.stop()
