@@ -10,6 +10,8 @@
  * GGUF       keeps k and v of the latents in one matrix (older files; then head_count_kv is head_count, and key_length and value_length
  *            are a head's) or apart (then key_length_mla and value_length_mla are). Files from before expert_gating_func are V2's, and
  *            V3's from before expert_group_count have its groups all the same. */
+#include "lm/deepseek.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -272,7 +274,7 @@ static const struct tensor_spec apart[] = {
     { L_V_B,       GG "attn_v_b.weight",       NULL,                   { DIM_HEADS, DIM_V, DIM_KV_RANK },    TENSOR_NEEDED },
 };
 
-static const struct tensor_spec moe[] = {
+const struct tensor_spec deepseek_moe[DEEPSEEK_MOE] = {
     { L_ROUTER,       GG "ffn_gate_inp.weight",     MLP "gate.weight",          { DIM_EXPERT, DIM_EMBD }, TENSOR_OPTIONAL },
     { L_ROUTER_BIAS,  GG "exp_probs_b.bias",        MLP "gate.e_score_correction_bias", { DIM_EXPERT },   TENSOR_OPTIONAL },
     { L_ROUTER_BIAS,  GG "exp_probs_b",             NULL,                               { DIM_EXPERT },   TENSOR_OPTIONAL },
@@ -291,7 +293,7 @@ static const struct tensor_spec moe[] = {
 };
 
 #define EXPERT MLP "experts.{e}."
-static const struct tensor_spec expert[] = {
+const struct tensor_spec deepseek_expert[DEEPSEEK_EXPERT] = {
     { E_GATE, GG "ffn_gate.{e}.weight", EXPERT "gate_proj.weight", { DIM_FF_EXPERT, DIM_EMBD }, TENSOR_NEEDED },
     { E_UP,   GG "ffn_up.{e}.weight",   EXPERT "up_proj.weight",   { DIM_FF_EXPERT, DIM_EMBD }, TENSOR_NEEDED },
     { E_DOWN, GG "ffn_down.{e}.weight", EXPERT "down_proj.weight", { DIM_EMBD, DIM_FF_EXPERT }, TENSOR_NEEDED },
@@ -305,8 +307,8 @@ static const struct latent_tables latent = { .all = { all, COUNT(all) },
                                              .apart = { apart, COUNT(apart) } };
 static const struct decoder_family tables = {
     .norms = &decoder_pre_norms,
-    .moe = { moe, COUNT(moe) },
-    .expert = { expert, COUNT(expert) },
+    .moe = { deepseek_moe, DEEPSEEK_MOE },
+    .expert = { deepseek_expert, DEEPSEEK_EXPERT },
     .latent = &latent,
     .rope_gguf = ROPE_INTERLEAVED,
     .rope_hf = ROPE_INTERLEAVED,

@@ -2,9 +2,11 @@
  *
  * Half of each head rotates: neighbours together in the dense models, halves in those with experts, alike in both formats.
  * GLM-4     has norms before and after attention and feed-forward, and gate and up in one matrix.
- * GLM-4.5   routes by sigmoids as DeepSeek V3 does, the first layers having one dense network; heads of q and k are normalised where
- *           use_qk_norm says so (GGUF: where the file has the norms). Layers behind the last guess further tokens: they are passed over. */
+ * GLM-4.5   routes by sigmoids as DeepSeek V3 does, and names its experts as it does, the first layers having one dense network; heads of q
+ *           and k are normalised where use_qk_norm says so (GGUF: where the file has the norms). Layers behind the last guess further tokens:
+ *           they are passed over. */
 #include "lm/decoder.h"
+#include "lm/deepseek.h"
 #include "lm/hparams.h"
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
@@ -119,7 +121,6 @@ static const struct hparam_family dense_members[] = {
 
 /* clang-format off */
 #define HF "model.layers.{l}."
-#define MLP HF "mlp."
 #define GG "blk.{l}."
 static const struct tensor_spec moe_norms[] = {
     { L_ATTN_NORM, GG "attn_norm.weight",           HF "input_layernorm.weight",          { DIM_EMBD }, TENSOR_NEEDED },
@@ -129,30 +130,6 @@ static const struct tensor_spec head_norms[] = {
     { L_Q_NORM, GG "attn_q_norm.weight", HF "self_attn.q_norm.weight", { DIM_HEAD }, TENSOR_OPTIONAL },
     { L_K_NORM, GG "attn_k_norm.weight", HF "self_attn.k_norm.weight", { DIM_HEAD }, TENSOR_OPTIONAL },
 };
-static const struct tensor_spec moe[] = {
-    { L_ROUTER,       GG "ffn_gate_inp.weight",     MLP "gate.weight",          { DIM_EXPERT, DIM_EMBD }, TENSOR_OPTIONAL },
-    { L_ROUTER_BIAS,  GG "exp_probs_b.bias",        MLP "gate.e_score_correction_bias", { DIM_EXPERT },   TENSOR_OPTIONAL },
-    { L_ROUTER_BIAS,  GG "exp_probs_b",             NULL,                               { DIM_EXPERT },   TENSOR_OPTIONAL },
-    { L_GATE_EXPS,    GG "ffn_gate_exps.weight",    NULL, { DIM_EXPERT, DIM_FF_EXPERT, DIM_EMBD },        TENSOR_OPTIONAL },
-    { L_UP_EXPS,      GG "ffn_up_exps.weight",      NULL, { DIM_EXPERT, DIM_FF_EXPERT, DIM_EMBD },        TENSOR_OPTIONAL },
-    { L_GATE_UP_EXPS, GG "ffn_gate_up_exps.weight", MLP "experts.gate_up_proj",
-                                                          { DIM_EXPERT, DIM_2FF_EXPERT, DIM_EMBD },       TENSOR_OPTIONAL },
-    { L_DOWN_EXPS,    GG "ffn_down_exps.weight",    MLP "experts.down_proj",
-                                                          { DIM_EXPERT, DIM_EMBD, DIM_FF_EXPERT },        TENSOR_OPTIONAL },
-    { L_SHARED_GATE,  GG "ffn_gate_shexp.weight",   MLP "shared_experts.gate_proj.weight",
-                                                          { DIM_FF_SHARED, DIM_EMBD },                    TENSOR_OPTIONAL },
-    { L_SHARED_UP,    GG "ffn_up_shexp.weight",     MLP "shared_experts.up_proj.weight",
-                                                          { DIM_FF_SHARED, DIM_EMBD },                    TENSOR_OPTIONAL },
-    { L_SHARED_DOWN,  GG "ffn_down_shexp.weight",   MLP "shared_experts.down_proj.weight",
-                                                          { DIM_EMBD, DIM_FF_SHARED },                    TENSOR_OPTIONAL },
-};
-#define EXPERT MLP "experts.{e}."
-static const struct tensor_spec expert[] = {
-    { E_GATE, GG "ffn_gate.{e}.weight", EXPERT "gate_proj.weight", { DIM_FF_EXPERT, DIM_EMBD }, TENSOR_NEEDED },
-    { E_UP,   GG "ffn_up.{e}.weight",   EXPERT "up_proj.weight",   { DIM_FF_EXPERT, DIM_EMBD }, TENSOR_NEEDED },
-    { E_DOWN, GG "ffn_down.{e}.weight", EXPERT "down_proj.weight", { DIM_EMBD, DIM_FF_EXPERT }, TENSOR_NEEDED },
-};
-
 static const struct tensor_spec dense_norms[] = {
     { L_ATTN_NORM,      GG "attn_norm.weight",           HF "input_layernorm.weight",          { DIM_EMBD }, TENSOR_NEEDED },
     { L_ATTN_POST_NORM, GG "post_attention_norm.weight", HF "post_self_attn_layernorm.weight", { DIM_EMBD }, TENSOR_NEEDED },
@@ -171,8 +148,8 @@ static const struct tensor_specs joined_specs = { joined, COUNT(joined) };
 static const struct decoder_family moe_tables = {
     .norms = &moe_norm_specs,
     .layer = { head_norms, COUNT(head_norms) },
-    .moe = { moe, COUNT(moe) },
-    .expert = { expert, COUNT(expert) },
+    .moe = { deepseek_moe, DEEPSEEK_MOE },
+    .expert = { deepseek_expert, DEEPSEEK_EXPERT },
     .rope_gguf = ROPE_HALF,
     .rope_hf = ROPE_HALF,
 };
