@@ -3,8 +3,9 @@
 
     spills.py [BUILD] [-v]      BUILD: build/release, or build/aarch64; -v: every hot loop that has any, and the worst of each function
 
-A hot loop is one that multiplies vectors and holds no other loop that does. Counted are its moves from vector registers to the
-stack, in hundredths of its multiplications. Some are meant: sums that are touched once a block. Many are not: an operand that
+A hot loop is one that multiplies vectors and holds no other loop that does: the instructions on a way from its head to the jump back,
+not the rare code that compilers lay in between. Counted are its moves from vector registers to the stack, in hundredths of its
+multiplications. Some are meant: sums that are touched once a block. Many are not: an operand that
 does not fit the registers costs a store and a read for each product. (Reads alone are constants, which cost nothing there.)
 After a change of a kernel look at its loops with -v, and lower a limit that has room.
 
@@ -21,26 +22,18 @@ ARM = ("neon", "dotprod", "i8mm", "armbf16")
 LIMITS = {
     "quant_avx2": 16,  # eight sums of 64 products, once a block; twice where scales are per 16
     "quant_avxvnni": 18,
-    "quant_avx512": 11,
-    "quant_amx": 11,
+    "quant_avx512": 8,
+    "quant_amx": 9,  # a block's sums and scales, once for sixteen rows
     "quant_avx2 dot_code3_k16": 25,  # eight sums and eight scales a block of the formats whose codes mean levels
-    "quant_avx2 dot_nvfp4": 19,
-    "quant_avx512 dot_q2_k": 13,  # 24 sums of 196 products, once a block
-    "quant_avx512 round_rows": 25,  # the scale of a block of inputs
-    "quant_avx512 dot_w4_128": 100,  # the ends of rows, which scales multiply once: no loop over products
-    "quant_avx512 dot_iq4_xs": 100,
-    "quant_avx512 dot_code3_k": 200,
-    "quant_avx512 dot_code3_k16": 500,
-    "quant_amx multiply": 32,  # a block's sums and scales, once for sixteen rows
-    "quant_avx2 quant_store": 25,  # GELU's polynomial beside its operands
-    "quant_avxvnni quant_store": 25,
+    "quant_avx2 dot_nvfp4": 18,
+    "quant_avx512 dot_q2_k": 12,  # 24 sums of 196 products, once a block
+    "quant_avx2 quant_store": 20,  # GELU's polynomial beside its operands
+    "quant_avxvnni quant_store": 20,
     "paged_avx2": 8,
     "paged_avx512 put": 150,  # the few products that round a vector of a cache
-    "paged_avx512 attend_q8": 100,  # the end of a row of weights; the scales of a block, which multiply its sums once
+    "paged_avx512 attend_many_f16": 4,  # one of the three keys that meet eight queries
     "paged_avx512 attend_many_q8": 5,  # one of 24 sums, where the scales of a block multiply them once
-    "gemm_avx2 body_finish": 4,
-    "gemm_avx2 body_softmax_f32": 200,  # the end of a row, one product
-    "gemm_avx2 body_pack_row_bf16": 44,
+    "gemm_avx2 body_pack_row_bf16": 40,
     "gemm_avx2 body_depthwise": 100,
     "gemm_avx512 body_depthwise": 100,
     "gemm_avx512bf16 body_depthwise": 100,
@@ -49,9 +42,9 @@ LIMITS = {
 LIMITS |= {  # 64-bit Arm
     "quant_neon": 4,  # a sum or two of 72 products, once a block
     "quant_dotprod": 2,
-    "quant_neon dot_iq4_nl": 6,  # the levels of its codes hold a register
-    "quant_neon dot_mxfp4": 6,
-    "quant_dotprod dot_code3_k": 4,
+    "quant_neon dot_iq4_nl": 5,  # the levels of its codes hold a register
+    "quant_neon dot_mxfp4": 5,
+    "quant_dotprod dot_code3_k": 3,
     "gemm_neon": 2,
     "gemm_armbf16": 1,
     "gemm_neon body_pack_row_bf16": 19,
@@ -63,6 +56,7 @@ MULTIPLY = re.compile(
     r"(sdot|smmla|bfmmla|sml[as]l2?|smull2?|fml[as]|fmul)$|v(pmaddubs|pmaddwd|pdp|fn?m(add|sub)\d|dpbf16|mulps|pmulld|pmullw)")
 VECTOR = re.compile(r"%[xyz]mm\d+|\bq\d+")
 JUMP = re.compile(r"j|b$|b\.|cbn?z$|tbn?z$")
+LEAVES = re.compile(r"(jmp|ret|b|br|ud2|brk)$")
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(?:\{vex\}\s+)?(\S+)\s*(.*)")
 
 
@@ -92,19 +86,56 @@ def functions(path):
         yield name, body
 
 
-def hot_loops(body):
-    """Backward jumps whose range multiplies vectors, without those that hold another such range."""
-    ranges = []
-    for address, mnemonic, operands in body:
+def successors(body):
+    """For each instruction the places in `body` that may come next. Jumps through a register lead nowhere here."""
+    place = {address: i for i, (address, _, _) in enumerate(body)}
+    after = []
+    for i, (_, mnemonic, operands) in enumerate(body):
+        ways = [i + 1] if not LEAVES.match(mnemonic) and i + 1 < len(body) else []
         target = re.search(r"\b([0-9a-f]+) <", operands) if JUMP.match(mnemonic) else None
-        if target and body[0][0] <= int(target[1], 16) <= address:
-            first, last = int(target[1], 16), address
-            inside = [x for x in body if first <= x[0] <= last]
-            if any(MULTIPLY.match(x[1]) for x in inside) and not any(x[1].startswith("ret") for x in inside):
-                ranges.append((first, last, inside))
-    for first, last, inside in ranges:
-        if not any(first <= f and l <= last and (f, l) != (first, last) for f, l, _ in ranges):
-            yield first, inside
+        if target and int(target[1], 16) in place:
+            ways.append(place[int(target[1], 16)])
+        after.append(ways)
+    return after
+
+
+def around(after, first, last):
+    """Places on a way from `first` to `last` that stays between them. Compilers lay rare code of other loops there; it is on none."""
+    before = {}
+    seen, todo = {first}, [first]
+    while todo:
+        i = todo.pop()
+        for k in after[i]:
+            if first <= k <= last:
+                before.setdefault(k, []).append(i)
+                if k not in seen:
+                    seen.add(k)
+                    todo.append(k)
+    if last not in seen:
+        return set()
+    back, todo = {last}, [last]
+    while todo:
+        for k in before.get(todo.pop(), []):
+            if k not in back:
+                back.add(k)
+                todo.append(k)
+    return back
+
+
+def hot_loops(body):
+    """Loops that multiply vectors, without those that hold another such loop: (address, instructions)."""
+    after = successors(body)
+    loops = []
+    for last, ways in enumerate(after):
+        for first in ways:
+            if first > last:
+                continue
+            inside = [body[i] for i in sorted(around(after, first, last))]
+            if any(MULTIPLY.match(x[1]) for x in inside):
+                loops.append((first, last, inside))
+    for first, last, inside in loops:
+        if not any(first <= f and l <= last and (f, l) != (first, last) for f, l, _ in loops):
+            yield body[first][0], inside
 
 
 def counts(inside, frame):
