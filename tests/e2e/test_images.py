@@ -183,6 +183,13 @@ def test_stream_of_the_sdk(client, images):
     assert r.text.count("event: ") == r.text.count("event: image_generation.completed") == 2
 
 
+def test_stream_of_an_edit(client):
+    stream = client.images.edit(model="tiny-sdxl", image=("a.png", png((32, 32), (200, 30, 30)), "image/png"), prompt="a lake", stream=True, partial_images=1, extra_body={"steps": 4, "strength": 0.9})
+    got = list(stream)
+    assert [e.type for e in got] == ["image_edit.partial_image", "image_edit.completed"]
+    assert picture(base64.b64decode(got[-1].b64_json)).size == (32, 32)
+
+
 def test_stream_that_fails(images):
     refused(images.post("/v1/images/generations", {**DRAW, "stream": True, "negative_prompt": "blur"}), "negative_prompt")
     refused(images.post("/v1/images/generations", {**DRAW, "stream": True, "partial_images": 4}), "partial_images")
