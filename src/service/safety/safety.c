@@ -28,6 +28,7 @@ struct safety {
 /* ---- the policy -------------------------------------------------------------------------------------------- */
 
 struct policy {
+    const struct yaml_tree *words; /* policy.c reads them */
     struct str_list unsafe;
     double threshold;
     enum safety_action action;
@@ -50,6 +51,7 @@ static const struct yaml_row image_rows[] = {
 };
 static const struct yaml_row policy_rows[] = {
     { .key = "images", .type = YAML_WITHIN, .within = image_rows, .needed = true },
+    { .key = "words", .type = YAML_TREE, .offset = offsetof(struct policy, words) },
     { .key = NULL },
 };
 
@@ -159,17 +161,25 @@ static void blur(struct image_rgb *p)
     }
 }
 
-bool safety_check(struct safety *s, struct image_rgb *picture, bool apply, bool *nsfw, bool *filtered,
+bool safety_score(struct safety *s, const struct image_rgb *picture, double *unsafe, bool *nsfw,
                   struct err *e)
 {
     float p[N_CLASSES];
-    double unsafe = 0;
     pthread_mutex_lock(&s->lock);
     bool ok = (s->classifier || load_classifier(s, e)) && image_classify(s->classifier, picture, p, e);
     pthread_mutex_unlock(&s->lock);
     if (!ok) return false;
-    for (int k = 0; k < N_CLASSES; k++) unsafe += s->unsafe[k] ? (double)p[k] : 0;
-    *nsfw = unsafe >= s->threshold;
+    *unsafe = 0;
+    for (int k = 0; k < N_CLASSES; k++) *unsafe += s->unsafe[k] ? (double)p[k] : 0;
+    *nsfw = *unsafe >= s->threshold;
+    return true;
+}
+
+bool safety_check(struct safety *s, struct image_rgb *picture, bool apply, bool *nsfw, bool *filtered,
+                  struct err *e)
+{
+    double unsafe;
+    if (!safety_score(s, picture, &unsafe, nsfw, e)) return false;
     *filtered = *nsfw && apply && s->action != SAFETY_PASS;
     if (*filtered && s->action == SAFETY_BLUR) blur(picture);
     if (*filtered && s->action == SAFETY_REJECT)
