@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "service/answer_filter.h"
 #include "service/context.h"
 #include "service/ending.h"
 #include "service/steering.h"
@@ -42,7 +43,9 @@ struct generation {
     struct held *ready, **ready_last; /* chosen candidates' events */
     bool over;
     struct steering steering;
-    struct reply *reply; /* reads what the engine says */
+    struct reply *reply;          /* reads what the engine says */
+    bool unread;                  /* it has failed: nothing more is said */
+    struct answer_filter *filter; /* NULL: everything may be said */
 };
 
 void gen_request_init(struct gen_request *q)
@@ -163,6 +166,7 @@ void generation_free(struct generation *g)
     }
     free_held(g->ready);
     reply_free(g->reply);
+    answer_filter_free(g->filter);
     steering_free(&g->steering);
     free(g->part);
     if (g->lm) registry_release(g->registry, g->model);
@@ -308,6 +312,7 @@ bool generation_start(struct registry *r, struct model *m, const struct gen_requ
     if (!reply_new(&g->reply, &g->steering.style, n_parts * q->n, &f->err)) goto fail;
     const struct usage most = most_of(g, q);
     if (q->may && !q->may(q->may_arg, &most, &f->err)) goto fail;
+    if (q->words && !answer_filter_new(&g->filter, q->words, q->policy, n_parts * q->n, &f->err)) goto fail;
     if (!submit(g, q, notify, arg, f)) goto fail;
     g->n_running = n_parts;
     *out = g;
@@ -394,12 +399,32 @@ static bool next_raw(struct generation *g, struct lm_event *ev)
     }
 }
 
-bool generation_next(struct generation *g, struct reply_event *ev)
+/* The next event of the answer, refused or not. */
+static bool next_said(struct generation *g, struct reply_event *ev)
 {
     struct lm_event raw;
     while (!reply_next(g->reply, ev)) {
         if (!next_raw(g, &raw)) return false;
         reply_feed(g->reply, &raw);
+    }
+    return true;
+}
+
+bool generation_next(struct generation *g, struct reply_event *ev)
+{
+    struct err e = { ERR_NONE, "" };
+    if (!g->filter) return next_said(g, ev);
+    while (!answer_filter_next(g->filter, ev)) {
+        struct reply_event said;
+        if (g->unread || !next_said(g, &said)) return false;
+        const struct usage used = said.usage;
+        const bool seen = answer_filter_over(g->filter);
+        if (!answer_filter_take(g->filter, &said, &e)) {
+            *ev = (struct reply_event){ .type = REPLY_ERROR, .usage = used, .error = e };
+            generation_cancel(g);
+            return g->unread = true;
+        }
+        if (!seen && answer_filter_over(g->filter)) generation_cancel(g); /* nobody sees the rest */
     }
     return true;
 }

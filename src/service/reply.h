@@ -33,7 +33,7 @@ enum reply_type {
     REPLY_ERROR       /* the last event, in its place */
 };
 
-enum reply_finish { REPLY_STOP, REPLY_LENGTH, REPLY_CALLS, REPLY_FAILED, REPLY_CANCELLED };
+enum reply_finish { REPLY_STOP, REPLY_LENGTH, REPLY_CALLS, REPLY_FAILED, REPLY_CANCELLED, REPLY_FILTERED };
 
 struct reply_token { /* what text was made of; only when log-probabilities or ids were asked for */
     int32_t id;

@@ -16,6 +16,8 @@
 struct ending;
 struct usage;
 struct tool_format;
+struct word_policy;
+struct word_rules;
 
 #define REQUEST_MAX_STOP 16
 #define REQUEST_MAX_STOP_IDS 64
@@ -134,8 +136,10 @@ struct gen_request {
     int n_stop_ids;
     int n, best_of; /* choices per prompt; best_of >= n are generated */
     bool ignore_end, echo, return_token_ids;
-    int echo_last;      /* 0: with echo, the whole prompt */
-    bool unsafe_tokens; /* control tokens spelled in the client's text count as such */
+    int echo_last;                  /* 0: with echo, the whole prompt */
+    bool unsafe_tokens;             /* control tokens spelled in the client's text count as such */
+    const struct word_rules *words; /* borrowed, with the policy: what answers may not say; NULL: anything */
+    const struct word_policy *policy; /* of which only what is refused counts */
     struct principal who;
     struct ending *ending; /* borrowed: each of its jobs holds it to its end; NULL: nobody counts */
     /* Asked once it is known what it uses at most, before any of it is computed; false, with the error, refuses it. NULL: nobody asks. */

@@ -29,6 +29,7 @@ const char *wire_finish_reason(const struct wire_request *w, enum reply_finish f
         if (t->choice == TOOL_NAMED && w->style->stop_when_named) return "stop";
         return t->legacy ? "function_call" : "tool_calls";
     case REPLY_FAILED: return "error";
+    case REPLY_FILTERED: return "content_filter";
     default: return "stop";
     }
 }
