@@ -156,8 +156,10 @@ const struct option_spec options_table[] = {
       "rules of recommendation in place of the built-in ones (catalog/advice.yaml)" },
     { "styles", OPT_STR, F(styles), "", 0, 0, CMD_SERVE | CMD_ENHANCE | CMD_IMAGE, "FILE",
       "words behind prompts in place of the built-in ones (catalog/styles.yaml)" },
-    { "safety", OPT_STR, F(safety_policy), "", 0, 0, CMD_SERVE | CMD_IMAGE, "FILE",
-      "what happens to unsafe pictures, a file like catalog/safety.yaml in place of the built-in one" },
+    { "safety", OPT_STR, F(safety_policy), "", 0, 0, CMD_SERVE | CMD_IMAGE | CMD_CHECK, "FILE",
+      "what happens to unsafe pictures and words, a file like catalog/safety.yaml in place of the built-in one" },
+    { "policy", OPT_STR, F(server.policy), "", 0, 0, CMD_SERVE | CMD_CHECK, "NAME",
+      "the policy of that file for what prompts say: off, default, strict, or one of the file's own; default: the file's, which is off in the built-in one" },
 
     { "url", OPT_STR, F(url), "", 0, 0, ASKS | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES, "URL",
       "use a running server instead of loading a model, as http://host:port" },
@@ -269,7 +271,7 @@ const struct option_spec options_table[] = {
     { "since", OPT_STR, F(since), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended from then on: 2026-01-31, or -30d" },
     { "until", OPT_STR, F(until), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended before then" },
 
-    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT | CMD_PROJECTS | CMD_RECOMMEND | CMD_PLAN | CMD_ENHANCE | CMD_ROUTES, NULL, "print JSON" },
+    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT | CMD_PROJECTS | CMD_RECOMMEND | CMD_PLAN | CMD_ENHANCE | CMD_CHECK | CMD_ROUTES, NULL, "print JSON" },
 };
 /* clang-format on */
 

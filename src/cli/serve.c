@@ -31,6 +31,7 @@
 #include "service/account/secrets.h"
 #include "service/advice/advice.h"
 #include "service/advice/prompts.h"
+#include "service/safety/policy.h"
 #include "service/safety/safety.h"
 #include "service/files.h"
 #include "service/picture_fetch.h"
@@ -46,6 +47,7 @@ struct service {
     struct device *device, *image_device;
     struct registry *registry;
     struct safety *safety;
+    struct word_rules *words;
     struct blobs *files;
     struct advice *advice;
     struct styles *styles;
@@ -236,6 +238,12 @@ static bool preload(struct service *s, struct err *e)
 }
 
 /* What drawing needs besides models. */
+static bool open_words(struct service *s, struct err *e)
+{
+    return word_rules_load(&s->words, s->o->safety_policy, e) &&
+           (word_rules_find(s->words, s->o->server.policy, e) || err_wrap(e, "--policy"));
+}
+
 static bool open_pictures(struct service *s, struct err *e)
 {
     char dir[4096];
@@ -253,7 +261,7 @@ static bool open_pictures(struct service *s, struct err *e)
         snprintf(s->loras, sizeof s->loras, "%s", s->o->loras_dir);
     else
         snprintf(s->loras, sizeof s->loras, "%s/../loras", s->o->registry.models_dir);
-    return safety_load(&s->safety, s->o->safety_policy, s->image_device, e) &&
+    return safety_load(&s->safety, s->o->safety_policy, s->image_device, e) && open_words(s, e) &&
            blobs_open(&s->files, dir, &b, e);
 }
 
@@ -266,6 +274,7 @@ static bool open_server(struct service *s, struct err *e)
     h.account = s->account;
     h.gate = s->gate;
     h.safety = s->safety;
+    h.words = s->words;
     h.files = s->files;
     h.loras = s->loras;
     h.advice = s->advice;
@@ -481,6 +490,7 @@ end:
     account_close(s.account);
     gate_close(s.gate);
     safety_free(s.safety);
+    word_rules_free(s.words);
     styles_free(s.styles);
     advice_free(s.advice);
     blobs_close(s.files);

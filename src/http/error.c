@@ -1,5 +1,6 @@
 /* error.c - see error.h. Names of types and codes: OpenAI's API reference; Fireworks' as its service answered in mid 2025, where `code`
- * repeated `type`. A context that is too small keeps its own code everywhere, because clients look for it. */
+ * repeated `type`. A context that is too small and a refused prompt keep their own codes
+ * everywhere, because clients look for them. */
 #include "http/error.h"
 
 #include <time.h>
@@ -19,6 +20,8 @@ static const struct {
                             "Invalid input", 0 },
     [FAULT_CONTEXT] = { 400, "invalid_request_error", "context_length_exceeded", "invalid_request_error",
                         "Invalid input", 0 },
+    [FAULT_POLICY] = { 400, "invalid_request_error", "content_policy_violation", "invalid_request_error",
+                       "Content policy violation", 0 },
     [FAULT_KEY] = { 401, "invalid_request_error", "invalid_api_key", "authentication_error",
                     "Invalid API key", 0 },
     [FAULT_PAYMENT] = { 402, "insufficient_quota", "insufficient_quota", "invalid_request_error",
@@ -204,7 +207,8 @@ void fault_print_again(struct buf *b, enum api_dialect d, enum fault_kind kind, 
     }
     bool fireworks = d == DIALECT_FIREWORKS;
     const char *type = fireworks ? faults[kind].fireworks_type : faults[kind].openai_type;
-    const char *code = !fireworks || kind == FAULT_CONTEXT ? faults[kind].openai_code : type;
+    const char *code =
+        !fireworks || kind == FAULT_CONTEXT || kind == FAULT_POLICY ? faults[kind].openai_code : type;
     buf_puts(b, "{\"error\":{\"object\":\"error\",\"type\":");
     json_out_cstr(b, type);
     buf_puts(b, ",\"code\":");

@@ -26,6 +26,7 @@ enum fault_kind {
     FAULT_INVALID,      /* 400 */
     FAULT_UNSUPPORTED,  /* 400: a valid wish that is not offered */
     FAULT_CONTEXT,      /* 400 */
+    FAULT_POLICY,       /* 400: the safety policy refuses it */
     FAULT_KEY,          /* 401 */
     FAULT_PAYMENT,      /* 402 */
     FAULT_FORBIDDEN,    /* 403 */

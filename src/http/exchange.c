@@ -135,6 +135,8 @@ void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param,
     tell_fault(x, kind, param, fault_retry_after(kind), 0, message);
 }
 
+void exchange_refused(struct exchange *x, enum fault_kind kind) { x->refused = kind; }
+
 void exchange_fault_from(struct exchange *x, const struct fault *f)
 {
     enum fault_kind early;

@@ -11,6 +11,7 @@
 #include "http/json_out.h"
 #include "http/loading.h"
 #include "http/ollama.h"
+#include "http/prompt_policy.h"
 #include "http/provenance.h"
 #include "http/wanted.h"
 #include "service/ending.h"
@@ -216,7 +217,7 @@ static bool find_model(struct exchange *x, struct talk *t, struct fault *f)
         ok = wanted_text(exchange_server(x)->registry, &t->request.wire, &t->model, f);
     if (!ok) return false;
     ending_model(exchange_ending(x), model_id(t->model));
-    return true;
+    return t->request.load_only || prompt_policy_text(x, g, f);
 }
 
 static bool may_cost(void *x, const struct usage *most, struct err *e)

@@ -14,6 +14,7 @@
 #include "format/json_memory.h"
 #include "http/handlers.h"
 #include "http/pictures.h"
+#include "http/prompt_policy.h"
 #include "http/provenance.h"
 #include "http/routes.h"
 #include "http/wanted.h"
@@ -375,7 +376,7 @@ void pictures_run(struct exchange *x, const struct picture_dialect *d, const cha
     t->wire.q.share = exchange_who(x)->share;
     ok = ok && wanted_pictures(exchange_server(x)->registry, &t->wire, model, &t->model, &worst, &f);
     if (t->model) ending_model(t->wire.q.ending, model_id(t->model));
-    if (!ok || !find_loras(x, &t->wire.q, &f)) {
+    if (!ok || !prompt_policy_picture(x, t->wire.q.prompt, &f) || !find_loras(x, &t->wire.q, &f)) {
         refuse(x, t, &f);
         return;
     }

@@ -29,6 +29,7 @@ struct traces;
 struct advice;
 struct styles;
 struct router;
+struct word_rules;
 
 struct server_options {
     const char *listen; /* "127.0.0.1:8080", "[::1]:0", ":8080" for every address, "8080" for this machine */
@@ -53,6 +54,8 @@ struct server_options {
     bool share_prefixes;             /* cached prompts of one key serve the others too */
     const char *image_hosts;         /* from where pictures among messages are fetched; borrowed */
     struct safety *safety;           /* borrowed */
+    const struct word_rules *words;  /* what prompts may say; NULL: anything. Borrowed */
+    const char *policy;              /* of words, where the key names none; "": the file's default */
     struct blobs *files;             /* pictures given out by URL; borrowed */
     struct access_log *access_log;   /* NULL: none. Borrowed */
     struct traces *traces;           /* where spans go; NULL: nowhere. Borrowed */

@@ -11,6 +11,7 @@
 #include "http/exchange.h"
 #include "http/handlers.h"
 #include "http/json_out.h"
+#include "http/prompt_policy.h"
 #include "http/provenance.h"
 #include "http/routes.h"
 #include "http/text.h"
@@ -392,12 +393,13 @@ static void run(struct exchange *x, struct text_work *t, const json_t *body)
     t->request.gen.apart = !exchange_server(x)->o.share_prefixes;
     t->request.gen.may = may_cost;
     t->request.gen.may_arg = x;
-    if (!wanted_text(exchange_server(x)->registry, &t->request, &t->model, &f)) {
+    bool ok = wanted_text(exchange_server(x)->registry, &t->request, &t->model, &f);
+    if (ok) ending_model(t->request.gen.ending, model_id(t->model));
+    if (!ok || !prompt_policy_text(x, &t->request.gen, &f)) {
         work_free(t);
         exchange_fault_from(x, &f);
         return;
     }
-    ending_model(t->request.gen.ending, model_id(t->model));
     if (fetches(&t->request.gen))
         loading_on_long(x, load_model, t);
     else

@@ -12,6 +12,7 @@
 #include "http/costs.h"
 #include "http/exchange.h"
 #include "http/json_in.h"
+#include "http/prompt_policy.h"
 #include "http/provenance.h"
 #include "http/routes.h"
 #include "service/account/account.h"
@@ -275,6 +276,11 @@ static bool dispatch(struct exchange *x, const struct route *endpoint, const str
     struct plan plan;
     int64_t here_cost;
     bool said;
+    if (!prompt_policy_body(x, body, &f)) { /* before anything of it leaves, to be compared too */
+        ending_model(exchange_ending(x), route->model);
+        exchange_fault_from(x, &f);
+        return true;
+    }
     estimate(x, route, body, q->len, pictures, q, &worst);
     q->stream = json_is_true(json_object_get(body, "stream")) && !pictures;
     q->asks_usage = asks_usage(body, &said);
