@@ -138,6 +138,7 @@ def test_what_is_there(client, server):
     ("/api/show", {}, 400, "model is required"),
     ("/api/show", {"model": "nobody"}, 404, "nobody"),
     ("/api/copy", {"source": "a", "destination": "b"}, 400, "not supported"),
+    ("/api/pull", {"model": "x"}, 400, "hearth pull"),
 ])
 def test_what_is_wrong_is_said(server, path, body, status, why):
     r = server.post(path, body)

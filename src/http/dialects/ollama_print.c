@@ -27,13 +27,16 @@ static void put_head(struct buf *b, const struct ollama_request *q)
     ollama_print_time(b, clock_unix_ms());
 }
 
-/* Arguments are an object: what the model left open when its tokens ran out is none. */
+/* Arguments are an object: what the model left open when its tokens ran out is none. Numbers may be larger than ours. */
 static bool is_whole(const struct wire_call *c)
 {
-    json_t *v = c->arguments.len ? json_loadb(c->arguments.data, c->arguments.len, 0, NULL) : NULL;
-    const bool whole = json_is_object(v);
+    json_error_t why;
+    if (!c->arguments.len) return true;
+    json_t *v =
+        json_loadb(c->arguments.data, c->arguments.len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &why);
+    const bool whole = json_is_object(v) || (!v && json_error_code(&why) == json_error_numeric_overflow);
     json_decref(v);
-    return whole || !c->arguments.len;
+    return whole;
 }
 
 static void put_call(struct buf *b, const struct wire_call *c, int index)
