@@ -188,7 +188,7 @@ void answer_hide(char *message, const char *secret)
 {
     const size_t n = secret ? strlen(secret) : 0;
     for (char *at = message; n > 3 && (at = strstr(at, secret));) {
-        memcpy(at, "...", 3);
+        at[0] = at[1] = at[2] = '.';
         memmove(at + 3, at + n, strlen(at + n) + 1);
         at += 3;
     }
