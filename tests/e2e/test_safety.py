@@ -3,6 +3,7 @@ import base64
 import json
 import re
 import shlex
+import socket
 import subprocess
 
 import openai
@@ -201,3 +202,29 @@ def test_the_document():
     for command, printed in zip(lines[::2], lines[1::2]):
         words = shlex.split(command.removeprefix("$ hearth check "))
         assert command.startswith("$ hearth check ") and cli(*words).stdout == printed + "\n", command
+
+
+def test_whatever_the_way(tmp_path):
+    """Other APIs, and models that another server serves: what is refused is refused before anything of it leaves."""
+    asked = socket.socket()  # an upstream that would never answer
+    asked.bind(("127.0.0.1", 0))
+    asked.listen()
+    (tmp_path / "routes.yaml").write_text(f"version: 1\nupstreams:\n  - name: far\n    base_url: http://127.0.0.1:{asked.getsockname()[1]}\n    models: [{{ name: far-model }}]\n")
+    s = Server("--no-preload", "--policy", "strict", "--routes", str(tmp_path / "routes.yaml"))
+    try:
+        for path, body in (("chat/completions", {"messages": [{"role": "user", "content": [{"type": "text", "text": "harm"}, {"type": "text", "text": "ful"}]}]}),
+                           ("completions", {"prompt": ["fine", "h4rmful"]}), ("images/generations", {"prompt": "harmful"}), ("embeddings", {"input": "harmful"})):
+            r = s.post("/v1/" + path, {"model": "far-model"} | body)
+            assert r.status_code == 400 and r.json()["error"]["code"] == "content_policy_violation", (path, r.text)
+        r = s.post("/api/chat", {"model": "smollm2-135m-instruct", "messages": [{"role": "user", "content": "harmful"}], "stream": False})
+        assert r.status_code == 400 and "prohibited keyword: harmful" in r.text
+        r = s.post("/v1/messages", {"model": MODEL, "max_tokens": 1, "messages": [{"role": "user", "content": "harmful"}]})
+        assert r.status_code == 400 and "prohibited keyword: harmful" in r.text
+        r = s.post("/v1/responses", {"model": MODEL, "max_output_tokens": 16, "input": "harmful"})
+        assert r.status_code == 400 and "prohibited keyword: harmful" in r.text
+        asked.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            asked.accept()
+    finally:
+        s.stop()
+        asked.close()
