@@ -30,7 +30,8 @@ static const char *stop_reason(enum reply_finish finish, const char *stop_hit)
     switch (finish) {
     case REPLY_LENGTH: return "max_tokens";
     case REPLY_CALLS: return "tool_use";
-    case REPLY_FAILED: return "refusal"; /* the model could not go on: nobody is to take it for whole */
+    case REPLY_FILTERED:
+    case REPLY_FAILED: return "refusal"; /* nobody is to take it for whole */
     default: return stop_hit ? "stop_sequence" : "end_turn";
     }
 }

@@ -180,8 +180,28 @@ static void test_items(void **state)
     forget(&a);
 }
 
+/* What a policy took the rest of is no whole answer. */
+static void test_filtered(void **state)
+{
+    const struct reply_event end = { .type = REPLY_CHOICE_END, .finish = REPLY_FILTERED, .usage = used };
+    const struct wire_style *const styles[] = { &anthropic_style, &responses_style };
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct answer a;
+        say(&a, styles[i], json_object(), "resp_00");
+        buf_clear(&a.whole);
+        assert_true(wire_choice_take(&a.said, &end));
+        styles[i]->printer->full(&a.whole, &a.reply, &a.said, 1, &used);
+        assert_non_null(
+            strstr(a.whole.data, i ? "\"status\":\"incomplete\"" : "\"stop_reason\":\"refusal\""));
+        if (i) assert_non_null(strstr(a.whole.data, "{\"reason\":\"content_filter\"}"));
+        forget(&a);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_blocks), cmocka_unit_test(test_items) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_blocks), cmocka_unit_test(test_items),
+                                        cmocka_unit_test(test_filtered) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -100,6 +100,17 @@ static void put_item(struct buf *b, const struct wire_reply *r, const struct wir
     buf_printf(b, ",\"status\":\"%s\"}", status);
 }
 
+/* The answer is not whole, and why: NULL, it is. */
+static const char *cut_by(enum reply_finish finish)
+{
+    switch (finish) {
+    case REPLY_LENGTH:
+    case REPLY_CANCELLED: return "max_output_tokens";
+    case REPLY_FILTERED: return "content_filter";
+    default: return NULL;
+    }
+}
+
 /* ---- responses ----------------------------------------------------------------------------------------------------- */
 
 static void put_echo(struct buf *b, const struct wire_reply *r)
@@ -120,8 +131,8 @@ static void put_echo(struct buf *b, const struct wire_reply *r)
 static void put_response(struct buf *b, const struct wire_reply *r, const struct wire_choice *c,
                          const struct usage *u)
 {
-    const bool cut = c && (c->finish == REPLY_LENGTH || c->finish == REPLY_CANCELLED),
-               failed = c && c->finish == REPLY_FAILED;
+    const char *cut = c ? cut_by(c->finish) : NULL;
+    const bool failed = c && c->finish == REPLY_FAILED;
     buf_puts(b, "{\"id\":");
     json_out_cstr(b, r->id);
     buf_printf(
@@ -134,8 +145,11 @@ static void put_response(struct buf *b, const struct wire_reply *r, const struct
     json_out_cstr(b, r->model);
     buf_puts(b, failed ? ",\"error\":{\"code\":\"server_error\",\"message\":\"the model could not go on\"}"
                        : ",\"error\":null");
-    buf_puts(b, cut ? ",\"incomplete_details\":{\"reason\":\"max_output_tokens\"}"
-                    : ",\"incomplete_details\":null");
+    buf_puts(b, ",\"incomplete_details\":");
+    if (cut)
+        buf_printf(b, "{\"reason\":\"%s\"}", cut);
+    else
+        buf_puts(b, "null");
     buf_puts(b, ",\"output\":[");
     for (int i = 0; c && i < c->n_parts; i++) {
         if (i) buf_putc(b, ',');
@@ -275,8 +289,7 @@ static void stream_end(struct buf *b, const struct wire_reply *r, struct wire_gr
                        const struct reply_event *ev, const char *raw_output)
 {
     (void)raw_output;
-    close_item(b, r, g,
-               ev->finish == REPLY_LENGTH || ev->finish == REPLY_CANCELLED ? "incomplete" : "completed");
+    close_item(b, r, g, cut_by(ev->finish) ? "incomplete" : "completed");
 }
 
 static void stream_usage(struct buf *b, const struct wire_reply *r, struct wire_growing *g,
@@ -284,9 +297,9 @@ static void stream_usage(struct buf *b, const struct wire_reply *r, struct wire_
 {
     const enum reply_finish finish = g->said->finish;
     response_event(b, r, g,
-                   finish == REPLY_LENGTH || finish == REPLY_CANCELLED ? "response.incomplete"
-                   : finish == REPLY_FAILED                            ? "response.failed"
-                                                                       : "response.completed",
+                   cut_by(finish)           ? "response.incomplete"
+                   : finish == REPLY_FAILED ? "response.failed"
+                                            : "response.completed",
                    g->said, u);
 }
 
