@@ -117,7 +117,7 @@ def test_bodies_in_any_pieces(server):
             for i in range(0, len(raw), step):
                 s.sendall(raw[i:i + step])
             got = replies(read_all(s))
-        assert [r[0] for r in got] == [200, 200] and got[1][2] == b'{"status":"ok","service":"hearth"}'
+        assert [r[0] for r in got] == [200, 200] and got[1][2] == b'{"status":"ok","service":"image-generation"}'
         assert json.loads(got[0][2])["choices"] == json.loads(plain[2])["choices"]
 
 

@@ -46,7 +46,7 @@ def test_request_time_is_the_time_of_sending():
     rate = 16 / (time.monotonic() - began)
     body = chat("Tell a long story.", max_tokens=max(16, min(4000, int(3 * rate))), ignore_eos=True)  # some three seconds, checked builds too
     r = s.raw(http("POST", CHAT, {**body, "stream": True}, close=False) + http("POST", CHAT, body, close=False) + http("GET", "/health"))
-    assert r.count(b"HTTP/1.1 200 OK") == 3 and b"[DONE]" in r and r.endswith(b'"service":"hearth"}')
+    assert r.count(b"HTTP/1.1 200 OK") == 3 and b"[DONE]" in r and r.endswith(b'"service":"image-generation"}')
     assert not any("closed:" in x for x in s.log)
     s.stop()
 
