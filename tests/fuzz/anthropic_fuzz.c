@@ -122,12 +122,13 @@ static void answer(const uint8_t *data, size_t size)
     struct usage u = { .prompt_tokens = 3, .completion_tokens = (int)size };
     struct order o = { 0 };
     int calls = 0;
+    enum reply_type before = REPLY_DONE; /* a call ends where something else is said */
     printer->open(&stream, &r, &g, 0);
     for (size_t i = 0; i < size; i++) {
         static const enum reply_type types[] = { REPLY_TEXT, REPLY_THOUGHT, REPLY_CALL, REPLY_CALL };
         struct reply_event ev = { .type = types[data[i] & 3], .len = (data[i] >> 2) % 5 };
         char text[8] = "\"\\\n{}", id[] = "call", name[] = "f";
-        const bool begins = ev.type == REPLY_CALL && (!calls || data[i] & 128);
+        const bool begins = ev.type == REPLY_CALL && (before != REPLY_CALL || data[i] & 128);
         ev.text = text;
         text[ev.len] = 0;
         if (begins) {
@@ -135,10 +136,11 @@ static void answer(const uint8_t *data, size_t size)
             ev.len = 0;
         }
         if (ev.type == REPLY_CALL) ev.call.index = calls - 1;
+        before = ev.type;
         if (!wire_choice_take(&said, &ev)) abort();
         printer->piece(&stream, &r, &g, &ev);
     }
-    const struct reply_event end = { .type = REPLY_CHOICE_END, .finish = size % 5, .usage = u };
+    const struct reply_event end = { .type = REPLY_CHOICE_END, .finish = size % 6, .usage = u };
     if (!wire_choice_take(&said, &end)) abort();
     printer->end(&stream, &r, &g, &end, NULL);
     printer->usage(&stream, &r, &g, &u);
