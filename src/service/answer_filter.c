@@ -114,17 +114,25 @@ static bool close_kind(struct answer_filter *f, struct choice *c, struct err *e)
     return true;
 }
 
+static void drop(struct held *h)
+{
+    reply_event_free(&h->ev);
+    free(h);
+}
+
 static bool take_piece(struct answer_filter *f, struct choice *c, struct held *h, struct err *e)
 {
     const struct reply_event *ev = &h->ev;
     if (ev->type != c->kind || (ev->type == REPLY_CALL && ev->call.index != c->call)) {
-        if (!close_kind(f, c, e)) return false;
+        if (!close_kind(f, c, e)) {
+            drop(h);
+            return false;
+        }
         c->kind = ev->type;
         c->call = ev->call.index;
     }
     if (c->filtered) {
-        reply_event_free(&h->ev);
-        free(h);
+        drop(h);
         return true;
     }
     const bool room = buf_append(&c->window, ev->text ? ev->text : "", ev->len);
@@ -173,8 +181,7 @@ bool answer_filter_take(struct answer_filter *f, struct reply_event *ev, struct 
     case REPLY_CALL: {
         struct choice *c = &f->choice[ev->index];
         if (!c->filtered) return take_piece(f, c, h, e);
-        reply_event_free(&h->ev);
-        free(h);
+        drop(h);
         return true;
     }
     case REPLY_CHOICE_END: return take_end(f, &f->choice[ev->index], h, e);

@@ -282,7 +282,6 @@ const struct word_policy *word_rules_project(const struct word_rules *r, const c
 }
 
 const struct phrases *word_rules_phrases(const struct word_rules *r) { return r->phrases; }
-const char *word_rules_list(const struct word_rules *r, unsigned list) { return r->list[list].name; }
 int word_rules_category(const struct word_rules *r, unsigned list) { return r->list[list].index; }
 
 const char *word_action(enum word_verdict v)

@@ -38,7 +38,6 @@ const struct word_policy *word_rules_find(const struct word_rules *r, const char
 /* The one that the file gives a project; NULL: none. */
 const struct word_policy *word_rules_project(const struct word_rules *r, const char *project);
 const struct phrases *word_rules_phrases(const struct word_rules *r);
-const char *word_rules_list(const struct word_rules *r, unsigned list);
 int word_rules_category(const struct word_rules *r, unsigned list); /* or CATEGORY_NONE */
 
 /* ---- a text held against a policy ---------------------------------------------------------------------------------- */
