@@ -85,7 +85,11 @@ static bool post(const char *server, const char *key, const struct record *r, co
         curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
         curl_easy_setopt(c, CURLOPT_WRITEDATA, &out->bytes);
         const CURLcode rc = curl_easy_perform(c);
-        ok = rc == CURLE_OK || err_set(e, ERR_IO, "%.200s: %s", server, curl_easy_strerror(rc));
+        ok = rc == CURLE_OK ||
+             err_set(e, ERR_IO, "%.100s: %s%s", server, curl_easy_strerror(rc),
+                     rc == CURLE_COULDNT_CONNECT ? "; `hearth serve` with the same models and --store makes "
+                                                   "it again; --url names another server"
+                                                 : "");
         curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &out->status);
         curl_easy_getinfo(c, CURLINFO_CONTENT_TYPE, &type);
         snprintf(out->type, sizeof out->type, "%s", type ? type : "");

@@ -151,7 +151,8 @@ static void reader_give(struct store *s, struct session *c)
     if (!keep) session_free(c);
 }
 
-/* A reader inside a transaction. Idle connections may have died since they were used: then the next is tried, and a new one last. */
+/* A reader inside a transaction. Idle connections may have died since they were used, also where they do not know it yet: then the next is
+ * tried, and a new one last. */
 static struct session *reader_begin(struct store *s, struct err *e)
 {
     for (;;) {
@@ -159,9 +160,8 @@ static struct session *reader_begin(struct store *s, struct err *e)
         const bool fresh = !c;
         if (fresh) c = session_new(s, e);
         if (!c || plain(c, s->b->begin_read, e)) return c;
-        const bool dead = !s->b->alive(c->connection);
         session_free(c);
-        if (fresh || !dead) return NULL;
+        if (fresh) return NULL;
     }
 }
 

@@ -485,6 +485,24 @@ static void test_private(void **state)
 
 /* ---- PostgreSQL goes and comes back -------------------------------------------------------------------------------- */
 
+/* A transaction in whose middle the database is killed and started again, once. */
+struct midway {
+    struct places *p;
+    bool killed;
+};
+
+static bool write_midway(void *arg, struct session *c, struct err *e)
+{
+    struct midway *m = arg;
+    if (!add_meta("n1", c, e)) return false;
+    if (!m->killed) {
+        m->killed = true;
+        places_stop_postgres(m->p, SIGQUIT);
+        places_start_postgres(m->p);
+    }
+    return add_meta("n2", c, e);
+}
+
 static void test_restarted(void **state)
 {
     struct places *p = *state;
@@ -512,6 +530,16 @@ static void test_restarted(void **state)
         assert_int_equal(sum(s), 1 + 10 * (round + 1));
         assert_false(store_away(s, NULL));
     }
+    /* All of it or nothing: who waits is told to come again, and then it is there once. */
+    struct midway m = { p, false };
+    assert_false(store_write(s, write_midway, &m, &e));
+    assert_int_equal(e.code, ERR_BUSY);
+    for (int i = 0; !store_write(s, write_midway, &m, &e); i++) { /* two minutes */
+        assert_int_equal(e.code, ERR_BUSY);
+        assert_true(i < 2400);
+        places_sleep_ms(50);
+    }
+    assert_int_equal(sum(s), 1 + 20 + 2); /* a part of the first would be in the way of the second */
     /* Away when it is closed: what was posted is given back, not forgotten. */
     places_stop_postgres(p, SIGINT);
     post(s, add_meta, 90, 2);

@@ -140,6 +140,16 @@ static void each_life(struct places *p, enum place kind)
     assert_ptr_equal(b.hit.owner, who[0].owner);
     state_is(s, "project:p", PERIOD_MONTH, NOW, 65 * dollar, 0); /* nothing stays of one that was refused */
     assert_int_equal(reserve(s, &a, &free_of, 1, MONEY_MAX, NOW), BUDGET_OPEN);
+    /* Of two soft ones that are passed the first is told of. */
+    const struct budget_rules softer = rules("day=1:soft,month=1:soft");
+    const struct budget_one both = { "key:c", &softer };
+    assert_int_equal(reserve(s, &a, &both, 1, 2 * dollar, NOW), BUDGET_WARNS);
+    assert_true(a.hit.period == PERIOD_DAY && a.hit.owner == both.owner);
+    struct budget_states all = { .owner = "key:c", .now_ms = NOW };
+    struct err e = { ERR_NONE, "" };
+    assert_true(store_read(s, budget_read_all, &all, &e));
+    for (int i = 0; i < N_PERIODS; i++)
+        assert_int_equal(all.state[i].reserved, i == PERIOD_DAY || i == PERIOD_MONTH ? 2 * dollar : 0);
     store_close(s);
 }
 

@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "format/json_memory.h"
 #include "service/account/account.h"
+#include "service/account/budgets.h"
 #include "service/account/essence.h"
 #include "service/account/gate.h"
 #include "service/account/ledger.h"
@@ -486,6 +487,54 @@ static void test_essences(void **state)
     for (size_t i = 0; i < sizeof right / sizeof *right; i++) buf_free(&right[i]);
 }
 
+/* ---- budgets --------------------------------------------------------------------------------------------------------- */
+
+struct budgeting {
+    struct store *s;
+    char id[33];
+    struct budget_rules rules;
+    enum budget_answer answer;
+    struct budget_hit hit;
+    int64_t n;
+};
+
+static bool reserve_one(void *arg, struct session *c, struct err *e)
+{
+    struct budgeting *b = arg;
+    const struct budget_one who = { "key:a", &b->rules };
+    return budget_reserve(c, b->id, &who, 1, 5, 1000, &b->answer, &b->hit, e);
+}
+
+static bool release_all(void *arg, struct session *c, struct err *e)
+{
+    return budget_release(c, &(struct age_bounds){ 2000, INT64_MAX }, &((struct budgeting *)arg)->n, e);
+}
+
+/* What is reserved and released again leaves nothing, wherever it was broken off. */
+static bool reserve_and_release(void *arg, struct err *e)
+{
+    struct budgeting *b = arg;
+    struct budget_states all = { .owner = "key:a", .now_ms = 1000 };
+    ledger_uid(b->id);
+    if (!store_write(b->s, reserve_one, b, e) || !store_write(b->s, release_all, b, e) ||
+        !store_read(b->s, budget_read_all, &all, e))
+        return false;
+    for (int i = 0; i < N_PERIODS; i++) assert_true(!all.state[i].reserved && !all.state[i].spent);
+    return true;
+}
+
+static void test_budgets(void **state)
+{
+    struct budgeting b = { .n = 0 };
+    struct err e;
+    (void)state;
+    start_over();
+    assert_true(store_open(&b.s, where, &(struct store_options){ 0 }, &e));
+    assert_true(budget_rules_parse(&b.rules, "day=1,total=1", &e));
+    each_fault(NO_DATABASE, reserve_and_release, &b);
+    store_close(b.s);
+}
+
 #define FORM "--x\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\na\r\n--x--\r\n"
 static const struct {
     const char *headers, *body, *again; /* again: with the seed 7 */
@@ -570,6 +619,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_memory),   cmocka_unit_test(test_database),
                                         cmocka_unit_test(test_files),    cmocka_unit_test(test_start),
-                                        cmocka_unit_test(test_essences), cmocka_unit_test(test_records) };
+                                        cmocka_unit_test(test_essences), cmocka_unit_test(test_records),
+                                        cmocka_unit_test(test_budgets) };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

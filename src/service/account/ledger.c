@@ -140,7 +140,7 @@ static void take_row(const struct store_row *from, struct ledger_row *r)
     memset(r, 0, sizeof *r);
     for (int i = 0; i < N_FIELDS; i++) row_take(r, &row_fields[i], &from->v[i]);
     r->seq = from->v[N_FIELDS].number;
-    snprintf(r->hash, sizeof r->hash, "%s", from->v[N_FIELDS + 1].text ? from->v[N_FIELDS + 1].text : "");
+    snprintf(r->hash, sizeof r->hash, "%s", from->v[N_FIELDS + 1].text);
 }
 
 struct page {

@@ -182,6 +182,12 @@ static void each_all_or_none(int kind)
     assert_int_equal(left_of(l, b, 1, LIMITED_REQUESTS, T0).remaining, 1); /* of the key alone */
     const struct limit_left least = left_of(l, b, 3, LIMITED_REQUESTS, T0);
     assert_true(least.limit == 3 && least.remaining == 0);
+    /* Of two that are alike the first is named; one without rules has nothing to give back. */
+    const struct limited_one alike[] = { { "key:c", &key }, { "key:d", &key } }, free_of = { "key:e", &none };
+    const struct limit_left same = left_of(l, alike, 2, LIMITED_REQUESTS, T0);
+    assert_true(same.limit == 2 && same.remaining == 2 && same.reset_ms == T0 + 60000);
+    limits_leave(l, "id", &free_of, 1, T0, &nothing);
+    assert_int_equal(left_of(l, &free_of, 1, LIMITED_REQUESTS, T0).limit, 0);
     counters_close(l);
 }
 
