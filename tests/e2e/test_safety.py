@@ -193,6 +193,10 @@ def test_by_key_and_project(tmp_path):
         assert r.status_code == 500 and "tag safety" in r.json()["error"]["message"]
     finally:
         s.stop()
+    r = subprocess.run([BIN, "ledger", "export", "--store", store], capture_output=True, text=True, env=environment() | {"HEARTH_CONFIG": "/dev/null"}, timeout=PATIENCE)
+    refused = [x for x in map(json.loads, r.stdout.splitlines()) if x["status"] == 400]
+    assert len(refused) == 1 and refused[0]["error"] == "content_policy_violation" and refused[0]["model"] == MODEL, r.stdout
+    assert float(refused[0]["cost"]) == 0, refused
 
 
 def test_the_document():
