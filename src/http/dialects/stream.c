@@ -139,8 +139,6 @@ void wire_event_usage(struct buf *b, const struct wire_reply *r, const struct us
     end_event(b);
 }
 
-void wire_event_done(struct buf *b) { buf_puts(b, "data: [DONE]\n\n"); }
-
 void wire_event_fault(struct buf *b, const struct wire_request *w, enum fault_kind kind, const char *message)
 {
     buf_puts(b, "data: ");
@@ -173,7 +171,7 @@ static void say_done(struct buf *b, const struct wire_reply *r, struct wire_grow
 {
     (void)r;
     (void)g;
-    wire_event_done(b);
+    buf_puts(b, "data: [DONE]\n\n");
 }
 
 static void say_fault(struct buf *b, const struct wire_reply *r, struct wire_growing *g, enum fault_kind kind,

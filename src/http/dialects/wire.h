@@ -189,7 +189,6 @@ void wire_stream_end(struct buf *b, const struct wire_reply *r, const struct wir
                      const struct reply_event *ev, const char *raw_output);
 void wire_event_usage(struct buf *b, const struct wire_reply *r,
                       const struct usage *u); /* nothing when not asked for */
-void wire_event_done(struct buf *b);
 void wire_event_fault(struct buf *b, const struct wire_request *w, enum fault_kind kind, const char *message);
 
 /* logprobs.c: the value of "logprobs" for a piece. */
