@@ -2,6 +2,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "service/route/upstreams.h"
 
@@ -22,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     for (int i = 0; i < u->n; i++)
-        if (strncmp(u->v[i].base_url, "http", 4) != 0 || !u->v[i].n_models || u->v[i].tries < 1) abort();
+        if (strncasecmp(u->v[i].base_url, "http", 4) != 0 || !u->v[i].n_models || u->v[i].tries < 1) abort();
     for (int i = 0; i < u->n_routes; i++) {
         const struct routed *r = &u->route[i];
         if (!r->n || !upstreams_route(u, r->model, strlen(r->model))) abort();
