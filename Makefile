@@ -109,6 +109,7 @@ $(B)/%.o: src/%.c
 $(B)/service/models/catalog_data.o: catalog/models.yaml
 $(B)/service/advice/advice_data.o: catalog/advice.yaml catalog/styles.yaml
 $(B)/service/safety/safety_data.o: models/nsfw/mobilenet_v2_nsfw.safetensors catalog/safety.yaml
+$(B)/http/web_data.o: $(wildcard web/*)
 
 $(B)/libhearth.a: $(call OBJ,$(LIB))
 	@rm -f $@

@@ -123,6 +123,8 @@ const struct option_spec options_table[] = {
     { "shadow-log", OPT_STR, F(shadow_log), "", 0, 0, CMD_SERVE, "FILE",
       "a line of JSON for each answer of a route's shadow, which no client sees; default: they are only counted" },
 
+    { "playground", OPT_BOOL, F(server.playground), "yes", 0, 0, CMD_SERVE, NULL,
+      "show the playground at / (a page for chat, pictures, comparisons and what the server does)" },
     { "metrics-per-key", OPT_BOOL, F(metrics_per_key), "no", 0, 0, CMD_SERVE, NULL,
       "/metrics says what each key has used, by its id" },
     { "otlp", OPT_STR, F(otlp), "", 0, 0, CMD_SERVE, "URL",

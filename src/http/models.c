@@ -15,6 +15,19 @@
 /* Every text model is shown tools, in a system message if need be; what the catalog says is whether it was made for them. */
 static bool takes_tools(const struct model_row *m) { return !m->image && (!m->catalog || m->catalog->tools); }
 
+/* What a request for a picture gets where it says nothing, and the sizes that the model is good at. */
+static void print_drawing(struct buf *b, const struct catalog_model *c)
+{
+    buf_printf(b, ",\"defaults\":{\"steps\":%d,\"guidance_scale\":%g,\"size\":", c->steps, c->guidance);
+    json_out_cstr(b, c->size ? c->size : "");
+    buf_puts(b, "},\"sizes\":[");
+    for (int i = 0; i < c->sizes.n; i++) {
+        if (i) buf_putc(b, ',');
+        json_out_cstr(b, c->sizes.v[i]);
+    }
+    buf_putc(b, ']');
+}
+
 static void print_model(struct buf *b, const struct model_row *m)
 {
     const struct catalog_model *c = m->catalog;
@@ -32,6 +45,7 @@ static void print_model(struct buf *b, const struct model_row *m)
         buf_printf(b, ",\"context_length\":%d", m->n_ctx);
     else if (c && c->context)
         buf_printf(b, ",\"context_length\":%lld", (long long)c->context);
+    if (m->image && c) print_drawing(b, c);
     if (m->problem[0]) {
         buf_puts(b, ",\"problem\":");
         json_out_cstr(b, m->problem);

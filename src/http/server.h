@@ -51,6 +51,7 @@ struct server_options {
     size_t body_share;  /* and from one address; 0: half of it */
     struct watch_times times;
     bool strict_fields, include_stop;
+    bool playground;                 /* GET / and /web/ show it */
     bool share_prefixes;             /* cached prompts of one key serve the others too */
     const char *image_hosts;         /* from where pictures among messages are fetched; borrowed */
     struct safety *safety;           /* borrowed */
