@@ -16,7 +16,4 @@ void ollama_run(struct exchange *x, bool chat, json_t *body);
 /* The text model that a client calls `name`, which is changed to the form that was found. */
 bool ollama_find(struct exchange *x, char *name, struct model **m, struct err *e);
 
-/* The name that a body asks for, without ":latest": new, and *body is the caller's. NULL: answered. */
-char *ollama_asked(struct exchange *x, json_t **body);
-
 #endif

@@ -205,8 +205,8 @@ static void put_capabilities(struct buf *b, const struct model_row *row)
     buf_putc(b, ']');
 }
 
-/* The name that the body asks for, in the field's newer or older name. New; NULL: answered. */
-char *ollama_asked(struct exchange *x, json_t **body)
+/* The name that the body asks for, in the field's newer or older name, without ":latest". New; NULL: answered. *body is the caller's. */
+static char *ollama_asked(struct exchange *x, json_t **body)
 {
     struct fault f = { 0 };
     size_t len;

@@ -28,8 +28,6 @@ bool ollama_keep_alive(const json_t *v, double *seconds, struct fault *f);
 /* The name without ":latest". New; NULL: no memory. */
 char *ollama_bare_name(const char *name);
 
-extern const struct wire_style ollama_style;
-
 struct ollama_reply {
     const struct ollama_request *request;
     double load_s, total_s;  /* of the last line */

@@ -20,7 +20,7 @@ static void no_id(struct buf *b, bool chat, const unsigned char random[16])
 static void no_delta(struct buf *b, bool calls) { (void)b, (void)calls; }
 static void no_details(struct buf *b, const struct usage *u) { (void)b, (void)u; }
 
-const struct wire_style ollama_style = {
+static const struct wire_style ollama_style = {
     .dialect = DIALECT_OLLAMA,
     .chat_max_tokens = -1,
     .overflow = OVERFLOW_TRUNCATE,

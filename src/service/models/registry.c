@@ -93,8 +93,6 @@ static void model_free(struct model *m)
     free(m);
 }
 
-int registry_ctx(const struct registry *r) { return r->o.lm.n_ctx ? r->o.lm.n_ctx : LM_DEFAULT_CTX; }
-
 void registry_free(struct registry *r)
 {
     if (!r) return;

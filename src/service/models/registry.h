@@ -35,8 +35,6 @@ struct registry_options {
  * two devices over one pool (see pool.h); dev and image_dev may be the same where only one of them runs. */
 bool registry_new(struct registry **out, const struct registry_options *o, const struct catalog *c,
                   struct device *dev, struct device *image_dev, struct err *e);
-/* Tokens that a sequence of any text model holds at most. */
-int registry_ctx(const struct registry *r);
 /* Nothing may be acquired any more. */
 void registry_free(struct registry *r);
 
