@@ -316,6 +316,7 @@ static void print_banner(const struct service *s)
         free(rows);
     }
     printf("  URL      %s/v1\n", server_url(s->server));
+    if (s->o->server.playground) printf("  page     %s/\n", server_url(s->server));
     if (*server_redirect_url(s->server)) printf("  redirect %s\n", server_redirect_url(s->server));
     if (*s->keys.new_key)
         printf("  key      %s%s\n", s->keys.new_key,

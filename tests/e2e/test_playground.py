@@ -75,6 +75,13 @@ def pixels(browser, image):
     return Image.open(io.BytesIO(base64.b64decode(url.split(",", 1)[1]))).convert("RGB")
 
 
+def picture_of(browser, name):
+    """For the documents: HEARTH_SCREENSHOTS names the folder that the rooms' pictures go to."""
+    if folder := os.environ.get("HEARTH_SCREENSHOTS"):
+        shot = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB").quantize(128)
+        shot.save(os.path.join(folder, name), optimize=True)
+
+
 def decoded(image):
     """The picture, once the browser has it."""
     return image if image and image.get_property("complete") and image.get_property("naturalWidth") else None
@@ -107,10 +114,11 @@ def test_chat(browser, server):
     go(browser, server, "chat")
     see(browser, "aside details summary").click()
     set_field(browser, "max_tokens", "40")
-    ask(browser, "Name three colours.")
+    ask(browser, "What is the capital of France?")
     first = answered(browser, 0)
     assert first.find_element(By.CSS_SELECTOR, ".body").text.strip()
     assert "tokens" in first.find_element(By.CSS_SELECTOR, ".facts").text
+    picture_of(browser, "playground.png")
     assert not complaints(browser)
 
 
@@ -193,6 +201,7 @@ def test_picture(browser, server):
     assert pixels(browser, made).tobytes() == Image.open(io.BytesIO(base64.b64decode(wanted["data"][0]["b64_json"]))).convert("RGB").tobytes()
     assert browser.execute_script("return seen.size") > 2  # steps were shown as they came
     assert "Seed 1" in browser.find_element(By.CSS_SELECTOR, ".grid figcaption").text
+    picture_of(browser, "playground-pictures.png")
     assert not complaints(browser)
 
 
