@@ -6,6 +6,8 @@
 The guides are Markdown; their Python blocks are run as they stand, and their functions asked. hearth's answers in mode "seed" are held
 against these.
 """
+import contextlib
+import functools
 import itertools
 import json
 import pathlib
@@ -13,14 +15,48 @@ import re
 import sys
 
 WANTED = ["choose_model", "optimize_parameters", "optimize_parameters_for_model", "recommend_model", "optimize_for_speed", "optimize_for_quality",
-          "truncate_messages", "validate_function_schema"]
+          "truncate_messages", "validate_function_schema", "exponential_backoff"]
 CLASSES = ["PromptEnhancer", "CostOptimizedGenerator", "ContentSafetyFilter", "FireworksMigrationHelper", "ImageGenerationTracker",
            "FireworksUsageTracker"]
 
 
+class Chance:
+    """What a wait is made of: chance at one of its ends, and a clock that notes how long it was asked to sleep."""
+    least, slept = True, []
+
+    @classmethod
+    def uniform(cls, low: float, high: float) -> float:
+        return low if cls.least else high
+
+    @classmethod
+    def sleep(cls, seconds: float) -> None:
+        cls.slept.append(seconds)
+
+
+class Requests:
+    class exceptions:
+        class RequestException(Exception):
+            pass
+
+
+def waits(backoff, retries: int, base: float, status: int, least: bool) -> list:
+    """How long the guide's function sleeps between tries that all fail with this status."""
+    Chance.least, Chance.slept = least, []
+
+    @backoff(max_retries=retries, base_delay=base)
+    def fails() -> None:
+        e = Requests.exceptions.RequestException()
+        e.response = type("Response", (), {"status_code": status})
+        raise e
+
+    with contextlib.redirect_stdout(None), contextlib.suppress(Requests.exceptions.RequestException):
+        fails()
+    return Chance.slept
+
+
 def definitions(text: str) -> dict:
     """The wanted functions and classes of the guide's Python blocks."""
-    found: dict = {"re": re, "json": json}
+    found: dict = {"re": re, "json": json, "wraps": functools.wraps, "random": Chance, "time": Chance, "requests": Requests}
     for block in re.findall(r"```python\n(.*?)```", text, re.S):
         for part in re.split(r"\n(?=def |class |@|# |[a-z_]+ = )", "\n" + block):
             m = re.match(r"(?:def|class) (\w+)", part.lstrip("\n"))
@@ -101,6 +137,10 @@ def main() -> None:
         except ValueError as e:
             answer = str(e)
         out["tools"].append({"tools": tools, "answer": answer})
+    out["retry"] = []
+    for retries, base, status in itertools.product([0, 1, 3, 5], [1, 0.5], [429, 500, 400]):
+        least, most = (waits(env["exponential_backoff"], retries, base, status, end) for end in (True, False))
+        out["retry"].append({"max_retries": retries, "base_delay": base, "status": status, "least": least, "most": most})
     target = pathlib.Path(__file__).resolve().parents[2] / "tests/golden/advice/cases.json"
     target.write_text(json.dumps(out, separators=(",", ":")).replace('],"', '],\n"') + "\n", encoding="utf-8")
     print({k: len(v) for k, v in out.items()})
