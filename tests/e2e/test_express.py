@@ -120,7 +120,8 @@ def test_limits():
         assert admitted == 50
         assert r.text == "Too many image generation requests, please try again later."
         # What the other API, and the other endpoints, ask is not counted there.
-        assert s.post("/api/chat", {"model": MODEL, "messages": []}).status_code == 404
+        assert s.post("/api/chat", {"model": MODEL, "messages": []}).status_code == 200
+        assert s.post("/api/chat", {"message": "Hello"}).status_code == 429
     finally:
         s.stop()
 
