@@ -91,6 +91,7 @@ CHECKED = {
     APPLE: lambda p, out: out == b"apple.png  seed 1\n",
     "hearth inspect": lambda p, out: b"134.5 million" in out and b"30, embedding 576" in out,
     "hearth models": lambda p, out: all(re.search(rf"^accounts/hearth/models/{m} .*{p[1]}/models".encode(), out, re.M) for m in ("smollm2-135m-instruct", "starter-image")),
+    "/v1/comparisons": lambda p, out: [(c["name"], bool(c["text"])) for c in json.loads(out)["candidates"]] == [("cool", True), ("warm", True)],
     "hearth recommend": lambda p, out: b"accounts/fireworks/models/deepseek-r1-basic\n" in out,
     "hearth plan": lambda p, out: b"accounts/fireworks/models/flux-1-schnell-fp8\n" in out and re.search(rb"^total_cost +0.14$", out, re.M),
     "/v1/images/generations": lambda p, out: picture(base64.b64decode(json.loads(out)["data"][0]["b64_json"])).size == (128, 128),
