@@ -336,7 +336,7 @@ static bool retry(struct asking *a, json_t **answer)
 
 /* ---- DALL-E -------------------------------------------------------------------------------------------------------- */
 
-const char *guide_dalle_size(const char *size, bool seed)
+static const char *guide_dalle_size(const char *size, bool seed)
 {
     static const struct {
         const char *from, *to;

@@ -24,7 +24,4 @@ enum guide_function { GUIDE_COST, GUIDE_TRUNCATE, GUIDE_TOOLS, GUIDE_RETRY, GUID
 bool guide_answer(enum guide_function g, const struct catalog *c, const json_t *question, json_t **answer,
                   const char **param, struct err *e);
 
-/* Of a whole name for a picture's size and quality, as OpenAI calls them; NULL: it has no other here. */
-const char *guide_dalle_size(const char *size, bool seed);
-
 #endif
