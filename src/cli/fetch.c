@@ -13,7 +13,9 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
     return buf_append(arg, data, n) ? n : 0;
 }
 
-bool fetch_get(const char *url, const char *key, const char *path, struct buf *body, struct err *e)
+/* json NULL: a GET. */
+static bool fetch(const char *url, const char *key, const char *path, const char *json, struct buf *body,
+                  struct err *e)
 {
     struct buf whole = BUF_INIT(4096), auth = BUF_INIT(4096);
     size_t n = strlen(url);
@@ -25,6 +27,11 @@ bool fetch_get(const char *url, const char *key, const char *path, struct buf *b
     CURL *c = curl_easy_init();
     struct curl_slist *headers = *key ? curl_slist_append(NULL, auth.data) : NULL;
     bool ok = false;
+    if (json) {
+        struct curl_slist *more = curl_slist_append(headers, "Content-Type: application/json");
+        if (!more) curl_slist_free_all(headers);
+        headers = more;
+    }
     if (!c || whole.failed || auth.failed) {
         err_set(e, ERR_REQUEST, "the address or the key is too long");
         goto done;
@@ -33,7 +40,10 @@ bool fetch_get(const char *url, const char *key, const char *path, struct buf *b
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_TIMEOUT, 30L);
+    if (json)
+        curl_easy_setopt(c, CURLOPT_POSTFIELDS, json);
+    else
+        curl_easy_setopt(c, CURLOPT_TIMEOUT, 30L);
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, body);
     CURLcode rc = curl_easy_perform(c);
@@ -58,4 +68,15 @@ done:
     buf_free(&whole);
     buf_free(&auth);
     return ok;
+}
+
+bool fetch_get(const char *url, const char *key, const char *path, struct buf *body, struct err *e)
+{
+    return fetch(url, key, path, NULL, body, e);
+}
+
+bool fetch_post(const char *url, const char *key, const char *path, const char *json, struct buf *body,
+                struct err *e)
+{
+    return fetch(url, key, path, json, body, e);
 }

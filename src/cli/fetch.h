@@ -1,4 +1,4 @@
-/* fetch.h - one small answer of a running server, for the commands that only look. */
+/* fetch.h - one answer of a running server, for the commands that ask once and print. */
 #ifndef HEARTH_CLI_FETCH_H
 #define HEARTH_CLI_FETCH_H
 
@@ -8,5 +8,8 @@
 /* GET PATH of the server at `url` (http://host:port, with or without a /v1 behind it) into body, whose maximum holds. key "": none.
  * An answer other than 200 is an error that says what the server said. On failure body is freed. */
 bool fetch_get(const char *url, const char *key, const char *path, struct buf *body, struct err *e);
+/* The same of a POST with a body of JSON. It takes as long as the server needs. */
+bool fetch_post(const char *url, const char *key, const char *path, const char *json, struct buf *body,
+                struct err *e);
 
 #endif

@@ -163,9 +163,9 @@ const struct option_spec options_table[] = {
     { "policy", OPT_STR, F(server.policy), "", 0, 0, CMD_SERVE | CMD_CHECK, "NAME",
       "the policy of that file for what prompts say: off, default, strict, or one of the file's own; default: the file's, which is off in the built-in one" },
 
-    { "url", OPT_STR, F(url), "", 0, 0, ASKS | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES, "URL",
+    { "url", OPT_STR, F(url), "", 0, 0, ASKS | CMD_COMPARE | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES, "URL",
       "use a running server instead of loading a model, as http://host:port" },
-    { "key", OPT_SECRET, F(key), "", 0, 0, ASKS | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES, "KEY", "key for --url" },
+    { "key", OPT_SECRET, F(key), "", 0, 0, ASKS | CMD_COMPARE | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES, "KEY", "key for --url" },
     { "system", OPT_STR, F(system_text), "", 0, 0, CMD_CHAT, "TEXT", "system message" },
     { "max-tokens", OPT_INT, F(max_tokens), "-1", -1, 1 << 30, ASKS, "N",
       "tokens of a reply; -1: until the model ends or the context is full" },
@@ -191,8 +191,8 @@ const struct option_spec options_table[] = {
 
     { "model", OPT_STR, F(model), "", 0, 0, CMD_IMAGE, "MODEL",
       "image model: a path or an installed name; default: the first one installed" },
-    { "output", OPT_STR, F(output), "", 0, 0, CMD_IMAGE, "FILE",
-      "(or -o) a .png, .jpg or .webp; of several pictures each gets its number; - is standard output; default: picture.png" },
+    { "output", OPT_STR, F(output), "", 0, 0, CMD_COMPARE | CMD_IMAGE, "FILE",
+      "(or -o) a .png, .jpg or .webp; of several pictures each gets its number; - is standard output; default: picture.png. Of compare: the page of pictures, picture.html" },
     { "n", OPT_INT, F(pictures), "1", 1, 10, CMD_IMAGE, "N", "(or -n) pictures, drawn from seed, seed + 1, ..." },
     { "size", OPT_STR, F(size), "", 0, 0, CMD_IMAGE, "SIZE",
       "1344x768, 16:9 or landscape_16_9; default: the model's, or the input picture's" },
@@ -273,7 +273,7 @@ const struct option_spec options_table[] = {
     { "since", OPT_STR, F(since), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended from then on: 2026-01-31, or -30d" },
     { "until", OPT_STR, F(until), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended before then" },
 
-    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT | CMD_PROJECTS | CMD_RECOMMEND | CMD_PLAN | CMD_ENHANCE | CMD_CHECK | CMD_ROUTES, NULL, "print JSON" },
+    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_COMPARE | CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT | CMD_PROJECTS | CMD_RECOMMEND | CMD_PLAN | CMD_ENHANCE | CMD_CHECK | CMD_ROUTES, NULL, "print JSON" },
 };
 /* clang-format on */
 

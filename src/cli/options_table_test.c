@@ -28,7 +28,7 @@ static void test_rows(void **state)
     for (size_t i = 0; i < n_options_table; i++) {
         const struct option_spec *s = &options_table[i];
         print_message("%s\n", s->name);
-        assert_true(s->commands && !(s->commands & ~(unsigned)CMD_ALL));
+        assert_true(s->commands && !(s->commands & ~(uint64_t)CMD_ALL));
         assert_int_equal(s->type == OPT_BOOL, s->value == NULL);
         for (size_t k = 0; k < i; k++) assert_string_not_equal(s->name, options_table[k].name);
         for (size_t k = 0; k < i; k++) assert_true(s->field != options_table[k].field);
