@@ -70,7 +70,7 @@ def test_messages(server, tmp_path):
 def test_tools(server, tmp_path):
     for case in CASES["tools"]:
         for a in (ask(server, "/tools/validate", mode="seed", tools=case["tools"]),
-                  cli("check-tools", "-", "mode=seed", data=json.dumps(case["tools"]), code=0 if case["answer"] is True else 3)):
+                  cli("validate", "-", "mode=seed", data=json.dumps(case["tools"]), code=0 if case["answer"] is True else 3)):
             assert (a["valid"], a["errors"]) == ((True, []) if case["answer"] is True else (False, [case["answer"]]))
     bad = [{"type": "function", "function": {"name": "a b", "parameters": {"type": "object", "properties": {}, "required": ["x"]}}}, {"function": 3},
            {"type": "function", "function": {"name": "good"}}, {"type": "function", "function": {"name": "good"}}]
@@ -82,7 +82,7 @@ def test_tools(server, tmp_path):
 def test_waits(server):
     for case in CASES["retry"]:
         q = {k: case[k] for k in ("max_retries", "base_delay", "status")}
-        for a in (ask(server, "/retry-plan", mode="seed", **q), cli("retry-plan", "mode=seed", *words(**q))):
+        for a in (ask(server, "/retry-plan", mode="seed", **q), cli("backoff", "mode=seed", *words(**q))):
             assert [w["least"] for w in a["waits"]] == case["least"] and [w["most"] for w in a["waits"]] == case["most"], case
     best = ask(server, "/retry-plan", status=503, max_retries=8, max_delay=20, retry_after=5)
     assert best["retry"] and best["waits"][0]["least"] == 5 and all(w["most"] <= 20 for w in best["waits"][1:])
@@ -110,6 +110,6 @@ def test_refused(server, path, body, param):
 
 def test_refused_on_the_command_line(tmp_path):
     assert "no-such" in cli("cost", "model=no-such", "steps=1", code=1)
-    assert "NAME=VALUE" in cli("retry-plan", "often", code=2)
+    assert "NAME=VALUE" in cli("backoff", "often", code=2)
     (tmp_path / "broken.json").write_text('{"messages": [')
     assert "broken.json:1" in cli("truncate", str(tmp_path / "broken.json"), code=2)
