@@ -569,8 +569,8 @@ static bool keep_records(void *arg, struct err *e)
                 assert_string_equal(again.data, asked[i].again);
                 assert_string_equal(back.answer,
                                     *hash ? "{\"b\":2}" : ""); /* without memory it is not told */
-                record_free(&back);
             }
+            record_free(&back);
             record_free(&r);
         }
         free(from.headers);

@@ -264,10 +264,9 @@ const struct word_policy *word_rules_find(const struct word_rules *r, const char
     struct buf names = BUF_INIT(240);
     if (!*name) return r->first;
     if (!strcmp(name, "off")) return &r->off;
-    for (int i = 0; i < r->n_policies; i++) {
+    for (int i = 0; i < r->n_policies; i++)
         if (!strcmp(r->policy[i].name, name)) return &r->policy[i];
-        buf_printf(&names, ", %s", r->policy[i].name);
-    }
+    for (int i = 0; i < r->n_policies; i++) buf_printf(&names, ", %s", r->policy[i].name);
     err_set(e, ERR_NOT_FOUND, "there is no safety policy \"%.60s\"; there are: off%s", name,
             names.data ? names.data : "");
     buf_free(&names);
