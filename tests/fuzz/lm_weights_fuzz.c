@@ -2,33 +2,19 @@
  * Every family that recognises it checks it; what is let through is loaded and computes two tokens. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/pool.h"
 #include "lm/arch.h"
 #include "lm/hparams.h"
 #include "lm/kvcache.h"
+#include "weights_place.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define DATA_BYTES ((off_t)512 << 10)
-#define MOST_HEADER ((size_t)64 << 10)
-
-static char dir[64], config[96], tensors[96], gguf[96];
 static struct pool *pool;
 static struct device *dev;
-
-static void remove_files(void)
-{
-    unlink(config);
-    unlink(tensors);
-    unlink(gguf);
-    rmdir(dir);
-}
 
 static void must(bool ok, const struct err *e)
 {
@@ -42,31 +28,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argc;
     (void)argv;
     struct err e = { 0 };
-    snprintf(dir, sizeof dir, "/tmp/hearth-fuzz-lm-%ld", (long)getpid());
-    snprintf(config, sizeof config, "%s/config.json", dir);
-    snprintf(tensors, sizeof tensors, "%s/model.safetensors", dir);
-    snprintf(gguf, sizeof gguf, "%s.gguf", dir);
-    if (mkdir(dir, 0700) != 0) abort();
-    atexit(remove_files);
+    place_make("lm");
     log_set_level(LOG_ERROR - 1);
     must(pool_new(&pool, 1, &e) && device_cpu_open(&dev, pool, ~0u, &e), &e);
     return 0;
-}
-
-/* `head` in front (NULL: nothing), the bytes, and so many zeros. */
-static bool write_file(const char *path, const uint64_t *head, const uint8_t *data, size_t size, off_t zeros)
-{
-    FILE *f = fopen(path, "wb");
-    const size_t before = head ? sizeof *head : 0;
-    bool ok = f && (!head || fwrite(head, sizeof *head, 1, f) == 1) &&
-              (size == 0 || fwrite(data, 1, size, f) == size) && fflush(f) == 0 &&
-              ftruncate(fileno(f), (off_t)(before + size) + zeros) == 0;
-    return (!f || fclose(f) == 0) && ok;
-}
-
-static void refused(const struct err *e)
-{
-    if (e->code == ERR_NONE || !e->msg[0]) abort(); /* a refusal says why */
 }
 
 static void compute(const struct lm_arch *arch, const struct weights *w)
@@ -78,7 +43,7 @@ static void compute(const struct lm_arch *arch, const struct weights *w)
     struct kv_plan plan;
     struct kvcache *cache;
     if (!arch->engine->load(arch, &net, &s, w, dev, N, N, &e)) {
-        refused(&e);
+        place_refused(&e);
         return;
     }
     kv_plan(&plan, &s);
@@ -97,10 +62,10 @@ static void compute(const struct lm_arch *arch, const struct weights *w)
                                     .n_seq = 1,
                                     .group = plan.group_of,
                                     .lane = POOL_PREFILL };
-        if (!arch->engine->step(net, &b, kvcache_layers(cache), &e)) refused(&e);
+        if (!arch->engine->step(net, &b, kvcache_layers(cache), &e)) place_refused(&e);
         kvcache_free(cache);
     } else {
-        refused(&e);
+        place_refused(&e);
     }
     arch->engine->free(net);
 }
@@ -109,22 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct err e = { 0 };
     struct weights *w;
-    if (size > MOST_HEADER) return 0;
-    const bool is_gguf = size > 4 && memcmp(data, "GGUF", 4) == 0;
-    if (is_gguf) {
-        if (!write_file(gguf, NULL, data, size, DATA_BYTES)) return 0;
-    } else {
-        const uint8_t *nul = size ? memchr(data, 0, size) : NULL;
-        const size_t n = nul ? (size_t)(nul - data) : size;
-        const uint64_t header = nul ? size - n - 1 : 0;
-        if (!write_file(config, NULL, data, n, 0) ||
-            !write_file(tensors, &header, nul ? nul + 1 : data, (size_t)header, DATA_BYTES))
-            return 0;
-    }
-    if (!weights_open(&w, is_gguf ? gguf : dir, &e)) {
-        refused(&e);
-        return 0;
-    }
+    if (!place_open(&w, data, size)) return 0;
     for (int i = 0; i < lm_n_families; i++) {
         const struct lm_arch *arch = lm_families[i];
         struct lm_shape s;
@@ -132,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (arch->engine->check(arch, &s, w, &e))
             compute(arch, w);
         else
-            refused(&e);
+            place_refused(&e);
     }
     weights_close(w);
     return 0;

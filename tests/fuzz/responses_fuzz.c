@@ -5,37 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "http/dialects/wire.h"
-#include "http/json_in.h"
+#include "text_dialect.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void request(const char *body, size_t len, const struct wire_style *style)
+static void good(const struct wire_request *w)
 {
-    static const struct json_limits limits = { 128, 100000 };
-    struct fault f = { 0 };
-    struct wire_request w;
-    json_t *v;
-    bool ok = json_in_parse(body, len, &limits, &v, &f);
-    if (ok) {
-        ok = style->parse(&w, v, true, true, style, &f);
-        json_decref(v);
-    }
-    if (ok) {
-        const json_t *last = json_array_get(w.gen.messages, json_array_size(w.gen.messages) - 1);
-        if (!w.gen.model || !last || json_object_get(last, "tool_calls") || !json_is_object(w.echo)) abort();
-        if (w.gen.answer.kind == FORM_SCHEMA && !w.gen.answer.schema) abort();
-        wire_free(&w);
-        return;
-    }
-    if (f.err.code == ERR_NONE || !f.err.msg[0]) abort(); /* a refusal says why */
-    struct buf b = BUF_INIT(0);
-    json_error_t e;
-    fault_print(&b, style->dialect, fault_of(f.err.code), f.param, f.err.msg);
-    json_t *back = json_loadb(b.data, b.len, 0, &e);
-    if (!json_is_object(json_object_get(back, "error"))) abort();
-    json_decref(back);
-    buf_free(&b);
+    if (!json_is_object(w->echo)) abort();
 }
 
 /* ---- the order of events ------------------------------------------------------------------------------------------- */
@@ -83,8 +59,9 @@ static void check_content(struct order *o, const char *type, const json_t *event
     }
 }
 
-static void check_event(struct order *o, const char *name, const json_t *event)
+static void check_event(void *arg, const char *name, const json_t *event)
 {
+    struct order *o = arg;
     const char *type = text_of(event, "type");
     const json_t *item = json_object_get(event, "item");
     if (strcmp(type, name) != 0 || o->over ||
@@ -109,70 +86,20 @@ static void check_event(struct order *o, const char *name, const json_t *event)
     }
 }
 
-static void check_stream(const struct buf *b, struct order *o)
-{
-    json_error_t e;
-    for (const char *p = b->data, *end; p && *p; p = end + 2) {
-        const char *line = strchr(p, '\n');
-        end = strstr(p, "\n\n");
-        if (!line || !end || strncmp(p, "event: ", 7) != 0 || strncmp(line, "\ndata: ", 7) != 0) abort();
-        char *name = strndup(p + 7, (size_t)(line - p - 7));
-        json_t *event = json_loadb(line + 7, (size_t)(end - line - 7), 0, &e);
-        if (!event || !name) abort();
-        check_event(o, name, event);
-        json_decref(event);
-        free(name);
-    }
-}
-
-/* Each byte is a piece of an answer: its kind, how much text it brings, and whether a call begins with it. */
 static void answer(const uint8_t *data, size_t size)
 {
     struct wire_request w = { .style = &responses_style, .chat = true };
-    struct wire_reply r = { .request = &w, .model = "m", .id = "resp_0123456789abcdef" };
-    const struct wire_printer *printer = responses_style.printer;
+    const struct wire_reply r = { .request = &w, .model = "m", .id = "resp_0123456789abcdef" };
     w.echo = size % 2 ? json_pack("{s:{s:s}}", "reasoning", "summary", "auto") : json_object();
-    struct wire_choice said = { 0 };
-    struct wire_growing g = { .said = &said };
-    struct buf stream = BUF_INIT(0), whole = BUF_INIT(0);
-    struct usage u = { .prompt_tokens = 3, .completion_tokens = (int)size };
+    struct buf stream = BUF_INIT(0);
     struct order o = { 0 };
-    int calls = 0;
-    enum reply_type before = REPLY_DONE; /* a call ends where something else is said */
-    printer->open(&stream, &r, &g, 0);
-    for (size_t i = 0; i < size; i++) {
-        static const enum reply_type types[] = { REPLY_TEXT, REPLY_THOUGHT, REPLY_CALL, REPLY_CALL };
-        struct reply_event ev = { .type = types[data[i] & 3], .len = (data[i] >> 2) % 5 };
-        char text[8] = "\"\\\n{}", id[] = "call", name[] = "f";
-        const bool begins = ev.type == REPLY_CALL && (before != REPLY_CALL || data[i] & 128);
-        ev.text = text;
-        text[ev.len] = 0;
-        if (begins) {
-            ev.call = (struct reply_call){ .index = calls++, .id = id, .name = name };
-            ev.len = 0;
-        }
-        if (ev.type == REPLY_CALL) ev.call.index = calls - 1;
-        before = ev.type;
-        if (!wire_choice_take(&said, &ev)) abort();
-        printer->piece(&stream, &r, &g, &ev);
-    }
-    const struct reply_event end = { .type = REPLY_CHOICE_END, .finish = size % 6, .usage = u };
-    if (!wire_choice_take(&said, &end)) abort();
-    printer->end(&stream, &r, &g, &end, NULL);
-    printer->usage(&stream, &r, &g, &u);
-    printer->done(&stream, &r, &g);
-    check_stream(&stream, &o);
-    if (!o.over || o.items != said.n_parts) abort();
-    json_error_t e;
-    printer->full(&whole, &r, &said, 1, &u);
-    json_t *v = json_loadb(whole.data, whole.len, 0, &e);
-    if (!v || (json_int_t)json_array_size(json_object_get(v, "output")) != o.items) abort();
-    json_decref(v);
+    json_int_t n_parts;
+    dialect_answer(data, size, &r, &stream, "output", &n_parts);
+    dialect_events(&stream, check_event, &o);
+    if (!o.over || o.items != n_parts) abort();
     json_decref(w.echo);
     buf_free(&o.said);
     buf_free(&stream);
-    buf_free(&whole);
-    wire_choice_free(&said);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -181,6 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (data[0] % 3 == 2)
         answer(data + 1, size - 1);
     else
-        request((const char *)data + 1, size - 1, data[0] % 3 ? &responses_count_style : &responses_style);
+        dialect_request((const char *)data + 1, size - 1,
+                        data[0] % 3 ? &responses_count_style : &responses_style, good);
     return 0;
 }
