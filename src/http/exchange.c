@@ -137,6 +137,11 @@ void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param,
 
 void exchange_refused(struct exchange *x, enum fault_kind kind) { x->refused = kind; }
 
+enum fault_kind exchange_kind(const struct exchange *x, const struct fault *f)
+{
+    return x->refused != FAULT_NONE ? x->refused : fault_of(f->err.code);
+}
+
 void exchange_fault_from(struct exchange *x, const struct fault *f)
 {
     enum fault_kind early;
@@ -148,7 +153,7 @@ void exchange_fault_from(struct exchange *x, const struct fault *f)
             exchange_fault(x, FAULT_UNAVAILABLE, NULL, "the client left while its request was prepared");
         return;
     }
-    const enum fault_kind kind = x->refused != FAULT_NONE ? x->refused : fault_of(f->err.code);
+    const enum fault_kind kind = exchange_kind(x, f);
     tell_fault(x, kind, kind == FAULT_MODEL ? "model" : f->param,
                f->retry_after_s ? f->retry_after_s : fault_retry_after(kind), f->again_ms, f->err.msg);
 }

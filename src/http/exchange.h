@@ -65,6 +65,8 @@ void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param,
     __attribute__((format(printf, 4, 5)));
 /* What exchange_fault_from() is to say of x whatever the code of its fault. */
 void exchange_refused(struct exchange *x, enum fault_kind kind);
+/* What exchange_fault_from() would tell f as. */
+enum fault_kind exchange_kind(const struct exchange *x, const struct fault *f);
 /* The kind follows from f's code. Both say when to come again where that makes sense: as f knows, or as is usual for the kind. */
 void exchange_fault_from(struct exchange *x, const struct fault *f);
 /* A message as a client may read it: without the server's folders. The log keeps the whole. Faults go through this once a handler has

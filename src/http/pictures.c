@@ -210,7 +210,8 @@ static const struct work_ops picture_ops = { collect, produce, work_cancel, work
 static void refuse(struct exchange *x, struct picture_work *t, const struct fault *f)
 {
     const struct fault why = *f;
-    if (t->dialect->print_refusal && fault_status(fault_of(why.err.code)) == 400) {
+    const enum fault_kind kind = exchange_kind(x, f);
+    if (t->dialect->print_refusal && fault_status(kind) == 400 && kind != FAULT_POLICY) {
         struct buf b = BUF_INIT(65536);
         char told[sizeof why.err.msg];
         exchange_told(x, why.err.msg, told, sizeof told);

@@ -10,7 +10,7 @@ import openai
 import pytest
 from openai import OpenAI
 
-from conftest import BIN, MODEL, PATIENCE, ROOT, Server, chat, environment
+from conftest import BIN, MODEL, PATIENCE, ROOT, Server, chat, environment, stand_ins
 
 CASES = json.loads((ROOT / "tests/golden/advice/cases.json").read_text())["safety"]
 
@@ -81,8 +81,21 @@ def test_pictures_are_refused(strict):
     with pytest.raises(openai.BadRequestError) as e:
         client.images.generate(model="starter-image", prompt="explicit scene")
     assert e.value.code == "content_policy_violation" and e.value.body["param"] == "prompt"
-    r = strict.post("/api/v1/flux-1-schnell-fp8", {"prompt": "explicit scene"})
-    assert r.status_code in (400, 404) and (r.status_code == 404 or r.json()["error"] == "Content policy violation"), r.text
+
+
+def test_pictures_of_the_other_dialects(tmp_path):
+    args, models = stand_ins(tmp_path, "FLUX.1-dev")
+    s = Server("--no-preload", "--policy", "strict", *args, models=models)
+    try:
+        why = 'Contains prohibited keyword: explicit (guides-prohibited), which the safety policy "strict" refuses'
+        for path, answer in (("/api/v1/flux/dev", {"error": "Content policy violation", "message": why}), ("/api/generate", {"error": why}),
+                             ("/inference/v1/workflows/accounts/fireworks/models/flux-1-dev-fp8/text_to_image",
+                              {"error": {"object": "error", "type": "invalid_request_error", "code": "content_policy_violation", "param": "prompt", "message": why}})):
+            r = s.post(path, {"prompt": "explicit scene"})
+            assert (r.status_code, r.json()) == (400, answer)
+            assert s.post(path, {"prompt": "a quiet scene"}).status_code == 200
+    finally:
+        s.stop()
 
 
 def test_nothing_is_refused_unless_asked_for(server):
