@@ -12,7 +12,6 @@
 #include "cli/options.h"
 #include "format/json_memory.h"
 
-#define USUAL_URL "http://127.0.0.1:8080"
 enum { MOST = 512 << 20 };
 
 /* ---- the question -------------------------------------------------------------------------------------------------- */
@@ -210,7 +209,7 @@ static int run(const struct options *o)
         question = question_of(o, &e);
     char *json = question ? json_dumps(question, JSON_COMPACT) : NULL;
     bool ok = question && (json || err_set(&e, ERR_NOMEM, "out of memory"));
-    ok = ok && fetch_post(*o->url ? o->url : USUAL_URL, o->key, "/v1/comparisons", json, &body, &e);
+    ok = ok && fetch_post(*o->url ? o->url : FETCH_USUAL_URL, o->key, "/v1/comparisons", json, &body, &e);
     if (ok) {
         root = json_memory_load(body.data ? body.data : "", body.len, 0, NULL);
         ok = json_is_object(root) || err_set(&e, ERR_FORMAT, "the server's answer is no JSON");

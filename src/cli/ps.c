@@ -9,7 +9,6 @@
 #include "cli/options.h"
 #include "format/json_memory.h"
 
-#define USUAL_URL "http://127.0.0.1:8080"
 enum { MAX_METRICS = 16 << 20 };
 
 /* {model: {running, waiting, bytes}} of the text format's lines NAME{model="ID"} VALUE. */
@@ -86,7 +85,7 @@ int cmd_ps(int argc, char **argv)
     }
     if (rc < 0) {
         struct buf body = BUF_INIT(MAX_METRICS), times = BUF_INIT(MAX_METRICS);
-        const char *url = *o.url ? o.url : USUAL_URL;
+        const char *url = *o.url ? o.url : FETCH_USUAL_URL;
         bool ok = fetch_get(url, o.key, "/metrics", &body, &e) && buf_putc(&body, '\0');
         json_t *all = ok ? read_metrics(body.data) : NULL;
         ok = ok && fetch_get(url, o.key, "/api/ps", &times, &e) && read_times(all, &times, &e);

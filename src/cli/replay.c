@@ -6,13 +6,12 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/fetch.h"
 #include "cli/options.h"
 #include "format/json_memory.h"
 #include "service/account/essence.h"
 #include "service/account/ledger.h"
 #include "service/account/record.h"
-
-#define USUAL_URL "http://127.0.0.1:8080"
 
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
@@ -143,7 +142,7 @@ static bool replay(struct store *s, const struct options *o, bool *same, struct 
     struct answer a = { .bytes = BUF_INIT(RECORDING_MOST) };
     const bool ok = ledger_find(s, o->args.v[0], &row, e) && record_get(s, row.uid, &r, e) &&
                     record_with_seed(&r, row.seed, &body, e) &&
-                    post(*o->url ? o->url : USUAL_URL, o->key, &r, &body, &a, e) &&
+                    post(*o->url ? o->url : FETCH_USUAL_URL, o->key, &r, &body, &a, e) &&
                     compare(&row, &r, &a, same, e);
     record_free(&r);
     buf_free(&body);

@@ -8,7 +8,6 @@
 #include "cli/options.h"
 #include "format/json_memory.h"
 
-#define USUAL_URL "http://127.0.0.1:8080"
 enum { MOST = 16 << 20 };
 
 static double milliseconds(const json_t *latency, const char *name)
@@ -77,7 +76,7 @@ static int run(const struct options *o)
 {
     struct err e = { ERR_NONE, "" };
     struct buf body = BUF_INIT(MOST);
-    bool ok = fetch_get(*o->url ? o->url : USUAL_URL, o->key, "/admin/v1/routes", &body, &e);
+    bool ok = fetch_get(*o->url ? o->url : FETCH_USUAL_URL, o->key, "/admin/v1/routes", &body, &e);
     json_t *root = ok ? json_memory_load(body.data ? body.data : "", body.len, 0, NULL) : NULL;
     ok = ok && (json_is_object(root) || err_set(&e, ERR_FORMAT, "the server's answer is no JSON"));
     if (ok && o->json) {

@@ -7,6 +7,7 @@
 
 #include "http/exchange.h"
 #include "http/json_out.h"
+#include "http/models.h"
 #include "service/models/registry.h"
 
 enum { PAGE = 20, MOST_OF_A_PAGE = 1000 };
@@ -110,16 +111,8 @@ void anthropic_models_get(struct exchange *x)
 {
     struct fault f = { .param = "model" };
     struct model *m;
-    struct model_row *rows;
-    int n;
-    if (!registry_find(exchange_server(x)->registry, exchange_tail(x), &m, &f.err) ||
-        !registry_list(exchange_server(x)->registry, &rows, &n, &f.err)) {
+    if (registry_find(exchange_server(x)->registry, exchange_tail(x), &m, &f.err))
+        models_answer_one(x, m, put_model);
+    else
         exchange_fault_from(x, &f);
-        return;
-    }
-    struct buf b = BUF_INIT(0);
-    for (int i = 0; i < n && !b.len; i++)
-        if (!strcmp(rows[i].id, model_id(m))) put_model(&b, &rows[i]);
-    free(rows);
-    exchange_reply(x, 200, "application/json", &b);
 }

@@ -8,6 +8,7 @@
 #include "http/exchange.h"
 #include "http/handlers.h"
 #include "http/json_out.h"
+#include "http/models.h"
 #include "service/models/registry.h"
 #include "service/route/upstreams.h"
 #include "service/route/router.h"
@@ -126,6 +127,23 @@ void models_list(struct exchange *x)
     exchange_reply(x, 200, "application/json", &b);
 }
 
+void models_answer_one(struct exchange *x, const struct model *m,
+                       void (*print)(struct buf *b, const struct model_row *row))
+{
+    struct fault f = { .param = "model" };
+    struct model_row *rows;
+    int n;
+    if (!registry_list(exchange_server(x)->registry, &rows, &n, &f.err)) {
+        exchange_fault_from(x, &f);
+        return;
+    }
+    struct buf b = BUF_INIT(0);
+    for (int i = 0; i < n && !b.len; i++)
+        if (!strcmp(rows[i].id, model_id(m))) print(&b, &rows[i]);
+    free(rows);
+    exchange_reply(x, 200, "application/json", &b);
+}
+
 /* Of either kind. */
 static bool find_model(struct exchange *x, const char *name, struct model **m, struct err *e)
 {
@@ -143,8 +161,6 @@ void models_get(struct exchange *x)
     struct fault f = { .param = "model" };
     const struct router *r = exchange_server(x)->o.router;
     struct model *m;
-    struct model_row *rows;
-    int n;
     const bool here = find_model(x, exchange_tail(x), &m, &f.err);
     const struct routed *route =
         r && !here ? upstreams_route(router_upstreams(r), exchange_tail(x), strlen(exchange_tail(x))) : NULL;
@@ -154,15 +170,10 @@ void models_get(struct exchange *x)
         exchange_reply(x, 200, "application/json", &b);
         return;
     }
-    if (!here || !registry_list(exchange_server(x)->registry, &rows, &n, &f.err)) {
+    if (!here)
         exchange_fault_from(x, &f);
-        return;
-    }
-    struct buf b = BUF_INIT(0);
-    for (int i = 0; i < n && !b.len; i++)
-        if (!strcmp(rows[i].id, model_id(m))) print_model(&b, &rows[i]);
-    free(rows);
-    exchange_reply(x, 200, "application/json", &b);
+    else
+        models_answer_one(x, m, print_model);
 }
 
 /* ---- the control plane's view -------------------------------------------------------------------------------------- */
