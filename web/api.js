@@ -68,9 +68,11 @@ export async function* events(response) {
 }
 
 let known;
-export async function models(again) {
+// {data, unavailable}: asked once, and again when that is wanted.
+export function modelList(again) {
   if (!known || again) known = ask("GET", "/v1/models").catch((e) => { known = undefined; throw e; });
-  return (await known).data;
+  return known;
 }
+export const models = async (again) => (await modelList(again)).data;
 export const isPicture = (m) => m.kind === "FLUMINA_BASE_MODEL";
 export const shortName = (id) => id.split("/").pop();

@@ -184,7 +184,7 @@ async function generate(parent) {
     else node.error = e.status === 401 ? t("keyWrong") : e.message || t("unreachable");
   }
   running = undefined;
-  if (!talks.keep()) say("localStorage", true);
+  if (!talks.keep()) say(t("notKept"), true);
   if (of === talk && list.isConnected) draw();
 }
 

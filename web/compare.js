@@ -68,7 +68,7 @@ function drawHead() {
     field(t("kind"), choice([["chat", t("chat")], ["pictures", t("pictures")]], kind, (v) => { kind = v; columns = [column(), column()]; draw(); })),
     el("label.field.grow", {}, el("span", {}, t("prompt")), el("textarea", { rows: 2, name: "prompt", dir: "auto", value: prompt, oninput: (e) => { prompt = e.target.value; } })),
     running ? el("button.primary", { id: "stop", onclick: () => running.abort() }, t("stop")) : el("button.primary", { id: "run", onclick: run }, t("run")),
-    el("button", { onclick: () => { if (columns.length < 6) columns.push({ ...columns[columns.length - 1], settings: { ...columns[columns.length - 1].settings } }); else say("6", true); draw(); } }, t("add"))));
+    el("button", { onclick: () => { if (columns.length < 6) columns.push({ ...columns[columns.length - 1], settings: { ...columns[columns.length - 1].settings } }); else say(t("mostColumns"), true); draw(); } }, t("add"))));
 }
 
 function draw() {

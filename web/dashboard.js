@@ -1,5 +1,5 @@
 // dashboard.js - what the server does just now, out of /metrics, and for administrators what was used and the keys.
-import { ask, call, models, shortName } from "./api.js";
+import { ask, call, modelList, shortName } from "./api.js";
 import { el, fill } from "./dom.js";
 import { t } from "./text.js";
 
@@ -71,9 +71,9 @@ function rows(title, names, list, cells) {
 async function account(box) {
   try {
     const [usage, keys] = await Promise.all([ask("GET", "/admin/v1/usage"), ask("GET", "/admin/v1/keys")]);
-    fill(box, rows(t("usage"), [t("model"), t("requests"), t("tokens"), t("pictures"), t("spent")], usage.data || [],
-      (r) => [r.model ?? r.group ?? r.name, r.requests, (r.prompt_tokens || 0) + (r.completion_tokens || 0), r.pictures, r.cost === undefined ? "" : `$${r.cost}`]),
-    rows(t("keys"), [t("key"), "project", "id"], keys.data || [], (k) => [k.name, k.project, k.id]));
+    fill(box, rows(t("usage"), [t("model"), t("requests"), t("tokens"), t("pictures"), t("spent")], usage.data,
+      (r) => [r.name, r.requests, r.prompt_tokens + r.completion_tokens, r.pictures, `$${r.cost}`]),
+    rows(t("keys"), [t("key"), t("project"), "id", t("state")], keys.data, (k) => [k.name, k.project, k.id, k.state]));
   } catch (e) {
     fill(box, el("p.facts", {}, e.status === 403 || e.status === 401 ? t("adminOnly") : t("noStore")));
   }
@@ -100,8 +100,7 @@ export async function show(room) {
   clearInterval(timer);
   const live = el("section"), box = el("section");
   fill(room, el("div.column", {}, live, box));
-  const list = await models(true);
-  const whole = await ask("GET", "/v1/models");
+  const whole = await modelList(true), list = whole.data;
   before = undefined;
   await refresh(live, list);
   account(box);

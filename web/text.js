@@ -27,7 +27,8 @@ const rows = {
   cache: ["cache pages", "キャッシュ"], usage: ["Usage", "使用量"], keys: ["Keys", "キー"], requests: ["requests", "要求"], spent: ["spent", "費用"],
   adminOnly: ["Usage and keys are shown to a key with the scope admin.", "使用量とキーは admin スコープのキーで表示されます。"],
   noStore: ["This server keeps no account.", "このサーバーは記録を持ちません。"], unavailable: ["Installed, but cannot run", "実行できないモデル"], problem: ["Problem", "問題"],
-  failed: ["That failed", "失敗しました"], unreachable: ["The server does not answer", "サーバーが応答しません"], previous: ["Previous", "前"], next: ["Next", "次"],
+  project: ["project", "プロジェクト"], state: ["state", "状態"], notKept: ["The browser does not keep conversations any more: export them", "ブラウザーに保存できません。書き出してください"],
+  mostColumns: ["Six at most", "六つまで"], failed: ["That failed", "失敗しました"], unreachable: ["The server does not answer", "サーバーが応答しません"], previous: ["Previous", "前"], next: ["Next", "次"],
 };
 const languages = ["en", "ja"];
 
