@@ -102,23 +102,23 @@ def successors(body):
 def around(after, first, last):
     """Places on a way from `first` to `last` that stays between them. Compilers lay rare code of other loops there; it is on none."""
     before = {}
-    seen, todo = {first}, [first]
-    while todo:
-        i = todo.pop()
+    seen, waiting = {first}, [first]
+    while waiting:
+        i = waiting.pop()
         for k in after[i]:
             if first <= k <= last:
                 before.setdefault(k, []).append(i)
                 if k not in seen:
                     seen.add(k)
-                    todo.append(k)
+                    waiting.append(k)
     if last not in seen:
         return set()
-    back, todo = {last}, [last]
-    while todo:
-        for k in before.get(todo.pop(), []):
+    back, waiting = {last}, [last]
+    while waiting:
+        for k in before.get(waiting.pop(), []):
             if k not in back:
                 back.add(k)
-                todo.append(k)
+                waiting.append(k)
     return back
 
 
