@@ -140,28 +140,47 @@ static bool load_text(struct lm *m, struct err *e)
     return true;
 }
 
-/* sentence-transformers' 1_Pooling/config.json, GGUF's ARCH.pooling_type; the last token where neither speaks. */
-static enum lm_pooling pooling_of(const struct weights *w)
+/* GGUF's ARCH.pooling_type, by its numbers. */
+static enum lm_pooling gguf_pooling(const struct gguf *g)
 {
-    enum { GGUF_POOL_MEAN = 1 };
-    const struct gguf *g = weights_gguf(w);
-    enum lm_pooling pool = LM_POOL_LAST;
-    struct err none = { 0 };
-    char *path = NULL, key[100];
+    enum { UNSAID = -1, NONE = 0, MEAN = 1, LAST = 3 };
+    const struct gguf_str arch = gguf_string(g, "general.architecture");
+    char key[100];
+    snprintf(key, sizeof key, "%.*s.pooling_type", (int)(arch.len < 60 ? arch.len : 60),
+             arch.data ? arch.data : "");
+    const int64_t type = gguf_int(g, key, UNSAID);
+    if (type != UNSAID && type != NONE && type != MEAN && type != LAST)
+        log_warn("%s %lld is not known here: embeddings are made of the last token", key, (long long)type);
+    return type == MEAN ? LM_POOL_MEAN : LM_POOL_LAST;
+}
+
+/* Of sentence-transformers' 1_Pooling/config.json; the last token where there is no such file. */
+static enum lm_pooling folder_pooling(const char *dir)
+{
+    static const char *const others[] = { "pooling_mode_cls_token", "pooling_mode_max_tokens",
+                                          "pooling_mode_mean_sqrt_len_tokens",
+                                          "pooling_mode_weightedmean_tokens" };
+    struct err e = { 0 };
+    char *path = NULL;
     json_t *config = NULL;
-    if (g) {
-        const struct gguf_str arch = gguf_string(g, "general.architecture");
-        snprintf(key, sizeof key, "%.*s.pooling_type", (int)(arch.len < 60 ? arch.len : 60),
-                 arch.data ? arch.data : "");
-        return gguf_int(g, key, 0) == GGUF_POOL_MEAN ? LM_POOL_MEAN : LM_POOL_LAST;
-    }
-    if (asprintf(&path, "%s1_Pooling/config.json", weights_dir(w)) < 0) return pool;
-    if (json_read_file(&config, path, &none) &&
-        json_is_true(json_object_get(config, "pooling_mode_mean_tokens")))
-        pool = LM_POOL_MEAN;
+    enum lm_pooling pool = LM_POOL_LAST;
+    if (asprintf(&path, "%s1_Pooling/config.json", dir) < 0) return pool;
+    if (access(path, F_OK) == 0 && !json_read_file(&config, path, &e))
+        log_warn("%s: embeddings are made of the last token", e.msg);
+    if (json_is_true(json_object_get(config, "pooling_mode_mean_tokens"))) pool = LM_POOL_MEAN;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (json_is_true(json_object_get(config, others[i])))
+            log_warn("%s: %s is not done here: embeddings are made of %s", path, others[i],
+                     pool == LM_POOL_MEAN ? "the mean alone" : "the last token");
     json_decref(config);
     free(path);
     return pool;
+}
+
+static enum lm_pooling pooling_of(const struct weights *w)
+{
+    const struct gguf *g = weights_gguf(w);
+    return g ? gguf_pooling(g) : folder_pooling(weights_dir(w));
 }
 
 static void fill_info(struct lm *m, const struct lm_options *o, size_t kv_bytes)

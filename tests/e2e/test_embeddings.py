@@ -4,6 +4,7 @@ import base64
 import concurrent.futures
 import json
 import re
+import shutil
 import sqlite3
 
 import numpy as np
@@ -129,3 +130,21 @@ def test_the_page_says_what_is(server, capsys):
     for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs/embeddings.md").read_text(), re.S):
         exec(code.replace("http://127.0.0.1:8080", server.url), {})
     assert float(capsys.readouterr().out.split()[-1]) > 0
+
+
+@pytest.mark.parametrize("config, says", [
+    ({"pooling_mode_cls_token": True}, "pooling_mode_cls_token is not done here: embeddings are made of the last token"),
+    ({"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}, "pooling_mode_max_tokens is not done here: embeddings are made of the mean alone"),
+    ("{", "embeddings are made of the last token"),
+])
+def test_a_pooling_that_is_not_known_is_told(tmp_path, config, says):
+    shutil.copytree(ROOT / "tests/golden/lm/gemma3_chat", tmp_path / "models/tiny")
+    (tmp_path / "models/tiny/1_Pooling").mkdir()
+    (tmp_path / "models/tiny/1_Pooling/config.json").write_text(config if isinstance(config, str) else json.dumps(config))
+    s = Server("--no-preload", models=str(tmp_path / "models"))
+    try:
+        r = s.post("/v1/embeddings", {"model": "tiny", "input": "a text"})
+        assert r.status_code == 200 and np.isfinite(r.json()["data"][0]["embedding"]).all()
+        s.wait_log(says)
+    finally:
+        s.stop()
