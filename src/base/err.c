@@ -4,10 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#undef err_set
-#undef err_wrap
-
-bool err_set(struct err *e, enum err_code code, const char *fmt, ...)
+void err_record(struct err *e, enum err_code code, const char *fmt, ...)
 {
     if (e) {
         va_list ap;
@@ -16,10 +13,9 @@ bool err_set(struct err *e, enum err_code code, const char *fmt, ...)
         vsnprintf(e->msg, sizeof e->msg, fmt, ap);
         va_end(ap);
     }
-    return false;
 }
 
-bool err_wrap(struct err *e, const char *fmt, ...)
+void err_surround(struct err *e, const char *fmt, ...)
 {
     if (e) {
         char inner[sizeof e->msg];
@@ -33,5 +29,4 @@ bool err_wrap(struct err *e, const char *fmt, ...)
                      inner);
         }
     }
-    return false;
 }
