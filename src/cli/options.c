@@ -161,7 +161,7 @@ static int distance(const char *a, const char *b)
 }
 
 /* The option with this name (length n) among those of the commands in `mask`; underscores count as hyphens. */
-static const struct option_spec *find_option(const char *name, size_t n, unsigned mask)
+static const struct option_spec *find_option(const char *name, size_t n, int64_t mask)
 {
     for (size_t i = 0; i < n_options_table; i++) {
         const struct option_spec *s = &options_table[i];
@@ -174,7 +174,7 @@ static const struct option_spec *find_option(const char *name, size_t n, unsigne
 }
 
 /* The option of a flag, name being what follows its hyphens: --name, or one of the few single letters. */
-static const struct option_spec *find_flag(const char *flag, const char *name, size_t n, unsigned mask)
+static const struct option_spec *find_flag(const char *flag, const char *name, size_t n, int64_t mask)
 {
     if (flag[1] == '-') return find_option(name, n, mask);
     if (n == 1 && *name == 'n') return find_option("n", 1, mask);
@@ -182,7 +182,7 @@ static const struct option_spec *find_flag(const char *flag, const char *name, s
     return n == 1 && *name == 'o' ? find_option("output", 6, mask) : NULL;
 }
 
-static const char *nearest_option(const char *name, unsigned mask)
+static const char *nearest_option(const char *name, int64_t mask)
 {
     const char *best = NULL;
     int best_distance = 1 + (int)strlen(name) / 3; /* further away it is another word, not a slip */
@@ -194,7 +194,7 @@ static const char *nearest_option(const char *name, unsigned mask)
     return best;
 }
 
-static bool unknown_option(const char *where, const char *name, unsigned mask, struct err *e)
+static bool unknown_option(const char *where, const char *name, int64_t mask, struct err *e)
 {
     const char *near = nearest_option(name, mask);
     if (near) return err_set(e, ERR_REQUEST, "%s does not exist; did you mean \"%s\"?", where, near);

@@ -273,7 +273,7 @@ const struct option_spec options_table[] = {
     { "since", OPT_STR, F(since), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended from then on: 2026-01-31, or -30d" },
     { "until", OPT_STR, F(until), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended before then" },
 
-    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_COMPARE | CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT | CMD_PROJECTS | CMD_RECOMMEND | CMD_PLAN | CMD_ENHANCE | CMD_CHECK | CMD_ROUTES, NULL, "print JSON" },
+    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_COMPARE | CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT | CMD_PROJECTS | CMD_RECOMMEND | CMD_PLAN | CMD_ENHANCE | CMD_CHECK | CMD_ROUTES | CMD_ALIAS, NULL, "print JSON" },
 };
 /* clang-format on */
 

@@ -1,4 +1,4 @@
-/* rm.c - `hearth rm NAME...`: installed models leave the model folder.
+/* rm.c - `hearth rm NAME...`: installed models leave the model folder, and so do names that `hearth alias` gave.
  *
  * Only what the folder's scan lists as a model is touched, and nothing outside that folder: a link is removed, not what it points to. */
 #include <errno.h>
@@ -12,6 +12,7 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "format/shards.h"
+#include "service/models/aliases.h"
 #include "service/models/catalog.h"
 #include "service/models/model_folder.h"
 
@@ -89,6 +90,11 @@ int cmd_rm(int argc, char **argv)
     }
     for (int i = 0; i < o.args.n && !rc; i++) {
         bool several;
+        struct err no_alias = { 0 };
+        if (aliases_remove(o.registry.models_dir, o.args.v[i], &no_alias)) {
+            printf("%s\n", o.args.v[i]);
+            continue;
+        }
         const struct installed *m = find(&have, catalog, o.args.v[i], &several);
         if (!m) {
             fprintf(stderr,

@@ -29,11 +29,16 @@ static void print_drawing(struct buf *b, const struct catalog_model *c)
     buf_putc(b, ']');
 }
 
-static void print_model(struct buf *b, const struct model_row *m)
+/* alias: the name of one's own that it is listed under, or NULL. */
+static void print_named(struct buf *b, const struct model_row *m, const char *alias)
 {
     const struct catalog_model *c = m->catalog;
     buf_puts(b, "{\"id\":");
-    json_out_cstr(b, m->id);
+    json_out_cstr(b, alias ? alias : m->id);
+    if (alias) {
+        buf_puts(b, ",\"alias_of\":");
+        json_out_cstr(b, m->id);
+    }
     buf_puts(b, ",\"object\":\"model\",\"owned_by\":");
     json_out_cstr(b, c && *c->owner ? c->owner : "local");
     buf_printf(b,
@@ -54,6 +59,8 @@ static void print_model(struct buf *b, const struct model_row *m)
     buf_putc(b, '}');
 }
 
+static void print_model(struct buf *b, const struct model_row *m) { print_named(b, m, NULL); }
+
 static void print_those(struct buf *b, const struct model_row *rows, int n, bool usable)
 {
     bool any = false;
@@ -63,6 +70,17 @@ static void print_those(struct buf *b, const struct model_row *rows, int n, bool
         any = true;
         print_model(b, &rows[i]);
     }
+}
+
+/* Each alias of a model that can be used, as a model of that name. */
+static void print_aliases(struct buf *b, const struct aliases *a, const struct model_row *rows, int n)
+{
+    for (int k = 0; k < a->n; k++)
+        for (int i = 0; i < n; i++)
+            if (!rows[i].problem[0] && !strcmp(rows[i].id, a->v[k].model)) {
+                buf_putc(b, ',');
+                print_named(b, &rows[i], a->v[k].name);
+            }
 }
 
 /* ---- models of other servers --------------------------------------------------------------------------------------- */
@@ -110,15 +128,24 @@ void models_list(struct exchange *x)
         return;
     }
     struct fault f = { 0 };
+    struct registry *r = exchange_server(x)->registry;
+    struct aliases aliases;
     struct model_row *rows;
     int n;
-    if (!registry_list(exchange_server(x)->registry, &rows, &n, &f.err)) {
+    if (!registry_list(r, &rows, &n, &f.err)) {
+        exchange_fault_from(x, &f);
+        return;
+    }
+    if (!registry_aliases(r, &aliases, &f.err)) {
+        free(rows);
         exchange_fault_from(x, &f);
         return;
     }
     struct buf b = BUF_INIT(0);
     buf_puts(&b, "{\"object\":\"list\",\"data\":[");
     print_those(&b, rows, n, true);
+    print_aliases(&b, &aliases, rows, n);
+    aliases_free(&aliases);
     if (exchange_server(x)->o.router && !b.failed) print_upstreams(&b, exchange_server(x)->o.router, rows, n);
     buf_puts(&b, "],\"unavailable\":[");
     print_those(&b, rows, n, false);

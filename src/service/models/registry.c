@@ -56,9 +56,25 @@ struct registry {
     struct model *models; /* entries are never removed: pointers stay good */
     bool scanned;         /* once at least: what there is to say of files has been said */
     double last_scan;
+    struct aliases aliases; /* as the file was when its stamp was taken */
+    struct stamp aliases_read;
     pthread_t idle; /* unloads those whose time is over */
     bool idle_runs, stopping;
 };
+
+static bool stamp_of(const char *path, struct stamp *s)
+{
+    struct stat st;
+    if (stat(path, &st)) return false;
+    *s = (struct stamp){ st.st_ino, st.st_size, st.st_mtim };
+    return true;
+}
+
+static bool same_stamp(const struct stamp *a, const struct stamp *b)
+{
+    return a->inode == b->inode && a->size == b->size && a->modified.tv_sec == b->modified.tv_sec &&
+           a->modified.tv_nsec == b->modified.tv_nsec;
+}
 
 const char *model_id(const struct model *m) { return m->id; }
 const struct catalog_model *model_catalog(const struct model *m) { return m->catalog; }
@@ -115,6 +131,7 @@ void registry_free(struct registry *r)
     }
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->changed);
+    aliases_free(&r->aliases);
     free(r->models_dir);
     free(r);
 }
@@ -216,7 +233,35 @@ static bool rescan(struct registry *r, struct err *e)
     return ok;
 }
 
-static struct model *lookup(struct registry *r, const char *name)
+/* What the folder's file of aliases says now. One that cannot be read leaves what was read before. Under the lock. */
+static void refresh_aliases(struct registry *r)
+{
+    char path[PATH_MAX];
+    struct stamp now = { 0 };
+    struct aliases a;
+    struct err why = { 0 };
+    snprintf(path, sizeof path, "%s/" ALIASES_FILE, r->models_dir);
+    stamp_of(path, &now);
+    if (same_stamp(&now, &r->aliases_read)) return;
+    r->aliases_read = now;
+    if (!aliases_read(r->models_dir, &a, &why)) {
+        log_warn("aliases stay as they were: %s", why.msg);
+        return;
+    }
+    aliases_free(&r->aliases);
+    r->aliases = a;
+}
+
+/* `name`, or what it means where it is an alias; good while the lock is held. */
+static const char *meant(struct registry *r, const char *name)
+{
+    refresh_aliases(r);
+    const char *model = aliases_find(&r->aliases, name);
+    return model ? model : name;
+}
+
+/* By its own names, which are those of the catalog and of its files. Under the lock. */
+static struct model *lookup_own(struct registry *r, const char *name)
 {
     const struct catalog_model *c = catalog_find(r->catalog, name);
     struct model *m = c ? by_id(r, c->id) : NULL;
@@ -237,6 +282,8 @@ static struct model *lookup(struct registry *r, const char *name)
     return NULL;
 }
 
+static struct model *lookup(struct registry *r, const char *name) { return lookup_own(r, meant(r, name)); }
+
 static bool check_kind(const struct model *m, bool image, struct err *e)
 {
     if (m->where.image == image) return true;
@@ -246,11 +293,17 @@ static bool check_kind(const struct model *m, bool image, struct err *e)
                    m->id);
 }
 
-static bool find(struct registry *r, const char *name, bool image, struct model **out, struct err *e)
+static bool find(struct registry *r, const char *asked, bool image, struct model **out, struct err *e)
 {
+    char means[ALIAS_MAX + 1];
+    const char *name = asked;
     pthread_mutex_lock(&r->lock);
-    struct model *m = lookup(r, name);
-    if (!m && rescan(r, e)) m = lookup(r, name);
+    if (meant(r, asked) != asked) {
+        snprintf(means, sizeof means, "%s", meant(r, asked));
+        name = means;
+    }
+    struct model *m = lookup_own(r, name);
+    if (!m && rescan(r, e)) m = lookup_own(r, name);
     pthread_mutex_unlock(&r->lock);
     if (m && !check_kind(m, image, e)) return false;
     if (m) {
@@ -298,6 +351,65 @@ bool registry_find_image(struct registry *r, const char *name, struct model **ou
     if (!m) return err_set(e, ERR_NOT_FOUND, "no image model is installed; `hearth pull` fetches one");
     *out = m;
     return true;
+}
+
+/* ---- names of one's own -------------------------------------------------------------------------------------------- */
+
+/* Is that what a model or its file itself is called, so that the name would hide it? A name that only the catalog's other ways of writing
+ * lead to it may mean something else. Under the lock. */
+static struct model *called(struct registry *r, const char *name)
+{
+    int len;
+    const char *bare = catalog_bare_name(name, &len);
+    for (struct model *m = r->models; m; m = m->next) {
+        const char *names[] = { m->where.name, m->where.file, catalog_last_part(m->id) };
+        for (int i = 0; i < 3; i++)
+            if (names[i] && strlen(names[i]) == (size_t)len && !strncasecmp(names[i], bare, (size_t)len))
+                return m;
+    }
+    return NULL;
+}
+
+bool registry_alias(struct registry *r, const char *name, const char *model, struct err *e)
+{
+    pthread_mutex_lock(&r->lock);
+    bool ok = rescan(r, e);
+    struct model *m = ok ? lookup(r, model) : NULL, *hidden = ok ? called(r, name) : NULL;
+    if (ok && !m)
+        ok = err_set(e, ERR_NOT_FOUND, "no installed model is called \"%.120s\"; %s lists those that are",
+                     model, r->o.lister ? r->o.lister : "GET /v1/models");
+    else if (hidden)
+        ok = err_set(e, ERR_REQUEST, "\"%.120s\" is the name of an installed model, %s", name, hidden->id);
+    ok = ok && aliases_set(r->models_dir, name, m->id, e);
+    pthread_mutex_unlock(&r->lock);
+    return ok;
+}
+
+bool registry_unalias(struct registry *r, const char *name, struct err *e)
+{
+    return aliases_remove(r->models_dir, name, e);
+}
+
+bool registry_aliases(struct registry *r, struct aliases *out, struct err *e)
+{
+    pthread_mutex_lock(&r->lock);
+    bool ok = rescan(r, e);
+    refresh_aliases(r);
+    const struct aliases *from = &r->aliases;
+    struct aliases a = { .v = ok ? calloc((size_t)from->n + 1, sizeof *a.v) : NULL };
+    if (ok && !a.v) ok = err_set(e, ERR_NOMEM, "out of memory");
+    for (int i = 0; ok && i < from->n; i++) {
+        const struct model *m = lookup_own(r, from->v[i].model);
+        if (!m) continue;
+        memcpy(a.v[a.n].name, from->v[i].name, sizeof a.v[a.n].name);
+        snprintf(a.v[a.n++].model, sizeof a.v[0].model, "%s", m->id);
+    }
+    pthread_mutex_unlock(&r->lock);
+    if (ok)
+        *out = a;
+    else
+        free(a.v);
+    return ok;
 }
 
 bool registry_add(struct registry *r, const char *path_or_name, struct model **out, struct err *e)
@@ -600,20 +712,6 @@ void registry_release(struct registry *r, struct model *m)
 }
 
 /* ---- what could be loaded ------------------------------------------------------------------------------------------ */
-
-static bool stamp_of(const char *path, struct stamp *s)
-{
-    struct stat st;
-    if (stat(path, &st)) return false;
-    *s = (struct stamp){ st.st_ino, st.st_size, st.st_mtim };
-    return true;
-}
-
-static bool same_stamp(const struct stamp *a, const struct stamp *b)
-{
-    return a->inode == b->inode && a->size == b->size && a->modified.tv_sec == b->modified.tv_sec &&
-           a->modified.tv_nsec == b->modified.tv_nsec;
-}
 
 bool registry_fingerprint(struct registry *r, struct model *m, char out[FINGERPRINT])
 {

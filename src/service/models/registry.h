@@ -13,6 +13,7 @@
 
 #include "image/image.h"
 #include "lm/lm.h"
+#include "service/models/aliases.h"
 #include "service/models/catalog.h"
 #include "service/models/fingerprint.h"
 
@@ -40,6 +41,16 @@ void registry_free(struct registry *r);
 
 /* Adds a model by path, or by the name of an installed one; *out is set. For the command line. */
 bool registry_add(struct registry *r, const char *path_or_name, struct model **out, struct err *e);
+
+/* Names of one's own for models (aliases.h), which come before those of catalog and files: whoever is asked for one finds the model that it
+ * means. The folder's file is looked at again at every request, so that what a command changes holds in a running server.
+ *
+ * From now on `name` means what `model` does. ERR_NOT_FOUND: that is none that is installed. ERR_REQUEST: an installed model is called `name`. */
+bool registry_alias(struct registry *r, const char *name, const char *model, struct err *e);
+/* ERR_NOT_FOUND: it is no alias. The model stays. */
+bool registry_unalias(struct registry *r, const char *name, struct err *e);
+/* All of them, which the caller frees with aliases_free(); those whose model is not installed are left out. Each `model` is a model_id(). */
+bool registry_aliases(struct registry *r, struct aliases *out, struct err *e);
 
 /* A message without the folders in which models lie, for clients to read: names begin with the model's file or folder. */
 void registry_tell(struct registry *r, const char *msg, char *out, size_t cap);
