@@ -228,7 +228,6 @@ bool phrases_finish(struct phrases *p, struct err *e)
 struct unit { /* a character as an automaton sees it; a space for a gap */
     uint32_t cp, at, end;
     enum fold_kind kind;
-    uint32_t gap;             /* of a joined one: characters between */
     bool sign, alike, joined; /* tricks: for a letter; of another script; to the one before it, over a gap */
 };
 
@@ -252,31 +251,40 @@ static void plain_units(const struct folded *f, size_t n, struct units *u)
 
 struct token {
     size_t first, n;
-    size_t gap; /* characters between it and the one before */
+    size_t letters; /* with those before the text that is read */
+    size_t gap;     /* characters between it and the one before */
+    size_t row;     /* the same where that one is a single character, else 0 */
 };
 
 /* A sign within or before a word may be one of its letters. */
-static bool in_word(const struct folded *f, size_t i, size_t n, bool more)
+static bool in_word(const struct folded *f, size_t i, size_t n)
 {
     return f[i].kind == FOLD_WORD ||
-           (f[i].kind == FOLD_GAP && fold_sign(f[i].cp) && (i + 1 < n ? f[i + 1].kind == FOLD_WORD : more));
+           (f[i].kind == FOLD_GAP && fold_sign(f[i].cp) && i + 1 < n && f[i + 1].kind == FOLD_WORD);
 }
 
-static size_t cut_tokens(const struct folded *f, size_t n, bool more, struct token *t)
+/* The first one is what was before, of which nothing can be read any more; without letters where there was nothing. */
+static size_t cut_tokens(const struct folded *f, size_t n, const struct phrase_context *c, struct token *t)
 {
-    size_t count = 0, gap = 0;
+    size_t count = 1, gap = c->gaps;
+    t[0] = (struct token){ .letters = c->letters, .row = c->row };
     for (size_t i = 0; i < n;) {
         size_t k = i;
+        const bool goes_on = count == 1 && !gap && c->letters && c->last == FOLD_WORD && in_word(f, i, n);
         if (f[i].kind == FOLD_KANA || f[i].kind == FOLD_ALONE)
             k++;
         else
-            while (k < n && in_word(f, k, n, more)) k++;
+            while (k < n && in_word(f, k, n)) k++;
         if (k == i) {
             gap++;
             i++;
             continue;
         }
-        t[count++] = (struct token){ i, k - i, gap };
+        t[count] = (struct token){
+            .first = i, .n = k - i, .letters = k - i + (goes_on ? c->letters : 0), .gap = gap
+        };
+        if (t[count - 1].letters == 1) t[count].row = gap;
+        count++;
         gap = 0;
         i = k;
     }
@@ -287,9 +295,9 @@ static size_t cut_tokens(const struct folded *f, size_t n, bool more, struct tok
 static bool is_joined(const struct token *t, size_t i, size_t n)
 {
     const size_t gap = t[i].gap;
-    if (!i || !gap || gap > WIDEST_GAP || t[i].n != 1 || t[i - 1].n != 1) return false;
-    if (i > 1 && t[i - 2].n == 1 && t[i - 1].gap && t[i - 1].gap < gap) return false;
-    return !(i + 1 < n && t[i + 1].n == 1 && t[i + 1].gap && t[i + 1].gap < gap);
+    if (!gap || gap > WIDEST_GAP || t[i].letters != 1 || t[i - 1].letters != 1) return false;
+    if (t[i - 1].row && t[i - 1].row < gap) return false;
+    return !(i + 1 < n && t[i + 1].letters == 1 && t[i + 1].gap && t[i + 1].gap < gap);
 }
 
 static bool has_latin(const struct folded *f, const struct token *t)
@@ -299,17 +307,20 @@ static bool has_latin(const struct folded *f, const struct token *t)
     return false;
 }
 
-/* Without tricks. unsure[3]: the last units of the last tokens, of which what comes may decide otherwise. */
-static void bare_units(const struct folded *f, size_t n, bool more, struct token *t, struct units *u,
-                       size_t unsure[3])
+/* Without tricks. unsure: the last units of the last tokens, the very last first: what comes may decide otherwise of them, but not of the
+ * fourth. latin_next: the last word will have a Latin letter. */
+static void bare_units(const struct folded *f, size_t n, bool latin_next, const struct phrase_context *before,
+                       struct token *t, struct units *u, size_t unsure[4])
 {
-    const size_t n_tokens = cut_tokens(f, n, more, t);
-    unsure[0] = unsure[1] = unsure[2] = SIZE_MAX;
-    for (size_t i = 0; i < n_tokens; i++) {
+    const size_t n_tokens = cut_tokens(f, n, before, t);
+    for (int i = 0; i < 4; i++) unsure[i] = SIZE_MAX;
+    for (size_t i = 1; i < n_tokens; i++) {
         const struct token *k = &t[i];
-        const bool joined = is_joined(t, i, n_tokens), latin = has_latin(f, k) || k->n == 1;
+        const bool joined = is_joined(t, i, n_tokens), last = k->first + k->n == n;
+        const bool latin = has_latin(f, k) || k->letters == 1 || (last && latin_next);
         if (k->gap && !joined)
-            u->v[u->n++] = (struct unit){ .cp = ' ', .at = f[k->first - 1].at, .end = f[k->first].at };
+            u->v[u->n++] =
+                (struct unit){ .cp = ' ', .at = f[k->first ? k->first - 1 : 0].at, .end = f[k->first].at };
         for (size_t c = k->first; c < k->first + k->n; c++) {
             const uint32_t sign = fold_sign(f[c].cp), alike = latin && !sign ? fold_lookalike(f[c].cp) : 0;
             u->v[u->n++] = (struct unit){ .cp = without_tricks(sign    ? sign
@@ -320,15 +331,13 @@ static void bare_units(const struct folded *f, size_t n, bool more, struct token
                                           .kind = sign ? FOLD_WORD : f[c].kind,
                                           .sign = sign != 0,
                                           .alike = alike != 0,
-                                          .joined = joined && c == k->first,
-                                          .gap = (uint32_t)k->gap };
+                                          .joined = joined && c == k->first };
         }
-        if (n_tokens - i <= 3) unsure[n_tokens - i - 1] = u->n - 1;
+        if (n_tokens - i <= 4) unsure[n_tokens - i - 1] = u->n - 1;
     }
-    if (n_tokens) {
-        const size_t over = t[n_tokens - 1].first + t[n_tokens - 1].n;
-        if (over < n) u->v[u->n++] = (struct unit){ .cp = ' ', .at = f[over].at, .end = f[n - 1].end };
-    }
+    const size_t over = t[n_tokens - 1].first + t[n_tokens - 1].n;
+    if (n_tokens > 1 && over < n)
+        u->v[u->n++] = (struct unit){ .cp = ' ', .at = f[over].at, .end = f[n - 1].end };
 }
 
 /* ---- finding ------------------------------------------------------------------------------------------------------- */
@@ -340,10 +349,13 @@ struct search {
     bool more;
     phrase_fn *fn;
     void *arg;
-    size_t base;     /* bytes of the text before what is read */
-    size_t reported; /* hits that end by then were told before */
-    size_t hold;     /* the first byte that may have a part in a phrase */
+    size_t base;        /* bytes of the text before what is read */
+    size_t reported[2]; /* hits that end by then were told before; without tricks */
+    size_t told;        /* without tricks: all that ends by then */
+    size_t sure;        /* without tricks: units of which nothing that comes decides otherwise */
+    size_t hold;        /* the first byte that may have a part in a phrase */
     bool stop;
+    bool only_hold; /* what is read may be otherwise: nothing is told */
 };
 
 static bool apart(const struct unit *a, const struct unit *b)
@@ -353,22 +365,19 @@ static bool apart(const struct unit *a, const struct unit *b)
 }
 
 /* May a phrase begin where the text does? */
-static bool may_begin_first(const struct search *s, const struct units *u, bool bare, bool free)
+static bool may_begin_first(const struct search *s, const struct unit *first, bool bare, bool free)
 {
     const struct phrase_context *c = &s->before;
-    const struct unit *v = u->v;
-    if (v->kind == FOLD_ALONE) return true;
-    if (c->letters && !c->gaps) return v->kind != (enum fold_kind)c->last;
-    if (!bare || free || c->letters != 1 || c->gaps > WIDEST_GAP || (c->row && c->row < c->gaps)) return true;
-    const bool single = u->n < 2 || v[1].joined || apart(v, v + 1);
-    return !single || (u->n > 1 && v[1].joined && v[1].gap < c->gaps);
+    if (first->kind == FOLD_ALONE || (c->sign && !bare)) return true;
+    if (first->joined) return free;
+    return !c->letters || c->gaps || first->kind != (enum fold_kind)c->last;
 }
 
 /* And at unit i? free: also within a row of joined letters. */
 static bool may_begin(const struct search *s, const struct units *u, size_t i, bool bare, bool free)
 {
     const struct unit *v = u->v;
-    if (!i) return may_begin_first(s, u, bare, free);
+    if (!i) return may_begin_first(s, v, bare, free);
     if (v[i].joined && v[i].kind != FOLD_ALONE) return free;
     return apart(&v[i - 1], &v[i]);
 }
@@ -405,11 +414,18 @@ static bool is_trick(const struct unit *v, uint32_t n, bool *free)
     return signs + alike + joined > 0 && letters - signs >= signs;
 }
 
+/* Is the next character of the same word? */
+static bool goes_on(const struct units *u, size_t i)
+{
+    return i + 1 < u->n && !u->v[i + 1].joined && !apart(&u->v[i], &u->v[i + 1]);
+}
+
 static void tell(struct search *s, const struct units *u, size_t end, const struct phrase *ph, bool bare)
 {
     const size_t begin = end + 1 - ph->n;
     bool free = false;
-    if (!(s->lists >> ph->list & 1) || s->base + u->v[end].end < s->reported) return;
+    if (!(s->lists >> ph->list & 1) || s->base + u->v[end].end < s->reported[bare]) return;
+    if (bare && s->more && end >= s->sure && !goes_on(u, end)) return;
     if (bare && !is_trick(&u->v[begin], ph->n, &free)) return;
     if (!may_begin(s, u, begin, bare, free) || !may_end(s, u, end, ph, free)) return;
     const struct phrase_hit hit = { s->base + u->v[begin].at, s->base + u->v[end].end, ph->list, ph->text };
@@ -428,14 +444,14 @@ static void keep_back(struct search *s, const struct units *u, const struct auto
     }
 }
 
-static void search_units(struct search *s, const struct units *u, bool bare, const size_t unsure[3])
+static void search_units(struct search *s, const struct units *u, bool bare, const size_t unsure[4])
 {
     const struct automaton *a = &s->p->way[bare];
     int32_t node = 0;
     for (size_t i = 0; i < u->n && !s->stop; i++) {
         node = step(a, node, u->v[i].cp);
         int32_t at = a->node[node].phrase >= 0 ? node : a->node[node].link;
-        for (; at >= 0 && !s->stop; at = a->node[at].link)
+        for (; at >= 0 && !s->stop && !s->only_hold; at = a->node[at].link)
             for (int32_t k = a->node[at].phrase; k >= 0 && !s->stop; k = s->p->v[k].same[bare])
                 tell(s, u, i, &s->p->v[k], bare);
         if (!s->more) continue;
@@ -449,35 +465,55 @@ static void search_units(struct search *s, const struct units *u, bool bare, con
 static void note_context(struct phrase_context *c, const struct folded *f, size_t n, size_t settled)
 {
     for (size_t i = 0; i < n && f[i].at < settled; i++) {
-        if (f[i].kind == FOLD_GAP) {
+        c->sign = in_word(f, i, n) && f[i].kind == FOLD_GAP;
+        if (f[i].kind == FOLD_GAP && !c->sign) {
             c->gaps = (unsigned char)(c->gaps + (c->gaps <= WIDEST_GAP));
             continue;
         }
-        const bool goes_on = c->letters && !c->gaps && f[i].kind == FOLD_WORD && c->last == FOLD_WORD;
+        const enum fold_kind kind = c->sign ? FOLD_WORD : f[i].kind;
+        const bool goes_on = c->letters && !c->gaps && kind == FOLD_WORD && c->last == FOLD_WORD;
         c->row = !goes_on && c->letters == 1 ? c->gaps : 0;
         c->letters = goes_on ? 2 : 1;
         c->gaps = 0;
-        c->last = (unsigned char)f[i].kind;
+        c->last = (unsigned char)kind;
     }
+}
+
+/* Whether letters of another script are read as Latin ones is said by the rest of their word. */
+static bool ends_in_lookalike(const struct search *s, const struct folded *f, size_t n)
+{
+    bool alike = false, latin = false;
+    if (!s->more) return false;
+    for (size_t i = n; i > 0 && f[i - 1].kind != FOLD_ALONE; i--) {
+        if (f[i - 1].kind == FOLD_GAP && !fold_sign(f[i - 1].cp)) break;
+        alike |= fold_lookalike(f[i - 1].cp) != 0;
+        latin |= f[i - 1].cp >= 'a' && f[i - 1].cp <= 'z';
+    }
+    return alike && !latin;
 }
 
 static bool search_text(struct search *s, const char *text, size_t len, struct phrase_context *after,
                         struct err *e)
 {
     struct folded *f;
-    size_t n, unsure[3];
+    size_t n, unsure[4];
     if (!fold_text(text, len, &f, &n, e)) return false;
     struct units u = { .v = malloc((2 * n + 2) * sizeof *u.v) };
-    struct token *t = malloc((n + 1) * sizeof *t);
+    struct token *t = malloc((n + 2) * sizeof *t);
     bool ok = (u.v && t) || err_set(e, ERR_NOMEM, "no memory to read a text");
     s->hold = len;
+    /* Whether a sign is a letter is said by what follows it. */
+    if (s->more && n && f[n - 1].kind == FOLD_GAP && fold_sign(f[n - 1].cp)) s->hold = f[--n].at;
     if (ok) {
         plain_units(f, n, &u);
         search_units(s, &u, false, NULL);
     }
-    if (ok && !s->stop) {
+    for (int latin_next = 0; ok && !s->stop && latin_next < 1 + ends_in_lookalike(s, f, n); latin_next++) {
         u.n = 0;
-        bare_units(f, n, s->more, t, &u, unsure);
+        bare_units(f, n, latin_next, &s->before, t, &u, unsure);
+        s->only_hold = latin_next;
+        s->sure = unsure[3] == SIZE_MAX ? 0 : unsure[3] + 1;
+        if (s->sure && !latin_next) s->told = s->base + u.v[unsure[3]].end;
         search_units(s, &u, true, unsure);
     }
     if (ok && after) note_context(after, f, n, s->hold);
@@ -497,9 +533,10 @@ bool phrases_find(const struct phrases *p, const char *text, size_t len, phrase_
         s.more = s.base + n < len;
         if (!search_text(&s, text + s.base, n, NULL, e)) return false;
         if (!s.more) break;
-        s.reported = s.base + n;
-        s.base = s.reported - OVERLAP;
-        while (((unsigned char)text[s.base] & 0xc0) == 0x80 && s.base > s.reported - OVERLAP - 4) s.base--;
+        s.reported[0] = s.base + n;
+        s.reported[1] = s.told + 1;
+        s.base = s.reported[0] - OVERLAP;
+        while (((unsigned char)text[s.base] & 0xc0) == 0x80 && s.base > s.reported[0] - OVERLAP - 4) s.base--;
         s.before = (struct phrase_context){ .last = FOLD_WORD,
                                             .letters = 2 }; /* whatever begins here was begun before */
     }

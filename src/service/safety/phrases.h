@@ -44,6 +44,7 @@ bool phrases_find(const struct phrases *p, const char *text, size_t len, phrase_
 struct phrase_context {
     unsigned char last; /* enum fold_kind of the last character that is no gap; a gap: there is none */
     unsigned char letters, gaps; /* of the last word, up to 2; behind it, up to 4 */
+    bool sign;                   /* the last character is one that stands for a letter of the word */
     unsigned char row; /* between it and the single character before it, up to 4; 0: there is none */
 };
 /* The first phrase of `lists` (bits) in the text so far, of which what was settled before is left out: *found. Otherwise *settled bytes of it

@@ -236,6 +236,39 @@ static void test_growing(void **state)
     }
 }
 
+/* Texts of words, parts of words, signs and gaps: cut anywhere, a text is refused for what it is refused for as a whole. */
+static void test_cut_anywhere(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {
+        "s",        "e",   "x",    "s.e.x", "k",  "i",  "l",  "kill", " you", "y", "o",        "u",
+        " ",        " ",   "  ",   ".",     "+",  "1",  "!",  "3",    "5",    "v", "b",        "bomb",
+        "暴",       "力",  "폭",   "력",    "ナ", "イ", "フ", "а",    "е",    "о", "\xcc\x81", " a ",
+        "violence", "$ex", "b0mb", "-",     "n",  "9",  "ж",  "у",    "no ",  "и", "й ",       "е",
+    };
+    uint64_t x = 88172645463325252;
+    unsigned n_refused = 0;
+    for (int k = 0; k < 20000; k++) {
+        char text[300];
+        size_t len = 0;
+        x = x * 6364136223846793005 + 1442695040888963407;
+        const size_t piece = 1 + (x >> 40) % 12;
+        for (int n = 1 + (int)((x >> 33) % 16); n > 0; n--) {
+            x = x * 6364136223846793005 + 1442695040888963407;
+            len += (size_t)snprintf(text + len, sizeof text - len, "%s",
+                                    parts[(x >> 33) % (sizeof parts / sizeof *parts)]);
+        }
+        struct buf out = BUF_INIT(0);
+        const bool whole = verdict(text, len) == WORD_REFUSE;
+        n_refused += whole;
+        if (found_growing(text, piece, &out) != whole)
+            fail_msg("\"%s\" is %s as a whole, not in pieces of %zu", text, whole ? "refused" : "passed",
+                     piece);
+        buf_free(&out);
+    }
+    assert_in_range(n_refused, 1000, 19000);
+}
+
 static void test_files(void **state)
 {
     (void)state;
@@ -303,9 +336,9 @@ static void test_as_the_guides(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole_words),   cmocka_unit_test(test_long_texts),
-        cmocka_unit_test(test_growing),       cmocka_unit_test(test_files),
-        cmocka_unit_test(test_as_the_guides),
+        cmocka_unit_test(test_whole_words), cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_growing),     cmocka_unit_test(test_cut_anywhere),
+        cmocka_unit_test(test_files),       cmocka_unit_test(test_as_the_guides),
     };
     return cmocka_run_group_tests(tests, load, unload);
 }
