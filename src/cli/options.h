@@ -87,6 +87,7 @@ struct options {
     char *counters;                         /* "": this process's memory */
     double reserved_s;
     char *prices;  /* a file; "": the catalog's alone */
+    char *uploads; /* a folder; "": beside the store's file, or beside the models */
     char *journal; /* "": beside the store's file, or beside the models */
     char *master_key_file, *master_key, *new_master_key_file; /* "": none */
     struct webhooks_options webhooks;

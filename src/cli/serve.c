@@ -31,6 +31,7 @@
 #include "service/account/secrets.h"
 #include "service/advice/advice.h"
 #include "service/advice/prompts.h"
+#include "service/batch/file_folder.h"
 #include "service/safety/policy.h"
 #include "service/safety/safety.h"
 #include "service/files.h"
@@ -49,6 +50,7 @@ struct service {
     struct safety *safety;
     struct word_rules *words;
     struct blobs *files;
+    struct file_folder *uploads;
     struct advice *advice;
     struct styles *styles;
     struct account *account;
@@ -97,6 +99,23 @@ static bool open_account(struct service *s, struct err *e)
         return err_set(e, ERR_REQUEST,
                        "the tracker log is of the ledger, and there is no store; --store names one");
     return gate_open(&s->gate, &g, e) && (!*s->o->store || account_open(&s->account, &a, e));
+}
+
+/* Files that clients send: their rows are in the store. */
+static bool open_uploads(struct service *s, struct err *e)
+{
+    char folder[4200];
+    if (!*s->o->store)
+        return !*s->o->uploads || err_set(e, ERR_REQUEST,
+                                          "uploads are files that a store knows, and there is none; --store "
+                                          "names one");
+    if (*s->o->uploads)
+        snprintf(folder, sizeof folder, "%s", s->o->uploads);
+    else if (strstr(s->o->store, "://"))
+        snprintf(folder, sizeof folder, "%s/../uploads", s->o->registry.models_dir);
+    else
+        snprintf(folder, sizeof folder, "%s.uploads", s->o->store);
+    return file_folder_open(&s->uploads, folder, e);
 }
 
 /* Told what is written to the store from now on, here or by another program. */
@@ -276,6 +295,7 @@ static bool open_server(struct service *s, struct err *e)
     h.safety = s->safety;
     h.words = s->words;
     h.files = s->files;
+    h.uploads = s->uploads;
     h.loras = s->loras;
     h.advice = s->advice;
     h.styles = s->styles;
@@ -453,8 +473,8 @@ int cmd_serve(int argc, char **argv)
     raise_file_limit();
     double t = clock_seconds();
     if (!collect_keys(&s, &e) || !open_tls(&s, &e) || !open_models(&s, &e) || !open_account(&s, &e) ||
-        !open_webhooks(&s, &e) || !open_pictures(&s, &e) || !open_advice(&s, &e) || !open_records(&s, &e) ||
-        !open_routes(&s, &e) || !open_server(&s, &e))
+        !open_uploads(&s, &e) || !open_webhooks(&s, &e) || !open_pictures(&s, &e) || !open_advice(&s, &e) ||
+        !open_records(&s, &e) || !open_routes(&s, &e) || !open_server(&s, &e))
         goto fail;
     if (!preload(&s, &e)) {
         server_stop(s.server, 0, NULL, NULL);
@@ -495,6 +515,7 @@ end:
     styles_free(s.styles);
     advice_free(s.advice);
     blobs_close(s.files);
+    file_folder_close(s.uploads);
     if (s.device) device_close(s.device);
     if (s.image_device) device_close(s.image_device);
     if (s.pool) pool_free(s.pool);

@@ -5,10 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/paths.h"
 #include "http/routes.h"
+#include "http/upload.h"
 
 struct server *exchange_server(const struct exchange *x) { return x->server; }
 const char *exchange_path(const struct exchange *x) { return x->path; }
@@ -33,6 +35,8 @@ const char *exchange_body(const struct exchange *x, size_t *len)
     *len = x->body.len;
     return x->body.data ? x->body.data : "";
 }
+
+struct upload *exchange_upload(const struct exchange *x) { return x->upload; }
 
 /* They wait until the body is known. */
 void exchange_header(struct exchange *x, const char *name, const char *fmt, ...)
@@ -63,6 +67,8 @@ void exchange_drop_body(struct exchange *x)
     buf_free(&x->body);
     bodies_give(&x->server->bodies, &x->peer, x->body_taken);
     x->body_taken = 0;
+    upload_free(x->upload);
+    x->upload = NULL;
 }
 
 void exchange_reply(struct exchange *x, int status, const char *content_type, struct buf *body)
@@ -82,6 +88,23 @@ void exchange_reply(struct exchange *x, int status, const char *content_type, st
         if (x->reply.failed) buf_free(&x->reply);
     }
     exchange_set_state(x, EXCHANGE_READY);
+}
+
+void exchange_reply_file(struct exchange *x, const char *content_type, int fd, int64_t start, int64_t bytes)
+{
+    struct buf none = BUF_INIT(0);
+    x->file = fd;
+    x->file_start = start;
+    x->file_bytes = bytes;
+    exchange_reply(x, 200, content_type, &none);
+}
+
+ssize_t exchange_read_file(const struct exchange *x, uint64_t at, char *out, size_t max)
+{
+    if (at >= (uint64_t)x->file_bytes) return 0;
+    const uint64_t left = (uint64_t)x->file_bytes - at;
+    const ssize_t n = pread(x->file, out, left < max ? (size_t)left : max, x->file_start + (off_t)at);
+    return n > 0 ? n : -1; /* one that was cut short is not whole */
 }
 
 void exchange_at_work(struct exchange *x) { x->at_work = true; }

@@ -19,6 +19,7 @@
 
 struct exchange;
 struct route;
+struct upload;
 
 enum produced { PRODUCED_EVENT, PRODUCED_NOTHING, PRODUCED_LAST, PRODUCED_END };
 
@@ -55,12 +56,17 @@ void exchange_each_query(const struct exchange *x, void (*fn)(void *arg, const c
 /* Ended by a 0 that does not count; "" when there is none. Gone with exchange_drop_body(), a reply or work. */
 const char *exchange_body(const struct exchange *x, size_t *len);
 
+/* The body of a route whose bodies go to the disk; NULL: none came. The exchange's. */
+struct upload *exchange_upload(const struct exchange *x);
+
 /* ---- the reply ----------------------------------------------------------------------------------------------------- */
 
 void exchange_header(struct exchange *x, const char *name, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* Takes over *body. */
 void exchange_reply(struct exchange *x, int status, const char *content_type, struct buf *body);
+/* 200 with `bytes` of a file from `start` on, read as they are sent. Takes over fd. */
+void exchange_reply_file(struct exchange *x, const char *content_type, int fd, int64_t start, int64_t bytes);
 void exchange_fault(struct exchange *x, enum fault_kind kind, const char *param, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 /* What exchange_fault_from() is to say of x whatever the code of its fault. */

@@ -51,13 +51,16 @@ struct exchange {
     struct identity is; /* who asks for what, and since when: set once, by the preflight */
     double whole;       /* clock_seconds(): its body was here too */
     struct buf body;
-    size_t body_taken; /* of the memory for bodies */
+    size_t body_taken;     /* of the memory for bodies */
+    struct upload *upload; /* a body that goes to the disk; NULL: none, or nothing of it came yet */
     bool discard, head;
     size_t announced; /* Content-Length, 0 when absent */
 
     int status;
     const char *content_type;
     struct buf reply;
+    int file; /* the reply's body in place of `reply`; -1: none */
+    int64_t file_start, file_bytes;
     long long bytes;    /* of the reply's body, handed on */
     struct buf headers; /* of the reply: a name and its value, each ended by 0, and so on */
     char note[160];     /* for the log line */
@@ -104,6 +107,8 @@ struct exchange {
 struct exchange *exchange_new(struct server *s, const struct exchange_transport *via, void *connection,
                               struct link *link, const struct peer *peer);
 void exchange_unref(struct exchange *x);
+/* Bytes of a reply that is a file, from `at` of its content on: up to max, 0 at its end, -1 when they cannot be read. */
+ssize_t exchange_read_file(const struct exchange *x, uint64_t at, char *out, size_t max);
 /* More of the body, within its limits; what cannot be taken is answered, and the rest is thrown away. */
 void exchange_take_body(struct exchange *x, const char *data, size_t n);
 

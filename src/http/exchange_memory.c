@@ -96,6 +96,15 @@ static bool waits_for_model(struct exchange *x)
     return yes;
 }
 
+static void read_file(const struct exchange *x, struct buf *to)
+{
+    char piece[16384];
+    ssize_t n;
+    for (uint64_t at = 0; x->file >= 0 && (n = exchange_read_file(x, at, piece, sizeof piece)) > 0;
+         at += (uint64_t)n)
+        buf_append(to, piece, (size_t)n);
+}
+
 /* False: the client left. */
 static bool run(struct exchange *x, struct memory_reply *out)
 {
@@ -111,6 +120,7 @@ static bool run(struct exchange *x, struct memory_reply *out)
             exchange_each_header(x, add_header, &out->headers);
             out->body = x->reply;
             x->reply = (struct buf){ 0 };
+            read_file(x, &out->body);
             exchange_set_state(x, EXCHANGE_SENT);
             return true;
         case TURN_STREAM:

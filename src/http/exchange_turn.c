@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "http/admission.h"
@@ -10,10 +11,12 @@
 #include "http/preflight.h"
 #include "http/provenance.h"
 #include "http/routes.h"
+#include "http/upload.h"
 #include "http/upstream.h"
 
 enum {
-    LONG_BODY = 64 << 10 /* bytes of a body whose text is long work; below, thousands of tokens at most */
+    FORM_ROOM = 64 << 10, /* what a form has beside its file */
+    LONG_BODY = 64 << 10  /* bytes of a body whose text is long work; below, thousands of tokens at most */
 };
 
 struct exchange *exchange_new(struct server *s, const struct exchange_transport *via, void *connection,
@@ -29,6 +32,7 @@ struct exchange *exchange_new(struct server *s, const struct exchange_transport 
     x->is.started = x->last_write = clock_seconds();
     x->is.route = routes_row(NULL);
     x->body = BUF_INIT(s->o.max_body);
+    x->file = -1;
     atomic_init(&x->refs, 1);
     atomic_init(&x->books, BOOKS_OPEN);
     pthread_mutex_init(&x->lock, NULL);
@@ -40,6 +44,7 @@ void exchange_unref(struct exchange *x)
     if (atomic_fetch_sub(&x->refs, 1) > 1) return;
     if (x->ops && x->work) x->ops->free(x->work);
     exchange_drop_body(x);
+    if (x->file >= 0) close(x->file);
     buf_free(&x->headers);
     buf_free(&x->reply);
     buf_free(&x->pending);
@@ -100,9 +105,36 @@ static void refuse_body(struct exchange *x, enum bodies_answer why)
         exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
 }
 
+/* To the disk; the event loop writes into the system's memory, and only the lane waits for the disk itself. */
+static void take_file(struct exchange *x, const char *data, size_t n)
+{
+    const struct server_options *o = &x->server->o;
+    struct err e = { ERR_NONE, "" };
+    const int64_t had = x->upload ? x->upload->bytes : 0;
+    const bool too_large = (int64_t)n > o->file_limit + FORM_ROOM - had;
+    if (!o->uploads) {
+        exchange_fault(x, FAULT_URL, NULL,
+                       "this server has no store, and so keeps no files; --store names one");
+    } else if (too_large) {
+        exchange_fault(x, FAULT_TOO_LARGE, NULL, "the file is larger than the limit of %lld bytes",
+                       (long long)o->file_limit);
+    } else if ((x->upload || upload_new(&x->upload, o->uploads, &e)) && upload_take(x->upload, data, n, &e)) {
+        return;
+    } else {
+        exchange_fault(x, e.code == ERR_BUSY ? FAULT_UNAVAILABLE : FAULT_SERVER, NULL, "%s", e.msg);
+    }
+    x->discard = true;
+    exchange_drop_body(x);
+    admission_say_left(x);
+}
+
 void exchange_take_body(struct exchange *x, const char *data, size_t n)
 {
     if (x->discard) return;
+    if (x->route->limit == BODY_FILE) {
+        take_file(x, data, n);
+        return;
+    }
     enum bodies_answer why = BODIES_TAKEN;
     bool too_large = n > x->server->o.max_body - x->body.len;
     if (!too_large) why = bodies_take(&x->server->bodies, &x->peer, n);
@@ -195,7 +227,7 @@ enum exchange_turn exchange_turn(struct exchange *x)
             break;
         case EXCHANGE_READY:
             if (endings_booked(x)) {
-                x->bytes = x->head ? 0 : (long long)x->reply.len;
+                x->bytes = x->head ? 0 : x->file >= 0 ? (long long)x->file_bytes : (long long)x->reply.len;
                 return TURN_REPLY;
             }
             if (sleep_until_woken(x)) return TURN_WAIT;

@@ -226,7 +226,7 @@ static void check(struct exchange *x, const char *method)
                        "a body with Content-Encoding %.40s is not accepted; send it plain", coding);
         return;
     }
-    if (x->announced > s->o.max_body) preflight_too_large(x);
+    if (x->route->limit != BODY_FILE && x->announced > s->o.max_body) preflight_too_large(x);
 }
 
 bool preflight(struct exchange *x, const char *url, const char *method)

@@ -19,7 +19,12 @@ enum http_method {
     METHOD_UNKNOWN = 32
 };
 enum base { BASE_ROOT, BASE_API }; /* BASE_API: under /v1, /inference/v1 and /inference/v1/v1 */
-enum body_limit { BODY_NONE, BODY_JSON, BODY_FORM /* JSON or multipart/form-data */ };
+enum body_limit {
+    BODY_NONE,
+    BODY_JSON,
+    BODY_FORM /* JSON or multipart/form-data */,
+    BODY_FILE /* a form that goes to the disk (upload.h) */
+};
 enum access { ACCESS_KEY, ACCESS_ADMIN /* a key of the store, with that scope */, ACCESS_PUBLIC };
 
 struct route {

@@ -29,8 +29,9 @@
 
 enum {
     DISCARD_LIMIT =
-        64 << 20,      /* bytes of a refused body that are read so that the client can read the refusal */
-    OTHER_FILES = 256, /* that are not connections: models, pictures, what loading needs */
+        64 << 20,          /* bytes of a refused body that are read so that the client can read the refusal */
+    FILE_PIECE = 64 << 10, /* of a file, read and sent at a time */
+    OTHER_FILES = 256,     /* that are not connections: models, pictures, what loading needs */
     /* What the library keeps beside a block of headers: an entry for each header and each part of a query, and a reply's headers. */
     LIBRARY_BYTES = 32 << 10,
 };
@@ -89,9 +90,21 @@ static enum MHD_Result queue(struct exchange *x, int status, struct MHD_Response
     return ok;
 }
 
+static ssize_t file_read(void *arg, uint64_t pos, char *out, size_t max)
+{
+    const ssize_t n = exchange_read_file(arg, pos, out, max);
+    return n > 0 ? n : n == 0 ? MHD_CONTENT_READER_END_OF_STREAM : MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
 static enum MHD_Result send_reply(struct exchange *x)
 {
     if (x->discard && x->announced > DISCARD_LIMIT) exchange_header(x, "Connection", "close");
+    /* Read by us and not sent by the system, which would send it as it stands where connections are encrypted. */
+    if (x->file >= 0)
+        return queue(
+            x, x->status,
+            MHD_create_response_from_callback((uint64_t)x->file_bytes, FILE_PIECE, file_read, x, NULL),
+            EXCHANGE_SENT);
     size_t len = x->reply.len;
     char *text = buf_take(&x->reply);
     if (!text) return MHD_NO;

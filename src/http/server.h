@@ -30,6 +30,7 @@ struct advice;
 struct styles;
 struct router;
 struct word_rules;
+struct file_folder;
 
 struct server_options {
     const char *listen; /* "127.0.0.1:8080", "[::1]:0", ":8080" for every address, "8080" for this machine */
@@ -58,6 +59,8 @@ struct server_options {
     const struct word_rules *words;  /* what prompts may say; NULL: anything. Borrowed */
     const char *policy;              /* of words, where the key names none; "": the file's default */
     struct blobs *files;             /* pictures given out by URL; borrowed */
+    struct file_folder *uploads;     /* files that clients send; NULL: none are kept. Borrowed */
+    int64_t file_limit, files_total; /* bytes of one of them, and of those of one owner together */
     struct access_log *access_log;   /* NULL: none. Borrowed */
     struct traces *traces;           /* where spans go; NULL: nowhere. Borrowed */
     struct key_metrics *key_metrics; /* NULL: none. Borrowed */

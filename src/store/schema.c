@@ -93,8 +93,29 @@ static const char *const version_8[] = {
     NULL,
 };
 
-static const char *const *const versions[] = { version_1, version_2, version_3, version_4,
-                                               version_5, version_6, version_7, version_8 };
+/* Files that clients sent, and batches of requests that are read from them; of each line that has been answered, the answer. A file's content
+ * begins at byte `start` of what is kept under its id. */
+static const char *const version_9[] = {
+    "CREATE TABLE files (id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, purpose TEXT NOT "
+    "NULL, bytes BIGINT NOT NULL, start BIGINT NOT NULL, made_ms BIGINT NOT NULL, expires_ms BIGINT NOT "
+    "NULL)",
+    "CREATE INDEX files_owner ON files (owner, made_ms, id)",
+    "CREATE TABLE batches (id TEXT PRIMARY KEY, owner TEXT NOT NULL, asker TEXT NOT NULL, address TEXT NOT "
+    "NULL, endpoint TEXT NOT NULL, input_file TEXT NOT NULL, window_s BIGINT NOT NULL, metadata TEXT NOT "
+    "NULL, state TEXT NOT NULL, errors TEXT NOT NULL, output_file TEXT NOT NULL, error_file TEXT NOT NULL, "
+    "total BIGINT NOT NULL, done BIGINT NOT NULL, failed BIGINT NOT NULL, made_ms BIGINT NOT NULL, "
+    "expires_ms BIGINT NOT NULL, in_progress_ms BIGINT NOT NULL, finalizing_ms BIGINT NOT NULL, "
+    "completed_ms BIGINT NOT NULL, failed_ms BIGINT NOT NULL, expired_ms BIGINT NOT NULL, cancelling_ms "
+    "BIGINT NOT NULL, cancelled_ms BIGINT NOT NULL)",
+    "CREATE INDEX batches_owner ON batches (owner, made_ms, id)",
+    "CREATE INDEX batches_state ON batches (state)",
+    "CREATE TABLE batch_lines (batch TEXT NOT NULL, line BIGINT NOT NULL, status BIGINT NOT NULL, request "
+    "TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (batch, line))",
+    NULL,
+};
+
+static const char *const *const versions[] = { version_1, version_2, version_3, version_4, version_5,
+                                               version_6, version_7, version_8, version_9 };
 enum { N_VERSIONS = sizeof versions / sizeof *versions };
 
 int schema_version(void) { return N_VERSIONS; }

@@ -30,12 +30,13 @@ MAY_USE = {
     "service/models": {"base", "format", "lm", "image"},
     "service/hub": {"base", "format", "lm", "service/models"},
     "service/account": {"base", "format", "store", "service", "service/models"},
+    "service/batch": {"base", "format", "store", "service", "service/account"},
     "service/advice": {"base", "format", "service/models"},
     "service/route": {"base", "format", "service", "service/account"},
     "http": {"base", "format", "text", "text/jinja", "text/tokenizer", "service", "service/models", "service/tools",
-             "service/account", "service/advice", "service/route", "service/safety"},
+             "service/account", "service/advice", "service/batch", "service/route", "service/safety", "store"},
     "cli": {"base", "format", "device", "text", "text/jinja", "text/tokenizer", "lm", "image", "service", "service/hub",
-            "service/models", "service/tools", "service/account", "service/advice", "service/route", "service/safety", "store", "http"},
+            "service/models", "service/tools", "service/account", "service/advice", "service/batch", "service/route", "service/safety", "store", "http"},
 }
 # Headers that only these may include: a handler reaches its request through http/exchange.h, whichever transport carries it.
 ONLY = {
