@@ -208,7 +208,7 @@ static void fill_info(struct lm *m, const struct lm_options *o, size_t kv_bytes)
 /* Before anything is computed: a folder without a tokenizer has been pulled in part. */
 static bool has_tokenizer(const struct weights *w, struct err *e)
 {
-    static const char *const names[] = { "tokenizer.json", "tokenizer.model" };
+    static const char *const names[] = { "tokenizer.json", "tokenizer.model", "vocab.txt" };
     bool found = weights_gguf(w) != NULL;
     for (size_t i = 0; !found && i < sizeof names / sizeof *names; i++) {
         char *path;
@@ -217,8 +217,8 @@ static bool has_tokenizer(const struct weights *w, struct err *e)
         found = access(path, R_OK) == 0;
         free(path);
     }
-    return found ||
-           err_set(e, ERR_FORMAT, "the tokenizer is missing: neither tokenizer.json nor tokenizer.model");
+    return found || err_set(e, ERR_FORMAT,
+                            "the tokenizer is missing: no tokenizer.json, tokenizer.model or vocab.txt");
 }
 
 bool lm_check(const char *path, bool *sees, struct err *e)

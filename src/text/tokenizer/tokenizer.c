@@ -249,11 +249,29 @@ static bool spm_text(const struct tokenizer *t, const char *s, const unsigned ch
     return true;
 }
 
+/* A word of a WordPiece model. */
+static bool spell(void *arg, const char *s, size_t n, struct err *e)
+{
+    struct encoding *c = arg;
+    const struct tokenizer *t = c->t;
+    const int32_t whole = vocab_find(&t->vocab, s, n);
+    char few[FEW_SYMBOLS + WP_PREFIX], *room = few;
+    if (!go_on(c, NULL, 0, e)) return false;
+    if (whole >= 0 && n <= (size_t)t->wp.max_chars) return push(c, whole, e);
+    if (n > FEW_SYMBOLS && !(room = malloc(n + WP_PREFIX)))
+        return err_set(e, ERR_NOMEM, "no memory for a word of %zu bytes", n);
+    const bool ok = list_reserve(c->out, n, e);
+    if (ok) c->out->n += wordpiece_word(&t->wp, &t->vocab, s, n, room, c->out->id + c->out->n);
+    if (room != few) free(room);
+    return ok;
+}
+
 /* Text without special tokens in it. */
 static bool plain(struct encoding *c, const char *s, size_t n, bool first, struct err *e)
 {
     const struct tokenizer *t = c->t;
     if (n == 0) return true;
+    if (t->wordpiece) return wordpiece_split(&t->wp, s, n, spell, c, e);
     if (t->metaspace) c->age++; /* words that are remembered lie in a text that goes */
     bool ok = pretoken_split(t->pre, &c->run, s, n, first, t->spm ? words : word, c, e);
     if (t->metaspace) c->age++;
@@ -309,6 +327,16 @@ static bool segment(struct encoding *c, const char *s, const unsigned char *mask
     struct masked formed = { 0 }, spaced = { 0 }, mapped = { 0 };
     bool ok = false;
     c->age++;
+    if (t->wordpiece) {
+        if (!wordpiece_normalize(&t->wp, t->u, s, mask, n, &spaced, &formed, e)) goto done;
+        s = formed.text;
+        mask = mask ? formed.mask : NULL;
+        n = formed.len;
+        if (n == 0) {
+            ok = true;
+            goto done;
+        }
+    }
     if (t->maps || t->one_space || t->strip_left || t->strip_right) {
         if (!map_text(t, s, mask, n, &mapped, e)) goto done;
         tidy(t, &mapped);
@@ -320,7 +348,7 @@ static bool segment(struct encoding *c, const char *s, const unsigned char *mask
             goto done;
         }
     }
-    if (unicode_may_change(t->u, t->form, s, n)) {
+    if (!t->wordpiece && unicode_may_change(t->u, t->form, s, n)) {
         if (!unicode_normalize(t->u, t->form, s, mask, n, &formed, e)) goto done;
         s = formed.text;
         mask = formed.mask;

@@ -2,8 +2,8 @@
  *
  * Families  byte-level BPE (GPT-2 and those after it: any chain of the tokenizers library's pre-tokenizers, every name of llama.cpp's
  *           list; pre-tokenizer patterns by onig_regex.h), SentencePiece's BPE, unigram and char models with or without byte
- *           fallback, as tokenizer.model, tokenizer.json and GGUF. Image text encoders have their own door (clip_tokenizer.h,
- *           t5_tokenizer.h).
+ *           fallback, as tokenizer.model, tokenizer.json and GGUF; BERT's WordPiece, as tokenizer.json, vocab.txt and GGUF.
+ *           Image text encoders have their own door (clip_tokenizer.h, t5_tokenizer.h).
  * Threads   read-only after loading; any number of threads may encode.
  * Cost      linear in the text, also for one letter repeated a million times. */
 #ifndef HEARTH_TEXT_TOKENIZER_TOKENIZER_H

@@ -81,7 +81,7 @@ bool tokenizer_add(struct tokenizer *t, int32_t id, enum vocab_kind kind, bool a
         text[0] = (char)byte;
         n = 1;
         t->byte_id[byte] = id;
-    } else if (added) {
+    } else if (added || t->wordpiece) {
         memcpy(text, s, len);
     } else if (t->spm) {
         n = spaces_from_spm(s, len, text);

@@ -1,5 +1,5 @@
-/* tokenizer_dir.c - a tokenizer out of a folder: tokenizer.json (the format of the tokenizers library) or else
- * tokenizer.model (SentencePiece), with the small files of transformers beside it, where they are. */
+/* tokenizer_dir.c - a tokenizer out of a folder: tokenizer.json (the format of the tokenizers library), or else
+ * tokenizer.model (SentencePiece) or vocab.txt (BERT), with the small files of transformers beside it, where they are. */
 #include <stdlib.h>
 
 #include "format/json_memory.h"
@@ -138,16 +138,19 @@ static bool load(struct tokenizer **t, const char *dir, const json_t *config, st
                  struct err *e)
 {
     struct filemap m;
-    bool json, found;
+    bool json, spm = false, lines = false;
     if (!config_special_tokens(dir, config, beside, e) || !config_map(dir, "tokenizer.json", &m, &json, e))
         return false;
-    if (!json && !config_map(dir, "tokenizer.model", &m, &found, e)) return false;
-    if (!json && !found)
-        return err_set(e, ERR_NOT_FOUND, "%s has neither tokenizer.json nor tokenizer.model", dir);
-    bool ok = json ? tokenizer_from_json(t, (const char *)m.data, m.size, beside, e)
-                   : tokenizer_from_spm(t, m.data, m.size, beside, e);
+    if (!json && !config_map(dir, "tokenizer.model", &m, &spm, e)) return false;
+    if (!json && !spm && !config_map(dir, "vocab.txt", &m, &lines, e)) return false;
+    if (!json && !spm && !lines)
+        return err_set(e, ERR_NOT_FOUND, "%s has no tokenizer.json, tokenizer.model or vocab.txt", dir);
+    const char *text = (const char *)m.data;
+    bool ok = json  ? tokenizer_from_json(t, text, m.size, beside, e)
+              : spm ? tokenizer_from_spm(t, m.data, m.size, beside, e)
+                    : tokenizer_from_vocab_txt(t, text, m.size, config, beside, e);
     filemap_close(&m);
-    if (!ok || !read_config(*t, dir, config, beside->names, json, e)) return false;
+    if (!ok || !read_config(*t, dir, config, beside->names, !spm, e)) return false;
     tokenizer_finish(*t);
     return true;
 }

@@ -226,3 +226,81 @@ void tokenizer_file_free(struct tokenizer_file *f)
     json_decref(f->rest);
     *f = (struct tokenizer_file){ 0 };
 }
+
+/* ---- vocab.txt ---------------------------------------------------------------------------------------------------------- */
+
+static int32_t piece_id(const struct tokenizer_file *f, const char *text)
+{
+    for (size_t i = 0; i < f->n_pieces; i++)
+        if (strcmp(f->piece[i].text, text) == 0) return f->piece[i].id;
+    return -1;
+}
+
+/* BERT's own special tokens, unless the files beside the vocabulary name others. */
+static const char *special(const json_t *names, const char *name, const char *usual)
+{
+    const char *s = json_string_value(json_object_get(names, name));
+    return s ? s : usual;
+}
+
+static bool switch_of(const json_t *config, const char *key, bool absent)
+{
+    const json_t *v = json_object_get(config, key);
+    return json_is_boolean(v) ? json_is_true(v) : absent;
+}
+
+/* {"id": .., "content": .., "special": true} of those that the vocabulary has. */
+static json_t *specials(const struct tokenizer_file *f, const json_t *names)
+{
+    static const char *const usual[][2] = { { "unk_token", "[UNK]" },
+                                            { "cls_token", "[CLS]" },
+                                            { "sep_token", "[SEP]" },
+                                            { "pad_token", "[PAD]" },
+                                            { "mask_token", "[MASK]" } };
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < sizeof usual / sizeof *usual; i++) {
+        const char *text = special(names, usual[i][0], usual[i][1]);
+        const int32_t id = piece_id(f, text);
+        if (id >= 0)
+            json_array_append_new(list,
+                                  json_pack("{s:i, s:s, s:b}", "id", (int)id, "content", text, "special", 1));
+    }
+    return list;
+}
+
+bool tokenizer_file_lines(struct tokenizer_file *f, const char *text, size_t len, const json_t *config,
+                          const json_t *names, struct err *e)
+{
+    struct json_scan s;
+    *f = (struct tokenizer_file){ .max_id = -1 };
+    if (!begin(f, 0, text, len, &s, e)) return false;
+    char *p = f->pool[0];
+    memcpy(p, text, len);
+    p[len] = 0;
+    for (char *end = p + len, *line = p; line < end;) {
+        char *stop = memchr(line, '\n', (size_t)(end - line));
+        if (!stop) stop = end;
+        *stop = 0;
+        size_t n = (size_t)(stop - line);
+        if (n && line[n - 1] == '\r') line[--n] = 0;
+        if (memchr(line, 0, n) || utf8_valid(line, n) < n)
+            return err_set(e, ERR_FORMAT, "line %zu is not text", f->n_pieces + 1);
+        if (!add_piece(f, (struct tokenizer_piece){ .text = line, .len = n, .id = (int32_t)f->n_pieces }, e))
+            return false;
+        line = stop + 1;
+    }
+    const char *cls = special(names, "cls_token", "[CLS]"), *sep = special(names, "sep_token", "[SEP]");
+    const int32_t cls_id = piece_id(f, cls), sep_id = piece_id(f, sep);
+    if (cls_id < 0 || sep_id < 0)
+        return err_set(e, ERR_FORMAT, "the vocabulary has no \"%.40s\"", cls_id < 0 ? cls : sep);
+    const bool lower = switch_of(config, "do_lower_case", true);
+    f->model = json_pack("{s:s, s:s, s:s}", "type", "WordPiece", "unk_token",
+                         special(names, "unk_token", "[UNK]"), "continuing_subword_prefix", "##");
+    f->rest = json_pack("{s:{s:s, s:b, s:b, s:b, s:b}, s:{s:s}, s:{s:s, s:[s,i], s:[s,i]}, s:o}",
+                        "normalizer", "type", "BertNormalizer", "clean_text", 1, "handle_chinese_chars",
+                        (int)switch_of(config, "tokenize_chinese_chars", true), "lowercase", (int)lower,
+                        "strip_accents", (int)switch_of(config, "strip_accents", lower), "pre_tokenizer",
+                        "type", "BertPreTokenizer", "post_processor", "type", "BertProcessing", "cls", cls,
+                        (int)cls_id, "sep", sep, (int)sep_id, "added_tokens", specials(f, names));
+    return (f->model && f->rest) || err_set(e, ERR_NOMEM, "no memory for the vocabulary");
+}

@@ -29,7 +29,7 @@ struct tokenizer_merge {
 };
 
 struct tokenizer_file {
-    char *pool[3]; /* of the three calls below */
+    char *pool[3]; /* of the calls below */
     struct tokenizer_piece *piece;
     size_t n_pieces, cap_pieces;
     int32_t max_id; /* over the pieces; -1: none */
@@ -44,6 +44,10 @@ bool tokenizer_file_vocab(struct tokenizer_file *f, const char *text, size_t len
                           struct err *e); /* vocab.json */
 bool tokenizer_file_merges(struct tokenizer_file *f, const char *text, size_t len,
                            struct err *e); /* merges.txt */
+/* vocab.txt of BERT's, as the tokenizer.json that it would be saved as: config is tokenizer_config.json, names the special tokens by name;
+ * each may be NULL. */
+bool tokenizer_file_lines(struct tokenizer_file *f, const char *text, size_t len, const json_t *config,
+                          const json_t *names, struct err *e);
 /* After success and after failure. */
 void tokenizer_file_free(struct tokenizer_file *f);
 

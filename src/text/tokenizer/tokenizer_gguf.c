@@ -69,6 +69,39 @@ static bool add_tokens(struct tokenizer *t, const struct source *s, int32_t n, s
     return tokenizer_index(t, e);
 }
 
+/* Converters turn the vocabulary of BERT round: what begins a word has U+2581 before it, what goes on has lost its "##"; what stands in
+ * brackets is as it was. */
+static bool add_words(struct tokenizer *t, const struct source *s, int32_t n, struct err *e)
+{
+    size_t bytes = 0;
+    for (int32_t i = 0; i < n; i++) bytes += s->tokens->s[i].len + 2;
+    if (!vocab_begin(&t->vocab, n, bytes, e)) return false;
+    for (int32_t i = 0; i < n; i++) {
+        const struct gguf_str text = s->tokens->s[i];
+        const bool control =
+            token_type(s, (uint64_t)i) == TYPE_CONTROL || token_type(s, (uint64_t)i) == TYPE_UNKNOWN;
+        const bool first = text.len >= 3 && memcmp(text.data, "\u2581", 3) == 0;
+        const bool bracket = text.len >= 2 && text.data[0] == '[' && text.data[text.len - 1] == ']';
+        char small[256], *piece = text.len + 2 <= sizeof small ? small : malloc(text.len + 2);
+        if (!piece) return err_set(e, ERR_NOMEM, "no memory for a token of %zu bytes", text.len);
+        size_t len = text.len;
+        if (first) {
+            len -= 3;
+            memcpy(piece, text.data + 3, len);
+        } else if (bracket || control) {
+            memcpy(piece, text.data, len);
+        } else {
+            memcpy(piece, "##", 2);
+            memcpy(piece + 2, text.data, len);
+            len += 2;
+        }
+        const bool ok = vocab_add(&t->vocab, i, control ? VOCAB_CONTROL : VOCAB_NORMAL, piece, len, e);
+        if (piece != small) free(piece);
+        if (!ok) return false;
+    }
+    return tokenizer_index(t, e);
+}
+
 /* After the vocabulary stands: its strings no longer move. */
 static bool add_special(struct tokenizer *t, struct err *e)
 {
@@ -171,16 +204,49 @@ static bool add_names(struct tokenizer *t, const struct gguf *g, struct err *e)
     return ok || err_set(e, ERR_NOMEM, "no memory for the names of special tokens");
 }
 
+/* BERT's. The file says nothing of how text is normalised: as llama.cpp does it, without capitals and accents. */
+static bool load_words(struct tokenizer *t, const struct gguf *g, struct err *e)
+{
+    struct source s;
+    t->wordpiece = true;
+    wordpiece_defaults(&t->wp);
+    if (!find_arrays(g, &s, e) || !add_words(t, &s, used_tokens(&s), e) || !add_special(t, e)) return false;
+    t->wp.lower = gguf_bool(g, "tokenizer.ggml.normalizer.lowercase", true);
+    t->wp.strip = gguf_bool(g, "tokenizer.ggml.normalizer.strip_accents", t->wp.lower);
+    t->unk = id_of(t, g, "tokenizer.ggml.unknown_token_id");
+    t->bos = id_of(t, g, "tokenizer.ggml.cls_token_id");
+    if (t->bos < 0) t->bos = id_of(t, g, "tokenizer.ggml.bos_token_id");
+    t->eos = id_of(t, g, "tokenizer.ggml.seperator_token_id");
+    if (t->eos < 0) t->eos = id_of(t, g, "tokenizer.ggml.eos_token_id");
+    /* What a file leaves out is what BERT calls it. */
+    if (t->unk < 0) t->unk = tokenizer_find(t, "[UNK]");
+    if (t->bos < 0) t->bos = tokenizer_find(t, "[CLS]");
+    if (t->eos < 0) t->eos = tokenizer_find(t, "[SEP]");
+    if (t->unk < 0) t->unk = vocab_find(&t->vocab, "[UNK]", 5);
+    if (t->bos < 0) t->bos = vocab_find(&t->vocab, "[CLS]", 5);
+    if (t->eos < 0) t->eos = vocab_find(&t->vocab, "[SEP]", 5);
+    if (t->unk < 0 || t->bos < 0 || t->eos < 0)
+        return err_set(e, ERR_FORMAT, "the file names no unknown, first or last token");
+    t->wp.unk = t->unk;
+    tokenizer_set_affixes(
+        t, gguf_bool(g, "tokenizer.ggml.add_bos_token", true),
+        gguf_bool(g, "tokenizer.ggml.add_eos_token", gguf_bool(g, "tokenizer.ggml.add_sep_token", true)));
+    if (!add_names(t, g, e)) return false;
+    tokenizer_finish(t);
+    return true;
+}
+
 static bool load(struct tokenizer *t, const struct gguf *g, struct err *e)
 {
     struct source s;
     struct gguf_str model = gguf_string(g, "tokenizer.ggml.model");
     if (!model.data) return err_set(e, ERR_FORMAT, "the file has no tokenizer.ggml.model");
+    if (is_name(model, "bert")) return load_words(t, g, e);
     const bool unigram = is_name(model, "t5");
     t->spm = unigram || is_name(model, "llama");
     if (!t->spm && !is_name(model, "gpt2"))
         return err_set(e, ERR_UNSUPPORTED,
-                       "tokenizer.ggml.model \"%.*s\" is not supported (gpt2, llama and t5 are)",
+                       "tokenizer.ggml.model \"%.*s\" is not supported (gpt2, llama, t5 and bert are)",
                        model.len > 40 ? 40 : (int)model.len, model.data);
     if (!find_arrays(g, &s, e) || !add_tokens(t, &s, used_tokens(&s), e) || !add_special(t, e)) return false;
 

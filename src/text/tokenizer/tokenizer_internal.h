@@ -1,7 +1,8 @@
 /* tokenizer_internal.h - the inside of struct tokenizer, for the files that fill it and the one that encodes.
  *
- * The two families differ in what a text is before merging:
+ * The families differ in what a text is before merging:
  *   byte level     the symbols are the 256 bytes;
+ *   WordPiece      there is no merging: words are spelled by wordpiece.h;
  *   SentencePiece  the symbols are characters, a space is U+2581, and what the vocabulary lacks becomes byte tokens.
  *                  Here U+2581 is kept as a space on both sides: the vocabulary's pieces and the text. The two are
  *                  the same character to such a model, and so text need not be rewritten. */
@@ -20,6 +21,7 @@
 #include "text/tokenizer/tokenizer_vocab.h"
 #include "text/unicode.h"
 #include "text/tokenizer/unigram.h"
+#include "text/tokenizer/wordpiece.h"
 
 /* Where SentencePiece models put a space that the text does not have. */
 enum space_prefix {
@@ -66,6 +68,9 @@ struct tokenizer {
 
     struct unigram
         unigram; /* of a unigram model: pieces by probability and not by merging; n is 0 for others */
+
+    bool wordpiece; /* a WordPiece model (BERT's): the text is split and spelled by `wp` */
+    struct wordpiece wp;
 
     bool spm;
     /* spm, of a tokenizer.json: what its normalizer does before spaces are marked: the map in `normalizer` as that library reads it;

@@ -89,6 +89,10 @@ static bool add_pretokenizer(struct tokenizer *t, const json_t *v, int depth, st
     const char *type = type_of(v);
     enum split_behavior b = SPLIT_ISOLATED;
     if (!v || json_is_null(v)) return true;
+    if (t->wordpiece)
+        return strcmp(type, "BertPreTokenizer") == 0
+                   ? (t->wp.split = true)
+                   : err_set(e, ERR_UNSUPPORTED, "the pre-tokenizer \"%.40s\" before WordPiece", type);
     if (strcmp(type, "Sequence") == 0 && depth < 4) {
         size_t i;
         const json_t *one;
@@ -157,6 +161,15 @@ static bool add_normalizer(struct tokenizer *t, const json_t *v, int depth, stru
     } forms[] = { { "NFC", FORM_NFC }, { "NFD", FORM_NFD }, { "NFKC", FORM_NFKC }, { "NFKD", FORM_NFKD } };
     const char *type = type_of(v);
     if (!v || json_is_null(v)) return true;
+    if (t->wordpiece) {
+        if (strcmp(type, "BertNormalizer") != 0)
+            return err_set(e, ERR_UNSUPPORTED, "the normalizer \"%.40s\" before WordPiece", type);
+        t->wp.clean = flag_of(v, "clean_text", true);
+        t->wp.chinese = flag_of(v, "handle_chinese_chars", true);
+        t->wp.lower = flag_of(v, "lowercase", true);
+        t->wp.strip = flag_of(v, "strip_accents", t->wp.lower);
+        return true;
+    }
     if (strcmp(type, "Sequence") == 0 && depth < 4) {
         size_t i;
         const json_t *one;
@@ -314,9 +327,11 @@ static bool nonempty(const json_t *model, const char *key)
 static bool check_model(const struct tokenizer_file *f, struct err *e)
 {
     const char *type = type_of(f->model);
+    if (strcmp(type, "WordPiece") == 0) return true;
     if (*type && strcmp(type, "BPE") != 0 && strcmp(type, "Unigram") != 0)
         return err_set(e, ERR_UNSUPPORTED,
-                       "a tokenizer of type \"%.40s\"; language models need BPE or Unigram here", type);
+                       "a tokenizer of type \"%.40s\"; BPE, Unigram and WordPiece are known to this build",
+                       type);
     if (nonempty(f->model, "continuing_subword_prefix") || nonempty(f->model, "end_of_word_suffix"))
         return err_set(e, ERR_UNSUPPORTED, "a BPE tokenizer with a prefix or suffix for word parts");
     if (json_number_value(json_object_get(f->model, "dropout")) > 0)
@@ -347,11 +362,32 @@ static bool add_unigram(struct tokenizer *t, const struct tokenizer_file *f, str
     return t->unigram.n || err_set(e, ERR_FORMAT, "a Unigram tokenizer without pieces");
 }
 
+/* What the model's object says of WordPiece; of words, the normalizer and the pre-tokenizer say the rest. */
+static bool begin_wordpiece(struct tokenizer *t, const json_t *model, struct err *e)
+{
+    const char *prefix = json_string_value(json_object_get(model, "continuing_subword_prefix"));
+    const json_t *most = json_object_get(model, "max_input_chars_per_word");
+    t->wordpiece = true;
+    t->wp = (struct wordpiece){ .max_chars = 100, .unk = -1 };
+    if (!prefix) prefix = "##";
+    t->wp.prefix_len = strlen(prefix);
+    if (t->wp.prefix_len >= sizeof t->wp.prefix)
+        return err_set(e, ERR_UNSUPPORTED, "a WordPiece prefix of %zu bytes", t->wp.prefix_len);
+    memcpy(t->wp.prefix, prefix, t->wp.prefix_len);
+    if (!most || json_is_null(most)) return true;
+    const double chars = json_number_value(most);
+    if (!(chars >= 1 && chars <= 1e6))
+        return err_set(e, ERR_FORMAT, "max_input_chars_per_word is no number from 1 to 1000000");
+    t->wp.max_chars = (int)chars;
+    return true;
+}
+
 static bool build(struct tokenizer *t, const struct tokenizer_file *f, const json_t *added, struct err *e)
 {
     const json_t *pre = json_object_get(f->rest, "pre_tokenizer"),
                  *decoder = json_object_get(f->rest, "decoder");
-    t->spm = !find_type(pre, "ByteLevel", 0) && !find_type(decoder, "ByteLevel", 0);
+    if (strcmp(type_of(f->model), "WordPiece") == 0 && !begin_wordpiece(t, f->model, e)) return false;
+    t->spm = !t->wordpiece && !find_type(pre, "ByteLevel", 0) && !find_type(decoder, "ByteLevel", 0);
     t->ignore_merges = flag_of(f->model, "ignore_merges", false);
     t->fuse_unk = flag_of(f->model, "fuse_unk", false);
     t->strip_first = t->spm && (find_type(decoder, "Strip", 0) || find_type(decoder, "Metaspace", 0));
@@ -364,6 +400,9 @@ static bool build(struct tokenizer *t, const struct tokenizer_file *f, const jso
         const char *s = vocab_text(&t->vocab, id, &len);
         if (len == strlen(unk) && memcmp(s, unk, len) == 0) t->unk = id;
     }
+    if (t->wordpiece && t->unk < 0)
+        return err_set(e, ERR_FORMAT, "a WordPiece model without its unknown token");
+    t->wp.unk = t->unk;
     if (t->spm && !flag_of(f->model, "byte_fallback", false))
         for (int b = 0; b < 256; b++) t->byte_id[b] = -1;
     if (strcmp(type_of(f->model), "Unigram") == 0 && !add_unigram(t, f, e)) return false;
@@ -372,20 +411,36 @@ static bool build(struct tokenizer *t, const struct tokenizer_file *f, const jso
     return true;
 }
 
+static bool from_file(struct tokenizer **out, const struct tokenizer_file *f,
+                      const struct special_tokens *beside, struct err *e)
+{
+    struct tokenizer *t = NULL;
+    json_t *added = NULL;
+    const bool ok =
+        tokenizer_alloc(&t, e) && tokenizer_beside_merge(f, beside, &added, e) && build(t, f, added, e);
+    json_decref(added);
+    if (ok)
+        *out = t;
+    else
+        tokenizer_free(t);
+    return ok;
+}
+
 bool tokenizer_from_json(struct tokenizer **out, const char *text, size_t len,
                          const struct special_tokens *beside, struct err *e)
 {
-    struct tokenizer *t = NULL;
     struct tokenizer_file f;
-    json_t *added = NULL;
-    bool ok = tokenizer_file_json(&f, text, len, e) && tokenizer_alloc(&t, e) &&
-              tokenizer_beside_merge(&f, beside, &added, e) && build(t, &f, added, e);
-    json_decref(added);
+    const bool ok = tokenizer_file_json(&f, text, len, e) && from_file(out, &f, beside, e);
     tokenizer_file_free(&f);
-    if (!ok) {
-        tokenizer_free(t);
-        return err_wrap(e, "tokenizer.json");
-    }
-    *out = t;
-    return true;
+    return ok || err_wrap(e, "tokenizer.json");
+}
+
+bool tokenizer_from_vocab_txt(struct tokenizer **out, const char *text, size_t len, const json_t *config,
+                              const struct special_tokens *beside, struct err *e)
+{
+    struct tokenizer_file f;
+    const bool ok = tokenizer_file_lines(&f, text, len, config, beside ? beside->names : NULL, e) &&
+                    from_file(out, &f, beside, e);
+    tokenizer_file_free(&f);
+    return ok || err_wrap(e, "vocab.txt");
 }

@@ -11,4 +11,9 @@
 bool tokenizer_from_json(struct tokenizer **out, const char *text, size_t len,
                          const struct special_tokens *beside, struct err *e);
 
+/* Likewise out of BERT's vocab.txt, a piece a line. config: tokenizer_config.json, which says how the text is normalised; NULL: as BERT
+ * without capitals and accents. */
+bool tokenizer_from_vocab_txt(struct tokenizer **out, const char *text, size_t len, const json_t *config,
+                              const struct special_tokens *beside, struct err *e);
+
 #endif

@@ -143,6 +143,11 @@ static void test_spm_model(void **s) { (void)s, golden(GOLDEN "spm_small", "spm_
 static void test_spm_legacy(void **s) { (void)s, golden(GOLDEN "spm_legacy", "spm_legacy"); }
 static void test_spm_first(void **s) { (void)s, golden(GOLDEN "spm_first", "spm_first"); }
 
+static void test_bert(void **s) { (void)s, golden(GOLDEN "bert_small", "bert_small"); }
+static void test_bert_cased(void **s) { (void)s, golden(GOLDEN "bert_cased", "bert_cased"); }
+static void test_bert_lines(void **s) { (void)s, golden(GOLDEN "bert_lines", "bert_small"); }
+static void test_bert_gguf(void **s) { (void)s, golden(GOLDEN "bert_lines/bert_small.gguf", "bert_small"); }
+
 /* Published ones, cut down to what the cases need (tools/reference/tokenizer/cut.py); the ids are the whole files'. */
 static void test_llama3(void **s) { (void)s, golden(GOLDEN "llama3_1", "llama3_1"); }
 static void test_qwen3(void **s) { (void)s, golden(GOLDEN "qwen3", "qwen3"); }
@@ -505,6 +510,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_qwen_small), cmocka_unit_test(test_o200k_small),
+        cmocka_unit_test(test_bert),       cmocka_unit_test(test_bert_cased),
+        cmocka_unit_test(test_bert_lines), cmocka_unit_test(test_bert_gguf),
         cmocka_unit_test(test_odd_small),  cmocka_unit_test(test_spm_gguf),
         cmocka_unit_test(test_spm_model),  cmocka_unit_test(test_spm_legacy),
         cmocka_unit_test(test_spm_first),  cmocka_unit_test(test_llama3),

@@ -15,6 +15,8 @@ def of_folder(folder):
     """(special, plain): as published, and without the tokens that user text must not contain."""
     text = (pathlib.Path(folder) / "tokenizer.json").read_text()
     doc = json.loads(text)
+    doc["truncation"] = doc["padding"] = None
+    text = json.dumps(doc)
     for t in doc["added_tokens"]:
         if is_markup(t):  # kept for its id, under a spelling that no text has
             t["content"] = "\U000f1234%d\U000f1234" % t["id"]
