@@ -125,7 +125,7 @@ $(B)/%_test: $(B)/%_test.o $(B)/libhearth.a
 
 # Its own functions stand before these, and fail where it wants (service/account/faults_test.c).
 $(B)/service/account/faults_test: HEARTH_LDFLAGS += $(patsubst %,-Wl$(,)--wrap=%,malloc calloc realloc strdup sqlite3_step \
-	open pread pwrite fstat posix_fallocate flock rename mkdir opendir pthread_create sodium_init)
+	open64 pread64 pwrite64 fstat64 posix_fallocate64 flock rename mkdir opendir pthread_create sodium_init)
 $(B)/http/auth_test: HEARTH_LDFLAGS += -Wl,--wrap=calloc -Wl,--wrap=sodium_init
 
 unit-programs: $(TEST_BINS)

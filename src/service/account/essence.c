@@ -46,32 +46,51 @@ static bool is_volatile(const char *key)
     return false;
 }
 
+static json_t *kept(const json_t *v, int depth);
+
+static json_t *kept_array(const json_t *v, int depth)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; i < json_array_size(v); i++)
+        if (json_array_append_new(out, kept(json_array_get(v, i), depth + 1))) {
+            json_decref(out);
+            return NULL;
+        }
+    return out;
+}
+
+static json_t *kept_object(const json_t *v, int depth)
+{
+    json_t *of = (json_t *)v, *out = json_object();
+    for (void *at = json_object_iter(of); at; at = json_object_iter_next(of, at)) {
+        const char *key = json_object_iter_key(at);
+        const json_t *one = json_object_iter_value(at);
+        if (is_volatile(key) || json_typeof(one) == JSON_NULL) continue;
+        if (json_object_set_new(out, key, kept(one, depth + 1))) {
+            json_decref(out);
+            return NULL;
+        }
+    }
+    return out;
+}
+
 /* A copy without what is volatile. NULL: no memory. */
 static json_t *kept(const json_t *v, int depth)
 {
-    const char *key;
-    json_t *one, *out;
-    size_t i;
     if (depth > DEEPEST) return json_null();
-    if (json_is_string(v) && json_string_length(v) > LONG)
-        return told_by_hash(json_string_value(v), json_string_length(v));
-    if (json_is_array(v)) {
-        out = json_array();
-        json_array_foreach((json_t *)v, i,
-                           one) if (json_array_append_new(out, kept(one, depth + 1))) goto fail;
-        return out;
+    switch (json_typeof(v)) {
+    case JSON_ARRAY: return kept_array(v, depth);
+    case JSON_OBJECT: return kept_object(v, depth);
+    default: break;
     }
-    if (!json_is_object(v)) return json_memory_copy(v);
-    out = json_object();
-    json_object_foreach((json_t *)v, key, one)
-    {
-        if (is_volatile(key) || json_is_null(one)) continue;
-        if (json_object_set_new(out, key, kept(one, depth + 1))) goto fail;
-    }
-    return out;
-fail:
-    json_decref(out);
-    return NULL;
+    if (json_string_length(v) > LONG) return told_by_hash(json_string_value(v), json_string_length(v));
+    return json_memory_copy(v);
+}
+
+/* False also where one of them is none. */
+static bool both_are(json_type type, const json_t *a, const json_t *b)
+{
+    return a && b && json_typeof(a) == type && json_typeof(b) == type;
 }
 
 /* ---- a stream ------------------------------------------------------------------------------------------------------ */
@@ -87,14 +106,14 @@ static bool is_whole(const char *key)
 
 static json_t *with_index(const json_t *array, const json_t *index)
 {
-    size_t i;
-    json_t *one;
-    json_array_foreach((json_t *)array, i,
-                       one) if (json_equal(json_object_get(one, "index"), index)) return one;
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        json_t *one = json_array_get(array, i);
+        if (json_equal(json_object_get(one, "index"), index)) return one;
+    }
     return NULL;
 }
 
-static bool merge(json_t *to, const json_t *piece, int depth);
+static bool merge(json_t *to, json_t *piece);
 
 /* In the order of their indices, for pieces of several choices come as they are made. */
 static bool insert(json_t *to, const json_t *one)
@@ -105,25 +124,23 @@ static bool insert(json_t *to, const json_t *one)
     return !json_array_insert_new(to, at, json_memory_copy(one));
 }
 
-static bool merge_array(json_t *to, const json_t *piece, int depth)
+static bool merge_array(json_t *to, const json_t *piece)
 {
-    size_t i;
-    json_t *one;
-    json_array_foreach((json_t *)piece, i, one)
-    {
+    for (size_t i = 0; i < json_array_size(piece); i++) {
+        json_t *one = json_array_get(piece, i);
         const json_t *index = json_object_get(one, "index");
         json_t *has = index ? with_index(to, index) : NULL;
-        if (has ? !merge(has, one, depth + 1) : !insert(to, one)) return false;
+        if (has ? !merge(has, one) : !insert(to, one)) return false;
     }
     return true;
 }
 
-static bool merge_key(json_t *to, const char *key, const json_t *piece, int depth)
+static bool merge_key(json_t *to, const char *key, json_t *piece)
 {
     json_t *has = json_object_get(to, key);
-    if (json_is_object(has) && json_is_object(piece)) return merge(has, piece, depth + 1);
-    if (json_is_array(has) && json_is_array(piece)) return merge_array(has, piece, depth);
-    if (json_is_string(has) && json_is_string(piece) && !is_whole(key)) {
+    if (both_are(JSON_OBJECT, has, piece)) return merge(has, piece);
+    if (both_are(JSON_ARRAY, has, piece)) return merge_array(has, piece);
+    if (both_are(JSON_STRING, has, piece) && !is_whole(key)) {
         struct buf both = BUF_INIT(ESSENCE_MOST);
         buf_append(&both, json_string_value(has), json_string_length(has));
         buf_append(&both, json_string_value(piece), json_string_length(piece));
@@ -132,19 +149,18 @@ static bool merge_key(json_t *to, const char *key, const json_t *piece, int dept
         buf_free(&both);
         return ok;
     }
-    if (json_is_array(piece)) {
+    if (json_typeof(piece) == JSON_ARRAY) {
         json_t *empty = json_array();
-        return !json_object_set_new(to, key, empty) && merge_array(empty, piece, depth);
+        return !json_object_set_new(to, key, empty) && merge_array(empty, piece);
     }
     return !json_object_set_new(to, key, json_memory_copy(piece));
 }
 
-static bool merge(json_t *to, const json_t *piece, int depth)
+/* kept() has seen to it that a piece is not deeper than DEEPEST. */
+static bool merge(json_t *to, json_t *piece)
 {
-    const char *key;
-    json_t *one;
-    if (depth > DEEPEST) return true;
-    json_object_foreach((json_t *)piece, key, one) if (!merge_key(to, key, one, depth)) return false;
+    for (void *at = json_object_iter(piece); at; at = json_object_iter_next(piece, at))
+        if (!merge_key(to, json_object_iter_key(at), json_object_iter_value(at))) return false;
     return true;
 }
 
@@ -164,7 +180,7 @@ static bool take_event(json_t *all, const char *data, size_t len, struct err *e)
             pictures = json_object_get(all, "pictures");
         ok = !json_array_append(pictures, piece) || err_set(e, ERR_NOMEM, "out of memory");
     } else if (!last) {
-        ok = merge(all, piece, 0) || err_set(e, ERR_NOMEM, "out of memory");
+        ok = merge(all, piece) || err_set(e, ERR_NOMEM, "out of memory");
     }
     json_decref(event);
     json_decref(piece);
@@ -195,7 +211,7 @@ static json_t *read_stream(const char *bytes, size_t len, struct err *e)
 /* Long strings of a stream have grown out of short ones. */
 static json_t *shortened(json_t *v)
 {
-    json_t *out = v ? kept(v, 0) : NULL;
+    json_t *out = kept(v, 0);
     json_decref(v);
     return out;
 }
@@ -256,35 +272,40 @@ static void say_values(struct walk *w, const json_t *a, const json_t *b)
     free(y);
 }
 
+static bool differ(struct walk *w, const json_t *a, const json_t *b);
+
+/* Two objects that are not equal: they differ in a member, or `b` has one more. */
+static void differ_objects(struct walk *w, size_t n, json_t *a, json_t *b)
+{
+    void *at;
+    for (at = json_object_iter(a); at; at = json_object_iter_next(a, at)) {
+        step_into(w, n, json_object_iter_key(at));
+        if (differ(w, json_object_iter_value(at), json_object_get(b, json_object_iter_key(at)))) return;
+    }
+    at = json_object_iter(b);
+    while (json_object_get(a, json_object_iter_key(at))) at = json_object_iter_next(b, at);
+    step_into(w, n, json_object_iter_key(at));
+    say_values(w, NULL, json_object_iter_value(at));
+}
+
+/* Two arrays that are not equal: at their first difference, or where one of them ends. */
+static void differ_arrays(struct walk *w, size_t n, const json_t *a, const json_t *b)
+{
+    size_t i = 0;
+    do snprintf(w->path + n, sizeof w->path - n, "[%zu]", i);
+    while (!differ(w, json_array_get(a, i), json_array_get(b, i)) && ++i);
+}
+
 /* False: the same. */
 static bool differ(struct walk *w, const json_t *a, const json_t *b)
 {
     const size_t n = strlen(w->path);
-    const char *key;
-    json_t *one;
-    size_t i;
     if (a && b && json_equal(a, b)) return false;
-    if (json_is_object(a) && json_is_object(b)) {
-        json_object_foreach((json_t *)a, key, one)
-        {
-            step_into(w, n, key);
-            if (differ(w, one, json_object_get(b, key))) return true;
-            w->path[n] = 0;
-        }
-        json_object_foreach((json_t *)b, key, one)
-        {
-            step_into(w, n, key);
-            if (!json_object_get(a, key) && differ(w, NULL, one)) return true;
-            w->path[n] = 0;
-        }
-    } else if (json_is_array(a) && json_is_array(b)) {
-        for (i = 0; i < json_array_size(a) || i < json_array_size(b); i++) {
-            snprintf(w->path + n, sizeof w->path - n, "[%zu]", i);
-            if (differ(w, json_array_get(a, i), json_array_get(b, i))) return true;
-            w->path[n] = 0;
-        }
-    }
-    if (json_is_string(a) && json_is_string(b))
+    if (both_are(JSON_OBJECT, a, b))
+        differ_objects(w, n, (json_t *)a, (json_t *)b);
+    else if (both_are(JSON_ARRAY, a, b))
+        differ_arrays(w, n, a, b);
+    else if (both_are(JSON_STRING, a, b))
         say_strings(w, a, b);
     else
         say_values(w, a, b);

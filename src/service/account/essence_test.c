@@ -60,6 +60,14 @@ static void test_told(void **state)
           "{\"choices\":[{\"index\":0,\"text\":\"a\"},{\"index\":1,\"text\":\"b\"},{\"index\":2,\"text\":"
           "\"c\"}]}" },
         { STREAM, "", "{}" },
+        /* Empty pieces are a text, too; six bytes need not be the end. */
+        { STREAM, "data: {\"text\":\"\"}\ndata: {\"text\":\"\"}\ndata: {\"\":1}\n",
+          "{\"\":1,\"text\":\"\"}" },
+        /* A piece of another kind takes the place of what was there. */
+        { STREAM,
+          "data: {\"a\":{\"b\":1},\"c\":[1],\"d\":\"x\"}\ndata: {\"a\":2,\"c\":3,\"d\":4}\ndata: "
+          "{\"a\":\"y\"}\n",
+          "{\"a\":\"y\",\"c\":3,\"d\":4}" },
         { "image/png", "abc",
           "\"3 bytes, SHA-256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"" },
     };
@@ -78,10 +86,33 @@ static void test_told(void **state)
     assert_false(essence_of(STREAM, "data: {\n", 8, &out, &e));
     assert_int_equal(e.code, ERR_FORMAT);
     assert_false(essence_of(STREAM, "data: 12\n", 9, &out, &e));
+    assert_false(essence_of(STREAM, "data: [12]\n", 11, &out, &e));
+    assert_string_equal(e.msg, "an event of the answer is no JSON object: [12]");
     out.max = 3;
     assert_false(essence_of(JSON, "{\"a\":1}", 7, &out, &e));
     assert_int_equal(e.code, ERR_LIMIT);
     buf_free(&out);
+}
+
+/* Of what is nested deeper than 64 there is null, so that no answer can make it recurse without end. */
+static void test_deep(void **state)
+{
+    (void)state;
+    enum { N = 100 };
+    char in[2 * N + 2], out[200] = "";
+    memset(in, '[', N);
+    in[N] = '1';
+    memset(in + N + 1, ']', N);
+    in[2 * N + 1] = 0;
+    memset(out, '[', 65);
+    memcpy(out + 65, "null", 4);
+    memset(out + 69, ']', 65);
+    struct buf b = of(JSON, in);
+    assert_string_equal(b.data, out);
+    buf_free(&b);
+    char hash[ESSENCE_HASH];
+    essence_hash(&(struct buf){ 0 }, hash); /* of nothing */
+    assert_string_equal(hash, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 
 /* A picture in JSON is told by its hash, and so is a long text that a stream has put together. */
@@ -132,6 +163,10 @@ static void test_differ(void **state)
         { "{\"a\":1}", "{\"a\":\"1\"}", "a: 1 is now \"1\"" },
         { "{}", "[]", "the answer: {} is now []" },
         { "{\"a\":\"x\"}", "{\"a\":\"xy\"}", "a, byte 1: \"\" is now \"y\"" },
+        { "{\"a\":\"xy\"}", "{\"a\":\"x\"}", "a, byte 1: \"y\" is now \"\"" },
+        { "{\"a\":1,\"b\":[1,2]}", "{\"a\":1,\"b\":[1,3]}", "b[1]: 2 is now 3" },
+        { "{\"a\":1}", "{\"a\":1,\"b\":2}", "b: nothing is now 2" },
+        { "{\"a\":\"x\"}", "{\"b\":1}", "a: \"x\" is now nothing" },
     };
     char where[300];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -144,13 +179,16 @@ static void test_differ(void **state)
     }
     struct buf none = { 0 }, one = of(JSON, "{}");
     assert_true(essence_differ(&none, &one, where, sizeof where));
+    assert_string_equal(where, "the answer: nothing is now {}");
+    assert_true(essence_differ(&one, &none, where, sizeof where));
+    assert_string_equal(where, "the answer: {} is now nothing");
     assert_false(essence_differ(&none, &none, where, sizeof where));
     buf_free(&one);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_told), cmocka_unit_test(test_long),
-                                        cmocka_unit_test(test_differ) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_told), cmocka_unit_test(test_deep),
+                                        cmocka_unit_test(test_long), cmocka_unit_test(test_differ) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,87 +67,98 @@ int __wrap_sqlite3_step(sqlite3_stmt *st)
     return fails(NO_DATABASE) ? SQLITE_IOERR : __real_sqlite3_step(st);
 }
 
-/* Files of ours alone: those of SQLite are its own. errno as a disk that is full or broken has it. */
-#define FILE_FAULT(...)                                                                                      \
+/* Files of ours alone: those of SQLite are its own. errno as a disk that is full or broken has it. The names end in 64 as the
+ * compiler's do where an off_t has 64 bits by definition of _FILE_OFFSET_BITS; test_files() sees whether all of them are called. */
+enum { F_OPEN, F_PREAD, F_PWRITE, F_FSTAT, F_FALLOCATE, F_FLOCK, F_RENAME, F_MKDIR, F_OPENDIR, N_FILE_CALLS };
+static atomic_int broken[N_FILE_CALLS]; /* how often each has failed */
+static atomic_bool gone;                /* the next file that is opened is there no more */
+
+#define FILE_FAULT(call, ...)                                                                                \
     do {                                                                                                     \
         if (!fails(NO_FILES)) break;                                                                         \
+        atomic_fetch_add(&broken[call], 1);                                                                  \
         errno = ENOSPC;                                                                                      \
         return __VA_ARGS__;                                                                                  \
     } while (0)
 
-int __real_open(const char *path, int flags, ...);
-ssize_t __real_pread(int fd, void *to, size_t n, off_t at);
-ssize_t __real_pwrite(int fd, const void *from, size_t n, off_t at);
-int __real_fstat(int fd, struct stat *st);
-int __real_posix_fallocate(int fd, off_t at, off_t n);
+int __real_open64(const char *path, int flags, ...);
+ssize_t __real_pread64(int fd, void *to, size_t n, off_t at);
+ssize_t __real_pwrite64(int fd, const void *from, size_t n, off_t at);
+int __real_fstat64(int fd, struct stat *st);
+int __real_posix_fallocate64(int fd, off_t at, off_t n);
 int __real_flock(int fd, int how);
 int __real_rename(const char *from, const char *to);
 int __real_mkdir(const char *path, mode_t mode);
 DIR *__real_opendir(const char *path);
-int __wrap_open(const char *path, int flags, ...);
-ssize_t __wrap_pread(int fd, void *to, size_t n, off_t at);
-ssize_t __wrap_pwrite(int fd, const void *from, size_t n, off_t at);
-int __wrap_fstat(int fd, struct stat *st);
-int __wrap_posix_fallocate(int fd, off_t at, off_t n);
+int __wrap_open64(const char *path, int flags, ...);
+ssize_t __wrap_pread64(int fd, void *to, size_t n, off_t at);
+ssize_t __wrap_pwrite64(int fd, const void *from, size_t n, off_t at);
+int __wrap_fstat64(int fd, struct stat *st);
+int __wrap_posix_fallocate64(int fd, off_t at, off_t n);
 int __wrap_flock(int fd, int how);
 int __wrap_rename(const char *from, const char *to);
 int __wrap_mkdir(const char *path, mode_t mode);
 DIR *__wrap_opendir(const char *path);
 
-int __wrap_open(const char *path, int flags, ...)
+int __wrap_open64(const char *path, int flags, ...)
 {
     va_list rest;
     va_start(rest, flags);
     const mode_t mode = flags & O_CREAT ? va_arg(rest, mode_t) : 0;
     va_end(rest);
-    FILE_FAULT(-1);
-    return __real_open(path, flags, mode);
+    if (atomic_exchange(&gone, false)) {
+        errno = ENOENT;
+        return -1;
+    }
+    FILE_FAULT(F_OPEN, -1);
+    return __real_open64(path, flags, mode);
 }
 /* Broken off, then as much as fits, then nothing more, then broken. */
-ssize_t __wrap_pread(int fd, void *to, size_t n, off_t at)
+ssize_t __wrap_pread64(int fd, void *to, size_t n, off_t at)
 {
     static atomic_int turn;
-    if (!fails(NO_FILES)) return __real_pread(fd, to, n, at);
+    if (!fails(NO_FILES)) return __real_pread64(fd, to, n, at);
+    atomic_fetch_add(&broken[F_PREAD], 1);
     switch (atomic_fetch_add(&turn, 1) % 4) {
     case 0: errno = EINTR; return -1;
-    case 1: return __real_pread(fd, to, n / 2, at);
+    case 1: return __real_pread64(fd, to, n / 2, at);
     case 2: return 0;
     default: errno = EIO; return -1;
     }
 }
-ssize_t __wrap_pwrite(int fd, const void *from, size_t n, off_t at)
+ssize_t __wrap_pwrite64(int fd, const void *from, size_t n, off_t at)
 {
-    FILE_FAULT(-1);
-    return __real_pwrite(fd, from, n, at);
+    FILE_FAULT(F_PWRITE, -1);
+    return __real_pwrite64(fd, from, n, at);
 }
-int __wrap_fstat(int fd, struct stat *st)
+int __wrap_fstat64(int fd, struct stat *st)
 {
-    FILE_FAULT(-1);
-    return __real_fstat(fd, st);
+    FILE_FAULT(F_FSTAT, -1);
+    return __real_fstat64(fd, st);
 }
-int __wrap_posix_fallocate(int fd, off_t at, off_t n)
+int __wrap_posix_fallocate64(int fd, off_t at, off_t n)
 {
-    FILE_FAULT(ENOSPC);
-    return __real_posix_fallocate(fd, at, n);
+    FILE_FAULT(F_FALLOCATE, ENOSPC);
+    return __real_posix_fallocate64(fd, at, n);
 }
 int __wrap_flock(int fd, int how)
 {
-    FILE_FAULT(-1);
+    FILE_FAULT(F_FLOCK, -1);
     return __real_flock(fd, how);
 }
 int __wrap_rename(const char *from, const char *to)
 {
-    FILE_FAULT(-1);
+    FILE_FAULT(F_RENAME, -1);
     return __real_rename(from, to);
 }
 int __wrap_mkdir(const char *path, mode_t mode)
 {
-    FILE_FAULT(-1);
+    FILE_FAULT(F_MKDIR, -1);
     return __real_mkdir(path, mode);
 }
 DIR *__wrap_opendir(const char *path)
 {
-    FILE_FAULT(NULL);
+    FILE_FAULT(F_OPENDIR, NULL);
     return __real_opendir(path);
 }
 
@@ -408,12 +419,27 @@ static void test_files(void **state)
 {
     (void)state;
     for (int i = 0; i < 4; i++) each_place(NO_FILES); /* each time a read breaks in another way */
+    for (int i = 0; i < N_FILE_CALLS; i++)
+        if (!atomic_load(&broken[i])) fail_msg("no call %d has failed: does it come here first?", i);
 }
 
 static void test_start(void **state)
 {
     (void)state;
     each_place(NO_START);
+}
+
+/* Another server that starts at the same moment has read what was left, and removed it: this one starts too. */
+static void test_gone(void **state)
+{
+    struct day d = { 0 };
+    (void)state;
+    start_over();
+    atomic_store(&gone, true);
+    if (!open_all(&d)) fail_msg("a file that is gone is in the way");
+    assert_false(atomic_load(&gone)); /* it was looked for */
+    close_all(&d);
+    whole(&d);
 }
 
 /* ---- records and essences -------------------------------------------------------------------------------------------- */
@@ -487,6 +513,78 @@ static void test_essences(void **state)
     for (size_t i = 0; i < sizeof right / sizeof *right; i++) buf_free(&right[i]);
 }
 
+/* ---- the ledger ------------------------------------------------------------------------------------------------------ */
+
+struct reading {
+    struct store *s;
+    int64_t rows;
+};
+
+static bool count_row(void *arg, const struct ledger_row *r, struct err *e)
+{
+    (void)r, (void)e;
+    ++*(int64_t *)arg;
+    return true;
+}
+
+static bool count_also(const void *arg, const struct ledger_row *row, struct session *c, struct err *e)
+{
+    (void)row, (void)c, (void)e;
+    ++*(int *)(uintptr_t)arg;
+    return true;
+}
+
+static void take_news(void *arg, enum ledger_news news) { *(enum ledger_news *)arg = news; }
+
+/* What is read is what is there, all of it, or it is said that it cannot be read. */
+static bool read_ledger(void *arg, struct err *e)
+{
+    const struct reading *r = arg;
+    struct ledger_row row;
+    struct ledger_sum sum;
+    int64_t n = 0;
+    if (!ledger_find(r->s, "named", &row, e) || !ledger_verify(r->s, "", &sum, e) ||
+        !ledger_each(r->s, 0, INT64_MAX, count_row, &n, e))
+        return false;
+    assert_int_equal(row.cost, 17);
+    assert_int_equal(sum.rows, r->rows);
+    assert_int_equal(n, r->rows);
+    return true;
+}
+
+static void test_ledger(void **state)
+{
+    struct reading r = { .rows = 3 };
+    struct ledger_row row = { .ended_ms = 5, .cost = 17 };
+    struct err e;
+    (void)state;
+    start_over();
+    assert_true(store_open(&r.s, where, &(struct store_options){ 0 }, &e));
+    for (int i = 0; i < 2; i++) {
+        ledger_uid(row.uid);
+        snprintf(row.request, sizeof row.request, "%s", i ? "second" : "named");
+        assert_true(ledger_post(r.s, &row, NULL, NULL));
+    }
+    /* A row that is there already changes nothing else again: what goes with it was done with the first. */
+    int also = 0;
+    ledger_uid(row.uid);
+    for (int i = 0; i < 2; i++) assert_true(ledger_post(r.s, &row, count_also, &also));
+    /* Without memory nothing is posted, and who waits is told, where somebody does. */
+    enum ledger_news news = LEDGER_KEPT;
+    ledger_uid(row.uid);
+    kind = NO_MEMORY;
+    atomic_store(&left, 1);
+    assert_false(ledger_post(r.s, &row, NULL, NULL));
+    atomic_store(&left, 1);
+    assert_false(ledger_post_told(r.s, &row, NULL, NULL, take_news, &news));
+    assert_int_equal(news, LEDGER_LOST);
+    store_close(r.s); /* writes what was posted */
+    assert_int_equal(also, 1);
+    assert_true(store_open(&r.s, where, &(struct store_options){ 0 }, &e));
+    each_fault(NO_DATABASE, read_ledger, &r);
+    store_close(r.s);
+}
+
 /* ---- budgets --------------------------------------------------------------------------------------------------------- */
 
 struct budgeting {
@@ -538,10 +636,12 @@ static void test_budgets(void **state)
 #define FORM "--x\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\na\r\n--x--\r\n"
 static const struct {
     const char *headers, *body, *again; /* again: with the seed 7 */
+    bool too_long;                      /* the answer */
 } asked[] = {
-    { "{\"Content-Type\":\"application/json\"}", "{\"a\":1}", "{\"a\":1,\"seed\":7}" },
+    { "{\"Content-Type\":\"application/json\"}", "{\"a\":1}", "{\"a\":1,\"seed\":7}", false },
+    { "{\"Content-Type\":\"application/json\"}", "{}", "{\"seed\":7}", true },
     { "{\"Content-Type\":\"multipart/form-data; boundary=x\"}", FORM,
-      "--x\r\nContent-Disposition: form-data; name=\"seed\"\r\n\r\n7\r\n" FORM },
+      "--x\r\nContent-Disposition: form-data; name=\"seed\"\r\n\r\n7\r\n" FORM, false },
 };
 
 static bool put_it(void *arg, struct session *c, struct err *e) { return record_put(arg, c, e); }
@@ -558,8 +658,10 @@ static bool keep_records(void *arg, struct err *e)
         char uid[33], hash[65];
         ledger_uid(uid);
         from.headers = strdup(asked[i].headers);
+        from.answer.failed = asked[i].too_long;
         strcpy(from.type, JSON);
-        ok = (from.headers && buf_puts(&from.body, asked[i].body) && buf_puts(&from.answer, "{\"b\":2}") &&
+        ok = (from.headers && buf_puts(&from.body, asked[i].body) &&
+              (asked[i].too_long || buf_puts(&from.answer, "{\"b\":2}")) &&
               record_make(&r, uid, 5, "/v1/x", &from, hash)) ||
              err_set(e, ERR_NOMEM, "out of memory");
         if (ok) {
@@ -617,9 +719,10 @@ static int tear_down(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_memory),   cmocka_unit_test(test_database),
-                                        cmocka_unit_test(test_files),    cmocka_unit_test(test_start),
-                                        cmocka_unit_test(test_essences), cmocka_unit_test(test_records),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_memory),  cmocka_unit_test(test_database),
+                                        cmocka_unit_test(test_files),   cmocka_unit_test(test_start),
+                                        cmocka_unit_test(test_gone),    cmocka_unit_test(test_essences),
+                                        cmocka_unit_test(test_records), cmocka_unit_test(test_ledger),
                                         cmocka_unit_test(test_budgets) };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -7,6 +7,9 @@
 #include <cmocka.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <sodium.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -242,6 +245,22 @@ static void test_killed(void **state)
     remove_dir(dir);
 }
 
+static void write_file(const char *path, const unsigned char *bytes, size_t n)
+{
+    FILE *out = fopen(path, "wb");
+    assert_non_null(out);
+    assert_int_equal(fwrite(bytes, 1, n, out), n);
+    assert_int_equal(fclose(out), 0);
+}
+
+/* A place of a journal with the right length and hash (journal.c). */
+static void place_of(unsigned char *at, const char *bytes, uint32_t len)
+{
+    memcpy(at, &len, 4);
+    memcpy(at + 20, bytes, len);
+    crypto_generichash(at + 4, 16, at + 20, len, NULL, 0);
+}
+
 /* Bytes that somebody else changed: the places that are whole are read, the others counted. */
 static void test_damaged(void **state)
 {
@@ -265,19 +284,28 @@ static void test_damaged(void **state)
     assert_int_equal(rows[1].prompt, 2);
     assert_int_equal(journal_read(bytes, n, STORE + 1, NULL, &damaged), 0);
     assert_int_equal(journal_read(bytes, 4, STORE, NULL, &damaged), 0);
+    bytes[0] ^= 1; /* no journal of ours, or of another version: it is left alone */
+    assert_int_equal(journal_read(bytes, n, STORE, NULL, &damaged), 0);
+    write_file(path, bytes, n);
+    struct found f;
+    struct journal *j = opened(dir, STORE, &f);
+    assert_int_equal(f.calls, 0);
+    journal_close(j);
+    assert_int_equal(n_files(dir), 1);
+    bytes[0] ^= 1;
     bytes[2048 + 40] ^= 1;
     assert_int_equal(journal_read(bytes, n, STORE, rows, &damaged), 1);
     assert_int_equal(damaged, 1);
     memset(bytes + 2048, 0xff, 4); /* a length that there is no room for */
     assert_int_equal(journal_read(bytes, n, STORE, rows, &damaged), 1);
-    FILE *out = fopen(path, "wb");
-    assert_non_null(out);
-    assert_int_equal(fwrite(bytes, 1, n, out), n);
-    fclose(out);
-    struct found f;
-    struct journal *j = opened(dir, STORE, &f);
+    write_file(path, bytes, n);
+    j = opened(dir, STORE, &f);
     assert_int_equal(f.n, 1);
     journal_close(j);
+    /* Whole bytes that are no row: what a program with a fault would have written. */
+    place_of(bytes + 2048, "no row", 6);
+    assert_int_equal(journal_read(bytes, n, STORE, rows, &damaged), 1);
+    assert_int_equal(damaged, 1);
     remove_dir(dir);
 }
 
