@@ -8,6 +8,8 @@
 
 #include "base/version.h"
 #include "cli/cli.h"
+#include "cli/first.h"
+#include "cli/manual.h"
 #include "cli/options.h"
 #include "format/json_memory.h"
 
@@ -21,21 +23,19 @@ static void print_commands(FILE *f)
 
 static int unknown_command(const char *name)
 {
-    if (!strcmp(name, "stop"))
-        fprintf(stderr, "hearth: a model leaves memory by itself when another needs it; Ctrl-C or SIGTERM "
-                        "ends a server\n");
-    else
-        fprintf(stderr, "hearth: there is no command \"%s\"; `hearth help` lists them\n", name);
+    fprintf(stderr, "hearth: there is no command \"%s\"; `hearth help` lists them\n", name);
     return 2;
 }
 
-/* hearth help [COMMAND | --markdown] */
+/* hearth help [COMMAND | --markdown | --man] */
 static int cmd_help(int argc, char **argv)
 {
     if (argc < 2) {
         print_commands(stdout);
     } else if (!strcmp(argv[1], "--markdown")) {
         options_print_markdown();
+    } else if (!strcmp(argv[1], "--man")) {
+        manual_print();
     } else {
         const struct command *c = cli_find(argv[1]);
         if (!c) return unknown_command(argv[1]);
@@ -64,10 +64,7 @@ int main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN); /* so is a file that grows over the limit of a process */
     json_memory_init();
     json_object_seed(0); /* both before there are threads */
-    if (argc < 2) {
-        print_commands(stderr);
-        return 2;
-    }
+    if (argc < 2) return finish("help", first_steps());
     const char *name = argv[1];
     if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h"))
         return finish(name, cmd_help(argc - 1, argv + 1));

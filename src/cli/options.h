@@ -39,7 +39,7 @@ struct options {
     char *routes, *shadow_log;     /* "": all is served here; shadows are only counted */
     struct str_list upstream_keys; /* NAME=KEY */
     char *key_file;
-    bool new_key, preload, metrics_per_key;
+    bool new_key, preload, metrics_per_key, detach;
     double drain_s;                              /* seconds */
     char *advice, *styles;                       /* "": the built-in ones */
     char *files_dir, *loras_dir, *safety_policy; /* "": beside the models, twice; the built-in policy */

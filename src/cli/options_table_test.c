@@ -121,7 +121,7 @@ static void test_commands(void **state)
     (void)state;
     assert_int_equal(CMD_ALL & CMD_VERSION, CMD_VERSION);
     for (int i = 0; i < N_COMMANDS; i++) {
-        assert_int_equal(commands[i].bit, 1 << i);
+        assert_int_equal(commands[i].bit, 1LL << i);
         assert_ptr_equal(cli_find(commands[i].name), &commands[i]);
         for (int k = 0; k < N_COMMANDS; k++)
             assert_false(words_have(commands[k].also, commands[i].name, NULL));

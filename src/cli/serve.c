@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/pool.h"
 #include "base/version.h"
+#include "cli/detach.h"
 #include "cli/keys.h"
 #include "cli/options.h"
 #include "cli/reload.h"
@@ -458,8 +459,14 @@ int cmd_serve(int argc, char **argv)
     sigset_t signals;
     struct last_resort last = { .signals = &signals, .at = 0 };
     struct starting starting = { 0 };
+    struct detached detached = { -1, -1 };
     char **args = reload_args(argc, argv); /* before secrets are hidden in them */
     int rc = options_parse(&o, CMD_SERVE, argc, argv);
+    if (rc >= 0) goto end;
+    if (o.detach && !detach_begin(&detached, &rc, &e)) {
+        rc = 1;
+        goto fail;
+    }
     if (rc >= 0) goto end;
     rc = 1;
     /* Before any thread starts, so that all of them leave the signals to this one. */
@@ -494,6 +501,7 @@ int cmd_serve(int argc, char **argv)
                                 .tls = s.tls,
                                 .access_log = s.access_log };
     log_info("ready after %.2f s", clock_seconds() - t);
+    if (o.detach) detach_ready(&detached);
     run_until_signal(&s, &last);
     rc = 0;
     goto end;
