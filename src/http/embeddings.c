@@ -12,6 +12,7 @@
 #include "http/loading.h"
 #include "http/ollama.h"
 #include "http/provenance.h"
+#include "http/relayed_embeddings.h"
 #include "service/embed.h"
 #include "service/ending.h"
 
@@ -125,6 +126,20 @@ static bool parse(struct exchange *x, struct embedding_wire *w, enum embedding_f
     return ok;
 }
 
+static void run_here(struct exchange *x, void *work)
+{
+    struct fault f = { .param = "model" };
+    struct embed_work *t = work;
+    if (!ollama_find(x, t->wire.gen.model, &t->model, &f.err)) {
+        work_free(t);
+        exchange_fault_from(x, &f);
+        return;
+    }
+    ending_model(exchange_ending(x), model_id(t->model));
+    t->waits_since = clock_seconds();
+    loading_then(x, t->model, start, t);
+}
+
 static void post(struct exchange *x, enum embedding_form form)
 {
     struct fault f = { 0 };
@@ -145,15 +160,11 @@ static void post(struct exchange *x, enum embedding_form form)
     g->may = may_cost;
     g->may_arg = x;
     g->apart = !exchange_server(x)->o.share_prefixes;
-    f.param = "model";
-    if (!ollama_find(x, g->model, &t->model, &f.err)) {
-        work_free(t);
-        exchange_fault_from(x, &f);
-        return;
-    }
-    ending_model(exchange_ending(x), model_id(t->model));
-    t->waits_since = clock_seconds();
-    loading_then(x, t->model, start, t);
+    const struct routed *route = g->n_prompts ? ollama_route(x, g->model) : NULL;
+    if (route)
+        relayed_embeddings(x, route, &t->wire, run_here, work_free, t);
+    else
+        run_here(x, t);
 }
 
 void embeddings_post(struct exchange *x) { post(x, EMBEDDING_OPENAI); }

@@ -58,6 +58,8 @@ void exchange_note(struct exchange *x, const char *fmt, ...)
     va_end(ap);
 }
 
+void exchange_stay(struct exchange *x) { x->stays = true; }
+bool exchange_stays(const struct exchange *x) { return x->stays; }
 void exchange_lines(struct exchange *x) { x->lines = true; }
 
 void exchange_free_body(struct exchange *x) { buf_free(&x->body); }

@@ -10,6 +10,7 @@
 #include "http/json_out.h"
 #include "http/ollama.h"
 #include "http/pictures.h"
+#include "http/relay.h"
 #include "http/text.h"
 #include "http/wanted.h"
 
@@ -43,6 +44,9 @@ static void ollama(struct exchange *x, bool chat, json_t *body)
 static bool draws(void *arg, const char *name)
 {
     const struct server *s = exchange_server(arg);
+    const struct routed *route = relay_route(arg, name);
+    for (int i = 0; route && i < route->n; i++)
+        if (route->to[i].model) return route->to[i].model->image;
     return wanted_draws(s->registry, s->catalog, name);
 }
 

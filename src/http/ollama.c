@@ -13,6 +13,7 @@
 #include "http/ollama.h"
 #include "http/prompt_policy.h"
 #include "http/provenance.h"
+#include "http/relayed_text.h"
 #include "http/wanted.h"
 #include "service/ending.h"
 #include "service/generate.h"
@@ -21,9 +22,11 @@ struct talk {
     struct ollama_request request;
     struct ollama_reply reply;
     struct model *model;
-    struct generation *generation;
+    struct generation *generation; /* NULL: another server answers, */
+    struct relayed_text *relayed;  /* which this is */
     struct usage usage;
     double waits_since; /* clock_seconds(): for the model */
+    bool may_ask;       /* the safety policy has been asked, and lets it pass */
     bool last;          /* a stream's last line is out */
     bool failed;
     struct err error;
@@ -34,6 +37,7 @@ static void talk_free(void *arg)
     struct talk *t = arg;
     if (!t) return;
     generation_free(t->generation);
+    relayed_text_free(t->relayed);
     wire_choice_free(&t->reply.said);
     ollama_free(&t->request);
     free(t);
@@ -42,7 +46,15 @@ static void talk_free(void *arg)
 static void talk_cancel(void *arg)
 {
     struct talk *t = arg;
-    generation_cancel(t->generation);
+    if (t->relayed)
+        relayed_text_cancel(t->relayed);
+    else
+        generation_cancel(t->generation);
+}
+
+static bool next_event(struct talk *t, struct reply_event *ev)
+{
+    return t->relayed ? relayed_text_next(t->relayed, ev) : generation_next(t->generation, ev);
 }
 
 static void on_event(void *arg) { exchange_wake(arg); }
@@ -80,7 +92,7 @@ static bool collect(struct exchange *x, void *arg)
     struct reply_event ev;
     enum fault_kind kind;
     bool done = false;
-    while (!done && generation_next(t->generation, &ev)) {
+    while (!done && next_event(t, &ev)) {
         done = ev.type == REPLY_DONE || ev.type == REPLY_ERROR;
         if (!wire_choice_take(&t->reply.said, &ev)) no_memory(t);
         take_end(t, &ev);
@@ -105,7 +117,7 @@ static enum produced produce(struct exchange *x, void *arg, struct buf *out)
     if (t->last) return PRODUCED_END;
     while (!out->len) {
         const char *why = early_end(x, t, &kind);
-        if (!why && !generation_next(t->generation, &ev)) return PRODUCED_NOTHING;
+        if (!why && !next_event(t, &ev)) return PRODUCED_NOTHING;
         if (!why) {
             const bool piece = ev.type == REPLY_TEXT || ev.type == REPLY_THOUGHT || ev.type == REPLY_CALL;
             if (piece && !ollama_print_piece(out, &t->reply, &ev)) no_memory(t);
@@ -217,7 +229,74 @@ static bool find_model(struct exchange *x, struct talk *t, struct fault *f)
         ok = wanted_text(exchange_server(x)->registry, &t->request.wire, &t->model, f);
     if (!ok) return false;
     ending_model(exchange_ending(x), model_id(t->model));
-    return t->request.load_only || prompt_policy_text(x, g, f);
+    return t->request.load_only || t->may_ask || prompt_policy_text(x, g, f);
+}
+
+static void run_here(struct exchange *x, struct talk *t)
+{
+    struct fault f = { 0 };
+    if (find_model(x, t, &f))
+        load_model(x, t, NULL);
+    else
+        fault(x, t, &f);
+}
+
+/* ---- another server's models --------------------------------------------------------------------------------------- */
+
+const struct routed *ollama_route(struct exchange *x, const char *name)
+{
+    const struct routed *route = relay_route(x, name);
+    char *other = route ? NULL : strdup(name), *colon = other ? strrchr(other, ':') : NULL;
+    if (colon) *colon = '-';
+    if (colon) route = relay_route(x, other);
+    free(other);
+    return route;
+}
+
+static void relayed(struct exchange *x, void *arg, const struct err *none)
+{
+    struct talk *t = arg;
+    struct fault f = { 0 };
+    (void)none;
+    switch (relayed_text_outcome(t->relayed, &f)) {
+    case CALL_HERE:
+        relayed_text_free(t->relayed);
+        t->relayed = NULL;
+        run_here(x, t);
+        return;
+    case CALL_FAILED: fault(x, t, &f); return;
+    case CALL_ANSWERED: break;
+    }
+    if (t->request.wire.stream) exchange_lines(x);
+    exchange_run(x, &talk_ops, t, t->request.wire.stream);
+}
+
+static void run_elsewhere(struct exchange *x, struct talk *t, const struct routed *route)
+{
+    struct fault f = { 0 };
+    struct wire_request *w = &t->request.wire;
+    ending_model(exchange_ending(x), route->model);
+    t->may_ask = prompt_policy_text(x, &w->gen, &f);
+    if (!t->may_ask) {
+        fault(x, t, &f);
+        return;
+    }
+    switch (relayed_text_start(x, route, w, relayed, t, &t->relayed, &f)) {
+    case RELAY_HERE: run_here(x, t); break;
+    case RELAY_STARTED: break;
+    case RELAY_REFUSED: fault(x, t, &f); break;
+    }
+}
+
+/* An empty prompt: there is nothing to load, nor to unload, where another server has the model. */
+static bool loads_elsewhere(struct exchange *x, struct talk *t)
+{
+    struct model *m;
+    struct err none = { 0 };
+    char *name = ollama_bare_name(t->request.name);
+    const bool elsewhere = name && ollama_route(x, name) && !ollama_find(x, name, &m, &none);
+    free(name);
+    return elsewhere;
 }
 
 static bool may_cost(void *x, const struct usage *most, struct err *e)
@@ -249,8 +328,11 @@ void ollama_run(struct exchange *x, bool chat, json_t *body)
     g->may = may_cost;
     g->may_arg = x;
     g->apart = !exchange_server(x)->o.share_prefixes;
-    if (find_model(x, t, &f))
-        load_model(x, t, NULL);
+    const struct routed *route = t->request.load_only ? NULL : ollama_route(x, g->model);
+    if (t->request.load_only && loads_elsewhere(x, t))
+        reply_loaded(x, t);
+    else if (route)
+        run_elsewhere(x, t, route);
     else
-        fault(x, t, &f);
+        run_here(x, t);
 }

@@ -16,6 +16,7 @@
 #include "http/pictures.h"
 #include "http/prompt_policy.h"
 #include "http/provenance.h"
+#include "http/relayed_pictures.h"
 #include "http/routes.h"
 #include "http/wanted.h"
 #include "service/ending.h"
@@ -26,8 +27,11 @@ struct picture_work {
     const struct picture_dialect *dialect;
     struct picture_wire wire;
     struct model *model;
-    struct drawing *drawing;
-    struct picture_facts facts; /* what the request became; model points into the registry */
+    struct drawing *drawing;            /* NULL: another server draws, */
+    struct relayed_pictures *elsewhere; /* which this is */
+    char *wanted;                       /* the model that the path names; NULL: the body's counts */
+    bool routed;                        /* another server may draw it */
+    struct picture_facts facts;         /* what the request became; model points into the registry */
     struct picture_reply reply;
     struct price price; /* reply.price, where there is one */
     int steps;          /* of the picture that is being drawn */
@@ -45,12 +49,26 @@ static void work_free(void *arg)
     if (!t) return;
     inner_free(t->writer);
     drawing_free(t->drawing);
+    relayed_pictures_free(t->elsewhere);
+    free(t->wanted);
     for (int i = 0; i < PICTURES_MOST; i++) free(t->reply.picture[i].is.bytes);
     picture_wire_free(&t->wire);
     free(t);
 }
 
-static void work_cancel(void *arg) { drawing_cancel(((struct picture_work *)arg)->drawing); }
+static void work_cancel(void *arg)
+{
+    struct picture_work *t = arg;
+    if (t->elsewhere)
+        relayed_pictures_cancel(t->elsewhere);
+    else
+        drawing_cancel(t->drawing);
+}
+
+static bool next_event(struct picture_work *t, struct reply_event *ev)
+{
+    return t->elsewhere ? relayed_pictures_next(t->elsewhere, ev) : drawing_next(t->drawing, ev);
+}
 
 static void on_event(void *arg) { exchange_wake(arg); }
 
@@ -146,7 +164,7 @@ static bool collect(struct exchange *x, void *arg)
     struct picture_work *t = arg;
     struct reply_event ev;
     enum fault_kind kind;
-    while (!t->over && drawing_next(t->drawing, &ev)) {
+    while (!t->over && next_event(t, &ev)) {
         take_event(x, t, &ev);
         reply_event_free(&ev);
     }
@@ -178,7 +196,7 @@ static enum produced produce(struct exchange *x, void *arg, struct buf *out)
     struct reply_event ev;
     enum fault_kind kind;
     if (t->closed) return PRODUCED_END;
-    while (!out->len && !t->over && !early_end(x, t, &kind) && drawing_next(t->drawing, &ev)) {
+    while (!out->len && !t->over && !early_end(x, t, &kind) && next_event(t, &ev)) {
         stream_event(x, t, &ev, out);
         reply_event_free(&ev);
     }
@@ -304,16 +322,86 @@ static bool negotiate(struct exchange *x, struct picture_work *t)
     return false;
 }
 
+/* ---- who draws --------------------------------------------------------------------------------------------- */
+
+static const char *name_of(const struct picture_work *t) { return t->wanted ? t->wanted : t->wire.q.model; }
+
+/* What a model of this server needs to be known of, and what it uses at most. */
+static bool find_here(struct exchange *x, struct picture_work *t, struct fault *f)
+{
+    struct usage worst;
+    const bool ok = wanted_pictures(exchange_server(x)->registry, &t->wire, t->wanted, &t->model, &worst, f);
+    if (t->model) ending_model(t->wire.q.ending, model_id(t->model));
+    if (!ok || !find_loras(x, &t->wire.q, f)) return false;
+    ending_may_use(t->wire.q.ending, &worst);
+    return true;
+}
+
+static void draw_here(struct exchange *x, struct picture_work *t)
+{
+    struct fault f = { 0 };
+    t->routed = false;
+    if (find_here(x, t, &f))
+        loading_then(x, t->model, start_held, t);
+    else
+        refuse(x, t, &f);
+}
+
+/* Another server was asked. */
+static void drawn(struct exchange *x, void *arg, const struct err *none)
+{
+    struct picture_work *t = arg;
+    struct fault f = { 0 };
+    (void)none;
+    struct blobs *files = t->wire.answer == ANSWER_URL ? exchange_server(x)->o.files : NULL;
+    switch (relayed_pictures_outcome(t->elsewhere, files, &f)) {
+    case CALL_HERE:
+        relayed_pictures_free(t->elsewhere);
+        t->elsewhere = NULL;
+        draw_here(x, t);
+        return;
+    case CALL_FAILED: refuse(x, t, &f); return;
+    case CALL_ANSWERED: break;
+    }
+    relayed_pictures_facts(t->elsewhere, &t->facts, &t->price);
+    if (exchange_server(x)->o.account) t->reply.price = &t->price;
+    exchange_run(x, &picture_ops, t, t->wire.stream);
+}
+
+static void draw_elsewhere(struct exchange *x, struct picture_work *t)
+{
+    struct fault f = { 0 };
+    const struct routed *route = relay_route(x, name_of(t)); /* it may be gone since t came */
+    const enum relay_is is =
+        route ? relayed_pictures_start(x, route, &t->wire, drawn, t, &t->elsewhere, &f) : RELAY_HERE;
+    if (is == RELAY_HERE) draw_here(x, t);
+    if (is == RELAY_REFUSED) refuse(x, t, &f);
+}
+
+/* Sizes as the model here would have them, where it is here too; a quality goes along by its name. */
+static bool find_elsewhere(struct exchange *x, struct picture_work *t, const char *name, struct fault *f)
+{
+    struct model *m = NULL;
+    struct err none = { 0 };
+    ending_model(t->wire.q.ending, name);
+    if (!registry_find_image(exchange_server(x)->registry, name, &m, &none)) m = NULL;
+    return picture_wire_resolve(&t->wire, m, f);
+}
+
 /* ---- a prompt that a chat model writes anew ---------------------------------------------------------------- */
 
 /* With the prompt that there is now. */
 static void draw(struct exchange *x, struct picture_work *t)
 {
     struct fault f = { 0 };
-    if (picture_enhance(&t->wire, exchange_server(x)->o.styles, model_catalog(t->model), &f))
-        loading_then(x, t->model, start_held, t);
-    else
+    const struct catalog_model *known =
+        t->model ? model_catalog(t->model) : catalog_find(exchange_server(x)->catalog, name_of(t));
+    if (!picture_enhance(&t->wire, exchange_server(x)->o.styles, known, &f))
         refuse(x, t, &f);
+    else if (t->routed)
+        draw_elsewhere(x, t);
+    else
+        loading_then(x, t->model, start_held, t);
 }
 
 static void written(struct exchange *x, void *arg, const struct err *none)
@@ -370,20 +458,18 @@ void pictures_run(struct exchange *x, const struct picture_dialect *d, const cha
     picture_wire_init(&t->wire, d, exchange_dialect(x) == DIALECT_FIREWORKS);
     t->wire.task = task;
     if (!negotiate(x, t)) return;
-    bool ok = read_body(x, &t->wire, &f);
+    bool ok = !model || (t->wanted = strdup(model)) || err_set(&f.err, ERR_NOMEM, "out of memory");
+    ok = ok && read_body(x, &t->wire, &f);
     if (ok) exchange_free_body(x);
-    struct usage worst;
     t->wire.q.ending = exchange_ending(x);
     t->wire.q.share = exchange_who(x)->share;
-    ok = ok && wanted_pictures(exchange_server(x)->registry, &t->wire, model, &t->model, &worst, &f);
-    if (t->model) ending_model(t->wire.q.ending, model_id(t->model));
-    if (!ok || !prompt_policy_picture(x, t->wire.q.prompt, &f) || !find_loras(x, &t->wire.q, &f)) {
-        refuse(x, t, &f);
-        return;
-    }
-    ending_may_use(t->wire.q.ending, &worst);
     t->x = x;
-    if (!picture_enhance_asks(&t->wire))
+    const struct routed *route = ok ? relay_route(x, name_of(t)) : NULL;
+    t->routed = route != NULL;
+    ok = ok && (route ? find_elsewhere(x, t, route->model, &f) : find_here(x, t, &f));
+    if (!ok || !prompt_policy_picture(x, t->wire.q.prompt, &f))
+        refuse(x, t, &f);
+    else if (!picture_enhance_asks(&t->wire))
         draw(x, t);
     else if (!ask_writer(x, t, &f))
         refuse(x, t, &f);

@@ -13,6 +13,7 @@
 #include "http/json_out.h"
 #include "http/prompt_policy.h"
 #include "http/provenance.h"
+#include "http/relayed_text.h"
 #include "http/routes.h"
 #include "http/text.h"
 #include "http/wanted.h"
@@ -31,7 +32,8 @@ struct text_work {
     struct wire_request request;
     struct wire_reply reply;
     struct model *model;
-    struct generation *generation;
+    struct generation *generation; /* NULL: another server answers, */
+    struct relayed_text *relayed;  /* which this is */
     struct growing *choice;
     int n_choices;
     enum phase phase;
@@ -44,6 +46,7 @@ struct text_work {
     void *sequel_arg;                 /* its own */
     struct usage usage;
     struct price price; /* reply.price, where there is one */
+    bool may_ask;       /* the safety policy has been asked, and lets it pass */
     bool failed;
     struct err error;
 };
@@ -53,6 +56,7 @@ static void work_free(void *arg)
     struct text_work *t = arg;
     if (!t) return;
     generation_free(t->generation);
+    relayed_text_free(t->relayed);
     if (t->has_last) reply_event_free(&t->last);
     for (int i = 0; i < t->n_choices; i++) wire_choice_free(&t->choice[i].said);
     free(t->choice);
@@ -64,7 +68,10 @@ static void work_free(void *arg)
 static void work_cancel(void *arg)
 {
     struct text_work *t = arg;
-    generation_cancel(t->generation);
+    if (t->relayed)
+        relayed_text_cancel(t->relayed);
+    else
+        generation_cancel(t->generation);
 }
 
 static void on_event(void *arg) { exchange_wake(arg); }
@@ -72,6 +79,11 @@ static void on_event(void *arg) { exchange_wake(arg); }
 /* ---- events -------------------------------------------------------------------------------------------------------- */
 
 static const struct wire_printer *printer(const struct text_work *t) { return t->request.style->printer; }
+
+static bool next_event(struct text_work *t, struct reply_event *ev)
+{
+    return t->relayed ? relayed_text_next(t->relayed, ev) : generation_next(t->generation, ev);
+}
 
 static void fail(struct text_work *t, const struct err *e)
 {
@@ -206,7 +218,7 @@ static bool collect(struct exchange *x, void *arg)
     struct reply_event ev;
     enum fault_kind kind;
     bool done = false;
-    while (!done && generation_next(t->generation, &ev)) {
+    while (!done && next_event(t, &ev)) {
         done = ev.type == REPLY_DONE || ev.type == REPLY_ERROR;
         take_event(x, t, &ev, true);
         reply_event_free(&ev);
@@ -251,7 +263,7 @@ static bool stream_step(struct exchange *x, struct text_work *t, struct buf *out
         return true;
     case PHASE_RUN:
         why = early_end(x, t, &kind);
-        if (!why && !generation_next(t->generation, &ev)) return false;
+        if (!why && !next_event(t, &ev)) return false;
         if (!why) {
             take_event(x, t, &ev, false);
             if (is_piece(&ev)) printer(t)->piece(out, &t->reply, &t->choice[ev.index].growing, &ev);
@@ -307,6 +319,21 @@ static const struct work_ops text_ops = { collect, produce, work_cancel, work_fr
 
 /* ---- the request --------------------------------------------------------------------------------------------------- */
 
+/* False: answered, and t is gone. */
+static bool make_choices(struct exchange *x, struct text_work *t)
+{
+    const size_t n = (size_t)(t->request.chat ? 1 : t->request.gen.n_prompts) * (size_t)t->request.gen.n;
+    t->choice = calloc(n, sizeof *t->choice);
+    if (!t->choice) {
+        work_free(t);
+        exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
+        return false;
+    }
+    t->n_choices = (int)n;
+    for (size_t i = 0; i < n; i++) t->choice[i].growing.said = &t->choice[i].said;
+    return true;
+}
+
 static void start(struct exchange *x, struct text_work *t, const struct err *loaded)
 {
     struct model *m = t->model;
@@ -317,16 +344,8 @@ static void start(struct exchange *x, struct text_work *t, const struct err *loa
         exchange_fault_from(x, &f);
         return;
     }
-    size_t n = (size_t)(t->request.chat ? 1 : t->request.gen.n_prompts) * (size_t)t->request.gen.n;
     const char *text;
-    t->choice = calloc(n, sizeof *t->choice);
-    if (!t->choice) {
-        work_free(t);
-        exchange_fault(x, FAULT_SERVER, NULL, "out of memory");
-        return;
-    }
-    t->n_choices = (int)n;
-    for (size_t i = 0; i < n; i++) t->choice[i].growing.said = &t->choice[i].said;
+    if (!make_choices(x, t)) return;
     provenance_model(x, m);
     if (!generation_start(exchange_server(x)->registry, m, &t->request.gen,
                           exchange_stop_flag(x, t->request.stream), on_event, x, &t->generation, &f)) {
@@ -379,10 +398,66 @@ static bool may_cost(void *x, const struct usage *most, struct err *e)
     return admission_reserve(x, most, e);
 }
 
+static void refuse(struct exchange *x, struct text_work *t, const struct fault *f)
+{
+    work_free(t);
+    exchange_fault_from(x, f);
+}
+
+static void run_here(struct exchange *x, struct text_work *t)
+{
+    struct fault f = { 0 };
+    bool ok = wanted_text(exchange_server(x)->registry, &t->request, &t->model, &f);
+    if (ok) ending_model(t->request.gen.ending, model_id(t->model));
+    if (!ok || !(t->may_ask || prompt_policy_text(x, &t->request.gen, &f)))
+        refuse(x, t, &f);
+    else if (fetches(&t->request.gen))
+        loading_on_long(x, load_model, t);
+    else
+        load_model(x, t, NULL);
+}
+
+/* Another server was asked. */
+static void relayed(struct exchange *x, void *arg, const struct err *none)
+{
+    struct text_work *t = arg;
+    struct fault f = { 0 };
+    (void)none;
+    switch (relayed_text_outcome(t->relayed, &f)) {
+    case CALL_HERE:
+        relayed_text_free(t->relayed);
+        t->relayed = NULL;
+        run_here(x, t);
+        return;
+    case CALL_FAILED: refuse(x, t, &f); return;
+    case CALL_ANSWERED: break;
+    }
+    if (!make_choices(x, t)) return;
+    wire_reply_init(&t->reply, &t->request, relayed_text_model(t->relayed), NULL);
+    relayed_text_price(t->relayed, &t->price);
+    if (exchange_server(x)->o.account) t->reply.price = &t->price;
+    exchange_run(x, &text_ops, t, t->request.stream);
+}
+
+static void run_elsewhere(struct exchange *x, struct text_work *t, const struct routed *route)
+{
+    struct fault f = { 0 };
+    ending_model(t->request.gen.ending, route->model);
+    t->may_ask = prompt_policy_text(x, &t->request.gen, &f);
+    if (!t->may_ask) {
+        refuse(x, t, &f);
+        return;
+    }
+    switch (relayed_text_start(x, route, &t->request, relayed, t, &t->relayed, &f)) {
+    case RELAY_HERE: run_here(x, t); break;
+    case RELAY_STARTED: break;
+    case RELAY_REFUSED: refuse(x, t, &f); break;
+    }
+}
+
 /* t->request was parsed; from here on it is t's to end. */
 static void run(struct exchange *x, struct text_work *t, const json_t *body)
 {
-    struct fault f = { 0 };
     provenance_json(x, body);
     exchange_free_body(x);
     const char *isolation = exchange_header_in(x, "x-prompt-cache-isolation-key");
@@ -393,17 +468,11 @@ static void run(struct exchange *x, struct text_work *t, const json_t *body)
     t->request.gen.apart = !exchange_server(x)->o.share_prefixes;
     t->request.gen.may = may_cost;
     t->request.gen.may_arg = x;
-    bool ok = wanted_text(exchange_server(x)->registry, &t->request, &t->model, &f);
-    if (ok) ending_model(t->request.gen.ending, model_id(t->model));
-    if (!ok || !prompt_policy_text(x, &t->request.gen, &f)) {
-        work_free(t);
-        exchange_fault_from(x, &f);
-        return;
-    }
-    if (fetches(&t->request.gen))
-        loading_on_long(x, load_model, t);
+    const struct routed *route = relay_route(x, t->request.gen.model);
+    if (route)
+        run_elsewhere(x, t, route);
     else
-        load_model(x, t, NULL);
+        run_here(x, t);
 }
 
 static struct text_work *work_new(struct exchange *x)

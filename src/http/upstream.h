@@ -1,7 +1,7 @@
-/* upstream.h - requests for models that are served by other servers (--routes): between an exchange and the router.
+/* upstream.h - requests for models that are served by other servers (--routes), passed through as they came.
  *
- * What passes through is JSON of an endpoint that other servers spell alike: chat, completions, pictures, embeddings. Forms, other APIs, and
- * endpoints that have the model in their path are served here or not at all. */
+ * What passes is JSON of an endpoint that other servers spell alike: chat, completions, pictures, embeddings. Forms, other APIs and endpoints
+ * that have the model in their path are put into that form by their handlers (relayed_text.h, relayed_pictures.h, relayed_embeddings.h). */
 #ifndef HEARTH_HTTP_UPSTREAM_H
 #define HEARTH_HTTP_UPSTREAM_H
 

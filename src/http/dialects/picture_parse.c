@@ -165,6 +165,7 @@ static bool resolve_ratio(struct picture_wire *w, const struct model *m, struct 
 bool picture_wire_resolve(struct picture_wire *w, const struct model *m, struct fault *f)
 {
     if (*w->ratio && !resolve_ratio(w, m, f)) return false;
-    if (w->dialect->resolve) w->dialect->resolve(w, m);
+    /* A quality goes to another server by its name. */
+    if (w->dialect->resolve && (m || !*w->quality)) w->dialect->resolve(w, m);
     return true;
 }

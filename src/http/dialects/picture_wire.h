@@ -56,7 +56,7 @@ void picture_wire_free(struct picture_wire *w);
 bool picture_wire_json(struct picture_wire *w, json_t *body, bool strict, struct fault *f);
 /* Fields and files of a form; numbers and booleans arrive as text, an empty part counts as absent. */
 bool picture_wire_form(struct picture_wire *w, const struct multipart *m, bool strict, struct fault *f);
-/* What the model says about size: its ratio table, and the dialect's names for sizes and qualities. */
+/* What the model says about size: its ratio table, and the dialect's names for sizes and qualities. m NULL: another server has it. */
 bool picture_wire_resolve(struct picture_wire *w, const struct model *m, struct fault *f);
 
 /* ---- for the files of this folder ---- */

@@ -77,7 +77,7 @@ static bool same_stamp(const struct stamp *a, const struct stamp *b)
 }
 
 const char *model_id(const struct model *m) { return m->id; }
-const struct catalog_model *model_catalog(const struct model *m) { return m->catalog; }
+const struct catalog_model *model_catalog(const struct model *m) { return m ? m->catalog : NULL; }
 
 bool registry_new(struct registry **out, const struct registry_options *o, const struct catalog *c,
                   struct device *dev, struct device *image_dev, struct err *e)

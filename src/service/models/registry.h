@@ -79,7 +79,7 @@ bool registry_fingerprint(struct registry *r, struct model *m, char out[FINGERPR
 
 const char *model_id(const struct model *m); /* canonical; what responses carry */
 const struct catalog_model *
-model_catalog(const struct model *m); /* NULL for one that only this machine knows */
+model_catalog(const struct model *m); /* NULL for one that only this machine knows, or for no model */
 
 struct model_row {
     char problem[300]; /* why it cannot be loaded, fit for clients; "" when nothing speaks against it */

@@ -27,6 +27,7 @@ static void free_strings(struct call_request *q)
     free((char *)q->model);
     free((char *)q->id);
     free((char *)q->isolation);
+    free((char *)q->boundary);
 }
 
 void call_unref(struct call *c)
@@ -60,7 +61,7 @@ bool call_start(struct call **out, struct router *r, const struct plan *p, const
     c->router = r;
     c->plan = *p;
     c->q = *q;
-    c->q.path = c->q.endpoint = c->q.body = c->q.model = c->q.id = c->q.isolation = NULL;
+    c->q.path = c->q.endpoint = c->q.body = c->q.model = c->q.id = c->q.isolation = c->q.boundary = NULL;
     c->began = clock_seconds();
     c->retry_after_s = -1;
     c->phase = PHASE_WAITING;
@@ -71,7 +72,8 @@ bool call_start(struct call **out, struct router *r, const struct plan *p, const
     if (!copy(&c->q.path, q->path, strlen(q->path)) ||
         !copy(&c->q.endpoint, q->endpoint, strlen(q->endpoint)) || !copy(&c->q.body, q->body, q->len) ||
         !copy(&c->q.model, q->model, strlen(q->model)) || !copy(&c->q.id, q->id, strlen(q->id)) ||
-        (q->isolation && !copy(&c->q.isolation, q->isolation, strlen(q->isolation)))) {
+        (q->isolation && !copy(&c->q.isolation, q->isolation, strlen(q->isolation))) ||
+        (q->boundary && !copy(&c->q.boundary, q->boundary, strlen(q->boundary)))) {
         atomic_store(&c->refs, 1);
         call_unref(c);
         return err_set(e, ERR_NOMEM, "out of memory");
@@ -309,11 +311,22 @@ static bool make_headers(struct call *c, const struct upstream *u)
 {
     char hops[12];
     snprintf(hops, sizeof hops, "%d", c->q.hops + 1);
-    return header(c, "Content-Type: %s", "application/json") &&
+    return header(c, c->q.boundary ? "Content-Type: multipart/form-data; boundary=%s" : "Content-Type: %s",
+                  c->q.boundary ? c->q.boundary : "application/json") &&
            header(c, "Accept: %s", c->q.stream ? "text/event-stream" : "application/json") &&
            header(c, "X-Request-Id: %s", c->q.id) && header(c, "X-Hearth-Hops: %s", hops) &&
            header(c, "%s", "Expect:") && (!u->key || header(c, "Authorization: Bearer %s", u->key)) &&
            (!c->q.isolation || header(c, "x-prompt-cache-isolation-key: %s", c->q.isolation));
+}
+
+/* The model's part goes in front of the others. */
+static bool make_form(struct call *c)
+{
+    const struct call_request *q = &c->q;
+    buf_clear(&c->body);
+    buf_printf(&c->body, "--%s\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n%s\r\n", q->boundary,
+               target(c)->model->theirs);
+    return buf_append(&c->body, q->body, q->len);
 }
 
 static bool make_body(struct call *c, const struct upstream *u)
@@ -343,7 +356,7 @@ static bool send_it(struct call *c)
     snprintf(c->url, sizeof c->url, "%.2000s%.250s", u->base_url, u->whole_path ? c->q.path : c->q.endpoint);
     snprintf(agent, sizeof agent, "hearth/%s", hearth_version);
     c->easy = curl_easy_init();
-    if (!c->easy || !make_body(c, u) || !make_headers(c, u)) return false;
+    if (!c->easy || !(c->q.boundary ? make_form(c) : make_body(c, u)) || !make_headers(c, u)) return false;
     CURL *h = c->easy;
     curl_easy_setopt(h, CURLOPT_URL, c->url);
     curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https");

@@ -53,7 +53,8 @@ struct call_request {
     const char *endpoint; /* "/chat/completions": the same below an API's base */
     const char *body;     /* a JSON object that has been accepted */
     size_t len;
-    const char *model; /* as the client calls it */
+    const char *boundary; /* the body is a form with this one, and without a model; NULL: it is JSON */
+    const char *model;    /* as the client calls it */
     bool stream;
     bool asks_usage;       /* the body asks for what was used in the stream */
     bool hides_usage;      /* the client did not */
