@@ -21,8 +21,6 @@ struct print {
     int n;
 };
 
-static const char *const by_name[N_USAGE_BY] = { "key", "model", "day", "project", "endpoint" };
-
 /* Quoted where it has to be, RFC 4180. */
 static void csv_text(const char *s)
 {
@@ -46,11 +44,12 @@ static void print_table(const struct usage_line *l)
 static bool print_json(const struct print *p, const struct usage_line *l, struct err *e)
 {
     char dollars[MONEY_TEXT];
-    json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", by_name[p->by], l->by, "requests",
-                          (json_int_t)l->requests, "prompt_tokens", (json_int_t)l->prompt, "cached_tokens",
-                          (json_int_t)l->cached, "completion_tokens", (json_int_t)l->completion,
-                          "reasoning_tokens", (json_int_t)l->reasoning, "pictures", (json_int_t)l->pictures,
-                          "steps", (json_int_t)l->steps, "dollars", money_print(l->cost, dollars));
+    json_t *o =
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", usage_by_name[p->by], l->by, "requests",
+                  (json_int_t)l->requests, "prompt_tokens", (json_int_t)l->prompt, "cached_tokens",
+                  (json_int_t)l->cached, "completion_tokens", (json_int_t)l->completion, "reasoning_tokens",
+                  (json_int_t)l->reasoning, "pictures", (json_int_t)l->pictures, "steps",
+                  (json_int_t)l->steps, "dollars", money_print(l->cost, dollars));
     const bool ok = o && !json_dumpf(o, stdout, JSON_COMPACT);
     if (ok) putchar('\n');
     json_decref(o);
@@ -87,12 +86,12 @@ static bool print_usage(struct store *s, const struct options *o, struct err *e)
     int64_t from, to;
     if (!dates_span(o->since, o->until, clock_unix_ms(), &from, &to, e)) return false;
     if (p.format == AS_TABLE)
-        printf("%-44s %9s %12s %12s %12s %9s %9s %16s\n", by_name[p.by], "requests", "prompt", "cached",
+        printf("%-44s %9s %12s %12s %12s %9s %9s %16s\n", usage_by_name[p.by], "requests", "prompt", "cached",
                "generated", "pictures", "steps", "dollars");
     if (p.format == AS_CSV)
         printf("%s,requests,prompt_tokens,cached_tokens,completion_tokens,reasoning_tokens,pictures,steps,"
                "dollars\r\n",
-               by_name[p.by]);
+               usage_by_name[p.by]);
     if (!ledger_usage(s, (enum usage_by)p.by, from, to, print_line, &p, e)) return false;
     p.sum.by = "all";
     if (p.format == AS_TABLE && p.n > 1) print_table(&p.sum);

@@ -203,20 +203,19 @@ static bool put_usage_line(void *arg, const struct usage_line *l, struct err *e)
 
 void admin_usage_get(struct exchange *x)
 {
-    static const char *const name[N_USAGE_BY] = { "key", "model", "day", "project", "endpoint" };
     const char *by = exchange_query(x, "by");
     struct buf b = BUF_INIT(0);
     struct err e = { ERR_NONE, "" };
     int64_t from, to;
     int i = USAGE_BY_MODEL;
     if (by)
-        for (i = 0; i < N_USAGE_BY && strcmp(by, name[i]) != 0;) i++;
+        for (i = 0; i < N_USAGE_BY && strcmp(by, usage_by_name[i]) != 0;) i++;
     if (i == N_USAGE_BY) {
         exchange_fault(x, FAULT_INVALID, "by", "by must be one of " USAGE_BY_WORDS ", got \"%.40s\"", by);
         return;
     }
     if (!admin_span(x, &from, &to)) return;
-    buf_printf(&b, "{\"object\":\"list\",\"by\":\"%s\",\"data\":[", name[i]);
+    buf_printf(&b, "{\"object\":\"list\",\"by\":\"%s\",\"data\":[", usage_by_name[i]);
     if (!b.failed && ledger_usage(admin_store(x), (enum usage_by)i, from, to, put_usage_line, &b, &e)) {
         buf_puts(&b, "]}");
         admin_reply_text(x, &b);

@@ -127,6 +127,7 @@ static void on_wake(void *x) { exchange_wake(x); }
 static void stay(struct exchange *x)
 {
     exchange_header(x, "X-Hearth-Route", "here");
+    ending_route(exchange_ending(x), "here");
     exchange_stay(x);
 }
 
@@ -192,6 +193,7 @@ enum call_is relay_outcome(struct relay *r, struct fault *f)
     if (is == CALL_HERE) stay(r->x);
     if (is == CALL_ANSWERED) {
         exchange_header(r->x, "X-Hearth-Route", "%s", call_at(r->call));
+        ending_route(exchange_ending(r->x), call_at(r->call));
         r->begun = true;
     }
     return is;

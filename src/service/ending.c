@@ -89,6 +89,14 @@ void ending_hashes(struct ending *e, const char *request, const char *model)
     pthread_mutex_unlock(&e->lock);
 }
 
+void ending_route(struct ending *e, const char *name)
+{
+    if (!e) return;
+    pthread_mutex_lock(&e->lock);
+    snprintf(e->route, sizeof e->route, "%s", name);
+    pthread_mutex_unlock(&e->lock);
+}
+
 void ending_error(struct ending *e, const char *name)
 {
     if (!e) return;

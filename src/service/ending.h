@@ -64,6 +64,7 @@ struct ending {
     long long bytes; /* of the answer's body, handed on to be sent */
     /* What would make the answer again, and what was wrong; "" and NULL where it is not known. */
     char seed[24], request_hash[65], model_hash[65];
+    char route[64];              /* who serves a model that has a route: "here", or an upstream's name; "" */
     const char *error;           /* a constant: fault_name() */
     struct recording *recording; /* its own; NULL: it is not recorded */
     int slot;                    /* the books': its place in their journal; -1: none */
@@ -105,6 +106,7 @@ bool ending_worst(struct ending *e, struct usage *out);
 /* What a request is made again with. request: of its canonical body; model: of the model's files, both SHA-256 in hexadecimal. */
 void ending_seed(struct ending *e, uint64_t seed);
 void ending_hashes(struct ending *e, const char *request, const char *model); /* NULL: as it was */
+void ending_route(struct ending *e, const char *name);
 void ending_error(struct ending *e, const char *name);
 void ending_use(struct ending *e, const struct usage *u); /* adds to what others used */
 void ending_cost(struct ending *e, int64_t nano);         /* of all that was used; the latest holds */

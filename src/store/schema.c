@@ -114,8 +114,14 @@ static const char *const version_9[] = {
     NULL,
 };
 
+/* Who served a request whose model has a route: "here", or an upstream's name. */
+static const char *const version_10[] = {
+    "ALTER TABLE ledger ADD COLUMN route TEXT NOT NULL DEFAULT ''",
+    NULL,
+};
+
 static const char *const *const versions[] = { version_1, version_2, version_3, version_4, version_5,
-                                               version_6, version_7, version_8, version_9 };
+                                               version_6, version_7, version_8, version_9, version_10 };
 enum { N_VERSIONS = sizeof versions / sizeof *versions };
 
 int schema_version(void) { return N_VERSIONS; }

@@ -11,6 +11,7 @@ import requests
 from PIL import Image
 
 from conftest import MODEL, MODELS, PATIENCE, Server, events
+from test_account import hearth, new_key
 from test_routing import place, serve
 
 CALL = {"id": "call_7", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Oslo"}'}}
@@ -304,6 +305,34 @@ def test_two_apis_of_fireworks(server, other):
     assert r.status_code == 200 and r.headers["X-Hearth-Route"] == "other", r.text
     w, h = map(int, other.last()[1]["size"].split("x"))
     assert abs(w / h - 16 / 9) < 0.05 and other.last()[1]["seed"] == 5
+
+
+# ---- the books ----
+
+
+def test_the_ledger_names_the_route(tmp_path, other):
+    store = str(tmp_path / "s.db")
+    key, _ = new_key(store, "--name", "k")
+    routed = [{"model": MODEL, "to": [{"at": "dead"}, {"at": "here"}]}]
+    s = serve(tmp_path, place("other", other.url, {"name": "plain", "input": 1, "output": 2}), place("dead", "http://127.0.0.1:1/v1", {"name": MODEL}), routed=routed, models=MODELS, args=("--store", store))
+    try:
+        auth = {"Authorization": f"Bearer {key}"}
+        said = s.post("/v1/messages", {"model": "plain", "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]}, headers=auth)
+        assert said.status_code == 200
+        chat = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
+        passed = s.post("/v1/chat/completions", {"model": "plain", **chat}, headers=auth)
+        assert passed.headers["X-Hearth-Route"] == "other" and passed.headers["X-Hearth-Cost"]
+        assert s.post("/v1/chat/completions", {"model": MODEL, **chat}, headers=auth).headers["X-Hearth-Route"] == "here"
+        assert s.get("/admin/v1/usage?by=route", headers=auth).status_code == 403
+        assert s.post("/api/embed", {"model": "nobody", "input": "x"}, headers=auth).status_code == 404
+    finally:
+        s.stop()
+    rows = [json.loads(line) for line in hearth("ledger", "export", "--store", store).stdout.splitlines()]
+    assert [(r["model"], r["route"]) for r in rows] == [("plain", "other"), ("plain", "other"), (MODEL, "here"), ("", "")]
+    assert rows[0]["cost"] == rows[1]["cost"] == 11 * 1000 + 5 * 2000  # nano-dollars, by the upstream's price
+    assert "whole: 4 rows" in hearth("ledger", "verify", "--store", store).stdout
+    lines = [json.loads(line) for line in hearth("usage", "--by", "route", "--format", "json", "--store", store).stdout.splitlines()]
+    assert {(x["route"], x["requests"]) for x in lines} == {("", 1), ("here", 1), ("other", 2)}
 
 
 # ---- here or there ----

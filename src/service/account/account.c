@@ -338,6 +338,7 @@ static void row_of(const struct account *a, const struct ending *e, struct ledge
     row_text(r->seed, sizeof r->seed, e->seed);
     row_text(r->request_hash, sizeof r->request_hash, e->request_hash);
     row_text(r->model_hash, sizeof r->model_hash, e->model_hash);
+    row_text(r->route, sizeof r->route, e->route);
 }
 
 /* Until it has ended: what is known when nobody will ever say how it went. */

@@ -17,7 +17,7 @@ enum { PAGE = 1000 };
 #define COUNT(...) +1
 enum { N_FIELDS = 0 LEDGER_FIELDS(COUNT, COUNT) };
 enum { N_LATER = 0 LEDGER_LATER(COUNT, COUNT), N_FIRST = N_FIELDS - N_LATER };
-_Static_assert(N_FIELDS == 28, "the statement below has a place for each");
+_Static_assert(N_FIELDS == 29, "the statement below has a place for each");
 
 #define NAME_TEXT(name, size) #name ", "
 #define NAME_NUMBER(name) #name ", "
@@ -62,12 +62,13 @@ bool ledger_append(struct session *c, struct ledger_row *row, bool *added, struc
     for (int i = 0; i < N_FIELDS; i++) v[i] = row_value(row, &row_fields[i]);
     v[N_FIELDS] = store_number(row->seq);
     v[N_FIELDS + 1] = store_text(row->hash);
-    if (!session_run(c,
-                     "INSERT INTO ledger (" NAMES
-                     "seq, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "
-                     "$16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30) ON CONFLICT "
-                     "(uid) DO NOTHING",
-                     v, N_FIELDS + 2, NULL, NULL, e))
+    if (!session_run(
+            c,
+            "INSERT INTO ledger (" NAMES
+            "seq, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "
+            "$16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31) ON CONFLICT "
+            "(uid) DO NOTHING",
+            v, N_FIELDS + 2, NULL, NULL, e))
         return false;
     const char *hash = row->hash;
     *added = session_changed(c) > 0;
@@ -337,6 +338,8 @@ static bool sums_row(void *arg, const struct store_row *r, struct err *e)
     return j->fn(j->arg, &l, e);
 }
 
+const char *const usage_by_name[N_USAGE_BY] = { "key", "model", "day", "project", "endpoint", "route" };
+
 static bool sums_read(void *arg, struct session *c, struct err *e)
 {
 #define SUMS(what)                                                                                           \
@@ -347,7 +350,8 @@ static bool sums_read(void *arg, struct session *c, struct err *e)
                                                  [USAGE_BY_MODEL] = SUMS("model"),
                                                  [USAGE_BY_DAY] = SUMS("ended_ms / 86400000"),
                                                  [USAGE_BY_PROJECT] = SUMS("project"),
-                                                 [USAGE_BY_ENDPOINT] = SUMS("endpoint") };
+                                                 [USAGE_BY_ENDPOINT] = SUMS("endpoint"),
+                                                 [USAGE_BY_ROUTE] = SUMS("route") };
 #undef SUMS
     struct sums *j = arg;
     return session_run(c, sql[j->by], STORE_ARGS(STORE_V(j->from_ms), STORE_V(j->to_ms)), sums_row, j, e);

@@ -50,7 +50,8 @@ enum { LEDGER_HASH = CHAIN_HASH };
     TEXT(seed, 24)         /* given or drawn: a whole number; "" where nothing was drawn */                  \
     TEXT(request_hash, 65) /* SHA-256 of the canonical body; "" where it could not be read */                \
     TEXT(model_hash, 65)   /* fingerprint.h's */                                                             \
-    TEXT(answer_hash, 65)  /* SHA-256 of what was answered (essence.h), of recorded requests; "" */
+    TEXT(answer_hash, 65)  /* SHA-256 of what was answered (essence.h), of recorded requests; "" */          \
+    TEXT(route, 64)        /* who served a model that has a route: "here", an upstream's name; "" */
 
 struct ledger_row {
     int64_t seq; /* from 1, without a gap */
@@ -105,8 +106,17 @@ bool ledger_find(struct store *s, const char *id, struct ledger_row *out, struct
 
 /* ---- sums ---------------------------------------------------------------------------------------------------------- */
 
-enum usage_by { USAGE_BY_KEY, USAGE_BY_MODEL, USAGE_BY_DAY, USAGE_BY_PROJECT, USAGE_BY_ENDPOINT, N_USAGE_BY };
-#define USAGE_BY_WORDS "key|model|day|project|endpoint"
+enum usage_by {
+    USAGE_BY_KEY,
+    USAGE_BY_MODEL,
+    USAGE_BY_DAY,
+    USAGE_BY_PROJECT,
+    USAGE_BY_ENDPOINT,
+    USAGE_BY_ROUTE,
+    N_USAGE_BY
+};
+extern const char *const usage_by_name[N_USAGE_BY]; /* "key", "model", ... */
+#define USAGE_BY_WORDS "key|model|day|project|endpoint|route"
 
 struct usage_line {
     const char *

@@ -132,6 +132,10 @@ static void each_hashed(struct places *p, enum place kind)
     strcpy(r.seed, "42");
     assert_true(store_write(s, append, &r, &e));
     assert_string_equal(r.hash, "f1d68045fe41b4e3ebe2370f5d17611addcdf5d0c1116e12d4546ed2ab6d4516");
+    strcpy(r.uid, "22222222222222222222222222222222");
+    strcpy(r.route, "east");
+    assert_true(store_write(s, append, &r, &e));
+    assert_string_equal(r.hash, "0c437935d9eb0f9f056ebf8ec99af952c0c26c68ab4cfe54464cc80354f0ee7c");
     struct ledger_sum sum;
     assert_true(ledger_verify(s, "", &sum, &e));
     store_close(s);
