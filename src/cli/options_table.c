@@ -50,6 +50,8 @@ const struct option_spec options_table[] = {
       "memory for keys and values of past tokens, per model; 0: four contexts, at most a quarter of memory" },
     { "kv-type", OPT_WORD, F(registry.lm.kv_type), "f16", 0, 0, LOADS, "f16|q8_0",
       "how keys and values of past tokens are kept" },
+    { "speculate", OPT_WORD, F(registry.lm.speculate), "auto", 0, 0, RUNS, "auto|off|ngram",
+      "guess the next tokens from the text so far and compute several at once where that pays; answers are the same" },
     { "mmproj", OPT_STR, F(registry.lm.mmproj), NULL, 0, 0, LOADS, "FILE",
       "the tower that sees pictures of a GGUF model; default: the mmproj*.gguf in the model's folder, if there is one" },
     { "image-hosts", OPT_STR, F(server.image_hosts), NULL, 0, 0, CMD_SERVE, "HOSTS",

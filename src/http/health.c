@@ -48,7 +48,7 @@ void ready_get(struct exchange *x)
 }
 
 /* The models' own counters. Each metric's lines stand together, as the format asks, so the models are walked once a metric. */
-enum { N_MODEL_METRICS = 14 };
+enum { N_MODEL_METRICS = 16 };
 static const struct {
     const char *name, *type, *help;
 } model_metrics[N_MODEL_METRICS] = {
@@ -62,6 +62,9 @@ static const struct {
     { "hearth_step_seconds_total", "counter", "Time spent in batches." },
     { "hearth_preemptions_total", "counter", "Sequences set back for want of pages." },
     { "hearth_cancelled_total", "counter", "Requests cancelled." },
+    { "hearth_guesses_accepted_total", "counter",
+      "Tokens that were guessed, computed beside others, and came." },
+    { "hearth_guesses_refused_total", "counter", "Tokens that were guessed and did not come." },
     { "hearth_running", "gauge", "Sequences being generated: the batch size." },
     { "hearth_queue", "gauge", "Sequences waiting: choices of requests." },
     { "hearth_kv_pages_used", "gauge", "Pages of keys and values in use." },
@@ -82,7 +85,8 @@ static void print_one(void *arg, const char *id, const struct model_counts *s)
         (double)s->cached_tokens,  (double)s->completion_tokens,
         (double)s->steps,          (double)s->step_rows,
         s->step_seconds,           (double)s->preemptions,
-        (double)s->cancelled,      (double)s->running,
+        (double)s->cancelled,      (double)s->guesses_right,
+        (double)s->guesses_wrong,  (double)s->running,
         (double)s->waiting,        (double)s->kv_pages_used,
         (double)s->kv_pages_total, (double)s->resident_bytes,
     };

@@ -100,6 +100,12 @@ bool terms_new(struct terms **out, const struct lm_request *r, struct err *e)
         t->n_stop_ids = t->stop_ids ? r->n_stop_ids : 0;
         ok = ok && (t->stop_ids || err_set(e, ERR_NOMEM, "no memory for a request"));
     }
+    if (r->n_predicted > 0) {
+        t->predicted = malloc((size_t)r->n_predicted * sizeof *t->predicted);
+        if (t->predicted) memcpy(t->predicted, r->predicted, (size_t)r->n_predicted * sizeof *t->predicted);
+        t->n_predicted = t->predicted ? r->n_predicted : 0;
+        ok = ok && (t->predicted || err_set(e, ERR_NOMEM, "no memory for a request"));
+    }
     ok = ok && (r->n_stop == 0 || stop_set_new(&t->stops, r->stop, r->n_stop, e));
     if (!ok) {
         terms_unref(t);
@@ -115,6 +121,7 @@ void terms_unref(struct terms *t)
     guide_plan_unref(t->guide);
     stop_set_free(t->stops);
     free(t->stop_ids);
+    free(t->predicted);
     free(t->bias);
     free(t);
 }
@@ -159,6 +166,7 @@ bool job_begin(struct seq *s, const struct tokenizer *tok, int n_vocab, int n_gr
         return false;
     }
     memcpy(token, j->prompt, (size_t)j->n_prompt * sizeof *token);
+    s->predicted = predicted_begin(j->terms->predicted, j->terms->n_predicted);
     name_rows(j, token);
     s->token = token;
     return true;
@@ -170,6 +178,8 @@ void job_drop(struct seq *s)
     free(s->page[0].at);
     free(s->held);
     free(s->kept_logits);
+    ahead_free(s->ahead);
+    s->ahead = NULL;
     free(s->mask.bits);
     guide_free(s->mask.guide);
     s->kept_logits = NULL;
@@ -445,6 +455,8 @@ void job_end_choice(struct seq *s, enum lm_finish finish, const char *stop_hit)
         s->n_held = 0;
     }
     if (j->ended) return; /* there was no memory for its text */
+    j->usage.foreseen_tokens += s->predicted.accepted;
+    j->usage.unforeseen_tokens += j->terms->n_predicted - s->predicted.accepted;
     struct event_node *n = new_event(LM_EV_CHOICE_END, s->choice);
     if (!n) {
         out_of_memory(j);

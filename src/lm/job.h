@@ -16,6 +16,8 @@
 #include "lm/kvplan.h"
 #include "lm/lm.h"
 #include "lm/masks.h"
+#include "lm/predicted.h"
+#include "lm/speculate.h"
 
 struct scheduler;
 struct job_share;
@@ -31,8 +33,8 @@ struct terms {
     struct sampler_params sampling;
     struct logit_bias *bias;
     struct stop_set *stops;
-    int32_t *stop_ids;
-    int n_stop_ids;
+    int32_t *stop_ids, *predicted; /* predicted [n_predicted]: the answer that the client foresees */
+    int n_stop_ids, n_predicted;
     bool ignore_end, want_tokens;
     struct guide_plan *guide;      /* or NULL */
     unsigned char space[LM_SPACE]; /* whose prefixes */
@@ -43,6 +45,20 @@ struct seq_pages { /* of one group of layers */
     int32_t
         *at; /* [cap]; first .. n-1 are pages, before them -1: given back, because no later token sees them */
     int n, first;
+};
+
+struct ngram;
+
+/* What is guessed of a sequence (scheduler_guess.c). */
+struct ahead {
+    struct ngram *text; /* the first n_seen of its tokens, to look guesses up in */
+    int n_seen;
+    struct guess_odds odds;
+    int n, base,
+        match; /* guesses in the present step, 0: none; n_token before it; tokens that matched before them */
+    int n_right; /* of the last step that had any: how many came */
+    int32_t guess[GUESS_MAX];
+    struct pick pick[GUESS_MAX]; /* draws from the guesses' rows */
 };
 
 struct seq {
@@ -59,13 +75,15 @@ struct seq {
     bool admitted, finished;
     struct sampler *sampler;
     struct detok *detok;
-    struct pick pick;      /* the last draw */
-    struct mask mask;      /* what may be drawn next; its guide is NULL when nothing steers */
-    int n_thought;         /* tokens of the thought that the job has counted */
-    float *kept_logits;    /* [n_vocab] to draw from when the mask is there, or NULL */
-    bool complete;         /* its prompt has been processed once */
-    bool draws;            /* in this step, from logits that are there */
-    struct lm_token *held; /* tokens whose text is not out yet, when tokens are wanted */
+    struct predicted predicted; /* where the answer is in that; empty without one */
+    struct pick pick;           /* the last draw */
+    struct ahead *ahead;        /* NULL: nothing has been guessed yet */
+    struct mask mask;           /* what may be drawn next; its guide is NULL when nothing steers */
+    int n_thought;              /* tokens of the thought that the job has counted */
+    float *kept_logits;         /* [n_vocab] to draw from when the mask is there, or NULL */
+    bool complete;              /* its prompt has been processed once */
+    bool draws;                 /* in this step, from logits that are there */
+    struct lm_token *held;      /* tokens whose text is not out yet, when tokens are wanted */
     int n_held, cap_held;
     size_t text_made, text_out; /* bytes of all tokens so far; bytes handed out */
 };
@@ -137,6 +155,9 @@ bool job_begin(struct seq *s, const struct tokenizer *tok, int n_vocab, int n_gr
                struct err *e);
 /* ... is not needed any more; what was handed out stays. */
 void job_drop(struct seq *s);
+
+struct ahead *ahead_new(void); /* NULL: no memory */
+void ahead_free(struct ahead *a);
 
 /* The picture's row that stands at position pos of the prompt, which has one there. */
 const struct lm_picture *job_row(const struct lm_job *j, int pos, int *tile, int *row);

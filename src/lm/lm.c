@@ -294,7 +294,9 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
                                   .n_ctx = o.n_ctx,
                                   .max_batch = o.max_batch,
                                   .queue_limit = o.queue_limit,
-                                  .prefill_chunk = o.prefill_chunk };
+                                  .prefill_chunk = o.prefill_chunk,
+                                  .speculate = o.speculate,
+                                  .guess_rows = o.guess_rows };
     if (!weights_intact(m->w, e) || !scheduler_new(&m->sched, &c, e)) goto fail;
     fill_info(m, &o, (size_t)n_pages * kvcache_page_bytes(dev, o.kv_type, &plan, &m->shape));
     *out = m;

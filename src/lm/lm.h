@@ -35,6 +35,9 @@ struct lm;
 #define LM_DEFAULT_CHUNK 256
 #define LM_MAX_CHUNK 8192
 
+/* Where guesses at the next tokens come from; they change the time that an answer takes, never the answer. AUTO: from the text so far. */
+enum lm_speculate { LM_SPECULATE_AUTO, LM_SPECULATE_OFF, LM_SPECULATE_NGRAM };
+
 struct lm_options {
     int n_ctx;         /* tokens a sequence may hold; 0: the model's own, at most LM_DEFAULT_CTX */
     int max_batch;     /* sequences that decode together; 0: LM_DEFAULT_BATCH */
@@ -42,6 +45,8 @@ struct lm_options {
     int prefill_chunk; /* prompt tokens a step; 0: LM_DEFAULT_CHUNK */
     size_t kv_bytes;   /* of the paged cache; 0: four contexts, at most a quarter of memory */
     enum kv_type kv_type;
+    enum lm_speculate speculate;
+    int guess_rows; /* 0: as many guesses as pay, by measurement; else so many for each sequence, if there are any (tests) */
     const char *
         mmproj; /* the file of a GGUF model's tower and projector; NULL or "": the one that lies beside the model, if any */
 };
@@ -108,6 +113,8 @@ struct lm_prompt {
 struct lm_usage {
     int prompt_tokens, cached_tokens;
     int completion_tokens, reasoning_tokens; /* summed over choices; the latter are among the former */
+    int foreseen_tokens,
+        unforeseen_tokens; /* of the predicted answers: those that came, and those that did not */
     double queue_s, prefill_s, ttft_s, total_s;
 };
 
@@ -119,6 +126,9 @@ struct lm_request {
     int n_stop;
     const int32_t *stop_ids; /* tokens that end a choice as the model's end tokens do, ignore_end or not */
     int n_stop_ids;
+    /* What the answer will be, or much of it, as the client foresees: guesses are made of it, and it is counted how much came true. */
+    const int32_t *predicted;
+    int n_predicted;
     bool ignore_end; /* do not stop at the model's end tokens */
     /* What steers each choice, or NULL; a reference is taken. Stop strings count outside of thoughts alone. */
     struct guide_plan *guide;
@@ -177,7 +187,8 @@ double lm_progress(const struct lm_job *j, int *queue_place);
 struct lm_stats { /* a consistent snapshot; counters only grow */
     uint64_t requests, prompt_tokens, cached_tokens, completion_tokens, steps, step_rows, preemptions,
         cancelled;
-    uint64_t queue_looks; /* entries of the queue that all steps together looked at */
+    uint64_t guesses_right, guesses_wrong; /* computed tokens that came next, and that did not */
+    uint64_t queue_looks;                  /* entries of the queue that all steps together looked at */
     int running, waiting, kv_pages_used, kv_pages_total; /* sequences */
     double step_seconds;
 };

@@ -435,6 +435,13 @@ static bool steer(struct scheduler *s, struct seq *q, struct err *e)
         atomic_store(&q->mask.ready, true);
         return true;
     }
+    if (scheduler_row_ahead(q) >= 0) { /* the next token's logits are there: it does not wait for a step */
+        if (!guide_mask(q->mask.guide, q->mask.bits, &q->mask.over, e)) return false;
+        q->mask.failed = false;
+        q->mask.wanted = true;
+        atomic_store(&q->mask.ready, true);
+        return true;
+    }
     if (!s->masks && !masks_new(&s->masks, wake, s, e)) return false;
     masks_ask(s->masks, &q->mask);
     return true;
@@ -593,7 +600,7 @@ static void prompt_complete(struct scheduler *s, struct seq *q)
     if (j->max_tokens == 0) job_end_choice(q, LM_FINISH_LENGTH, NULL);
 }
 
-static bool ends(const struct scheduler *s, const struct terms *t, int32_t id)
+bool scheduler_ends(const struct scheduler *s, const struct terms *t, int32_t id)
 {
     for (int i = 0; i < t->n_stop_ids; i++)
         if (t->stop_ids[i] == id) return true;
@@ -609,6 +616,7 @@ static bool append(struct scheduler *s, struct seq *q, const struct pick *pick)
     q->token[q->n_token++] = pick->id;
     j->usage.completion_tokens++;
     s->count.completion_tokens++;
+    predicted_take(&q->predicted, pick->id);
     if (g && !guide_take(g, pick->id, &e)) {
         job_end(j, &e);
         return false;
@@ -647,7 +655,7 @@ static void follow(struct scheduler *s, struct seq *q)
     if (!steer(s, q, &e)) job_end(q->job, &e);
 }
 
-static void take_token(struct scheduler *s, struct seq *q)
+static void take_token(struct scheduler *s, struct seq *q, const struct pick *pick)
 {
     struct lm_job *j = q->job;
     if (q->finished) return;
@@ -655,16 +663,41 @@ static void take_token(struct scheduler *s, struct seq *q)
         job_end(j, &q->mask.why);
         return;
     }
-    if (q->pick.broken) {
+    if (pick->broken) {
         end_broken(s, j);
         return;
     }
-    if ((q->mask.wanted && q->mask.over) || ends(s, j->terms, q->pick.id)) {
+    if ((q->mask.wanted && q->mask.over) || scheduler_ends(s, j->terms, pick->id)) {
         job_end_choice(q, LM_FINISH_STOP, NULL);
         return;
     }
     q->mask.wanted = false;
-    if (append(s, q, &q->pick)) follow(s, q);
+    if (append(s, q, pick)) follow(s, q);
+}
+
+/* The sequence goes on behind n more tokens, whose keys and values are there. */
+static void advance(struct scheduler *s, struct seq *q, int n)
+{
+    q->n_past += n;
+    if (q->n_past / KV_PAGE > q->n_known / KV_PAGE)
+        tell_tree(s, q, q->n_past / KV_PAGE * KV_PAGE); /* whole pages as they fill, the rest at the end */
+    for (int g = 0; g < s->kv->n_group; g++) give_back(s, q, g, kv_first_page(s->kv, g, q->n_past));
+}
+
+/* What was drawn for a sequence: the token behind its last one, and while guesses are right, those behind them. */
+static void take_draw(struct scheduler *s, struct draw *d)
+{
+    struct seq *q = d->seq;
+    const size_t n_vocab = (size_t)s->c.shape->n_vocab;
+    take_token(s, q, &q->pick);
+    for (int k = 1; k < d->n_pick; k++) take_token(s, q, &q->ahead->pick[k - 1]);
+    if (!q->ahead || q->ahead->n == 0) return;
+    for (int row; q->mask.guide && !q->finished && (row = scheduler_row_ahead(q)) >= 0;) {
+        sampler_pick(q->sampler, d->logits + (size_t)row * n_vocab, scheduler_n_valid(s),
+                     q->mask.wanted ? q->mask.bits : NULL, &q->pick);
+        take_token(s, q, &q->pick);
+    }
+    advance(s, q, scheduler_settle(s, q));
 }
 
 static void smooth(double *mean, double v) { *mean = *mean > 0 ? 0.7 * *mean + 0.3 * v : v; }
@@ -686,7 +719,11 @@ static void measure(struct scheduler *s, double took, int decode_rows, int promp
 static void charge(struct scheduler *s)
 {
     pthread_mutex_lock(&s->mu);
-    for (int i = 0; i < s->n_piece; i++) shares_served(&s->piece[i].seq->job->share->s, s->piece[i].n_rows);
+    for (int i = 0; i < s->n_piece; i++) { /* a refused guess was nobody's wish */
+        const struct piece *p = &s->piece[i];
+        const int rows = p->n_rows - p->n_guess + (p->n_guess ? p->seq->ahead->n_right : 0);
+        shares_served(&p->seq->job->share->s, rows);
+    }
     pthread_mutex_unlock(&s->mu);
 }
 
@@ -716,15 +753,18 @@ static void step(struct scheduler *s)
     device_acquire(s->c.dev, b.lane);
     struct err failure;
     int n_draws = 0;
+    bool held = false; /* draws behind guesses read logits of the device while tokens are taken */
     bool ok = scheduler_look(s, &b, &failure);
     const double t1 = clock_seconds(); /* what looking takes says nothing of rows */
     ok = ok && (!rows || s->c.arch->engine->step(s->c.net, &b, kvcache_layers(s->c.cache), &failure));
     for (int i = 0; ok && i < s->n_piece; i++)
         ok = scheduler_score(s, &s->piece[i], &failure) && scheduler_pool(s, &s->piece[i], &failure);
     if (ok) ok = scheduler_draw(s, &n_draws, &failure);
-    device_release(s->c.dev);
+    for (int i = 0; i < s->n_piece; i++) held |= s->piece[i].n_guess > 0;
+    if (!held) device_release(s->c.dev);
     const double now = clock_seconds();
     if (!ok) {
+        if (held) device_release(s->c.dev);
         end_failed(s, &failure);
         return;
     }
@@ -734,31 +774,31 @@ static void step(struct scheduler *s)
         s->failure = failure;
         pthread_mutex_unlock(&s->mu);
         log_error("%s: %s%s", s->c.name, weights_dir(s->c.weights), failure.msg);
+        if (held) device_release(s->c.dev);
         return;
     }
 
-    int prompt_rows = 0;
+    int prompt_rows = 0, guess_rows = 0;
     for (int i = 0; i < s->n_running && without_rows; i++)
         if (s->running[i]->draws) prompt_complete(s, s->running[i]);
     for (int i = 0; i < s->n_piece; i++) {
         const struct piece *p = &s->piece[i];
         struct seq *q = p->seq;
         const bool was_prompt = q->n_past < q->job->n_prompt;
-        if (p->n_rows > 1) prompt_rows += p->n_rows;
-        q->n_past += p->n_rows;
+        const int own = p->n_rows - p->n_guess;
+        if (own > 1) prompt_rows += own;
+        guess_rows += p->n_guess;
+        advance(s, q, own);
         if (q->choice == 0)
             atomic_store(&q->job->prompt_done, q->n_past < q->job->n_prompt ? q->n_past : q->job->n_prompt);
-        if (q->n_past / KV_PAGE > q->n_known / KV_PAGE) {
-            tell_tree(s, q,
-                      q->n_past / KV_PAGE * KV_PAGE); /* whole pages as they fill, the rest at the end */
-        }
-        for (int g = 0; g < s->kv->n_group; g++) give_back(s, q, g, kv_first_page(s->kv, g, q->n_past));
         if (was_prompt && q->n_past >= q->job->n_prompt && q->n_token == q->job->n_prompt)
             prompt_complete(s, q);
     }
+    for (int i = 0; i < n_draws; i++) take_draw(s, &s->draw[i]);
+    if (held) device_release(s->c.dev);
     charge(s);
-    for (int i = 0; i < n_draws; i++) take_token(s, s->draw[i].seq);
-    if (rows) measure(s, now - t1, rows - prompt_rows, prompt_rows);
+    if (rows && prompt_rows == 0) step_costs_learn(&s->costs, rows, now - t1);
+    if (rows && guess_rows == 0) measure(s, now - t1, rows - prompt_rows, prompt_rows);
     s->count.steps++;
     s->count.step_rows += (uint64_t)rows;
     s->count.step_seconds += now - t0;
@@ -880,7 +920,8 @@ bool scheduler_new(struct scheduler **out, const struct scheduler_config *c, str
     s->shares.size = sizeof(struct job_share);
     s->kv = kvcache_plan(c->cache);
     s->max_rows = scheduler_max_rows(c->max_batch, c->prefill_chunk);
-    s->max_draws = c->max_batch;
+    s->max_draws = c->max_batch + (c->speculate == LM_SPECULATE_OFF ? 0 : GUESS_ROWS);
+    if (s->max_draws > s->max_rows) s->max_draws = s->max_rows;
     pthread_mutex_init(&s->mu, NULL);
     pthread_cond_init(&s->cond, NULL);
     const size_t rows = (size_t)s->max_rows, batch = (size_t)c->max_batch;
@@ -889,6 +930,7 @@ bool scheduler_new(struct scheduler **out, const struct scheduler_config *c, str
     s->piece = calloc(batch, sizeof *s->piece);
     s->attn = calloc(batch * (size_t)s->kv->n_group, sizeof *s->attn);
     s->draw = calloc(batch, sizeof *s->draw);
+    s->offer = calloc(batch, sizeof *s->offer);
     s->ids = calloc(rows, sizeof *s->ids);
     s->pos = calloc(rows, sizeof *s->pos);
     s->out_row = calloc(rows, sizeof *s->out_row);
@@ -896,8 +938,8 @@ bool scheduler_new(struct scheduler **out, const struct scheduler_config *c, str
     if (c->sight && mem_mul(rows, (size_t)c->shape->n_embd, &embd)) s->embd = calloc(embd, sizeof *s->embd);
     if (mem_mul((size_t)s->max_draws, (size_t)c->shape->n_vocab, &logits))
         s->logits = device_floats(c->dev, logits, e);
-    if (!s->running || !s->plan || !s->piece || !s->attn || !s->draw || !s->ids || !s->pos || !s->out_row ||
-        !s->logits || (c->sight && !s->embd)) {
+    if (!s->running || !s->plan || !s->piece || !s->attn || !s->draw || !s->offer || !s->ids || !s->pos ||
+        !s->out_row || !s->logits || (c->sight && !s->embd)) {
         scheduler_free(s);
         return err_set(e, ERR_NOMEM, "no memory for a batch of %d sequences", c->max_batch);
     }
@@ -932,6 +974,7 @@ void scheduler_free(struct scheduler *s)
     free(s->piece);
     free(s->attn);
     free(s->draw);
+    free(s->offer);
     free(s->ids);
     free(s->pos);
     free(s->out_row);

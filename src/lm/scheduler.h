@@ -17,6 +17,8 @@
  *            prompt and then find it there, and draw their first token from the logits that the first one's last token gave.
  * Steering   what a request demands of its answer becomes masks on a thread of its own (masks.h) while a step computes; a sequence whose mask is
  *            late draws in a later step from logits that it keeps. Tokens that can only come so are taken without a pass for each.
+ * Guesses    in steps without prompts, what may come next stands behind a sequence's last token, as many rows as pay (speculate.h); those that
+ *            come are taken without a step of their own.
  * Pictures   the rows of a tile are computed when its tokens come up in a step, one new tile a step at most: the others go on in between. Tiles
  *            that the prefix tree covers are not looked at.
  * Results    do not depend on any of this: rows are independent in every device operation.
@@ -42,6 +44,8 @@ struct scheduler_config {
         weights; /* borrowed; when their files change, all requests end with an error and new ones are refused */
     struct sight *sight; /* borrowed; NULL: the model sees no pictures */
     int n_ctx, max_batch, queue_limit, prefill_chunk;
+    enum lm_speculate speculate;
+    int guess_rows; /* as lm_options has it */
 };
 
 /* Rows a step may have: what the network must be sized for. */

@@ -30,11 +30,14 @@ struct job_share { /* whoever asks by one key */
 struct piece { /* one sequence's part of the present step */
     struct seq *seq;
     int row, n_rows;
+    int n_guess; /* of its rows, the last ones */
 };
 
-struct draw { /* one row of logits and who wants a token from it */
+struct draw { /* rows of logits and who wants tokens from them */
     struct seq *seq;
-    float *logits;
+    float *logits;       /* [1 + n_guess, n_vocab] */
+    int row;             /* the first one's among those of the step */
+    int n_guess, n_pick; /* rows behind guesses; draws that count */
 };
 
 struct scheduler {
@@ -67,7 +70,11 @@ struct scheduler {
     double decode_s;       /* a step without prompts, smoothed */
     double row_cost_s;     /* what a prompt row adds to it, smoothed */
 
-    int max_rows, max_draws;
+    struct step_costs costs;
+    struct guess_odds odds;    /* of all sequences */
+    struct guess_offer *offer; /* [max_batch] */
+
+    int max_rows, max_draws; /* max_draws: rows of logits */
     int32_t *ids, *pos, *out_row;
     float *embd;   /* [max_rows, n_embd] of rows that are given, where the model sees pictures; else NULL */
     float *hidden; /* [max_rows, n_embd], made for the first vector that is wanted; else NULL */
@@ -79,6 +86,22 @@ struct scheduler {
     int n_draw;        /* entries of draw[] that this step filled */
     atomic_int next_draw;
 };
+
+/* Guesses for the sequences that decode, n_plain of them, in a step without prompts: into their `ahead`. */
+void scheduler_guess(struct scheduler *s, int n_plain);
+/* Which of the step's rows behind the sequence's guesses (0: before the first) its present last token is, -1: none. */
+int scheduler_row_ahead(const struct seq *q);
+/* The step's guesses have been drawn: how many were right. */
+int scheduler_settle(struct scheduler *s, struct seq *q);
+/* Does the token end a choice? */
+bool scheduler_ends(const struct scheduler *s, const struct terms *t, int32_t id);
+
+/* Ids from here on are padding of the vocabulary. */
+static inline int scheduler_n_valid(const struct scheduler *s)
+{
+    const int n = tokenizer_n_vocab(s->c.tok);
+    return n < s->c.shape->n_vocab ? n : s->c.shape->n_vocab;
+}
 
 static inline int rows_left(const struct seq *q) { return q->n_token - q->n_past; }
 

@@ -89,8 +89,12 @@ static void plan_rows(struct scheduler *s)
         s->plan[i] = left == 1;
         n_decode += s->plan[i];
         n_prompt += left > 1;
+        if (s->running[i]->ahead) s->running[i]->ahead->n = 0;
     }
-    if (!n_prompt) return;
+    if (!n_prompt) {
+        scheduler_guess(s, n_decode);
+        return;
+    }
     if (n_decode && s->row_cost_s > 0) {
         double rows = (s->decode_s > CHUNK_TARGET_S ? s->decode_s : CHUNK_TARGET_S) / s->row_cost_s;
         if (rows < budget) budget = rows < MIN_CHUNK ? MIN_CHUNK : (int)rows;
@@ -149,18 +153,20 @@ int scheduler_compose(struct scheduler *s, struct lm_batch *b)
         int n = s->plan[i];
         if (q->job->n_pictures) n = seen_rows(s, q, n, &fresh);
         if (n == 0) continue;
+        const int own = n;
+        n += q->ahead ? q->ahead->n : 0;
         if (!scheduler_make_room(s, i, n)) { /* it had to go itself, and the next is in its place */
             i--;
             continue;
         }
-        s->piece[s->n_piece++] = (struct piece){ q, row, n };
+        s->piece[s->n_piece++] = (struct piece){ q, row, n, n - own };
         for (int k = 0; k < n; k++) {
-            const int32_t id = q->token[q->n_past + k];
+            const int32_t id = k < own ? q->token[q->n_past + k] : q->ahead->guess[k - own];
             s->ids[row + k] = id < 0 ? LM_ROW_GIVEN : id;
             s->pos[row + k] = q->n_past + k;
         }
         row += n;
-        decodes |= n == 1;
+        decodes |= own == 1;
     }
     for (int g = 0, at = 0; g < s->kv->n_group; g++)
         for (int i = 0; i < s->n_piece; i++) {
@@ -185,8 +191,7 @@ bool scheduler_score(struct scheduler *s, const struct piece *p, struct err *e)
     struct lm_job *j = q->job;
     if (q->choice != 0 || j->prompt_ready) return true;
     const size_t n_vocab = (size_t)s->c.shape->n_vocab;
-    const int n_valid =
-        tokenizer_n_vocab(s->c.tok) < (int)n_vocab ? tokenizer_n_vocab(s->c.tok) : (int)n_vocab;
+    const int n_valid = scheduler_n_valid(s);
     for (int k = 0; k < p->n_rows;) {
         int n = 0;
         for (; n < s->max_draws && k + n < p->n_rows; n++) s->out_row[n] = p->row + k + n;
@@ -242,11 +247,18 @@ static void draw_some(void *arg, int ith, int nth)
 {
     (void)ith, (void)nth;
     struct scheduler *s = arg;
-    const int n_vocab = s->c.shape->n_vocab;
-    const int n_valid = tokenizer_n_vocab(s->c.tok) < n_vocab ? tokenizer_n_vocab(s->c.tok) : n_vocab;
+    const int n_vocab = s->c.shape->n_vocab, n_valid = scheduler_n_valid(s);
     for (int i; (i = atomic_fetch_add(&s->next_draw, 1)) < s->n_draw;) {
-        struct seq *q = s->draw[i].seq;
-        sampler_pick(q->sampler, s->draw[i].logits, n_valid, q->mask.wanted ? q->mask.bits : NULL, &q->pick);
+        struct draw *d = &s->draw[i];
+        struct seq *q = d->seq;
+        for (int k = 0;; k++) {
+            struct pick *p = k == 0 ? &q->pick : &q->ahead->pick[k - 1];
+            sampler_pick(q->sampler, d->logits + (size_t)k * (size_t)n_vocab, n_valid,
+                         q->mask.wanted ? q->mask.bits : NULL, p);
+            d->n_pick = k + 1;
+            /* What steers a sequence has to see a token before the next one is drawn. */
+            if (k == d->n_guess || q->mask.guide || p->broken || p->id != q->ahead->guess[k]) break;
+        }
     }
 }
 
@@ -273,6 +285,7 @@ static int keep_late(const struct scheduler *s, int n_head, int n)
             s->draw[stay++] = s->draw[i];
             continue;
         }
+        if (q->ahead) q->ahead->n = 0; /* its guesses are lost */
         struct err e;
         q->kept_logits = malloc(bytes);
         if (q->kept_logits)
@@ -286,21 +299,25 @@ static int keep_late(const struct scheduler *s, int n_head, int n)
 bool scheduler_draw(struct scheduler *s, int *n_draws, struct err *e)
 {
     const size_t n_vocab = (size_t)s->c.shape->n_vocab;
-    int n = 0, n_head;
+    int n = 0, n_head, rows = 0;
     for (int i = 0; i < s->n_piece; i++) {
         const struct piece *p = &s->piece[i];
-        if (p->seq->n_past + p->n_rows < p->seq->n_token || p->seq->job->max_tokens == 0) continue;
-        s->out_row[n] = p->row + p->n_rows - 1;
-        s->draw[n++].seq = p->seq;
+        const int own = p->n_rows - p->n_guess;
+        if (p->seq->n_past + own < p->seq->n_token || p->seq->job->max_tokens == 0) continue;
+        s->draw[n++] = (struct draw){ .seq = p->seq, .row = rows, .n_guess = p->n_guess };
+        for (int k = 0; k <= p->n_guess; k++) s->out_row[rows++] = p->row + own - 1 + k;
     }
     n_head = n;
+    const int head_rows = rows;
     for (int i = 0; i < s->n_running; i++)
-        if (s->running[i]->draws && s->running[i]->job->max_tokens != 0) s->draw[n++].seq = s->running[i];
+        if (s->running[i]->draws && s->running[i]->job->max_tokens != 0)
+            s->draw[n++] = (struct draw){ .seq = s->running[i], .row = rows++ };
     *n_draws = n;
     if (n == 0) return true;
-    if (n_head > 0 && !s->c.arch->engine->head(s->c.net, s->out_row, n_head, s->logits, e)) return false;
-    float *logits = device_take(s->c.dev, s->logits, (size_t)n * n_vocab);
-    for (int i = 0; i < n; i++) s->draw[i].logits = logits + (size_t)i * n_vocab;
+    if (head_rows > 0 && !s->c.arch->engine->head(s->c.net, s->out_row, head_rows, s->logits, e))
+        return false;
+    float *logits = device_take(s->c.dev, s->logits, (size_t)rows * n_vocab);
+    for (int i = 0; i < n; i++) s->draw[i].logits = logits + (size_t)s->draw[i].row * n_vocab;
     for (int i = 0; i < n_head; i++)
         if (s->draw[i].seq->choice == 0 && draws_first(s->draw[i].seq))
             keep_first_logits(s, s->draw[i].seq->job, s->draw[i].logits);

@@ -79,6 +79,8 @@ void gen_request_free(struct gen_request *q)
     free(q->answer.text);
     tool_set_free(&q->tools);
     for (int i = 0; i < q->n_stop; i++) free(q->stop[i]);
+    free(q->predicted.text);
+    free(q->predicted.ids);
     gen_request_init(q);
 }
 
@@ -195,6 +197,35 @@ int generation_retry_s(const struct lm_stats *s)
     return wait < 1 ? 1 : wait > 60 ? 60 : (int)wait;
 }
 
+/* The tokens of what the client foresees, as many as an answer can have; ids is the caller's. */
+static bool foresee(const struct lm *lm, const struct gen_request *q, struct token_list *ids, struct fault *f)
+{
+    const struct prompt *p = &q->predicted;
+    const struct tokenizer *t = lm_tokenizer(lm);
+    *ids = (struct token_list){ 0 };
+    f->param = "prediction";
+    if (p->text && !tokenizer_encode(t, p->text, p->len, NULL, false, 0, ids, &f->err)) {
+        token_list_free(ids);
+        return false;
+    }
+    if (p->n_ids) {
+        ids->id = malloc(p->n_ids * sizeof *ids->id);
+        if (!ids->id) return err_set(&f->err, ERR_NOMEM, "out of memory");
+        memcpy(ids->id, p->ids, p->n_ids * sizeof *ids->id);
+        ids->n = p->n_ids;
+    }
+    for (size_t i = 0; i < ids->n; i++)
+        if (ids->id[i] >= tokenizer_n_vocab(t)) {
+            err_set(&f->err, ERR_REQUEST, "token %zu is %d, outside the model's vocabulary of %d", i,
+                    ids->id[i], tokenizer_n_vocab(t));
+            token_list_free(ids);
+            return false;
+        }
+    if (ids->n > (size_t)lm_info(lm)->n_ctx) ids->n = (size_t)lm_info(lm)->n_ctx;
+    f->param = NULL;
+    return true;
+}
+
 /* All prompts at once: they are queued together or not at all. */
 static bool submit(struct generation *g, const struct gen_request *q, void (*notify)(void *), void *arg,
                    struct fault *f)
@@ -215,6 +246,10 @@ static bool submit(struct generation *g, const struct gen_request *q, void (*not
         .ended = job_ended,
         .ended_arg = q->ending,
     };
+    struct token_list foreseen;
+    if (!foresee(g->lm, q, &foreseen, f)) return false;
+    r.predicted = foreseen.id;
+    r.n_predicted = (int)foreseen.n;
     gen_request_space(q, r.space);
     r.sampling.bias = q->bias;
     if (!q->has_seed) rng_os(&r.sampling.seed, sizeof r.sampling.seed);
@@ -224,7 +259,10 @@ static bool submit(struct generation *g, const struct gen_request *q, void (*not
     for (int i = 0; q->best_of > q->n && i < g->n_parts; i++) {
         struct part *p = &g->part[i];
         p->candidates = calloc((size_t)q->best_of, sizeof *p->candidates);
-        if (!p->candidates) return err_set(&f->err, ERR_NOMEM, "out of memory");
+        if (!p->candidates) {
+            token_list_free(&foreseen);
+            return err_set(&f->err, ERR_NOMEM, "out of memory");
+        }
         for (int k = 0; k < q->best_of; k++) p->candidates[k].last = &p->candidates[k].first;
     }
     struct lm_prompt *prompt = calloc((size_t)g->n_parts, sizeof *prompt);
@@ -249,6 +287,7 @@ static bool submit(struct generation *g, const struct gen_request *q, void (*not
         ok = false;
     }
     for (int i = 0; ok && i < g->n_parts; i++) g->part[i].job = job[i];
+    token_list_free(&foreseen);
     free(prompt);
     free(job);
     return ok;
@@ -328,6 +367,8 @@ static void add_usage(struct lm_usage *sum, const struct lm_usage *u)
     sum->cached_tokens += u->cached_tokens;
     sum->completion_tokens += u->completion_tokens;
     sum->reasoning_tokens += u->reasoning_tokens;
+    sum->foreseen_tokens += u->foreseen_tokens;
+    sum->unforeseen_tokens += u->unforeseen_tokens;
     if (u->queue_s > sum->queue_s) sum->queue_s = u->queue_s;
     if (u->prefill_s > sum->prefill_s) sum->prefill_s = u->prefill_s;
     if (u->ttft_s > 0 && (sum->ttft_s <= 0 || u->ttft_s < sum->ttft_s)) sum->ttft_s = u->ttft_s;

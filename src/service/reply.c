@@ -198,6 +198,8 @@ struct usage reply_usage(const struct lm_usage *u)
                            .cached_tokens = u->cached_tokens,
                            .completion_tokens = u->completion_tokens,
                            .reasoning_tokens = u->reasoning_tokens,
+                           .foreseen_tokens = u->foreseen_tokens,
+                           .unforeseen_tokens = u->unforeseen_tokens,
                            .queue_s = u->queue_s,
                            .prefill_s = u->prefill_s,
                            .ttft_s = u->ttft_s,

@@ -121,6 +121,7 @@ struct gen_request {
     const struct tool_format *tool_format; /* in which the model writes calls; NULL: as its template tells */
     struct prompt *prompts;
     int n_prompts;
+    struct prompt predicted; /* what the answer will be, as the client foresees; empty: nothing */
 
     int64_t max_tokens;         /* -1: what fits */
     bool max_tokens_is_default; /* not the client's wish, so never a reason to refuse */

@@ -9,6 +9,8 @@ void usage_add(struct usage *sum, const struct usage *part)
     sum->cached_tokens += part->cached_tokens;
     sum->completion_tokens += part->completion_tokens;
     sum->reasoning_tokens += part->reasoning_tokens;
+    sum->foreseen_tokens += part->foreseen_tokens;
+    sum->unforeseen_tokens += part->unforeseen_tokens;
     sum->pictures += part->pictures;
     sum->steps += part->steps;
     sum->pixels += part->pixels;

@@ -9,8 +9,9 @@ struct usage {
         cached_tokens;     /* over all prompts; cached: those of them that were not computed anew */
     int completion_tokens; /* over all choices, those that best_of leaves out too */
     int reasoning_tokens;  /* those of them that were thought */
-    int pictures, steps;   /* pictures made; steps of the network, of unfinished ones too */
-    int64_t pixels;        /* of the pictures made */
+    int foreseen_tokens, unforeseen_tokens; /* of what the client foresaw: what came true, and what did not */
+    int pictures, steps;                    /* pictures made; steps of the network, of unfinished ones too */
+    int64_t pixels;                         /* of the pictures made */
     double queue_s, prefill_s, ttft_s, total_s; /* the longest of the parts; ttft: the first token of all */
 };
 

@@ -28,8 +28,8 @@ static void usage_details(struct buf *b, const struct usage *u)
 {
     buf_printf(b,
                ",\"completion_tokens_details\":{\"reasoning_tokens\":%d,\"audio_tokens\":0,\"accepted_"
-               "prediction_tokens\":0,\"rejected_prediction_tokens\":0}",
-               u->reasoning_tokens);
+               "prediction_tokens\":%d,\"rejected_prediction_tokens\":%d}",
+               u->reasoning_tokens, u->foreseen_tokens, u->unforeseen_tokens);
 }
 
 const struct wire_style openai_style = {

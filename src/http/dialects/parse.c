@@ -229,12 +229,64 @@ static bool parse_safe_tokenization(struct wire_request *w, const json_t *v, con
     return true;
 }
 
-/* A guess at the output: it may save time and never changes the result, so it may also be left unused. */
+/* Text of a string, or of an array of parts, into *out, which is empty. */
+static bool foreseen_text(struct prompt *out, const json_t *v, const char *name, struct fault *f)
+{
+    struct buf b = BUF_INIT(0);
+    const json_t *part;
+    size_t i;
+    bool ok = true;
+    if (json_is_string(v)) buf_append(&b, json_string_value(v), json_string_length(v));
+    json_array_foreach(v, i, part)
+    {
+        const json_t *text = json_object_get(part, "text");
+        ok = ok && (json_is_string(text) || json_in_bad(part, name, "text, or an array of text parts", f));
+        if (ok) buf_append(&b, json_string_value(text), json_string_length(text));
+    }
+    ok = ok && (json_is_string(v) || json_is_array(v) ||
+                json_in_bad(v, name, "text, or an array of text parts", f));
+    if (ok && b.failed) ok = err_set(&f->err, ERR_NOMEM, "out of memory");
+    if (ok) {
+        out->len = b.len;
+        out->text = b.data;
+        b = (struct buf)BUF_INIT(0);
+    }
+    buf_free(&b);
+    return ok;
+}
+
+static bool foreseen_ids(struct prompt *out, const json_t *v, const char *name, struct fault *f)
+{
+    const json_t *id;
+    size_t i;
+    out->ids = malloc(json_array_size(v) * sizeof *out->ids);
+    if (!out->ids) return err_set(&f->err, ERR_NOMEM, "out of memory");
+    json_array_foreach(v, i, id)
+    {
+        int64_t n;
+        if (!json_in_int(id, name, 0, INT32_MAX, &n, f)) return false;
+        out->ids[i] = (int32_t)n;
+    }
+    out->n_ids = json_array_size(v);
+    return true;
+}
+
+/* The answer as the client foresees it: it saves time where it comes true, and never changes the result. */
 static bool parse_prediction(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
 {
-    if (json_is_string(v) || json_is_array(v) || json_is_object(v))
-        return json_in_members(v, "type content", "prediction.", w->strict, name, f);
-    return json_in_bad(v, name, "a string or an object", f);
+    struct prompt *out = &w->gen.predicted;
+    const json_t *content = v;
+    f->param = name;
+    if (json_is_object(v)) {
+        if (!json_in_members(v, "type content", "prediction.", w->strict, name, f)) return false;
+        content = json_object_get(v, "content");
+        if (!content || json_is_null(content)) return true;
+    } else if (!json_is_string(v) && !json_is_array(v)) {
+        return json_in_bad(v, name, "a string or an object", f);
+    }
+    if (out->text || out->ids) return true; /* the same was said by its other name */
+    return json_is_integer(json_array_get(content, 0)) ? foreseen_ids(out, content, name, f)
+                                                       : foreseen_text(out, content, name, f);
 }
 
 /* A limit of tokens, or -1: to the end of the context. */

@@ -804,6 +804,8 @@ void registry_counts(struct registry *r, void (*fn)(void *arg, const char *id, c
                                         .step_rows = s.step_rows,
                                         .preemptions = s.preemptions,
                                         .cancelled = s.cancelled,
+                                        .guesses_right = s.guesses_right,
+                                        .guesses_wrong = s.guesses_wrong,
                                         .step_seconds = s.step_seconds,
                                         .running = s.running,
                                         .waiting = s.waiting,

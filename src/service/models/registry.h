@@ -99,6 +99,7 @@ bool registry_list(struct registry *r, struct model_row **rows, int *n, struct e
 struct model_counts { /* of a loaded text model; the first ones only grow */
     uint64_t requests, prompt_tokens, cached_tokens, completion_tokens;
     uint64_t steps, step_rows, preemptions, cancelled; /* batches, and the tokens in them */
+    uint64_t guesses_right, guesses_wrong;
     double step_seconds;
     int running, waiting, kv_pages_used, kv_pages_total; /* sequences; pages of keys and values */
     size_t resident_bytes;
