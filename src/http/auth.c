@@ -55,6 +55,13 @@ int auth_n_keys(const struct auth *a)
 
 static bool asks_for_keys(const struct auth *a) { return auth_n_keys(a) || a->keyring; }
 
+static void take_key(struct principal *out)
+{
+    memcpy(out->id, out->key->id, sizeof out->id); /* the same after the key was rotated */
+    out->share.weight = out->key->weight;
+    out->share.priority = out->key->priority;
+}
+
 bool auth_principal(const struct auth *a, const char *authorization, const char *api_key,
                     struct principal *out)
 {
@@ -71,12 +78,39 @@ bool auth_principal(const struct auth *a, const char *authorization, const char 
     for (int i = 0; k && i < k->n; i++) /* all of them: time says nothing about which one it was */
         known |= sodium_memcmp(out->hash, k->hash[i], PRINCIPAL_HASH) == 0;
     if (key && !known && a->keyring) out->key = keyring_find(a->keyring, out->hash);
-    if (out->key) {
-        memcpy(out->id, out->key->id, sizeof out->id); /* the same after the key was rotated */
-        out->share.weight = out->key->weight;
-        out->share.priority = out->key->priority;
-    }
+    if (out->key) take_key(out);
     out->known = key && (known || out->key);
+    return out->known;
+}
+
+void auth_asker(const struct principal *who, char asker[AUTH_ASKER])
+{
+    char hex[2 * PRINCIPAL_HASH + 1];
+    if (who->key)
+        snprintf(asker, AUTH_ASKER, "key:%s", who->key->id);
+    else
+        snprintf(asker, AUTH_ASKER, "hash:%s", sodium_bin2hex(hex, sizeof hex, who->hash, sizeof who->hash));
+}
+
+bool auth_principal_again(const struct auth *a, const char *asker, struct principal *out)
+{
+    unsigned char hash[PRINCIPAL_HASH];
+    size_t n = 0;
+    if (!strncmp(asker, "key:", 4)) {
+        const struct key_record *k = a->keyring ? keyring_find_id(a->keyring, asker + 4) : NULL;
+        if (!k) return false;
+        principal_of_hash(out, k->bytes);
+        out->key = k;
+        take_key(out);
+        return out->known = true;
+    }
+    if (strncmp(asker, "hash:", 5) != 0 ||
+        sodium_hex2bin(hash, sizeof hash, asker + 5, strlen(asker + 5), NULL, &n, NULL) || n != sizeof hash)
+        return false;
+    principal_of_hash(out, hash);
+    if (!asks_for_keys(a)) return true;
+    const struct auth_keys *k = atomic_load(&a->keys);
+    for (int i = 0; k && i < k->n; i++) out->known |= !sodium_memcmp(hash, k->hash[i], PRINCIPAL_HASH);
     return out->known;
 }
 

@@ -38,6 +38,10 @@ void auth_free(struct auth *a);
  * the server's; *out says whose it would be. Whether a store's key is still good is key_may()'s business. */
 bool auth_principal(const struct auth *a, const char *authorization, const char *api_key,
                     struct principal *out);
+/* Who asked before, to be asked in the name of again: "key:ID" of the store's, or "hash:HEX". False: that is no key of the server's any more. */
+enum { AUTH_ASKER = 80 };
+void auth_asker(const struct principal *who, char asker[AUTH_ASKER]);
+bool auth_principal_again(const struct auth *a, const char *asker, struct principal *out);
 /* A Host header on a server without keys. NULL (HTTP/1.0) is accepted. */
 bool auth_host_ok(const struct auth *a, const char *host);
 enum origin { ORIGIN_NONE, ORIGIN_SAME, ORIGIN_ALLOWED, ORIGIN_FOREIGN };

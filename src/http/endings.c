@@ -15,6 +15,7 @@
 #include "http/traces.h"
 #include "service/account/account.h"
 #include "service/account/gate.h"
+#include "service/account/line_answer.h"
 
 static const char *last_part(const char *model)
 {
@@ -145,11 +146,24 @@ void endings_heard(struct exchange *x, const char *bytes, size_t n)
     if (n) buf_append(&r->answer, bytes, n);
 }
 
+static void keep_answer(struct exchange *x)
+{
+    struct buf *a = &x->ending->answer;
+    if (!*x->is.batch || !line_is_final(x->status) || !x->reply.len) return;
+    if (!buf_append(a, x->reply.data, x->reply.len)) {
+        buf_free(a);
+        return;
+    }
+    line_flatten(a);
+    ending_error(x->ending, fault_name(x->blame));
+}
+
 bool endings_booked(struct exchange *x)
 {
-    if (!x->ending || x->blame != FAULT_NONE) return true;
+    if (!x->ending || (x->blame != FAULT_NONE && !*x->is.batch)) return true;
     if (atomic_load(&x->books) != BOOKS_OPEN) return atomic_load(&x->books) == BOOKS_CLOSED;
     endings_heard(x, x->reply.data, x->reply.len);
+    keep_answer(x);
     atomic_store(&x->books, BOOKS_ASKED);
     atomic_fetch_add(&x->refs, 1);
     if (!ending_book(x->ending, how_it_went(x, true), x->status, x->note, told, x)) {

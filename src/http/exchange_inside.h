@@ -47,9 +47,10 @@ struct exchange {
     char *path;       /* decoded, one slash between parts, none at the end */
     const char *tail; /* what stands for a route's '*', inside path */
     enum api_dialect dialect;
-    char origin[200];   /* the page's origin when it is allowed, else "" */
-    struct identity is; /* who asks for what, and since when: set once, by the preflight */
-    double whole;       /* clock_seconds(): its body was here too */
+    char origin[200];           /* the page's origin when it is allowed, else "" */
+    const struct principal *as; /* who asks, where that is not read from its headers; NULL: it is */
+    struct identity is;         /* who asks for what, and since when: set once, by the preflight */
+    double whole;               /* clock_seconds(): its body was here too */
     struct buf body;
     size_t body_taken;     /* of the memory for bodies */
     struct upload *upload; /* a body that goes to the disk; NULL: none, or nothing of it came yet */

@@ -16,12 +16,14 @@
 struct inner {
     struct exchange *x;
     char id[72], authorization[1024], host[300], trace[80]; /* what outer's headers say; "": nothing */
+    struct principal who;                                   /* of a line of a batch */
     atomic_int holders;                                     /* the owner, and the exchange until it is over */
     pthread_mutex_t lock;                                   /* guards what follows */
     void (*woken)(void *arg, bool over);                    /* NULL: nobody waits */
     void *arg;
     struct buf came;
-    bool over;   /* nothing more comes */
+    bool over; /* nothing more comes */
+    bool admitted;
     bool closed; /* x must not be touched any more */
     int status;
     char cost[64];
@@ -112,6 +114,7 @@ static void finish(struct exchange *x, bool sent)
     in->closed = true;
     pthread_mutex_unlock(&in->lock);
     const int status = x->status;
+    in->admitted = x->ending != NULL;
     exchange_over(x, sent, NULL);
     pthread_mutex_lock(&in->lock);
     in->status = sent ? status : 499;
@@ -176,20 +179,21 @@ static void copy_header(struct exchange *outer, const char *name, char *out, siz
     snprintf(out, cap, "%s", v && strlen(v) < cap ? v : "");
 }
 
-bool inner_start(struct inner **out, struct exchange *outer, int number, const char *path,
-                 const struct buf *body, void (*woken)(void *arg, bool over), void *arg, struct err *e)
+static struct inner *inner_new(void (*woken)(void *arg, bool over), void *arg)
 {
     struct inner *in = calloc(1, sizeof *in);
-    if (!in) return err_set(e, ERR_NOMEM, "out of memory");
+    if (!in) return NULL;
     pthread_mutex_init(&in->lock, NULL);
     atomic_init(&in->holders, 2);
     in->woken = woken;
     in->arg = arg;
-    snprintf(in->id, sizeof in->id, "%.58s.%d", exchange_id(outer), number);
-    copy_header(outer, "Authorization", in->authorization, sizeof in->authorization);
-    copy_header(outer, "Host", in->host, sizeof in->host);
-    copy_header(outer, "traceparent", in->trace, sizeof in->trace);
-    struct exchange *x = in->x = exchange_new(outer->server, &by_hand, in, NULL, &outer->peer);
+    return in;
+}
+
+/* in->x may be NULL: no memory. */
+static bool begin(struct inner *in, const char *path, const struct buf *body, struct err *e)
+{
+    struct exchange *x = in->x;
     if (!x || !preflight(x, path, "POST")) {
         if (x) exchange_unref(x);
         atomic_store(&in->holders, 1);
@@ -198,8 +202,39 @@ bool inner_start(struct inner **out, struct exchange *outer, int number, const c
     }
     exchange_take_body(x, body->data, body->len);
     x->whole = clock_seconds();
+    return true;
+}
+
+bool inner_start(struct inner **out, struct exchange *outer, int number, const char *path,
+                 const struct buf *body, void (*woken)(void *arg, bool over), void *arg, struct err *e)
+{
+    struct inner *in = inner_new(woken, arg);
+    if (!in) return err_set(e, ERR_NOMEM, "out of memory");
+    snprintf(in->id, sizeof in->id, "%.58s.%d", exchange_id(outer), number);
+    copy_header(outer, "Authorization", in->authorization, sizeof in->authorization);
+    copy_header(outer, "Host", in->host, sizeof in->host);
+    copy_header(outer, "traceparent", in->trace, sizeof in->trace);
+    in->x = exchange_new(outer->server, &by_hand, in, NULL, &outer->peer);
+    if (!begin(in, path, body, e)) return false;
     *out = in;
-    resume(x);
+    resume(in->x);
+    return true;
+}
+
+bool inner_start_line(struct inner **out, struct server *s, const struct inner_line *l, const char *path,
+                      const struct buf *body, void (*woken)(void *arg, bool over), void *arg, struct err *e)
+{
+    struct inner *in = inner_new(woken, arg);
+    if (!in) return err_set(e, ERR_NOMEM, "out of memory");
+    snprintf(in->id, sizeof in->id, "%s", l->id);
+    in->who = *l->who;
+    in->x = exchange_new(s, &by_hand, in, NULL, l->from);
+    if (in->x) in->x->as = &in->who;
+    if (!begin(in, path, body, e)) return false;
+    snprintf(in->x->is.batch, sizeof in->x->is.batch, "%s", l->batch);
+    in->x->is.line = l->line;
+    *out = in;
+    resume(in->x);
     return true;
 }
 
@@ -215,6 +250,7 @@ bool inner_take(struct inner *in, struct buf *to)
 }
 
 int inner_status(const struct inner *in) { return in->status; }
+bool inner_admitted(const struct inner *in) { return in->admitted; }
 const char *inner_id(const struct inner *in) { return in->id; }
 const char *inner_cost(const struct inner *in) { return in->cost; }
 

@@ -113,7 +113,9 @@ static void identify(struct exchange *x, enum http_method m, unsigned *allowed, 
     x->is.route = routes_row(x->route);
     inet_ntop(x->peer.v6 ? AF_INET6 : AF_INET, x->peer.address + (x->peer.v6 ? 0 : 12), x->is.address,
               sizeof x->is.address);
-    *may = auth_principal(&x->server->auth, header(x, "Authorization"), header(x, "x-api-key"), &x->is.who);
+    if (x->as) x->is.who = *x->as;
+    *may = x->as ||
+           auth_principal(&x->server->auth, header(x, "Authorization"), header(x, "x-api-key"), &x->is.who);
 }
 
 bool preflight_key(struct exchange *x)

@@ -25,6 +25,7 @@ struct quote {
     struct wire_request text;         /* one of the two, as `reads` and `draws` say */
     struct picture_wire pictures;
     bool reads, draws;
+    bool in_batch; /* asked for as a line of a batch, which may pay less */
     struct model *model;
     struct usage most;
 };
@@ -82,7 +83,8 @@ static void put_usage(struct buf *b, const char *name, const struct usage *u, co
 static void answer(struct exchange *x, const struct quote *q)
 {
     struct buf b = BUF_INIT(0);
-    const struct price p = account_price(exchange_server(x)->o.account, model_id(q->model), NULL);
+    struct price p = account_price(exchange_server(x)->o.account, model_id(q->model), NULL);
+    if (q->in_batch) p = price_in_batch(&p);
     buf_puts(&b, "{\"object\":\"quote\",\"model\":");
     json_out_cstr(&b, model_id(q->model));
     buf_puts(&b, ",\"endpoint\":");
@@ -140,13 +142,14 @@ static bool take(void *reader, const void *row, const json_t *v, struct fault *f
         q->endpoint = v;
         return json_is_string(v) || json_in_bad(v, "endpoint", "a path such as \"/v1/chat/completions\"", f);
     }
+    if (!strcmp(m->name, "batch")) return json_in_bool(v, "batch", &q->in_batch, f);
     q->request = v;
     return json_is_object(v) || json_in_bad(v, "request", "the object that would be sent there", f);
 }
 
 static bool read_body(struct exchange *x, struct quote *q, struct fault *f)
 {
-    static const struct json_member rows[] = { { "endpoint", 1 }, { "request", 1 } };
+    static const struct json_member rows[] = { { "endpoint", 1 }, { "request", 1 }, { "batch", 1 } };
     static const struct json_table table = JSON_TABLE(rows, take);
     const struct json_place place = { .path = "", .form = 1, .strict = true };
     size_t len;

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "http/batch_runner.h"
 #include "http/endings.h"
 #include "http/exchange_inside.h"
 #include "http/preflight.h"
@@ -415,6 +416,7 @@ bool server_start(struct server **out, const struct server_options *o, struct re
     if (!open_socket(s, s->o.port, s->o.tls ? "https" : "http", &fd, &port, s->url, e) ||
         !limit_connections(s, e))
         goto fail;
+    if (s->o.account && s->o.uploads && !batch_runner_start(&s->batches, s, e)) goto fail;
     unsigned pool = o->http_threads > 1 ? (unsigned)o->http_threads : 0; /* 0: one loop */
     s->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
                                      MHD_USE_TURBO | MHD_USE_ERROR_LOG,
@@ -434,6 +436,7 @@ bool server_start(struct server **out, const struct server_options *o, struct re
     *out = s;
     return true;
 fail:
+    batch_runner_stop(s->batches);
     if (s->daemon) MHD_stop_daemon(s->daemon);
     if (fd >= 0) close(fd);
     server_parts_close(s);
@@ -482,6 +485,7 @@ void server_stop(struct server *s, double limit_s, bool (*hurry)(void *arg), voi
             if (clock_seconds() > last) watch_close_all(s->watch);
         }
     }
+    batch_runner_stop(s->batches);
     lanes_free(s->lanes);
     s->lanes = NULL;
     redirect_stop(s->redirect);

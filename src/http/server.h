@@ -61,6 +61,9 @@ struct server_options {
     struct blobs *files;             /* pictures given out by URL; borrowed */
     struct file_folder *uploads;     /* files that clients send; NULL: none are kept. Borrowed */
     int64_t file_limit, files_total; /* bytes of one of them, and of those of one owner together */
+    double batch_keep_s;             /* how long what batches made is kept; 0: for ever */
+    int batch_parallel;              /* lines of batches that are worked on at a time; 0: none */
+    int64_t batch_most_lines;        /* of one batch */
     struct access_log *access_log;   /* NULL: none. Borrowed */
     struct traces *traces;           /* where spans go; NULL: nowhere. Borrowed */
     struct key_metrics *key_metrics; /* NULL: none. Borrowed */

@@ -18,6 +18,7 @@ enum { SERVER_URL = 128 };
 
 struct MHD_Daemon;
 struct redirect;
+struct batch_runner;
 
 struct server {
     struct server_options o;
@@ -28,7 +29,8 @@ struct server {
     struct auth auth;
     struct lanes *lanes;
     struct loading *loading;
-    struct kept_responses *kept; /* responses that can be gone on from */
+    struct batch_runner *batches; /* NULL: nobody works on them here */
+    struct kept_responses *kept;  /* responses that can be gone on from */
     struct watch *watch;
     struct metrics metrics;
     struct ending_sinks endings;

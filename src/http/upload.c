@@ -11,7 +11,7 @@ bool upload_new(struct upload **out, struct file_folder *f, struct err *e)
     struct upload *u = calloc(1, sizeof *u);
     if (!u) return err_set(e, ERR_NOMEM, "out of memory");
     u->folder = f;
-    file_folder_id("file", u->id);
+    file_folder_id("file-", u->id);
     u->fd = file_folder_new(f, u->id, e);
     if (u->fd < 0) {
         free(u);

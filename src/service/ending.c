@@ -54,6 +54,7 @@ static void request_end(struct ending *e)
     for (int i = 0; i < s->n; i++) s->v[i].take(s->v[i].arg, e);
     pthread_mutex_destroy(&e->lock);
     recording_free(e->recording);
+    buf_free(&e->answer);
     free(e->path);
     free(e);
     atomic_fetch_sub(&s->open, 1);

@@ -44,7 +44,10 @@ struct identity {
     char address[46];           /* where it came from, without a port; "" when that is not known */
     struct trace_context trace; /* not known: it belongs to none */
     double started;             /* clock_seconds() */
-    int64_t asked_ms;           /* Unix: whose prices hold, from its reservation to its row */
+    char batch
+        [40]; /* whose line it is; "": nobody's. A line has its row in the ledger once and with its answer, or not at all */
+    int64_t line;
+    int64_t asked_ms; /* Unix: whose prices hold, from its reservation to its row */
 };
 
 struct ending_sinks;
@@ -67,7 +70,8 @@ struct ending {
     char route[64];              /* who serves a model that has a route: "here", or an upstream's name; "" */
     const char *error;           /* a constant: fault_name() */
     struct recording *recording; /* its own; NULL: it is not recorded */
-    int slot;                    /* the books': its place in their journal; -1: none */
+    struct buf answer; /* of a line of a batch: what it is answered for good; empty: it will be asked again */
+    int slot;          /* the books': its place in their journal; -1: none */
 
     bool booked;
     struct ending_sinks *sinks; /* this file's from here on */

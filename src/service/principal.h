@@ -22,6 +22,8 @@ struct principal {
         *key; /* and of its store; NULL: it is one of those the server was started with, or none */
 };
 
+/* The same of a key of which only the hash is known. */
+void principal_of_hash(struct principal *out, const unsigned char hash[PRINCIPAL_HASH]);
 /* key NULL: none came. */
 void principal_of_key(struct principal *out, const char *key, size_t len);
 

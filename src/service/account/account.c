@@ -17,6 +17,7 @@
 #include "service/account/budgets.h"
 #include "service/account/journal.h"
 #include "service/account/ledger.h"
+#include "service/account/line_answer.h"
 #include "service/account/money.h"
 #include "service/account/record.h"
 #include "service/account/row.h"
@@ -154,7 +155,10 @@ struct store *account_store(const struct account *a) { return a->store; }
 
 void account_name(const struct account *a, struct identity *is)
 {
-    ledger_uid(is->uid);
+    if (*is->batch)
+        line_uid(is->batch, is->line, is->uid);
+    else
+        ledger_uid(is->uid);
     is->asked_ms = a ? time_unix_ms(&a->time) : clock_unix_ms();
 }
 
@@ -175,7 +179,8 @@ struct price account_price(const struct account *a, const char *model, const str
     const struct price_table *t = atomic_load(&a->prices);
     if (!is) return prices_of(t->is, model, time_unix_ms(&a->time));
     while (t->older && is->started < t->from_s) t = t->older;
-    return prices_of(t->is, model, is->asked_ms);
+    const struct price p = prices_of(t->is, model, is->asked_ms);
+    return *is->batch ? price_in_batch(&p) : p;
 }
 
 /* Whose budgets a request is paid from: its key's and its project's. n 0: nobody's. */
@@ -201,6 +206,7 @@ struct reservation {
     struct payers who;
     int64_t nano, now_ms;
     struct age_bounds alive; /* reservations outside are of servers that are no more */
+    bool again;              /* a killed server may have reserved for it: what it did is taken back */
     enum budget_answer answer;
     struct budget_hit hit;
 };
@@ -210,6 +216,7 @@ static bool reserve(void *arg, struct session *c, struct err *e)
 {
     struct reservation *j = arg;
     int64_t released;
+    if (j->again && !budget_settle_reserved(c, j->id, 0, e)) return false;
     if (!budget_reserve(c, j->id, j->who.v, j->who.n, j->nano, j->now_ms, &j->answer, &j->hit, e))
         return false;
     if (j->answer != BUDGET_SPENT) return true;
@@ -231,7 +238,9 @@ static void describe(const struct reservation *j, char *out, size_t cap)
 
 static void reservation_of(struct account *a, const struct identity *is, int64_t nano, struct reservation *j)
 {
-    *j = (struct reservation){ .id = is->uid, .nano = nano, .now_ms = time_unix_ms(&a->time) };
+    *j = (struct reservation){
+        .id = is->uid, .nano = nano, .now_ms = time_unix_ms(&a->time), .again = *is->batch != 0
+    };
     payers_of(is->who.key, &j->who);
     j->alive = ages_look(&a->ages, time_seconds(&a->time), j->now_ms);
 }
@@ -345,6 +354,7 @@ static void row_of(const struct account *a, const struct ending *e, struct ledge
 void account_begun(struct account *a, struct ending *e)
 {
     struct ledger_row r;
+    if (*e->of.batch) return; /* it is asked again, and pays then */
     row_of(a, e, &r);
     row_text(r.how, sizeof r.how, "lost");
     e->slot = journal_put(a->journal, e->slot, &r);
@@ -356,8 +366,9 @@ struct booking {
     void (*told)(void *arg); /* NULL: nobody waits, or not any more */
     void *arg;
     const struct key_record *key;
-    bool settles, recorded;
+    bool settles, recorded, answers;
     struct record record;
+    struct line_answer answer; /* of a line of a batch */
     struct ledger_row row;
 };
 
@@ -388,13 +399,33 @@ static void booked(void *arg, enum ledger_news news)
     b->told = NULL;
     if (news == LEDGER_LATE) return;
     if (b->recorded) record_free(&b->record);
+    if (b->answers) line_answer_free(&b->answer);
     free(b); /* what was lost stays in the journal */
 }
 
 static bool also(const void *arg, const struct ledger_row *row, struct session *c, struct err *e)
 {
     const struct booking *b = arg;
-    return (!b->settles || settle(b->key, row, c, e)) && (!b->recorded || record_put(&b->record, c, e));
+    return (!b->settles || settle(b->key, row, c, e)) && (!b->recorded || record_put(&b->record, c, e)) &&
+           (!b->answers || line_answer_put(&b->answer, c, e));
+}
+
+/* A line that is asked again pays nothing for this time: what was reserved for it is given back. */
+static bool release(void *arg, struct session *c, struct err *e)
+{
+    return budget_settle_reserved(c, arg, 0, e);
+}
+
+static void released(void *arg, const struct err *e)
+{
+    (void)e;
+    free(arg);
+}
+
+static void give_back(struct account *a, const struct ending *e)
+{
+    char *uid = strdup(e->of.uid);
+    if (uid && !store_post(a->store, release, released, uid, NULL)) free(uid);
 }
 
 void account_book(void *arg, struct ending *e, void (*told)(void *told_arg), void *told_arg)
@@ -403,12 +434,21 @@ void account_book(void *arg, struct ending *e, void (*told)(void *told_arg), voi
     struct payers who;
     struct ledger_row r;
     payers_of(e->of.who.key, &who);
+    if (*e->of.batch && !e->answer.len) {
+        if (who.n) give_back(a, e);
+        if (told) told(told_arg);
+        return;
+    }
     row_of(a, e, &r);
     struct booking *b = calloc(1, sizeof *b);
+    if (*e->of.batch && !b) { /* asked again when there is memory */
+        if (told) told(told_arg);
+        return;
+    }
     /* Only what came to its end can be made again. */
     const bool recorded = b && e->recording && e->how == END_DONE &&
                           record_make(&b->record, r.uid, r.ended_ms, r.path, e->recording, r.answer_hash);
-    const int slot = journal_put(a->journal, e->slot, &r);
+    const int slot = *e->of.batch ? -1 : journal_put(a->journal, e->slot, &r);
     if (b) {
         b->account = a;
         b->row = r;
@@ -418,6 +458,8 @@ void account_book(void *arg, struct ending *e, void (*told)(void *told_arg), voi
         b->key = e->of.who.key;
         b->settles = who.n > 0;
         b->recorded = recorded;
+        b->answers = *e->of.batch != 0;
+        if (b->answers) line_answer_take(&b->answer, e);
         ledger_post_told(a->store, &r, also, b, booked, b);
     } else {
         ledger_post(a->store, &r, who.n ? settle : NULL, e->of.who.key);

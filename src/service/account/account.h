@@ -60,6 +60,9 @@ bool account_has_room(struct account *a, const struct identity *is, const char *
 /* What a model costs this request; NULL: one that came now. */
 struct price account_price(const struct account *a, const char *model, const struct identity *is);
 
+/* A line of a batch is another matter: its row is written with its answer (line_answer.h) and its cost in one transaction, and where that did not
+ * come to be it is asked again. So it is in no journal, and what ended without an answer for good has no row. */
+
 /* Notes in the journal that e is under way; again when more is known of it. */
 void account_begun(struct account *a, struct ending *e);
 

@@ -523,6 +523,16 @@ const struct key_record *keyring_find(struct keyring *r, const unsigned char has
     return k;
 }
 
+const struct key_record *keyring_find_id(struct keyring *r, const char *id)
+{
+    const struct key_record *k = NULL;
+    pthread_mutex_lock(&r->lock);
+    for (int i = 0; i < r->n && !k; i++)
+        if (!strcmp(r->v[i]->id, id)) k = r->v[i];
+    pthread_mutex_unlock(&r->lock);
+    return k;
+}
+
 struct look {
     int64_t version;
     struct key_list keys;

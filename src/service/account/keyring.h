@@ -89,6 +89,8 @@ void keyring_stop(struct keyring *r);
 void keyring_close(struct keyring *r);
 /* NULL: no key of the store's has this hash. */
 const struct key_record *keyring_find(struct keyring *r, const unsigned char hash[PRINCIPAL_HASH]);
+/* The same by its id, whatever its key is now. */
+const struct key_record *keyring_find_id(struct keyring *r, const char *id);
 /* Looks now. False: the store is away. */
 bool keyring_refresh(struct keyring *r, struct err *e);
 

@@ -10,6 +10,8 @@
 #include "service/account/money.h"
 #include "service/models/catalog.h"
 
+enum { MILLION = 1000000 };
+
 struct prices {
     struct priced {
         char *model;
@@ -45,6 +47,7 @@ static bool add_catalog(struct prices *p, const struct catalog *c, struct err *e
         } else if (m->price_unit == PRICE_PER_STEP) {
             price.step = nano(m->price_step);
         }
+        price.batch = llround(m->price_batch * MILLION);
         if (!add(p, m->id, &price, e)) return false;
     }
     return true;
@@ -53,7 +56,7 @@ static bool add_catalog(struct prices *p, const struct catalog *c, struct err *e
 /* ---- the file ------------------------------------------------------------------------------------------------------ */
 
 struct line {
-    char *model, *since, *input, *cached_input, *output, *per_step, *per_picture;
+    char *model, *since, *input, *cached_input, *output, *per_step, *per_picture, *batch;
 };
 #define F(f) offsetof(struct line, f)
 static const struct yaml_row line_rows[] = {
@@ -64,6 +67,7 @@ static const struct yaml_row line_rows[] = {
     { .key = "output", .type = YAML_STR, .offset = F(output) },
     { .key = "per_step", .type = YAML_STR, .offset = F(per_step) },
     { .key = "per_picture", .type = YAML_STR, .offset = F(per_picture) },
+    { .key = "batch", .type = YAML_STR, .offset = F(batch) },
     { .key = NULL },
 };
 #undef F
@@ -96,6 +100,9 @@ static bool add_line(struct prices *p, const struct catalog *c, const struct yam
         if (*money[i].text && !money_parse(money[i].text, money[i].to))
             return yaml_bad(d, at, e, "%s \"%.40s\" is no number of dollars such as 0.15", money[i].name,
                             money[i].text);
+    if (*l->batch && (!money_parse(l->batch, &price.batch) || price.batch <= 0 || price.batch > MONEY_DOLLAR))
+        return yaml_bad(d, at, e, "batch \"%.40s\" is no part above 0 and up to 1, such as 0.5", l->batch);
+    price.batch /= MONEY_DOLLAR / MILLION;
     if (!*l->cached_input) price.cached_input = price.input;
     const struct catalog_model *known = catalog_find(c, l->model);
     return add(p, known ? known->id : l->model, &price, e);
@@ -163,6 +170,23 @@ struct price prices_of(const struct prices *p, const char *model, int64_t at_ms)
 }
 
 __extension__ typedef __int128 wide;
+
+static int64_t part(int64_t nano, int64_t millionths)
+{
+    return (int64_t)(((wide)nano * millionths + MILLION / 2) / MILLION);
+}
+
+struct price price_in_batch(const struct price *p)
+{
+    struct price of = *p;
+    if (!p->batch) return of;
+    of.input = part(p->input, p->batch);
+    of.cached_input = part(p->cached_input, p->batch);
+    of.output = part(p->output, p->batch);
+    of.step = part(p->step, p->batch);
+    of.picture = part(p->picture, p->batch);
+    return of;
+}
 
 int64_t price_cost(const struct price *p, const struct usage *u)
 {

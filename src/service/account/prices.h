@@ -2,8 +2,8 @@
  *
  * File   prices:
  *          - { model: deepseek-v3, since: 2026-01-01, input: 0.90, cached_input: 0.45, output: 0.90 }
- *          - { model: my-flux, per_step: 0.0005, per_picture: 0.002 }
- *        in dollars: input, cached_input and output per million tokens, the others each. `model` is an id of the catalog in any of its forms,
+ *          - { model: my-flux, per_step: 0.0005, per_picture: 0.002, batch: 0.5 }
+ *        in dollars: input, cached_input and output per million tokens, the others each. `batch` is the part of it that a line of a batch pays. `model` is an id of the catalog in any of its forms,
  *        or the id of a model that only this machine has; without `since` it has always held. A file's price stands before the catalog's.
  * Threads  read-only after prices_open(). */
 #ifndef HEARTH_SERVICE_ACCOUNT_PRICES_H
@@ -23,7 +23,10 @@ struct price {
     int64_t since_ms;                    /* Unix */
     int64_t input, cached_input, output; /* nano-dollars per million tokens */
     int64_t step, picture;               /* nano-dollars each */
+    int64_t batch; /* what part of all that a line of a batch pays, in millionths; 0: all */
 };
+/* What a line of a batch pays. */
+struct price price_in_batch(const struct price *p);
 
 /* path "": the catalog's alone. The catalog is needed only until this returns. */
 bool prices_open(struct prices **out, const struct catalog *c, const char *path, struct err *e);

@@ -29,7 +29,7 @@ void file_folder_id(const char *prefix, char id[FILE_ID])
 {
     unsigned char r[DIGITS / 2];
     rng_os(r, sizeof r);
-    int n = snprintf(id, FILE_ID, "%.14s-", prefix);
+    int n = snprintf(id, FILE_ID, "%.14s", prefix);
     for (int i = 0; i < DIGITS / 2; i++) n += snprintf(id + n, (size_t)(FILE_ID - n), "%02x", r[i]);
 }
 

@@ -21,7 +21,7 @@ struct file_folder;
 bool file_folder_open(struct file_folder **out, const char *path, struct err *e);
 void file_folder_close(struct file_folder *f);
 
-/* "PREFIX-" and 24 random hexadecimal digits. */
+/* PREFIX and 24 random hexadecimal digits. */
 void file_folder_id(const char *prefix, char id[FILE_ID]);
 /* Small letters, digits, '-' and '_': what may be asked for as a file of the folder. */
 bool file_folder_id_ok(const char *id);

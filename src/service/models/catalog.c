@@ -37,6 +37,7 @@ static const struct yaml_row price_rows[] = {
     { .key = "input", .type = YAML_NUMBER, .offset = F(price_input) },
     { .key = "output", .type = YAML_NUMBER, .offset = F(price_output) },
     { .key = "per_step", .type = YAML_NUMBER, .offset = F(price_step) },
+    { .key = "batch", .type = YAML_NUMBER, .offset = F(price_batch) },
     END,
 };
 static const struct yaml_row budget_rows[] = {
@@ -104,6 +105,9 @@ static bool check_model(const struct yaml_doc *d, const struct yaml_tree *at, co
     if (!*m->id) return yaml_bad(d, at, e, "a model needs an id");
     if (*m->native && !catalog_parse_size(m->native, &w, &h))
         return yaml_bad(d, yaml_member(at, "native"), e, "native must be WIDTHxHEIGHT");
+    if (!(m->price_batch >= 0 && m->price_batch <= 1))
+        return yaml_bad(d, yaml_member(at, "price"), e,
+                        "batch must be a part of the price, above 0 and up to 1");
     if (*m->native && !m->sizes.n) return yaml_bad(d, yaml_member(at, "native"), e, "native needs sizes");
     for (int i = 0; i < m->sizes.n; i++)
         if (!catalog_parse_size(m->sizes.v[i], &w, &h))

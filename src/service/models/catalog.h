@@ -44,7 +44,8 @@ struct catalog_model {
     } budgets;
     enum price_unit price_unit;
     double price_input, price_output, price_step; /* US dollars */
-    int steps;                                    /* images: defaults */
+    double price_batch; /* the part of it that a line of a batch pays, above 0 and up to 1; 0: all */
+    int steps;          /* images: defaults */
     double guidance;
     char *size;
 };
