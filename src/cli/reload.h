@@ -15,6 +15,10 @@ struct account;
 struct gate;
 struct tls;
 struct access_log;
+struct router;
+struct word_rules;
+
+struct reload_kept; /* what was read again: pieces of it are in use until the server is gone */
 
 struct reload { /* all borrowed; NULL: there is none such */
     const struct options *started_with;
@@ -27,9 +31,12 @@ struct reload { /* all borrowed; NULL: there is none such */
     struct gate *gate;
     struct tls *tls;
     struct access_log *access_log;
+    struct router *router;
+    struct reload_kept *kept; /* its own; NULL to begin with */
 };
 
-void reload_now(const struct reload *r);
+void reload_now(struct reload *r);
+void reload_end(struct reload *r); /* once the server, the account and the router are gone */
 
 /* A copy of a command line, which options_parse() hides secrets in. NULL: no memory. */
 char **reload_args(int argc, char *const *argv);

@@ -20,6 +20,7 @@
 #include "cli/keys.h"
 #include "cli/options.h"
 #include "cli/reload.h"
+#include "cli/route_file.h"
 #include "device/device.h"
 #include "http/access_log.h"
 #include "http/key_metrics.h"
@@ -147,40 +148,6 @@ static bool open_records(struct service *s, struct err *e)
 
 /* ---- other servers ------------------------------------------------------------------------------------------------- */
 
-/* --upstream-key NAME=KEY; NULL: there is none for this one. */
-static const char *given_key(const struct options *o, const char *name)
-{
-    const size_t n = strlen(name);
-    for (int i = 0; i < o->upstream_keys.n; i++)
-        if (!strncmp(o->upstream_keys.v[i], name, n) && o->upstream_keys.v[i][n] == '=')
-            return o->upstream_keys.v[i] + n + 1;
-    return NULL;
-}
-
-static bool find_key(struct service *s, struct upstream *u, struct err *e)
-{
-    const struct options *o = s->o;
-    const char *given = given_key(o, u->name);
-    if (*u->key_setting) {
-        if (!s->account)
-            return err_set(e, ERR_REQUEST,
-                           "%s: the upstream \"%s\" has a secret of a store for a key; --store names one",
-                           o->routes, u->name);
-        if (!secrets_resolve(account_store(s->account), u->key_setting, o->master_key_file, o->master_key,
-                             &u->key, e))
-            return err_wrap(e, "%s: the key of the upstream \"%s\"", o->routes, u->name);
-    } else if (given) {
-        u->key = strdup(given);
-        if (!u->key) return err_set(e, ERR_NOMEM, "out of memory");
-    }
-    for (const char *p = u->key; p && *p; p++)
-        if (*p <= ' ' || *p > '~')
-            return err_set(e, ERR_REQUEST,
-                           "the key of the upstream \"%s\" has white space or other bytes that no key has",
-                           u->name);
-    return true;
-}
-
 static bool open_routes(struct service *s, struct err *e)
 {
     const struct router_options r = { .shadow_log = s->o->shadow_log };
@@ -189,20 +156,8 @@ static bool open_routes(struct service *s, struct err *e)
         return !s->o->upstream_keys.n ||
                err_set(e, ERR_REQUEST,
                        "upstream-key belongs to an upstream of routes, and there is no such file");
-    if (!upstreams_load(&u, s->o->routes, e)) return false;
-    bool ok = true;
-    for (int i = 0; ok && i < u->n; i++) ok = find_key(s, &u->v[i], e);
-    for (int i = 0; ok && i < s->o->upstream_keys.n; i++) {
-        const size_t n = strcspn(s->o->upstream_keys.v[i], "=");
-        bool known = false;
-        for (int k = 0; k < u->n; k++)
-            known |= strlen(u->v[k].name) == n && !strncmp(u->v[k].name, s->o->upstream_keys.v[i], n);
-        ok =
-            known || err_set(e, ERR_REQUEST,
-                             "upstream-key: %s has no upstream of the name before its '='; expected NAME=KEY",
-                             s->o->routes);
-    }
-    if (ok && router_open(&s->router, u, &r, e)) return true;
+    if (!route_file_load(&u, s->o, s->account, e)) return false;
+    if (router_open(&s->router, u, &r, e)) return true;
     upstreams_free(u);
     return false;
 }
@@ -495,6 +450,7 @@ int cmd_serve(int argc, char **argv)
                                 .argv = args,
                                 .new_key = s.keys.new_key,
                                 .catalog = s.catalog,
+                                .router = s.router,
                                 .server = s.server,
                                 .account = s.account,
                                 .gate = s.gate,
@@ -520,6 +476,7 @@ end:
     gate_close(s.gate);
     safety_free(s.safety);
     word_rules_free(s.words);
+    reload_end(&s.reload);
     styles_free(s.styles);
     advice_free(s.advice);
     blobs_close(s.files);

@@ -90,7 +90,7 @@ void admin_routes_get(struct exchange *x)
     const struct upstreams *all = r ? router_upstreams(r) : NULL;
     for (int i = 0; all && i < all->n; i++) {
         struct upstream_counts c;
-        router_counts(r, i, &c);
+        router_counts(r, all, i, &c);
         if (i) buf_putc(&b, ',');
         put_upstream(&b, &all->v[i], &c);
     }
@@ -134,7 +134,7 @@ void upstream_print_metrics(struct buf *b, struct router *r)
                    metrics[m].type);
         for (int i = 0; i < all->n; i++) {
             struct upstream_counts c;
-            router_counts(r, i, &c);
+            router_counts(r, all, i, &c);
             const double v[N_METRICS] = { (double)c.tries,
                                           (double)c.answered,
                                           (double)c.failed,

@@ -58,6 +58,12 @@ void exchange_note(struct exchange *x, const char *fmt, ...)
     va_end(ap);
 }
 
+const struct word_rules *exchange_words(struct exchange *x)
+{
+    if (!x->words) x->words = atomic_load(&x->server->o.words);
+    return x->words;
+}
+
 void exchange_stay(struct exchange *x) { x->stays = true; }
 bool exchange_stays(const struct exchange *x) { return x->stays; }
 void exchange_lines(struct exchange *x) { x->lines = true; }

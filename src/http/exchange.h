@@ -88,6 +88,8 @@ void exchange_run(struct exchange *x, const struct work_ops *ops, void *work, bo
 /* On a lane, of a path that two APIs share, once its body has said which is meant: x is of that dialect and endpoint from here on, and
  * admitted. False: answered. */
 bool exchange_becomes(struct exchange *x, enum api_dialect d, const char *endpoint);
+/* The rules for what prompts may say that hold for x to its end. NULL: none. On its lane. */
+const struct word_rules *exchange_words(struct exchange *x);
 /* No other server is asked for x any more (http/relay.h); whether that is so. */
 void exchange_stay(struct exchange *x);
 bool exchange_stays(const struct exchange *x);

@@ -78,8 +78,9 @@ struct exchange {
     bool at_work;        /* errors may speak of the server's files */
     struct model *model; /* and what loading_then() was asked for */
     bool holds_model;
-    bool stays;    /* served here, whatever its model's route says */
-    bool reserved; /* what it can cost at most, before it was known who serves it */
+    const struct word_rules *words; /* NULL: it has met none yet */
+    bool stays;                     /* served here, whatever its model's route says */
+    bool reserved;                  /* what it can cost at most, before it was known who serves it */
     struct err load_error;
     struct exchange *next_waiting;
 

@@ -187,13 +187,14 @@ void models_get(struct exchange *x)
     }
     struct fault f = { .param = "model" };
     const struct router *r = exchange_server(x)->o.router;
+    const struct upstreams *all = r ? router_upstreams(r) : NULL;
     struct model *m;
     const bool here = find_model(x, exchange_tail(x), &m, &f.err);
     const struct routed *route =
-        r && !here ? upstreams_route(router_upstreams(r), exchange_tail(x), strlen(exchange_tail(x))) : NULL;
+        all && !here ? upstreams_route(all, exchange_tail(x), strlen(exchange_tail(x))) : NULL;
     if (route) {
         struct buf b = BUF_INIT(0);
-        print_routed(&b, router_upstreams(r), route);
+        print_routed(&b, all, route);
         exchange_reply(x, 200, "application/json", &b);
         return;
     }

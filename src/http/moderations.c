@@ -28,10 +28,11 @@ static bool look_at_text(const struct server *s, const struct moderation_input *
 {
     static const struct word_policy nothing = { .name = "off" };
     struct word_found found = { 0 };
-    if (!s->o.words) return true;
-    if (!word_check(s->o.words, &nothing, in->text, in->len, &found, e)) return false;
+    const struct word_rules *words = s->o.words; /* one reading of the file */
+    if (!words) return true;
+    if (!word_check(words, &nothing, in->text, in->len, &found, e)) return false;
     for (unsigned list = 0; list < PHRASES_LISTS; list++) {
-        const int k = found.lists >> list & 1 ? word_rules_category(s->o.words, list) : CATEGORY_NONE;
+        const int k = found.lists >> list & 1 ? word_rules_category(words, list) : CATEGORY_NONE;
         if (k == CATEGORY_NONE) continue;
         r->flagged[k] = true;
         r->text_score[k] = 1;

@@ -29,7 +29,7 @@ static void print_found(struct buf *b, const struct word_found *found)
 static bool check(struct exchange *x, const json_t *body, struct buf *b, struct fault *f)
 {
     static const char known[] = "prompt policy mode";
-    const struct word_rules *rules = exchange_server(x)->o.words;
+    const struct word_rules *rules = exchange_words(x);
     const json_t *prompt = json_object_get(body, "prompt"), *policy = json_object_get(body, "policy"),
                  *mode = json_object_get(body, "mode");
     const char *text, *name = "", *how = "best";

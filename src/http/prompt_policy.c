@@ -31,17 +31,18 @@ bool prompt_policy_of(struct exchange *x, const struct word_policy **out, struct
 {
     const struct server *s = exchange_server(x);
     *out = &no_policy;
-    if (!s->o.words) return true;
+    const struct word_rules *words = exchange_words(x);
+    if (!words) return true;
     const struct key_record *key = exchange_who(x)->key;
     char name[80];
     if (key && tagged(key->tags, name, sizeof name)) {
-        *out = word_rules_find(s->o.words, name, &f->err);
+        *out = word_rules_find(words, name, &f->err);
         if (!*out)
             f->err.code = ERR_FORMAT; /* whoever runs the server is to mend it; until then nothing passes */
         return *out != NULL || err_wrap(&f->err, "the key's tag safety");
     }
-    if (key && *key->project && (*out = word_rules_project(s->o.words, key->project))) return true;
-    *out = word_rules_find(s->o.words, s->o.policy ? s->o.policy : "", &f->err);
+    if (key && *key->project && (*out = word_rules_project(words, key->project))) return true;
+    *out = word_rules_find(words, s->o.policy ? s->o.policy : "", &f->err);
     return *out != NULL;
 }
 
@@ -110,7 +111,7 @@ static bool decide(struct exchange *x, struct reading *r, const char *param, boo
 
 bool prompt_policy_text(struct exchange *x, struct gen_request *q, struct fault *f)
 {
-    struct reading r = { .rules = exchange_server(x)->o.words };
+    struct reading r = { .rules = exchange_words(x) };
     const json_t *message;
     size_t i;
     bool ok = prompt_policy_of(x, &r.policy, f);
@@ -135,7 +136,7 @@ bool prompt_policy_text(struct exchange *x, struct gen_request *q, struct fault 
 
 bool prompt_policy_picture(struct exchange *x, const char *prompt, struct fault *f)
 {
-    struct reading r = { .rules = exchange_server(x)->o.words };
+    struct reading r = { .rules = exchange_words(x) };
     bool ok = prompt_policy_of(x, &r.policy, f);
     if (!ok || !looks(r.policy) || !prompt) return ok;
     ok = read_bytes(&r, prompt, strlen(prompt), f);
@@ -158,7 +159,7 @@ static bool read_value(struct reading *r, const json_t *v, struct fault *f)
 bool prompt_policy_body(struct exchange *x, const json_t *body, struct fault *f)
 {
     static const char *const others[] = { "prompt", "input", "query", "documents" };
-    struct reading r = { .rules = exchange_server(x)->o.words };
+    struct reading r = { .rules = exchange_words(x) };
     const char *param = "messages";
     const json_t *message;
     size_t i;

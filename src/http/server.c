@@ -453,6 +453,8 @@ bool server_set_keys(struct server *s, const struct str_list *keys, struct err *
     return auth_set_keys(&s->auth, (const char *const *)keys->v, keys->n, e);
 }
 
+void server_set_words(struct server *s, const struct word_rules *words) { atomic_store(&s->o.words, words); }
+
 void server_set_ready(struct server *s, bool ready) { atomic_store(&s->ready, ready); }
 int server_active(const struct server *s) { return atomic_load(&s->active); }
 

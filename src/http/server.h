@@ -52,11 +52,12 @@ struct server_options {
     size_t body_share;  /* and from one address; 0: half of it */
     struct watch_times times;
     bool strict_fields, include_stop;
-    bool playground;                 /* GET / and /web/ show it */
-    bool share_prefixes;             /* cached prompts of one key serve the others too */
-    const char *image_hosts;         /* from where pictures among messages are fetched; borrowed */
-    struct safety *safety;           /* borrowed */
-    const struct word_rules *words;  /* what prompts may say; NULL: anything. Borrowed */
+    bool playground;         /* GET / and /web/ show it */
+    bool share_prefixes;     /* cached prompts of one key serve the others too */
+    const char *image_hosts; /* from where pictures among messages are fetched; borrowed */
+    struct safety *safety;   /* borrowed */
+    /* What prompts may say; NULL: anything. Borrowed. A request keeps to those that it met first (exchange_words()). */
+    const struct word_rules *_Atomic words;
     const char *policy;              /* of words, where the key names none; "": the file's default */
     struct blobs *files;             /* pictures given out by URL; borrowed */
     struct file_folder *uploads;     /* files that clients send; NULL: none are kept. Borrowed */
@@ -84,6 +85,8 @@ const char *server_redirect_url(const struct server *s);
 /* Other keys in place of those of the options; from any thread, one at a time. ERR_REQUEST, and the old ones stay, when a server that asks for keys
  * would ask for none. */
 bool server_set_keys(struct server *s, const struct str_list *keys, struct err *e);
+/* Other rules for what prompts may say, from any thread; those of before stay as long as the server. */
+void server_set_words(struct server *s, const struct word_rules *words);
 void server_set_ready(struct server *s, bool ready);
 void server_drain(struct server *s);
 int server_active(const struct server *s); /* requests being worked on */

@@ -60,6 +60,7 @@ bool call_start(struct call **out, struct router *r, const struct plan *p, const
     if (!c) return err_set(e, ERR_NOMEM, "out of memory");
     c->router = r;
     c->plan = *p;
+    c->in = router_reading(r, p->route);
     c->q = *q;
     c->q.path = c->q.endpoint = c->q.body = c->q.model = c->q.id = c->q.isolation = c->q.boundary = NULL;
     c->began = clock_seconds();
@@ -105,10 +106,7 @@ void call_free(struct call *c)
 }
 
 static const struct target *target(const struct call *c) { return c->plan.to[c->at]; }
-static const struct upstream *upstream(const struct call *c)
-{
-    return &c->router->up->v[target(c)->upstream];
-}
+static const struct upstream *upstream(const struct call *c) { return &c->in->up->v[target(c)->upstream]; }
 
 /* Its outcome is known: whoever waits is told, once. */
 static void settle(struct call *c, enum call_is is, const struct err *why, int again_s)
@@ -399,8 +397,8 @@ static void begin_anew(struct call *c)
 static bool may_ask(struct call *c, int place)
 {
     const struct target *t = c->plan.to[place];
-    const struct upstream *u = &c->router->up->v[t->upstream];
-    struct state *s = &c->router->state[t->upstream];
+    const struct upstream *u = &c->in->up->v[t->upstream];
+    struct state *s = c->in->state[t->upstream];
     if (c->tries_at[place] >= (c->shadow ? 1 : u->tries)) return false;
     pthread_mutex_lock(&c->router->lock);
     const bool may = breaker_would(&s->breaker, clock_seconds()) &&
@@ -420,7 +418,7 @@ static bool next_place(struct call *c)
         if (c->left_out[place]) continue;
         const struct target *t = c->plan.to[place];
         if (t->upstream >= 0) {
-            const struct upstream *u = &c->router->up->v[t->upstream];
+            const struct upstream *u = &c->in->up->v[t->upstream];
             if (c->tries_at[place] >= (c->shadow ? 1 : u->tries)) continue;
             double wait = round ? retry_delay(u->backoff_s, u->backoff_most_s, c->round, router_draw()) : 0;
             if (c->tries_at[place] && c->retry_after_s > wait) wait = c->retry_after_s;
@@ -462,12 +460,12 @@ bool call_try(struct call *c)
         return c->phase != PHASE_OVER;
     }
     begin_anew(c);
-    router_sent(c->router, target(c)->upstream, c->tries_at[c->at] > 0);
+    router_sent(c, c->tries_at[c->at] > 0);
     c->tries_at[c->at]++;
     c->phase = PHASE_SENT;
     c->sent = c->last_byte = clock_seconds();
     if (send_it(c)) return true;
-    router_news(c->router, target(c)->upstream, NEWS_CANCELLED, 0, 0, NULL);
+    router_news(c, NEWS_CANCELLED, 0, 0, NULL);
     end_with(c, &none, 0);
     return false;
 }
@@ -577,12 +575,12 @@ static void spend(struct call *c)
     struct usage u;
     struct price price;
     call_used(c, &u, &price);
-    router_spent(c->router, target(c)->upstream, &u, price_cost(&price, &u));
+    router_spent(c, &u, price_cost(&price, &u));
 }
 
 static void answered(struct call *c)
 {
-    router_news(c->router, target(c)->upstream, NEWS_ANSWERED, c->first_s, clock_seconds() - c->sent, NULL);
+    router_news(c, NEWS_ANSWERED, c->first_s, clock_seconds() - c->sent, NULL);
     spend(c);
     drop_transfer(c);
     c->phase = PHASE_OVER;
@@ -597,7 +595,7 @@ void call_fail(struct call *c, enum err_code code, const char *why)
         return;
     }
     if (c->told && c->streams) spend(c);
-    if (c->phase == PHASE_SENT) router_news(c->router, target(c)->upstream, NEWS_CANCELLED, 0, 0, NULL);
+    if (c->phase == PHASE_SENT) router_news(c, NEWS_CANCELLED, 0, 0, NULL);
     end_with(c, &e, 0);
 }
 
@@ -640,7 +638,7 @@ void call_ended(struct call *c, CURLcode code)
     const bool whole_error = status != 200 && status != 0 && (code == CURLE_OK || code == CURLE_WRITE_ERROR);
     if (code == CURLE_OK && status == 200 && c->shadow) {
         if (!c->q.stream && !take_answer(c, &v)) {
-            router_news(c->router, target(c)->upstream, v.news, 0, 0, v.why.msg);
+            router_news(c, v.news, 0, 0, v.why.msg);
             end_with(c, &v.why, 0);
             return;
         }
@@ -660,7 +658,7 @@ void call_ended(struct call *c, CURLcode code)
     else if (!v.why.code)
         judge_transfer(c, code, &v);
     log_info("%s at upstream %s: %s", c->q.id, upstream(c)->name, v.why.msg);
-    router_news(c->router, target(c)->upstream, v.news, 0, 0, v.why.msg);
+    router_news(c, v.news, 0, 0, v.why.msg);
     if (c->told || v.final) {
         end_with(c, &v.why, 0);
         return;

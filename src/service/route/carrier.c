@@ -75,23 +75,63 @@ static void *carrier_main(void *arg)
     }
 }
 
+/* ---- readings of the file ------------------------------------------------------------------------------------------ */
+
+static void reading_free(struct routing *t)
+{
+    if (!t) return;
+    upstreams_free(t->up);
+    free(t->state);
+    free(t);
+}
+
+/* What is known of this upstream: from an earlier reading, or new. NULL: no memory. */
+static struct state *state_for(struct router *r, const struct upstream *u)
+{
+    const struct routing *t = atomic_load(&r->now);
+    for (int i = 0; t && i < t->up->n; i++)
+        if (!strcmp(t->up->v[i].name, u->name) && !strcmp(t->up->v[i].base_url, u->base_url))
+            return t->state[i];
+    struct state *new = calloc(1, sizeof *new);
+    if (!new) return NULL;
+    new->budget.has = RETRY_SAVED;
+    new->next = r->states;
+    r->states = new;
+    return new;
+}
+
+bool router_set(struct router *r, struct upstreams *u, struct err *e)
+{
+    struct routing *t = calloc(1, sizeof *t);
+    bool ok = t && (t->state = calloc((size_t)u->n + 1, sizeof(struct state *))) != NULL;
+    for (int i = 0; ok && i < u->n; i++) ok = (t->state[i] = state_for(r, &u->v[i])) != NULL;
+    if (!ok) {
+        reading_free(t);
+        return err_set(e, ERR_NOMEM, "out of memory");
+    }
+    t->up = u;
+    t->older = atomic_load(&r->now);
+    atomic_store(&r->now, t);
+    return true;
+}
+
+/* ---- its life ------------------------------------------------------------------------------------------------------ */
+
 bool router_open(struct router **out, struct upstreams *u, const struct router_options *o, struct err *e)
 {
     struct router *r = calloc(1, sizeof *r);
     if (!r) return err_set(e, ERR_NOMEM, "out of memory");
     r->shadow_fd = -1;
     pthread_mutex_init(&r->lock, NULL);
-    r->state = calloc((size_t)u->n + 1, sizeof *r->state);
     r->multi = curl_multi_init();
-    bool ok = (r->state && r->multi) || err_set(e, ERR_NOMEM, "out of memory");
+    bool ok = r->multi || err_set(e, ERR_NOMEM, "out of memory");
     if (ok && *o->shadow_log) {
         r->shadow_fd = open(o->shadow_log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
         ok = r->shadow_fd >= 0 || err_set(e, ERR_IO, "%.200s: %s", o->shadow_log, strerror(errno));
     }
-    for (int i = 0; ok && i < u->n; i++) r->state[i].budget.has = RETRY_SAVED;
+    ok = ok && router_set(r, u, e);
     if (ok) {
         curl_multi_setopt(r->multi, CURLMOPT_MAXCONNECTS, (long)KEPT_CONNECTIONS);
-        r->up = u;
         r->running = !pthread_create(&r->thread, NULL, carrier_main, r);
         ok = r->running || err_set(e, ERR_IO, "the thread of the upstreams could not be started");
     }
@@ -99,7 +139,8 @@ bool router_open(struct router **out, struct upstreams *u, const struct router_o
         *out = r;
         return true;
     }
-    r->up = NULL; /* the caller's still */
+    struct routing *t = atomic_load(&r->now);
+    if (t) t->up = NULL; /* the caller's still */
     router_close(r);
     return false;
 }
@@ -116,8 +157,14 @@ void router_close(struct router *r)
     }
     if (r->multi) curl_multi_cleanup(r->multi);
     if (r->shadow_fd >= 0) close(r->shadow_fd);
-    upstreams_free(r->up);
+    for (struct routing *t = atomic_load(&r->now), *older; t; t = older) {
+        older = t->older;
+        reading_free(t);
+    }
+    for (struct state *s = r->states, *next; s; s = next) {
+        next = s->next;
+        free(s);
+    }
     pthread_mutex_destroy(&r->lock);
-    free(r->state);
     free(r);
 }

@@ -11,12 +11,20 @@
 #include "service/account/money.h"
 #include "service/route/router_inside.h"
 
-const struct upstreams *router_upstreams(const struct router *r) { return r->up; }
+const struct upstreams *router_upstreams(const struct router *r) { return atomic_load(&r->now)->up; }
 
 const struct routed *router_find(const struct router *r, const char *name, const char *bare, size_t n_bare)
 {
-    const struct routed *exact = upstreams_route(r->up, name, strlen(name));
-    return exact ? exact : upstreams_route(r->up, bare, n_bare);
+    const struct upstreams *up = router_upstreams(r);
+    const struct routed *exact = upstreams_route(up, name, strlen(name));
+    return exact ? exact : upstreams_route(up, bare, n_bare);
+}
+
+const struct routing *router_reading(const struct router *r, const struct routed *route)
+{
+    const struct routing *t = atomic_load(&r->now);
+    while (t->older && !(route >= t->up->route && route < t->up->route + t->up->n_routes)) t = t->older;
+    return t;
 }
 
 double router_draw(void)
@@ -63,18 +71,19 @@ static void sort_by_cost(struct plan *p, const struct usage *worst, int64_t here
 void router_plan(struct router *r, const struct routed *route, const struct usage *worst, bool here,
                  int64_t here_cost, struct plan *out, int *again_s)
 {
+    const struct routing *in = router_reading(r, route);
     const double now = clock_seconds();
     double soonest = INFINITY;
     *out = (struct plan){ .route = route };
     pthread_mutex_lock(&r->lock);
     for (int i = 0; i < route->n; i++) {
         const struct target *t = &route->to[i];
-        const bool may = t->upstream < 0 ? here : breaker_would(&r->state[t->upstream].breaker, now);
+        const bool may = t->upstream < 0 ? here : breaker_would(&in->state[t->upstream]->breaker, now);
         if (may) {
             out->to[out->n++] = t;
             if (cost_of(t, worst, here_cost) > out->worst) out->worst = cost_of(t, worst, here_cost);
         } else if (t->upstream >= 0) {
-            const struct breaker *b = &r->state[t->upstream].breaker;
+            const struct breaker *b = &in->state[t->upstream]->breaker;
             soonest = fmin(soonest, b->state == BREAKER_OPEN ? b->until - now : 1);
         }
     }
@@ -86,23 +95,25 @@ void router_plan(struct router *r, const struct routed *route, const struct usag
 
 /* ---- counts -------------------------------------------------------------------------------------------------------- */
 
-void router_sent(struct router *r, int upstream, bool again)
+/* Of the upstream that it is at. */
+static struct state *state_of(struct call *c) { return c->in->state[c->plan.to[c->at]->upstream]; }
+
+void router_sent(struct call *c, bool again)
 {
-    pthread_mutex_lock(&r->lock);
-    struct state *s = &r->state[upstream];
+    pthread_mutex_lock(&c->router->lock);
+    struct state *s = state_of(c);
     s->is.tries++;
     s->is.retries += again;
     s->is.running++;
-    pthread_mutex_unlock(&r->lock);
+    pthread_mutex_unlock(&c->router->lock);
 }
 
-void router_news(struct router *r, int upstream, enum router_news news, double first_s, double whole_s,
-                 const char *error)
+void router_news(struct call *c, enum router_news news, double first_s, double whole_s, const char *error)
 {
-    const struct upstream *u = &r->up->v[upstream];
+    const struct upstream *u = &c->in->up->v[c->plan.to[c->at]->upstream];
     const double now = clock_seconds();
-    pthread_mutex_lock(&r->lock);
-    struct state *s = &r->state[upstream];
+    pthread_mutex_lock(&c->router->lock);
+    struct state *s = state_of(c);
     s->is.running--;
     switch (news) {
     case NEWS_ANSWERED:
@@ -125,17 +136,17 @@ void router_news(struct router *r, int upstream, enum router_news news, double f
         break;
     }
     if (error) snprintf(s->is.error, sizeof s->is.error, "%s", error);
-    pthread_mutex_unlock(&r->lock);
+    pthread_mutex_unlock(&c->router->lock);
 }
 
-void router_spent(struct router *r, int upstream, const struct usage *u, int64_t cost)
+void router_spent(struct call *c, const struct usage *u, int64_t cost)
 {
-    pthread_mutex_lock(&r->lock);
-    struct upstream_counts *c = &r->state[upstream].is;
-    c->prompt_tokens += (uint64_t)u->prompt_tokens;
-    c->completion_tokens += (uint64_t)u->completion_tokens;
-    c->cost = c->cost > MONEY_MAX - cost ? MONEY_MAX : c->cost + cost;
-    pthread_mutex_unlock(&r->lock);
+    pthread_mutex_lock(&c->router->lock);
+    struct upstream_counts *is = &state_of(c)->is;
+    is->prompt_tokens += (uint64_t)u->prompt_tokens;
+    is->completion_tokens += (uint64_t)u->completion_tokens;
+    is->cost = is->cost > MONEY_MAX - cost ? MONEY_MAX : is->cost + cost;
+    pthread_mutex_unlock(&c->router->lock);
 }
 
 static int ascending(const void *a, const void *b)
@@ -151,13 +162,15 @@ static double quantile(const double *sorted, int n, double share)
     return n ? sorted[at > 0 ? at : 0] : -1;
 }
 
-void router_counts(struct router *r, int upstream, struct upstream_counts *out)
+void router_counts(struct router *r, const struct upstreams *of, int upstream, struct upstream_counts *out)
 {
+    const struct routing *t = atomic_load(&r->now);
+    while (t->older && t->up != of) t = t->older;
     double first[WINDOW], whole[WINDOW];
     const double now = clock_seconds();
     int n = 0;
     pthread_mutex_lock(&r->lock);
-    const struct state *s = &r->state[upstream];
+    const struct state *s = t->state[upstream];
     *out = s->is;
     out->breaker = s->breaker.state;
     for (unsigned i = 0; i < WINDOW && i < s->n_samples; i++) {

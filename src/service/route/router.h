@@ -5,7 +5,7 @@
  * then nothing has been seen by the client, and what fails may be asked again; from then on it is never sent again.
  *
  * Threads    one thread of the router's own carries every transfer, with libcurl's multi interface. The functions may be called from any thread,
- *            but router_open() and router_close().
+ *            but router_open() and router_close(); router_set() by one at a time.
  * Pressure   a stream whose events nobody takes is not read any further: the upstream waits as well. */
 #ifndef HEARTH_SERVICE_ROUTE_ROUTER_H
 #define HEARTH_SERVICE_ROUTE_ROUTER_H
@@ -31,9 +31,13 @@ struct router_options {
 bool router_open(struct router **out, struct upstreams *u, const struct router_options *o, struct err *e);
 /* No call may be waited for any more. NULL: nothing happens. */
 void router_close(struct router *r);
+/* Another reading of the file holds from now on; what is under way goes on by the one that it began with. Takes over *u on success. What is
+ * known of an upstream stays known while its name and address do. */
+bool router_set(struct router *r, struct upstreams *u, struct err *e);
 
 /* The route of a model as a client calls it; bare: the same without an account in front. NULL: it is none of ours. */
 const struct routed *router_find(const struct router *r, const char *name, const char *bare, size_t n_bare);
+/* As they are now; lives as long as the router. */
 const struct upstreams *router_upstreams(const struct router *r);
 
 /* ---- one request --------------------------------------------------------------------------------------------------- */
@@ -119,7 +123,8 @@ struct upstream_counts {
     uint64_t shadows, shadow_failed;
     char error[200]; /* the latest */
 };
-void router_counts(struct router *r, int upstream, struct upstream_counts *out);
+/* Of one of these, which router_upstreams() said. */
+void router_counts(struct router *r, const struct upstreams *of, int upstream, struct upstream_counts *out);
 uint64_t router_shadows_left_out(struct router *r);
 
 #endif

@@ -25,7 +25,8 @@ struct sample {
     double at, first_s, whole_s;
 };
 
-struct state { /* of an upstream */
+struct state { /* of an upstream, by its name and address whatever file says it */
+    struct state *next;
     struct breaker breaker;
     struct retry_budget budget;
     struct upstream_counts is; /* what only grows, and `running` and `error` */
@@ -33,13 +34,20 @@ struct state { /* of an upstream */
     unsigned n_samples;
 };
 
-struct router {
+/* One reading of the file. Those of before stay until the router goes: calls, and whoever looks at them, have pieces of them. */
+struct routing {
+    struct routing *older;
     struct upstreams *up;
+    struct state **state; /* [up->n] */
+};
+
+struct router {
+    struct routing *_Atomic now;
     int shadow_fd; /* -1: none */
     atomic_int shadows;
     atomic_ullong left_out;
     pthread_mutex_t lock; /* guards what follows */
-    struct state *state;  /* [up->n] */
+    struct state *states; /* all that there are, by `next` */
     struct call *queue;   /* new ones, by `next` */
     bool stopping;
     /* the carrier's */
@@ -59,7 +67,8 @@ struct call {
 
     /* set at its start */
     struct plan plan;
-    struct call_request q; /* its strings are the call's own */
+    const struct routing *in; /* the reading that it was planned by */
+    struct call_request q;    /* its strings are the call's own */
     bool shadow;
     double began; /* clock_seconds(); the first try's */
 
@@ -104,11 +113,11 @@ void call_unref(struct call *c);
 void call_fail(struct call *c, enum err_code code, const char *why);
 
 /* router.c: what is known of the upstream. */
-void router_sent(struct router *r, int upstream, bool again);
+const struct routing *router_reading(const struct router *r, const struct routed *route);
+void router_sent(struct call *c, bool again);
 enum router_news { NEWS_ANSWERED, NEWS_FAILED, NEWS_REFUSED, NEWS_CANCELLED };
-void router_news(struct router *r, int upstream, enum router_news news, double first_s, double whole_s,
-                 const char *error);
-void router_spent(struct router *r, int upstream, const struct usage *u, int64_t cost);
+void router_news(struct call *c, enum router_news news, double first_s, double whole_s, const char *error);
+void router_spent(struct call *c, const struct usage *u, int64_t cost);
 double router_draw(void); /* of [0, 1) */
 
 /* shadow.c */

@@ -55,12 +55,12 @@ void shadow_record(struct router *r, const struct call *c, const char *answer, s
     struct price price;
     call_used((struct call *)c, &u, &price);
     pthread_mutex_lock(&r->lock);
-    r->state[t->upstream].is.shadows++;
-    r->state[t->upstream].is.shadow_failed += !ok;
+    c->in->state[t->upstream]->is.shadows++;
+    c->in->state[t->upstream]->is.shadow_failed += !ok;
     pthread_mutex_unlock(&r->lock);
     if (r->shadow_fd < 0) return;
     char *line =
-        line_of(c, r->up->v[t->upstream].name, answer, len, ok, why, seconds, &u, price_cost(&price, &u));
+        line_of(c, c->in->up->v[t->upstream].name, answer, len, ok, why, seconds, &u, price_cost(&price, &u));
     struct buf b = BUF_INIT(0);
     /* One write a line: others may write to the same file. */
     if (!line || !buf_printf(&b, "%s\n", line) || write(r->shadow_fd, b.data, b.len) != (ssize_t)b.len)
