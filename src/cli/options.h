@@ -68,6 +68,7 @@ struct options {
     /* image */
     char *model, *output, *size, *negative, *sampler, *init, *mask, *style;
     struct str_list lora;
+    char *window; /* of a batch */
     int64_t pictures, steps;
     double guidance, strength; /* -1: the model's own, or the request's kind */
     bool show, steps_preview, overwrite, enhance;

@@ -111,8 +111,8 @@ const struct option_spec options_table[] = {
       "time a request may be worked on before it ends with 408; 0: no limit" },
     { "keepalive", OPT_SECONDS, F(server.times.keepalive_s), "5", 0.1, 3600, CMD_SERVE, "SECONDS",
       "silence after which an event stream gets a comment line, so that proxies keep it open" },
-    { "detach", OPT_BOOL, F(detach), "no", 0, 0, CMD_SERVE, NULL,
-      "go on without the terminal once the server is ready; hearth stop ends it, and its log is serve.log in hearth's XDG state folder" },
+    { "detach", OPT_BOOL, F(detach), "no", 0, 0, CMD_BATCH | CMD_SERVE, NULL,
+      "go on without the terminal once the server is ready; hearth stop ends it, and its log is serve.log in hearth's XDG state folder. Of batch: print the id of the batch and do not wait for it" },
     { "drain-time", OPT_SECONDS, F(drain_s), "30", 0, 86400, CMD_SERVE, "SECONDS",
       "after SIGTERM, time for running requests to finish before they are cancelled; the process ends within 2 s of it" },
     { "strict-fields", OPT_BOOL, F(server.strict_fields), "yes", 0, 0, CMD_SERVE, NULL,
@@ -167,9 +167,9 @@ const struct option_spec options_table[] = {
     { "policy", OPT_STR, F(server.policy), "", 0, 0, CMD_SERVE | CMD_CHECK, "NAME",
       "the policy of that file for what prompts say: off, default, strict, or one of the file's own; default: the file's, which is off in the built-in one" },
 
-    { "url", OPT_STR, F(url), "", 0, 0, ASKS | CMD_COMPARE | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES | CMD_STOP, "URL",
+    { "url", OPT_STR, F(url), "", 0, 0, ASKS | CMD_BATCH | CMD_COMPARE | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES | CMD_STOP, "URL",
       "use a running server instead of loading a model, as http://host:port" },
-    { "key", OPT_SECRET, F(key), "", 0, 0, ASKS | CMD_COMPARE | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES | CMD_STOP, "KEY", "key for --url" },
+    { "key", OPT_SECRET, F(key), "", 0, 0, ASKS | CMD_BATCH | CMD_COMPARE | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES | CMD_STOP, "KEY", "key for --url" },
     { "system", OPT_STR, F(system_text), "", 0, 0, CMD_CHAT, "TEXT", "system message" },
     { "max-tokens", OPT_INT, F(max_tokens), "-1", -1, 1 << 30, ASKS, "N",
       "tokens of a reply; -1: until the model ends or the context is full" },
@@ -195,8 +195,10 @@ const struct option_spec options_table[] = {
 
     { "model", OPT_STR, F(model), "", 0, 0, CMD_IMAGE, "MODEL",
       "image model: a path or an installed name; default: the first one installed" },
-    { "output", OPT_STR, F(output), "", 0, 0, CMD_COMPARE | CMD_IMAGE, "FILE",
-      "(or -o) a .png, .jpg or .webp; of several pictures each gets its number; - is standard output; default: picture.png. Of compare: the page of pictures, picture.html" },
+    { "output", OPT_STR, F(output), "", 0, 0, CMD_BATCH | CMD_COMPARE | CMD_IMAGE, "FILE",
+      "(or -o) a .png, .jpg or .webp; of several pictures each gets its number; - is standard output; default: picture.png. Of compare: the page of pictures, picture.html. Of batch: the answers" },
+    { "window", OPT_STR, F(window), "24h", 0, 0, CMD_BATCH, "TIME",
+      "how long a batch may take: 90m, 24h, 7d" },
     { "n", OPT_INT, F(pictures), "1", 1, 10, CMD_IMAGE, "N", "(or -n) pictures, drawn from seed, seed + 1, ..." },
     { "size", OPT_STR, F(size), "", 0, 0, CMD_IMAGE, "SIZE",
       "1344x768, 16:9 or landscape_16_9; default: the model's, or the input picture's" },
@@ -214,8 +216,8 @@ const struct option_spec options_table[] = {
     { "strength", OPT_NUM, F(strength), "-1", -1, 1, CMD_IMAGE, "S",
       "with init, how far to go from it; -1: 0.75, with a mask 1" },
     { "lora", OPT_LIST, F(lora), NULL, 0, 0, CMD_IMAGE, "FILE[:WEIGHT]", "an adapter to draw with (repeatable)" },
-    { "overwrite", OPT_BOOL, F(overwrite), "no", 0, 0, CMD_IMAGE, NULL,
-      "replace a picture file that is already there; otherwise it is kept and the command refuses" },
+    { "overwrite", OPT_BOOL, F(overwrite), "no", 0, 0, CMD_BATCH | CMD_IMAGE, NULL,
+      "replace a file that is already there; otherwise it is kept and the command refuses" },
     { "show", OPT_BOOL, F(show), "no", 0, 0, CMD_IMAGE, NULL, "show the pictures in the terminal too" },
     { "steps-preview", OPT_BOOL, F(steps_preview), "no", 0, 0, CMD_IMAGE, NULL,
       "show in the terminal what every step has come to" },
@@ -289,7 +291,7 @@ const struct option_spec options_table[] = {
     { "since", OPT_STR, F(since), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended from then on: 2026-01-31, or -30d" },
     { "until", OPT_STR, F(until), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended before then" },
 
-    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_COMPARE | CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT | CMD_PROJECTS | CMD_RECOMMEND | CMD_PLAN | CMD_ENHANCE | CMD_CHECK | CMD_ROUTES | CMD_ALIAS, NULL, "print JSON" },
+    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_BATCH | CMD_COMPARE | CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT | CMD_PROJECTS | CMD_RECOMMEND | CMD_PLAN | CMD_ENHANCE | CMD_CHECK | CMD_ROUTES | CMD_ALIAS, NULL, "print JSON" },
 };
 /* clang-format on */
 

@@ -55,6 +55,13 @@ static void test_keys(void **state)
     auth_free(&a);
     assert_true(auth_init(&a, NULL, 0, NULL, NULL));
     assert_true(key_ok(&a, NULL));
+    char asker[AUTH_ASKER];
+    struct principal p, again;
+    assert_true(auth_principal(&a, NULL, NULL, &p));
+    auth_asker(&p, asker);
+    assert_true(auth_principal_again(&a, asker, &again));
+    assert_string_equal(again.id, "anonymous");
+    assert_int_equal(again.share.id, p.share.id);
     auth_free(&a);
 }
 
@@ -145,8 +152,25 @@ static void test_store(void **state)
     assert_null(p.key);
     assert_false(auth_principal(&a, "Bearer none", NULL, &p));
     assert_false(auth_principal(&a, NULL, NULL, &p));
+    /* Again, without the key. */
+    char asker[AUTH_ASKER];
+    struct principal again;
+    assert_true(auth_principal(&a, line, NULL, &p));
+    auth_asker(&p, asker);
+    assert_true(auth_principal_again(&a, asker, &again));
+    assert_true(again.known && again.key == p.key && again.share.weight == 3 && again.share.priority == -2);
+    assert_string_equal(again.id, id);
+    assert_memory_equal(again.hash, p.hash, sizeof p.hash);
+    assert_true(auth_principal(&a, "Bearer first-key", NULL, &p));
+    auth_asker(&p, asker);
+    assert_true(auth_principal_again(&a, asker, &again) && again.known && !again.key);
+    assert_string_equal(again.id, p.id);
+    static const char *const none[] = { "", "key:", "key:key_0", "hash:", "hash:00", "hash:zz" };
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_false(auth_principal_again(&a, none[i], &again));
     auth_free(&a);
     a = (struct auth){ .keyring = ring };
+    assert_false(auth_principal_again(&a, asker, &again)); /* the server has that key no more */
     assert_true(auth_principal(&a, line, NULL, &p));
     assert_false(key_ok(&a, "Bearer first-key"));
     assert_true(auth_host_ok(&a, "evil.example")); /* keys are asked for */

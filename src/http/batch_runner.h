@@ -9,11 +9,13 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "service/account/keyring.h"
 
 struct batch_runner;
 struct server;
 
-enum { BATCH_PRIORITY = -1 /* of a key it is 0 or more */ };
+/* Below that of any key. */
+enum { BATCH_PRIORITY = -KEY_PRIORITY_MAX - 1 };
 
 /* The server has a store and a folder of uploads, and outlives it. */
 bool batch_runner_start(struct batch_runner **out, struct server *s, struct err *e);

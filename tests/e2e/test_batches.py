@@ -1,9 +1,14 @@
 """Files and batches, as OpenAI's client sends them."""
 import json
 import os
+import pathlib
+import pty
 import random
+import re
+import signal
 import sqlite3
 import subprocess
+import sys
 
 import openai
 import pytest
@@ -392,3 +397,98 @@ def test_killed_at_any_moment(tmp_path, models):
         assert verified.returncode == 0, verified.stderr
     finally:
         s.stop()
+
+
+# ---- the command
+
+
+def command(server, *args, rc=0, **kw):
+    r = subprocess.run([BIN, "batch", "--url", server.url, "--key", server.key, *args], capture_output=True, text=True, env=environment() | {"HEARTH_CONFIG": "/dev/null"}, timeout=PATIENCE, **kw)
+    assert r.returncode == rc, (r.returncode, r.stdout, r.stderr)
+    return r
+
+
+def written(path):
+    return [json.loads(x) for x in path.read_text().splitlines()]
+
+
+def test_the_command_answers_a_file(batching, tmp_path):
+    file, answers, errors = (tmp_path / n for n in ("in.jsonl", "in.answers.jsonl", "in.errors.jsonl"))
+    file.write_bytes(b"\n" + text_of([line(n) for n in range(3)]))
+    r = command(batching, str(file))
+    assert [x["custom_id"] for x in written(answers)] == ["line-0", "line-1", "line-2"] and not errors.exists()
+    assert "completed: 3 of 3 answered, 0 with an error" in r.stderr and r.stdout == ""
+    r = command(batching, str(file), rc=2)
+    assert "--overwrite" in r.stderr
+    file.write_bytes(text_of([line(1), line(2, {"model": "nobody", "messages": []})]))
+    r = command(batching, "--overwrite", "--json", str(file), rc=3)
+    assert json.loads(r.stdout)["request_counts"] == {"total": 2, "completed": 1, "failed": 1}
+    assert [x["custom_id"] for x in written(answers)] == ["line-1"] and [x["response"]["status_code"] for x in written(errors)] == [400]
+    name = command(batching, "--detach", "--output", "-", "--overwrite", str(file)).stdout.strip()
+    assert name.startswith("batch_")
+    r = command(batching, name, "--output", "-", rc=3, cwd=tmp_path)
+    assert [json.loads(x)["custom_id"] for x in r.stdout.splitlines()] == ["line-1"] and len(written(tmp_path / f"{name}.errors.jsonl")) == 1
+
+
+def test_the_command_says_what_is_wrong(batching, tmp_path):
+    file = tmp_path / "in.jsonl"
+    for content, rc, says in ((text_of([line(1), line(1)]), 1, "line 2: The custom_id 'line-1'"), (b"", 1, "first line is no request"), (b"[]\n", 1, "first line is no request"),
+                              (text_of([line(1, url="/v1/models")]), 1, "endpoint must be one of")):
+        file.write_bytes(content)
+        assert says in command(batching, str(file), rc=rc).stderr
+    assert "No such file" in command(batching, str(tmp_path / "none"), rc=1).stderr
+    assert "No batch found" in command(batching, "batch_0", rc=1).stderr
+    assert "completion_window must be" in (file.write_bytes(text_of([line(1)])), command(batching, "--window", "soon", str(file), rc=1))[1].stderr
+    assert "expected one file" in command(batching, rc=2).stderr
+    assert "standard output" in command(batching, "--json", "--output", "-", str(file), rc=2).stderr
+
+
+def test_the_command_is_interrupted(tmp_path, models):
+    """Ctrl-C cancels, and what is answered comes all the same; the bar of a terminal has the counts."""
+    store, file = str(tmp_path / "store.db"), tmp_path / "in.jsonl"
+    s = Server("--store", store, "--batch-parallel", "1", "--keys", KEY, models=models)
+    s.key = KEY
+    try:
+        file.write_bytes(text_of([line(n, {"model": "chat", "prompt": "a", "max_tokens": 1}, "/v1/completions") for n in range(3000)]))
+        ours, theirs = pty.openpty()
+        p = subprocess.Popen([BIN, "batch", "--url", s.url, "--key", KEY, str(file)], stderr=theirs, stdout=subprocess.PIPE, env=environment() | {"HEARTH_CONFIG": "/dev/null", "TERM": "xterm"})
+        os.close(theirs)
+        shown, told = b"", False
+        while True:
+            try:
+                shown += os.read(ours, 65536)
+            except OSError:  # the other side is closed
+                break
+            if not told and re.search(rb"in_progress .*[1-9]\d*/3000", shown):
+                told = True
+                p.send_signal(signal.SIGINT)
+        p.stdout.close()
+        assert p.wait(PATIENCE) == 3 and told, shown[-500:]
+        assert b"cancelling batch_" in shown and b"answers  " in shown
+        (done,) = client(s, KEY).batches.list().data
+        answers, errors = (written(tmp_path / f"in.{n}.jsonl") for n in ("answers", "errors"))
+        assert done.status == "cancelled" and len(answers) == done.request_counts.completed and len(answers) + len(errors) == 3000
+    finally:
+        s.stop()
+
+
+def test_the_documents_examples(batching, tmp_path):
+    """docs/batches.md as it stands, against this server."""
+    document = (ROOT / "docs/batches.md").read_text()
+    (tmp_path / "requests.jsonl").write_bytes(text_of([line(1)]))
+    path = f"{pathlib.Path(BIN).parent}:{os.environ['PATH']}"
+    run = 0
+    for kind, code in re.findall(r"```(sh|python)\n(.*?)```", document, re.S):
+        code = code.replace("http://localhost:8080", batching.url)
+        env = environment() | {"HEARTH_CONFIG": "/dev/null", "KEY": batching.key, "PATH": path}
+        if kind == "sh":
+            ids = "$(curl -sf {0}/v1/files -H 'Authorization: Bearer {1}' -F purpose=batch -F file=@requests.jsonl | grep -o 'file-[0-9a-f]*')".format(batching.url, batching.key)
+            code = "set -e\n" + code.replace("FILE_ID", f"{ids}").replace("hearth batch", f"hearth batch --url {batching.url} --key {batching.key}").replace("curl ", "curl -sf ")
+            subprocess.run(["bash", "-c", code], check=True, cwd=tmp_path, env=env, timeout=PATIENCE, capture_output=True)
+        else:
+            head, tail = code.split("batch = client.batches.retrieve", 1)
+            code = f"import os, time\nKEY = os.environ['KEY']\n{head}\nwhile client.batches.retrieve(batch.id).status != 'completed':\n    time.sleep(0.05)\nbatch = client.batches.retrieve{tail}"
+            out = subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=env, timeout=PATIENCE, capture_output=True, text=True).stdout
+            assert json.loads(out)["custom_id"] == "line-1"
+        run += 1
+    assert run == 3

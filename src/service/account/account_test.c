@@ -12,6 +12,7 @@
 #include "service/account/budgets.h"
 #include "service/account/gate.h"
 #include "service/account/ledger.h"
+#include "service/account/line_answer.h"
 #include "service/account/record.h"
 #include "service/models/catalog.h"
 
@@ -119,12 +120,16 @@ static void fixture_close(struct fixture *f)
     catalog_free(f->catalog);
 }
 
-/* An admitted request of the key's. */
-static struct ending *begin(struct fixture *f, const char *name, const char *path)
+/* An admitted request of the key's; of a batch, its line. */
+static struct ending *begin_line(struct fixture *f, const char *name, const char *path, const char *batch,
+                                 int64_t line)
 {
     const struct time_source now = time_of(f);
-    struct identity is = { .dialect = "openai", .endpoint = "chat", .started = time_seconds(&now) };
+    struct identity is = {
+        .dialect = "openai", .endpoint = "chat", .started = time_seconds(&now), .line = line
+    };
     struct account_refusal r;
+    snprintf(is.batch, sizeof is.batch, "%s", batch);
     snprintf(is.id, sizeof is.id, "%s", name);
     snprintf(is.address, sizeof is.address, "127.0.0.1");
     is.who.key = f->key;
@@ -136,6 +141,11 @@ static struct ending *begin(struct fixture *f, const char *name, const char *pat
     ending_model(e, "m");
     account_begun(f->a, e);
     return e;
+}
+
+static struct ending *begin(struct fixture *f, const char *name, const char *path)
+{
+    return begin_line(f, name, path, "", 0);
 }
 
 static void on_told(void *arg) { atomic_fetch_add((atomic_int *)arg, 1); }
@@ -298,6 +308,85 @@ static void each_killed(struct places *p, enum place kind)
     struct ledger_sum sum;
     assert_true(ledger_verify(account_store(f.a), "", &sum, &err));
     assert_int_equal(sum.rows, 1);
+    fixture_close(&f);
+}
+
+static bool take_count(void *arg, const struct store_row *r, struct err *e)
+{
+    (void)e;
+    *(int64_t *)arg = r->v[0].number;
+    return true;
+}
+
+static bool count_answers(void *arg, struct session *c, struct err *e)
+{
+    return session_run(c, "SELECT count(*) FROM batch_lines WHERE batch = 'b' AND body = '{}'", STORE_NO_ARGS,
+                       take_count, arg, e);
+}
+
+static void has_answers(struct fixture *f, int64_t answers, int64_t rows)
+{
+    struct ledger_sum sum;
+    struct err e;
+    int64_t n = -1;
+    assert_true(store_read(account_store(f->a), count_answers, &n, &e));
+    assert_true(ledger_verify(account_store(f->a), "", &sum, &e));
+    assert_int_equal(n, answers);
+    assert_int_equal(sum.rows, rows);
+}
+
+/* A line of a batch: killed while it is under way it leaves nothing but a reservation, which the next try takes over; answered, it has its row,
+ * its cost and its answer together, once, whoever answers it again; and what is no answer for good pays nothing. */
+static void each_line(struct places *p, enum place kind)
+{
+    struct fixture f = { .clocks = NULL };
+    char key[KEY_TEXT];
+    struct ledger_row row;
+    struct account_refusal r;
+    struct err err;
+    atomic_int told = 0;
+    const struct usage worst = { .prompt_tokens = 100, .completion_tokens = 100 };
+    fixture_open(&f, p, kind, "total=1", key);
+    account_close(f.a);
+    const pid_t pid = fork();
+    if (!pid) {
+        reopen(&f, key);
+        struct ending *e = begin_line(&f, "first", "/", "b", 7);
+        if (!account_reserve(f.a, &e->of, "m", &worst, &r)) _exit(3);
+        kill(getpid(), SIGKILL);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    assert_true(WIFSIGNALED(status));
+    reopen(&f, key);
+    has_answers(&f, 0, 0);
+    has_budget(&f, 0, 500000);
+    for (int i = 0; i < 2; i++) {
+        struct ending *e = begin_line(&f, "again", "/", "b", 7);
+        assert_true(account_reserve(f.a, &e->of, "m", &worst, &r));
+        ending_use(e, &used);
+        buf_puts(&e->answer, "{}");
+        assert_true(ending_book(e, END_DONE, 200, "", on_told, &told));
+        wait_for(&told, i + 1);
+        ending_let_go(e);
+        has_answers(&f, 1, 1);
+    }
+    if (!ledger_find(account_store(f.a), "again", &row, &err)) fail_msg("%s", err.msg);
+    assert_int_equal(row.cost, COST);
+    char uid[33];
+    line_uid("b", 7, uid);
+    assert_string_equal(row.uid, uid);
+
+    struct ending *e = begin_line(&f, "no room", "/", "b", 8);
+    assert_true(account_reserve(f.a, &e->of, "m", &worst, &r));
+    ending_use(e, &used);
+    ending_went(e, END_REFUSED, 429, "");
+    ending_let_go(e);
+    e = begin(&f, "other", "/"); /* behind it in the writer's queue */
+    ending_let_go(e);
+    wait_row(&f, "other", &row);
+    has_answers(&f, 1, 2);
+    has_budget(&f, COST, 500000); /* that of the line that was answered twice, until it is too old */
     fixture_close(&f);
 }
 
@@ -575,7 +664,7 @@ static void test_each(void **state)
 {
     static void (*const each[])(struct places *, enum place) = { each_life,    each_soft,     each_killed,
                                                                  each_refused, each_set_back, each_jump,
-                                                                 each_prices,  each_room };
+                                                                 each_prices,  each_room,     each_line };
     for (size_t i = 0; i < sizeof each / sizeof *each; i++)
         for (int k = 0; k < N_PLACES; k++) each[i](*state, (enum place)k);
 }

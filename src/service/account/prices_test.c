@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -138,9 +139,40 @@ static void test_file(void **state)
     catalog_free(c);
 }
 
+/* A line of a batch pays a part: the catalog's, or that of a price of one's own, which is all of it where it says nothing. */
+static void test_batches(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "prices:\n"
+        "  - { model: a, input: 0.000001, output: 3, per_picture: 0.01, batch: 0.25 }\n"
+        "  - { model: b, input: 1, output: 3 }\n";
+    static const char *const wrong[] = { "0", "1.5", "-1", "half" };
+    const struct usage u = { .prompt_tokens = 1000000, .completion_tokens = 3, .pictures = 1 };
+    struct catalog *c = catalog();
+    struct prices *p;
+    struct err e;
+    assert_true(prices_parse(&p, c, "mine", text, sizeof text - 1, &e));
+    struct price whole = prices_of(p, "a", 0), part = price_in_batch(&whole);
+    assert_int_equal(price_cost(&whole, &u), 1000 + 9000 + 10000000);
+    assert_int_equal(price_cost(&part, &u), 250 + 2250 + 2500000);
+    whole = prices_of(p, "b", 0), part = price_in_batch(&whole);
+    assert_int_equal(price_cost(&whole, &u), price_cost(&part, &u));
+    whole = prices_of(p, "accounts/fireworks/models/deepseek-v3", 0), part = price_in_batch(&whole);
+    assert_int_equal(part.input * 2, whole.input);
+    prices_close(p);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char one[100];
+        const int n = snprintf(one, sizeof one, "prices:\n  - { model: a, input: 1, batch: %s }\n", wrong[i]);
+        assert_false(prices_parse(&p, c, "mine", one, (size_t)n, &e));
+        assert_non_null(strstr(e.msg, "batch"));
+    }
+    catalog_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_texts), cmocka_unit_test(test_pictures),
-                                        cmocka_unit_test(test_file) };
+                                        cmocka_unit_test(test_file), cmocka_unit_test(test_batches) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
