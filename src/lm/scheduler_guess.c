@@ -8,8 +8,8 @@
 #include "lm/scheduler_inside.h"
 
 /* What a sequence, and all of them, keep of their odds from step to step. */
-#define KEEP_OWN 0.99f
-#define KEEP_ALL 0.999f
+#define KEEP_OWN 0.997f
+#define KEEP_ALL 0.9995f
 
 struct ahead *ahead_new(void)
 {

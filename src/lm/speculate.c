@@ -6,10 +6,10 @@
 enum { COST_FRESH = 512, PLAIN_FRESH = 32 };
 /* What guesses must promise beyond the plain step: measured costs are not that exact. */
 #define LEAST_GAIN 1.03
-/* A row more than any that was measured is taken to cost so much of the step: less than any does. */
-#define HOPED_ROW 0.01
+/* What a row more costs of a step at least, whatever was measured; and where nothing was, is hoped to cost. */
+#define LEAST_ROW 0.02
 /* What the first guesses of a class are taken to be, and for how many guesses that and what others had count. */
-static const float hoped[GUESS_CLASSES] = { 0.3f, 0.45f, 0.6f, 0.7f, 0.8f, 0.85f, 0.9f, 0.9f };
+static const float hoped[GUESS_CLASSES] = { 0.2f, 0.35f, 0.5f, 0.65f, 0.8f, 0.85f, 0.9f, 0.9f };
 #define HOPE_WEIGHT 4.0
 /* How much of what was learnt is left after one more guess. */
 #define MEMORY 0.96f
@@ -55,9 +55,11 @@ void step_costs_learn(struct step_costs *c, int rows, double seconds)
     c->now++;
     if (rows < 1 || rows > COST_ROWS || !(seconds > 0)) return;
     double *at = &c->at[rows];
-    if (fresh(c, rows, COST_FRESH)) { /* a step that a neighbour's process held up says little */
+    if (fresh(
+            c, rows,
+            COST_FRESH)) { /* a step that a neighbour's process held up says little: what is less counts more */
         const double v = seconds < 2 * *at ? seconds : 2 * *at;
-        *at = 0.75 * *at + 0.25 * v;
+        *at += (v < *at ? 0.3 : 0.1) * (v - *at);
     } else {
         *at = seconds;
     }
@@ -72,7 +74,7 @@ double step_costs_of(const struct step_costs *c, int rows)
     while (hi <= COST_ROWS && !fresh(c, hi, COST_FRESH)) hi++;
     if (lo == 0 && hi > COST_ROWS) return 0;
     if (lo == 0) return c->at[hi] * (0.5 + 0.5 * rows / hi);
-    if (hi > COST_ROWS) return c->at[lo] * (1 + HOPED_ROW * (rows - lo));
+    if (hi > COST_ROWS) return c->at[lo] * (1 + LEAST_ROW * (rows - lo));
     if (lo == hi) return c->at[lo];
     return c->at[lo] + (c->at[hi] - c->at[lo]) * (rows - lo) / (hi - lo);
 }
@@ -83,7 +85,8 @@ void guess_choose(struct guess_offer *offer, int n, int n_plain, int max_rows, c
     if (max_rows > COST_ROWS) max_rows = COST_ROWS;
     if (n_plain < 1 || n_plain >= max_rows || !fresh(c, n_plain, PLAIN_FRESH)) return;
     int order[GUESS_ROWS], n_order = 0, best = 0; /* whose guess is taken next; how many of them to take */
-    double tokens = n_plain, best_rate = LEAST_GAIN * n_plain / step_costs_of(c, n_plain);
+    const double plain = step_costs_of(c, n_plain);
+    double tokens = n_plain, best_rate = LEAST_GAIN * n_plain / plain;
     while (n_order < GUESS_ROWS && n_plain + n_order < max_rows) {
         int next = -1;
         double most = 0;
@@ -97,7 +100,9 @@ void guess_choose(struct guess_offer *offer, int n, int n_plain, int max_rows, c
         offer[next].take++;
         order[n_order++] = next;
         tokens += most;
-        const double rate = tokens / step_costs_of(c, n_plain + n_order);
+        const double measured = step_costs_of(c, n_plain + n_order);
+        const double least = plain * (1 + LEAST_ROW * n_order / n_plain);
+        const double rate = tokens / (measured > least ? measured : least);
         if (rate > best_rate) best_rate = rate, best = n_order;
     }
     for (int i = best; i < n_order; i++) offer[order[i]].take--;
