@@ -113,14 +113,14 @@ bool gate_enter(struct gate *g, const struct identity *is, struct limit_left lef
     struct err away;
     *r = (struct gate_refusal){ .why = GATE_AWAY };
     limited_of(g, is, &who);
-    switch (limits_enter(g->counters, is->uid, who.v, who.n, time_unix_ms(&g->time), left, &hit, &away)) {
-    case LIMITS_ADMITTED: return true;
-    case LIMITS_AWAY:
+    const enum limits_answer answer =
+        limits_enter(g->counters, is->uid, who.v, who.n, time_unix_ms(&g->time), left, &hit, &away);
+    if (answer == LIMITS_ADMITTED) return true;
+    if (answer == LIMITS_AWAY) {
         snprintf(r->msg, sizeof r->msg, "%s",
                  away.code == ERR_NOMEM ? "out of memory"
                                         : "what is asked cannot be counted now; try again later");
         return false;
-    case LIMITS_FULL: break;
     }
     r->why = GATE_FULL;
     r->again_ms = hit.again_ms;

@@ -46,7 +46,6 @@ enum {
 
 static void record_free(struct key_record *k)
 {
-    if (!k) return;
     free(k->name);
     free(k->project);
     free(k->tags);
@@ -392,11 +391,7 @@ static bool rotate_key(void *arg, struct session *c, struct err *e)
     return change_key(c, arg, "key.rotated", set_secret, e);
 }
 
-static bool none_to_change(const char *id, struct err *e)
-{
-    return err_set(e, ERR_NOT_FOUND,
-                   "there is no key \"%.40s\" that is not revoked; `hearth keys list` has them", id);
-}
+#define NONE_TO_CHANGE "there is no key \"%.40s\" that is not revoked; `hearth keys list` has them"
 
 bool key_rotate(struct store *s, const char *id, const struct actor *by, int64_t now_ms, char key[KEY_TEXT],
                 struct err *e)
@@ -405,7 +400,7 @@ bool key_rotate(struct store *s, const char *id, const struct actor *by, int64_t
     struct change j = { .by = by, .id = id, .now_ms = now_ms };
     change_secret(&j, new_key);
     if (!store_write(s, rotate_key, &j, e)) return false;
-    if (!j.found) return none_to_change(id, e);
+    if (!j.found) return err_set(e, ERR_NOT_FOUND, NONE_TO_CHANGE, id);
     memcpy(key, new_key, KEY_TEXT);
     return true;
 }
@@ -455,7 +450,7 @@ static bool change_rules(void *arg, struct session *c, struct err *e)
 bool key_change(struct store *s, const char *id, const struct key_wish *w, int64_t now_ms, struct err *e)
 {
     struct change j = { .w = w, .by = w->by, .id = id, .now_ms = now_ms };
-    return store_write(s, change_rules, &j, e) && (j.found || none_to_change(id, e));
+    return store_write(s, change_rules, &j, e) && (j.found || err_set(e, ERR_NOT_FOUND, NONE_TO_CHANGE, id));
 }
 
 static bool set_revoked(struct session *c, struct change *j, struct err *e)

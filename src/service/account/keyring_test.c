@@ -217,8 +217,8 @@ static void test_refused(void **state)
     struct err e = { ERR_NONE, "" };
     places_new(*state, PLACE_SQLITE, where, sizeof where);
     struct store *s = places_store(where);
-    struct key_wish bad[9];
-    for (int i = 0; i < 9; i++) bad[i] = plain;
+    struct key_wish bad[16];
+    for (int i = 0; i < 16; i++) bad[i] = plain;
     char name[300];
     memset(name, 'x', sizeof name);
     name[sizeof name - 1] = 0;
@@ -231,7 +231,14 @@ static void test_refused(void **state)
     bad[6].tags = "blue";
     bad[7].tags = "a=b,,c=d";
     bad[8].expires_ms = NOW;
-    for (int i = 0; i < 9; i++) {
+    bad[9].tags = "a=b\x7f";
+    bad[10].scopes = "model:a\x01";
+    bad[11].tags = "=b";
+    bad[12].weight = -1;
+    bad[13].weight = KEY_WEIGHT_MAX + 1;
+    bad[14].priority = -KEY_PRIORITY_MAX - 1;
+    bad[15].priority = KEY_PRIORITY_MAX + 1;
+    for (int i = 0; i < 16; i++) {
         assert_false(key_new(s, &bad[i], NOW, key, id, &e));
         assert_int_equal(e.code, ERR_REQUEST);
     }
@@ -249,28 +256,162 @@ static bool spoil(void *arg, struct session *c, struct err *e)
                        e);
 }
 
+static void write_sql(struct store *s, const char *sql)
+{
+    struct err e;
+    if (!store_write(s, spoil, (void *)sql, &e)) fail_msg("%s: %s", sql, e.msg);
+}
+
 /* What another hand wrote into the store is not taken for no limit. */
 static void test_spoilt(void **state)
 {
-    static const char *const sql[] = { "UPDATE keys SET limits = 'requests'",
-                                       "UPDATE keys SET limits = '', hash = 'xyz'" };
+    static const struct {
+        const char *spoils, *mends;
+    } sql[] = {
+        { "UPDATE keys SET scopes = 'everything'", "UPDATE keys SET scopes = ''" },
+        { "UPDATE keys SET addresses = 'here'", "UPDATE keys SET addresses = ''" },
+        { "UPDATE keys SET limits = 'requests'", "UPDATE keys SET limits = ''" },
+        { "UPDATE keys SET budgets = 'day=much'", "UPDATE keys SET budgets = ''" },
+        { "UPDATE projects SET limits = 'requests'", "UPDATE projects SET limits = ''" },
+        { "UPDATE projects SET budgets = 'day=much'", "UPDATE projects SET budgets = ''" },
+        { "UPDATE keys SET hash = 'xyz'", NULL },
+    };
     char where[200], key[KEY_TEXT], id[PRINCIPAL_ID];
     struct err e = { ERR_NONE, "" };
     struct keyring *r, *second;
     struct key_list l;
+    struct key_wish w = plain;
     places_new(*state, PLACE_SQLITE, where, sizeof where);
     struct store *s = places_store(where);
-    assert_true(key_new(s, &plain, NOW, key, id, &e));
+    w.project = "p";
+    assert_true(key_new(s, &w, NOW, key, id, &e));
+    write_sql(s, "INSERT INTO projects (name, limits, budgets, made_ms) VALUES ('p', '', '', 0)");
     assert_true(keyring_open(&r, s, &e));
-    for (size_t i = 0; i < 2; i++) {
-        assert_true(store_write(s, spoil, (void *)sql[i], &e));
+    for (size_t i = 0; i < sizeof sql / sizeof *sql; i++) {
+        write_sql(s, sql[i].spoils);
         assert_false(keyring_refresh(r, &e));
         assert_non_null(strstr(e.msg, id));
         assert_non_null(find(r, key)); /* those that are known go on */
         assert_false(keyring_open(&second, s, &e));
         assert_false(key_list(s, NULL, &l, &e));
+        if (!sql[i].mends) break;
+        write_sql(s, sql[i].mends);
+        if (!keyring_refresh(r, &e)) fail_msg("%s", e.msg);
     }
     keyring_close(r);
+    store_close(s);
+}
+
+/* Whatever is changed of a key, who asks next gets a new record; where nothing was, it is the same one. */
+static void test_changes(void **state)
+{
+    static const char *const sql[] = {
+        "UPDATE keys SET id = 'key_other'",
+        "UPDATE keys SET hash = upper(hash)",
+        "UPDATE keys SET name = 'n'",
+        "UPDATE keys SET project = 'p'",
+        "UPDATE keys SET tags = 'a=b'",
+        "UPDATE keys SET scopes = 'endpoint:chat'",
+        "UPDATE keys SET addresses = '::1'",
+        "UPDATE keys SET limits = 'concurrency=1'",
+        "UPDATE keys SET budgets = 'day=1'",
+        "INSERT INTO projects (name, limits, budgets, made_ms) VALUES ('p', 'concurrency=1', '', 0)",
+        "UPDATE projects SET budgets = 'day=1'",
+        "UPDATE keys SET weight = 2",
+        "UPDATE keys SET priority = 1",
+        "UPDATE keys SET expires_ms = 7",
+        "UPDATE keys SET revoked_ms = 7",
+    };
+    char where[200], key[KEY_TEXT], id[PRINCIPAL_ID];
+    struct err e = { ERR_NONE, "" };
+    struct keyring *r;
+    places_new(*state, PLACE_SQLITE, where, sizeof where);
+    struct store *s = places_store(where);
+    assert_true(key_new(s, &plain, NOW, key, id, &e));
+    assert_true(keyring_open(&r, s, &e));
+    for (size_t i = 0; i < sizeof sql / sizeof *sql; i++) {
+        const struct key_record *was = find(r, key);
+        assert_non_null(was);
+        write_sql(s, "UPDATE keys SET name = name");
+        if (!keyring_refresh(r, &e)) fail_msg("%s", e.msg);
+        assert_ptr_equal(find(r, key), was);
+        write_sql(s, sql[i]);
+        if (!keyring_refresh(r, &e)) fail_msg("%s: %s", sql[i], e.msg);
+        if (find(r, key) == was) fail_msg("not seen: %s", sql[i]);
+    }
+    const struct key_record *k = find(r, key);
+    assert_string_equal(k->id, "key_other");
+    assert_int_equal(k->project_budgets.most[PERIOD_DAY], 1000000000);
+    assert_int_equal(k->revoked_ms, 7);
+    keyring_close(r);
+    store_close(s);
+}
+
+/* A change names what it changes; the rest stays. */
+static void test_change(void **state)
+{
+    char where[200], key[KEY_TEXT], id[PRINCIPAL_ID];
+    struct err e = { ERR_NONE, "" };
+    struct key_list l;
+    places_new(*state, PLACE_SQLITE, where, sizeof where);
+    struct store *s = places_store(where);
+    assert_true(key_new(s, &plain, NOW, key, id, &e));
+    const struct key_wish all = { .name = "n",
+                                  .project = "p",
+                                  .scopes = "endpoint:chat",
+                                  .addresses = "::1",
+                                  .limits = "concurrency=1",
+                                  .budgets = "day=1",
+                                  .tags = "a=b",
+                                  .weight = 5,
+                                  .priority = 3,
+                                  .expires_ms = NOW + 9 },
+                          none = { .expires_ms = KEY_EXPIRES_KEPT, .priority = KEY_PRIORITY_KEPT };
+    assert_true(key_change(s, id, &all, NOW, &e));
+    assert_true(key_change(s, id, &none, NOW, &e));
+    assert_true(key_list(s, id, &l, &e));
+    const struct key_record *k = l.v[0];
+    assert_string_equal(k->name, "n");
+    assert_string_equal(k->project, "p");
+    assert_string_equal(k->scopes.text, "endpoint:chat");
+    assert_string_equal(k->addresses_text, "::1");
+    assert_string_equal(k->limits_text, "concurrency=1");
+    assert_string_equal(k->budgets_text, "day=1");
+    assert_string_equal(k->tags, "a=b");
+    assert_int_equal(k->weight, 5);
+    assert_int_equal(k->priority, 3);
+    assert_int_equal(k->expires_ms, NOW + 9);
+    key_list_free(&l);
+    assert_false(key_change(s, "key_none", &all, NOW, &e));
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    store_close(s);
+}
+
+/* Pages go on behind the last key of the one before, also among keys of the same moment. */
+static void test_pages(void **state)
+{
+    char where[200], key[KEY_TEXT], id[3][PRINCIPAL_ID], seen[3 * PRINCIPAL_ID] = "";
+    struct err e = { ERR_NONE, "" };
+    struct key_list l;
+    places_new(*state, PLACE_SQLITE, where, sizeof where);
+    struct store *s = places_store(where);
+    for (int i = 0; i < 3; i++) assert_true(key_new(s, &plain, NOW, key, id[i], &e));
+    const char *after = "";
+    for (int i = 0; i < 3; i++) {
+        assert_true(key_page(s, after, 1, &l, &e));
+        assert_int_equal(l.n, 1);
+        strcat(seen, l.v[0]->id);
+        for (int n = 0; n < 3; n++)
+            if (!strcmp(id[n], l.v[0]->id)) after = id[n];
+        key_list_free(&l);
+    }
+    for (int n = 0; n < 3; n++) assert_non_null(strstr(seen, id[n]));
+    assert_true(key_page(s, after, 1, &l, &e));
+    assert_int_equal(l.n, 0);
+    key_list_free(&l);
+    assert_false(key_page(s, "key_none", 5, &l, &e));
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    assert_int_equal(l.n, 0);
     store_close(s);
 }
 
@@ -302,7 +443,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_life),    cmocka_unit_test(test_told),   cmocka_unit_test(test_only_hashes),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_spoilt), cmocka_unit_test(test_looks_by_itself)
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_spoilt), cmocka_unit_test(test_looks_by_itself),
+        cmocka_unit_test(test_changes), cmocka_unit_test(test_change), cmocka_unit_test(test_pages)
     };
     return cmocka_run_group_tests(tests, places_setup, places_teardown);
 }
