@@ -15,6 +15,7 @@
 #include "base/pool.h"
 #include "cli/image_url.h"
 #include "cli/show.h"
+#include "cli/signing.h"
 #include "device/device.h"
 #include "format/json_memory.h"
 #include "http/dialects/picture_enhance.h"
@@ -32,6 +33,7 @@ struct studio {
     struct device *device;
     struct registry *registry;
     struct safety *safety;
+    struct c2pa_signer *signer;
     struct model *model;
     struct styles *styles;
     struct picture_wire wire;
@@ -204,7 +206,7 @@ static bool open_local(struct studio *s, struct err *e)
     return catalog_load(&s->catalog, o->catalog, e) && pool_new(&s->pool, o->threads, e) &&
            device_cpu_open(&s->device, s->pool, ~0U, e) &&
            registry_new(&s->registry, &r, s->catalog, s->device, s->device, e) && find_model(s, e) &&
-           safety_load(&s->safety, o->safety_policy, s->device, e);
+           safety_load(&s->safety, o->safety_policy, s->device, e) && signing_open(&s->signer, o, e);
 }
 
 static void wake(void *arg)
@@ -267,6 +269,7 @@ static bool draw_local(struct studio *s, struct err *e)
     if (ok && !open_local(s, e)) return false;
     ok = ok && picture_wire_resolve(&s->wire, s->model, &f) && add_loras(&s->wire.q, &s->o->lora, &f.err) &&
          enhance(s, &f);
+    s->wire.q.signer = s->signer;
     s->wire.q.previews = s->o->steps_preview;
     s->start = clock_seconds();
     ok = ok && drawing_start(s->registry, s->model, s->safety, &s->wire.q, wake, s, &s->pictures, &f);
@@ -353,6 +356,7 @@ static void close_studio(struct studio *s)
     drawing_free(s->pictures);
     registry_free(s->registry);
     safety_free(s->safety);
+    c2pa_signer_free(s->signer);
     device_close(s->device);
     pool_free(s->pool);
     catalog_free(s->catalog);

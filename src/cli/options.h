@@ -43,8 +43,11 @@ struct options {
     double drain_s;                              /* seconds */
     char *advice, *styles;                       /* "": the built-in ones */
     char *files_dir, *loras_dir, *safety_policy; /* "": beside the models, twice; the built-in policy */
-    char *tls_cert, *tls_key;                    /* both, or "" */
-    char *otlp;                                  /* a URL, or "" */
+    char *c2pa_cert, *c2pa_key;                  /* both, or "" */
+    char *c2pa_trust;                            /* a file, or "" */
+    bool c2pa;
+    char *tls_cert, *tls_key; /* both, or "" */
+    char *otlp;               /* a URL, or "" */
     struct str_list otlp_headers;
     char *access_log;  /* a file, "-", or "" */
     char *tracker_log; /* a file, or "" */

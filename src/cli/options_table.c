@@ -164,6 +164,14 @@ const struct option_spec options_table[] = {
       "words behind prompts in place of the built-in ones (catalog/styles.yaml)" },
     { "safety", OPT_STR, F(safety_policy), "", 0, 0, CMD_SERVE | CMD_IMAGE | CMD_CHECK, "FILE",
       "what happens to unsafe pictures and words, a file like catalog/safety.yaml in place of the built-in one" },
+    { "c2pa", OPT_BOOL, F(c2pa), "yes", 0, 0, CMD_SERVE | CMD_IMAGE, NULL,
+      "sign every picture that is drawn (C2PA): that a model made it, and that nobody changed it since; see docs/safety.md" },
+    { "c2pa-cert", OPT_STR, F(c2pa_cert), "", 0, 0, CMD_SERVE | CMD_IMAGE | CMD_VERIFY, "FILE",
+      "the certificate for that (PEM: the signer's own, then those between it and a root); default: one that is made at the first start, in c2pa beside the folder of models" },
+    { "c2pa-key", OPT_STR, F(c2pa_key), "", 0, 0, CMD_SERVE | CMD_IMAGE | CMD_VERIFY, "FILE",
+      "its private key (PEM, not encrypted; Ed25519, or ECDSA with P-256, P-384 or P-521)" },
+    { "c2pa-trust", OPT_STR, F(c2pa_trust), "", 0, 0, CMD_VERIFY, "FILE",
+      "certificates (PEM) whose pictures are known; default: those that pictures are signed with here" },
     { "policy", OPT_STR, F(server.policy), "", 0, 0, CMD_SERVE | CMD_CHECK, "NAME",
       "the policy of that file for what prompts say: off, default, strict, or one of the file's own; default: the file's, which is off in the built-in one" },
 
@@ -291,7 +299,7 @@ const struct option_spec options_table[] = {
     { "since", OPT_STR, F(since), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended from then on: 2026-01-31, or -30d" },
     { "until", OPT_STR, F(until), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended before then" },
 
-    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_BATCH | CMD_COMPARE | CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT | CMD_PROJECTS | CMD_RECOMMEND | CMD_PLAN | CMD_ENHANCE | CMD_CHECK | CMD_ROUTES | CMD_ALIAS, NULL, "print JSON" },
+    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_BATCH | CMD_COMPARE | CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT | CMD_PROJECTS | CMD_RECOMMEND | CMD_PLAN | CMD_ENHANCE | CMD_CHECK | CMD_ROUTES | CMD_ALIAS | CMD_VERIFY, NULL, "print JSON" },
 };
 /* clang-format on */
 

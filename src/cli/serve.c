@@ -21,6 +21,7 @@
 #include "cli/options.h"
 #include "cli/reload.h"
 #include "cli/route_file.h"
+#include "cli/signing.h"
 #include "device/device.h"
 #include "http/access_log.h"
 #include "http/key_metrics.h"
@@ -53,6 +54,7 @@ struct service {
     struct word_rules *words;
     struct blobs *files;
     struct file_folder *uploads;
+    struct c2pa_signer *signer;
     struct advice *advice;
     struct styles *styles;
     struct account *account;
@@ -237,7 +239,7 @@ static bool open_pictures(struct service *s, struct err *e)
     else
         snprintf(s->loras, sizeof s->loras, "%s/../loras", s->o->registry.models_dir);
     return safety_load(&s->safety, s->o->safety_policy, s->image_device, e) && open_words(s, e) &&
-           blobs_open(&s->files, dir, &b, e);
+           blobs_open(&s->files, dir, &b, e) && signing_open(&s->signer, s->o, e);
 }
 
 /* ---- the server ---------------------------------------------------------------------------------------------------- */
@@ -252,6 +254,7 @@ static bool open_server(struct service *s, struct err *e)
     h.words = s->words;
     h.files = s->files;
     h.uploads = s->uploads;
+    h.signer = s->signer;
     h.loras = s->loras;
     h.advice = s->advice;
     h.styles = s->styles;
@@ -481,6 +484,7 @@ end:
     advice_free(s.advice);
     blobs_close(s.files);
     file_folder_close(s.uploads);
+    c2pa_signer_free(s.signer);
     if (s.device) device_close(s.device);
     if (s.image_device) device_close(s.image_device);
     if (s.pool) pool_free(s.pool);

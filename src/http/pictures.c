@@ -250,6 +250,7 @@ static void start(struct exchange *x, struct picture_work *t, const struct err *
     struct err away;
     exchange_at_work(x);
     if (f.err.code == ERR_NONE) provenance_model(x, t->model);
+    t->wire.q.signer = s->o.signer;
     if (t->wire.answer == ANSWER_URL) t->wire.q.files = s->o.files;
     if (f.err.code == ERR_NONE && t->wire.q.files && blobs_away(s->o.files, &away)) /* 503 before any work */
         err_set(&f.err, ERR_CANCELLED, "pictures cannot be kept for their URLs now; try again later");

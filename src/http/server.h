@@ -31,6 +31,7 @@ struct styles;
 struct router;
 struct word_rules;
 struct file_folder;
+struct c2pa_signer;
 
 struct server_options {
     const char *listen; /* "127.0.0.1:8080", "[::1]:0", ":8080" for every address, "8080" for this machine */
@@ -59,6 +60,7 @@ struct server_options {
     /* What prompts may say; NULL: anything. Borrowed. A request keeps to those that it met first (exchange_words()). */
     const struct word_rules *_Atomic words;
     const char *policy;              /* of words, where the key names none; "": the file's default */
+    struct c2pa_signer *signer;      /* of pictures; NULL: they are not signed. Borrowed */
     struct blobs *files;             /* pictures given out by URL; borrowed */
     struct file_folder *uploads;     /* files that clients send; NULL: none are kept. Borrowed */
     int64_t file_limit, files_total; /* bytes of one of them, and of those of one owner together */

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/rng.h"
+#include "service/c2pa/manifest.h"
 #include "service/ending.h"
 #include "service/files.h"
 
@@ -28,6 +29,8 @@ struct drawing {
     enum image_format format;
     int quality;
     struct blobs *files;
+    struct c2pa_signer *signer;
+    bool composite; /* it began with another picture */
     bool apply_safety;
     void (*notify)(void *arg);
     void *arg;
@@ -157,8 +160,10 @@ bool drawing_next(struct drawing *p, struct reply_event *ev)
     return q != NULL;
 }
 
+/* signer NULL: not signed. */
 static bool encode(const struct image_rgb *rgb, enum image_format format, int quality,
-                   const struct image_text *text, int n_text, struct reply_picture *to, struct err *e)
+                   const struct image_text *text, int n_text, struct c2pa_signer *signer,
+                   const struct c2pa_made *made, struct reply_picture *to, struct err *e)
 {
     struct image_pixels px = {
         .width = rgb->width, .height = rgb->height, .channels = 3, .data = rgb->pixels
@@ -167,6 +172,7 @@ static bool encode(const struct image_rgb *rgb, enum image_format format, int qu
     bool ok = format == IMAGE_PNG    ? image_file_png(&out, &px, text, n_text, e)
               : format == IMAGE_JPEG ? image_file_jpeg(&out, &px, quality, e)
                                      : image_file_webp(&out, &px, quality, e);
+    ok = ok && (!signer || c2pa_put(signer, made, &out, e));
     if (!ok) {
         buf_free(&out);
         return false;
@@ -206,9 +212,10 @@ static bool finish_picture(struct drawing *p, struct image_event *in, struct rep
         { "prompt", p->prompt },      { "seed", seed },         { "model", p->facts.model },
         { "parameters", parameters }, { "Software", "hearth" },
     };
+    const struct c2pa_made made = { .model = p->facts.model, .composite = p->composite };
     to->seed = in->seed;
     return safety_check(p->safety, &in->image, p->apply_safety, &to->nsfw, &to->filtered, e) &&
-           encode(&in->image, p->format, p->quality, text, 5, to, e) && keep(p, to, e);
+           encode(&in->image, p->format, p->quality, text, 5, p->signer, &made, to, e) && keep(p, to, e);
 }
 
 static void destroy(struct drawing *p)
@@ -250,7 +257,7 @@ static bool read_event(struct drawing *p, struct image_event *in, int *made, str
     switch (in->type) {
     case IMAGE_EV_PROGRESS:
         count_step(p, in->step);
-        if (in->image.pixels && !encode(&in->image, IMAGE_JPEG, 75, NULL, 0, &ev->picture, NULL))
+        if (in->image.pixels && !encode(&in->image, IMAGE_JPEG, 75, NULL, 0, NULL, NULL, &ev->picture, NULL))
             ev->picture.len = 0;
         return true;
     case IMAGE_EV_IMAGE:
@@ -400,6 +407,8 @@ bool drawing_start(struct registry *r, struct model *m, struct safety *s, const 
     p->format = q->format;
     p->quality = q->quality;
     p->files = q->files;
+    p->signer = q->signer;
+    p->composite = q->init.pixels != NULL;
     p->apply_safety = q->safety;
     p->notify = notify;
     p->arg = arg;

@@ -14,6 +14,7 @@
 #include "service/request.h"
 #include "service/safety/safety.h"
 
+struct c2pa_signer;
 struct picture_request {
     char *model; /* as the client wrote it; NULL: the first image model there is */
     char *prompt, *negative_prompt, *sampler;
@@ -33,9 +34,10 @@ struct picture_request {
     int quality; /* of JPEG and WebP, 1..100 */
     bool safety; /* false: pictures are still classified, but the policy does nothing */
     bool previews;
-    struct blobs *files;      /* where pictures are kept for their URLs; NULL: nowhere. Borrowed */
-    struct share_claim share; /* image.h */
-    struct ending *ending;    /* borrowed: the drawing holds it to its end; NULL: nobody counts */
+    struct c2pa_signer *signer; /* who signs them; NULL: nobody. Borrowed */
+    struct blobs *files;        /* where pictures are kept for their URLs; NULL: nowhere. Borrowed */
+    struct share_claim share;   /* image.h */
+    struct ending *ending;      /* borrowed: the drawing holds it to its end; NULL: nobody counts */
 };
 void picture_request_init(struct picture_request *q);
 void picture_request_free(struct picture_request *q);

@@ -24,7 +24,8 @@ MAY_USE = {
     "image": {"base", "format", "device", "text", "text/tokenizer"},
     "store": {"base"},
     "service": {"base", "format", "store", "text", "text/jinja", "text/tokenizer", "lm", "image", "device", "service/hub", "service/models",
-                "service/tools", "service/safety", "text/grammar"},
+                "service/tools", "service/safety", "service/c2pa", "text/grammar"},
+    "service/c2pa": {"base", "format"},
     "service/safety": {"base", "format", "text", "image", "device", "store"},
     "service/tools": {"base", "format", "text", "text/jinja", "text/tokenizer", "service"},
     "service/models": {"base", "format", "lm", "image"},
@@ -36,7 +37,7 @@ MAY_USE = {
     "http": {"base", "format", "text", "text/jinja", "text/tokenizer", "service", "service/models", "service/tools",
              "service/account", "service/advice", "service/batch", "service/route", "service/safety", "store"},
     "cli": {"base", "format", "device", "text", "text/jinja", "text/tokenizer", "lm", "image", "service", "service/hub",
-            "service/models", "service/tools", "service/account", "service/advice", "service/batch", "service/route", "service/safety", "store", "http"},
+            "service/models", "service/tools", "service/account", "service/advice", "service/batch", "service/route", "service/safety", "service/c2pa", "store", "http"},
 }
 # Headers that only these may include: a handler reaches its request through http/exchange.h, whichever transport carries it.
 ONLY = {
