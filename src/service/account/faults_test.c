@@ -39,6 +39,8 @@ enum fault_kind { NO_MEMORY, NO_DATABASE, NO_FILES, NO_START };
 static enum fault_kind kind;
 static atomic_long left; /* calls until the one that fails; 0 and below: none will */
 static atomic_bool happened;
+static atomic_bool all_fail; /* every call of the database */
+static atomic_int refused;   /* how many have */
 
 static bool fails(enum fault_kind k)
 {
@@ -64,6 +66,10 @@ void *__wrap_realloc(void *p, size_t n) { return fails(NO_MEMORY) ? NULL : __rea
 char *__wrap_strdup(const char *s) { return fails(NO_MEMORY) ? NULL : __real_strdup(s); }
 int __wrap_sqlite3_step(sqlite3_stmt *st)
 {
+    if (atomic_load(&all_fail)) {
+        atomic_fetch_add(&refused, 1);
+        return SQLITE_IOERR;
+    }
     return fails(NO_DATABASE) ? SQLITE_IOERR : __real_sqlite3_step(st);
 }
 
@@ -182,7 +188,19 @@ int __wrap_sodium_init(void) { return fails(NO_START) ? -1 : __real_sodium_init(
 static struct catalog *catalog;
 /* In memory where that is to be had: hundreds of stores are made, and none needs to outlive the machine. */
 static char dir[60];
-static char where[80], journal[80];
+static char where[80], journal[80], lines[80];
+static double ran; /* seconds that the accounts' clocks have gone on */
+
+static int64_t unix_now(void *arg)
+{
+    (void)arg;
+    return clock_unix_ms() + (int64_t)(ran * 1000);
+}
+static double seconds_now(void *arg)
+{
+    (void)arg;
+    return clock_seconds() + ran;
+}
 
 struct day {
     struct account *account;
@@ -209,9 +227,13 @@ static void is_told(const struct err *e, const char *what)
 
 static bool open_all(struct day *d)
 {
-    const struct account_options o = {
-        .store = where, .journal = journal, .prices = "", .reserved_s = 7200, .catalog = catalog
-    };
+    const struct account_options o = { .store = where,
+                                       .journal = journal,
+                                       .prices = "",
+                                       .reserved_s = 7200,
+                                       .catalog = catalog,
+                                       .tracker = lines,
+                                       .time = { unix_now, seconds_now, NULL } };
     const struct gate_options g = { .counters = "",
                                     .address_limits = "requests/day=1000",
                                     .endpoint_limits = GATE_ENDPOINT_LIMITS };
@@ -229,7 +251,7 @@ static bool administer(struct day *d)
                                 .scopes = "model:*,endpoint:chat",
                                 .addresses = "127.0.0.0/8",
                                 .limits = "requests/day=100,concurrency=4",
-                                .budgets = "total=1",
+                                .budgets = "total=1,day=0:soft",
                                 .tags = "team=blue",
                                 .by = &by };
     const int64_t now = clock_unix_ms();
@@ -289,6 +311,11 @@ static void serve(struct day *d)
     snprintf(d->uid, sizeof d->uid, "%s", is.uid);
     d->begun = e->slot >= 0;
     ending_model(e, MODEL);
+    e->recording = recording_new();
+    if (e->recording) {
+        e->recording->headers = strdup("{}");
+        strcpy(e->recording->type, "image/png");
+    }
     const bool reserved = account_reserve(d->account, &is, MODEL, &worst, &r);
     if (!reserved) assert_true(r.msg[0]);
     if (reserved) ending_use(e, &used);
@@ -442,8 +469,6 @@ static void test_gone(void **state)
     whole(&d);
 }
 
-/* ---- records and essences -------------------------------------------------------------------------------------------- */
-
 static void each_fault(enum fault_kind k, bool (*act)(void *arg, struct err *e), void *arg)
 {
     bool came = true;
@@ -461,6 +486,125 @@ static void each_fault(enum fault_kind k, bool (*act)(void *arg, struct err *e),
         if (!came) fail_msg("%s", e.msg);
     }
 }
+
+/* A budget that killed servers have reserved all of, again and again: it is found to be free once their reservations are old enough, or
+ * it is said that nothing could be looked at. */
+static bool pay(void *arg, struct err *e)
+{
+    struct day *d = arg;
+    const struct usage all = { .prompt_tokens = 1111111 }, none = { 0 }; /* 0.9999999 of a dollar */
+    struct identity is = { .who = d->who, .asked_ms = clock_unix_ms(), .started = clock_seconds() };
+    for (int i = 0; i < 4; i++) {
+        struct account_refusal r = { .msg = "" };
+        const bool spent = i == 2; /* the others come when what is reserved has grown old */
+        if (!spent) ran += 8000;
+        ledger_uid(is.uid);
+        const bool ok = i % 2 ? account_reserve(d->account, &is, MODEL, &all, &r)
+                              : account_has_room(d->account, &is, MODEL, &r) &&
+                                    account_reserve(d->account, &is, MODEL, &none, &r);
+        if (!ok && r.why == ACCOUNT_AWAY) return err_set(e, ERR_IO, "%s", r.msg);
+        if (ok == spent) fail_msg("%d: %s", i, r.msg);
+    }
+    return true;
+}
+
+static void test_pay(void **state)
+{
+    struct day d = { 0 };
+    (void)state;
+    start_over();
+    assert_true(open_all(&d) && administer(&d));
+    each_fault(NO_DATABASE, pay, &d);
+    close_all(&d);
+    ran = 0;
+}
+
+/* Without memory for the booking the row is written all the same, and who waits is told. */
+static void test_bare_booking(void **state)
+{
+    struct day d = { 0 };
+    struct ending_sinks sinks = { 0 };
+    struct err err;
+    (void)state;
+    start_over();
+    assert_true(open_all(&d) && administer(&d));
+    char uid[2][33];
+    atomic_bool was_told = false;
+    for (int i = 0; i < 2; i++) {
+        struct identity is = { .dialect = "openai", .endpoint = "chat", .started = clock_seconds() };
+        if (i) is.who = d.who;
+        account_name(d.account, &is);
+        memcpy(uid[i], is.uid, sizeof is.uid);
+        struct ending *e = ending_open(&sinks, &is, "/");
+        assert_non_null(e);
+        ending_model(e, MODEL);
+        ending_use(e, &(struct usage){ .prompt_tokens = 10 });
+        kind = NO_MEMORY;
+        atomic_store(&happened, false);
+        atomic_store(&left, 1);
+        account_book(d.account, e, i ? told : NULL, &was_told);
+        assert_true(atomic_load(&happened));
+        ending_let_go(e);
+    }
+    assert_true(atomic_load(&was_told));
+    close_all(&d);
+    assert_true(open_all(&d));
+    for (int i = 0; i < 2; i++) {
+        struct ledger_row row;
+        if (!ledger_find(account_store(d.account), uid[i], &row, &err)) fail_msg("%s", err.msg);
+        assert_int_equal(row.cost, 9000);
+    }
+    close_all(&d);
+}
+
+/* ---- the keyring ----------------------------------------------------------------------------------------------------- */
+
+/* While the store fails the keys that are known go on, which the log has once; afterwards those that were made meanwhile are found. */
+static void test_looks(void **state)
+{
+    struct day d = { 0 };
+    char log[80], text[4000] = "", made[KEY_TEXT], id[PRINCIPAL_ID];
+    struct err e = { 0 };
+    (void)state;
+    start_over();
+    assert_true(open_all(&d) && administer(&d));
+    snprintf(log, sizeof log, "%s/a_log", dir);
+    const int err = dup(2), to = __real_open64(log, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    assert_true(err >= 0 && to >= 0 && dup2(to, 2) == 2);
+    atomic_store(&refused, 0);
+    atomic_store(&all_fail, true);
+    for (int i = 0; atomic_load(&refused) < 6;
+         i++) { /* more than one look, each of which asks a few times at most */
+        assert_true(i < 120000);
+        usleep(1000);
+    }
+    assert_non_null(keyring_find(account_keyring(d.account), d.who.hash));
+    atomic_store(&all_fail, false);
+    const struct key_wish w = {
+        .name = "later", .project = "", .scopes = "", .addresses = "", .limits = "", .budgets = "", .tags = ""
+    };
+    for (int i = 0; !key_new(account_store(d.account), &w, clock_unix_ms(), made, id, &e);
+         i++) { /* it heals by itself */
+        assert_true(i < 120000);
+        usleep(1000);
+    }
+    struct principal p;
+    principal_of_key(&p, made, strlen(made));
+    for (int i = 0; !keyring_find(account_keyring(d.account), p.hash); i++) {
+        assert_true(i < 120000);
+        usleep(1000);
+    }
+    dup2(err, 2);
+    close(err);
+    assert_true(__real_pread64(to, text, sizeof text - 1, 0) > 0);
+    close(to);
+    const char *said = strstr(text, "keys cannot be looked up");
+    assert_non_null(said);
+    assert_null(strstr(said + 1, "keys cannot be looked up"));
+    close_all(&d);
+}
+
+/* ---- records and essences -------------------------------------------------------------------------------------------- */
 
 #define JSON "application/json"
 #define STREAM "text/event-stream"
@@ -704,6 +848,7 @@ static int set_up(void **state)
     if (!mkdtemp(dir) || !catalog_load(&catalog, NULL, &e)) return -1;
     snprintf(where, sizeof where, "%s/account.db", dir);
     snprintf(journal, sizeof journal, "%s/journal", dir);
+    snprintf(lines, sizeof lines, "%s/a_lines.log", dir);
     json_memory_init();
     return leave_behind() ? 0 : -1;
 }
@@ -719,10 +864,11 @@ static int tear_down(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_memory),  cmocka_unit_test(test_database),
-                                        cmocka_unit_test(test_files),   cmocka_unit_test(test_start),
-                                        cmocka_unit_test(test_gone),    cmocka_unit_test(test_essences),
-                                        cmocka_unit_test(test_records), cmocka_unit_test(test_ledger),
-                                        cmocka_unit_test(test_budgets) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_memory),   cmocka_unit_test(test_database),
+                                        cmocka_unit_test(test_files),    cmocka_unit_test(test_start),
+                                        cmocka_unit_test(test_pay),      cmocka_unit_test(test_bare_booking),
+                                        cmocka_unit_test(test_looks),    cmocka_unit_test(test_gone),
+                                        cmocka_unit_test(test_essences), cmocka_unit_test(test_records),
+                                        cmocka_unit_test(test_ledger),   cmocka_unit_test(test_budgets) };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
