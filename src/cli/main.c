@@ -11,6 +11,7 @@
 #include "cli/first.h"
 #include "cli/manual.h"
 #include "cli/options.h"
+#include "http/described.h"
 #include "format/json_memory.h"
 
 static void print_commands(FILE *f)
@@ -27,7 +28,18 @@ static int unknown_command(const char *name)
     return 2;
 }
 
-/* hearth help [COMMAND | --markdown | --man] */
+/* What docs/endpoints.md holds. */
+static int print_api(void)
+{
+    struct buf b = BUF_INIT(0);
+    const bool ok = described_markdown(&b);
+    if (ok) fwrite(b.data, 1, b.len, stdout);
+    buf_free(&b);
+    if (!ok) fprintf(stderr, "hearth help: out of memory\n");
+    return ok ? 0 : 1;
+}
+
+/* hearth help [COMMAND | --markdown | --api-markdown | --man] */
 static int cmd_help(int argc, char **argv)
 {
     if (argc < 2) {
@@ -36,6 +48,8 @@ static int cmd_help(int argc, char **argv)
         options_print_markdown();
     } else if (!strcmp(argv[1], "--man")) {
         manual_print();
+    } else if (!strcmp(argv[1], "--api-markdown")) {
+        return print_api();
     } else {
         const struct command *c = cli_find(argv[1]);
         if (!c) return unknown_command(argv[1]);

@@ -5,6 +5,7 @@
 #include "base/dates.h"
 #include "http/admin.h"
 #include "http/dialects/key_body.h"
+#include "http/dialects/fields.h"
 #include "http/exchange.h"
 #include "http/handlers.h"
 #include "http/json_in.h"
@@ -184,12 +185,13 @@ static bool take_firemoon(void *reader, const void *row, const json_t *v, struct
     return json_in_str(v, m->name, strcmp(m->name, "scope") != 0 ? &k->description : &k->scope, f);
 }
 
+static const struct json_member rows[] = { { "description", 1, "text" }, { "scope", 1, "'full_access'" } };
+const struct json_table firemoon_key_fields = JSON_TABLE(rows, take_firemoon);
+
 /* POST /api/keys {"description": "...", "scope": "full_access"}: there of who has logged in, here of who administers. The key may ask every model
  * and endpoint, and administers nothing. */
 void firemoon_keys_post(struct exchange *x)
 {
-    static const struct json_member rows[] = { { "description", 1 }, { "scope", 1 } };
-    static const struct json_table table = JSON_TABLE(rows, take_firemoon);
     const struct json_place place = { .path = "", .form = 1, .strict = true };
     struct firemoon_key k = { "", "full_access" };
     struct fault f = { 0 };
@@ -203,7 +205,7 @@ void firemoon_keys_post(struct exchange *x)
         exchange_fault_from(x, &f);
         return;
     }
-    bool ok = json_in_object(&table, &place, &k, body, &f);
+    bool ok = json_in_object(&firemoon_key_fields, &place, &k, body, &f);
     if (ok && strcmp(k.scope, "full_access") != 0) {
         f.param = "scope";
         ok = err_set(&f.err, ERR_REQUEST,

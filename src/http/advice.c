@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/dialects/fields.h"
 #include "http/exchange.h"
 #include "http/handlers.h"
 #include "http/json_in.h"
@@ -13,7 +14,7 @@
 #include "service/advice/prompts.h"
 #include "service/models/registry.h"
 
-enum form { RECOMMEND = 1, PLAN = 2, ENHANCE = 4 };
+enum form { RECOMMEND = FIELDS_RECOMMEND, PLAN = FIELDS_PLAN, ENHANCE = FIELDS_ENHANCE };
 
 struct advice_request {
     json_t *body;
@@ -33,26 +34,26 @@ static const struct advice_field {
     enum take take;
     size_t offset;
 } fields[] = {
-    { { "kind", RECOMMEND }, WORD, F(kind) },
-    { { "mode", RECOMMEND | PLAN | ENHANCE }, WORD, F(mode) },
-    { { "task", RECOMMEND }, WORD, F(task) },
-    { { "complexity", RECOMMEND }, WORD, F(complexity) },
-    { { "budget", RECOMMEND }, WORD, F(budget) },
-    { { "use_case", RECOMMEND }, WORD, F(use_case) },
-    { { "quality", RECOMMEND | PLAN }, WORD, F(quality) },
-    { { "priority", RECOMMEND }, WORD, F(priority) },
-    { { "budget_per_image", RECOMMEND }, NUMBER, F(dollars) },
-    { { "model", RECOMMEND | ENHANCE }, WORD, F(model) },
-    { { "size", RECOMMEND }, WORD, F(size) },
-    { { "steps", RECOMMEND }, WHOLE, F(steps) },
-    { { "guidance_scale", RECOMMEND }, NUMBER, F(guidance) },
-    { { "total_budget", PLAN }, NUMBER, F(total) },
-    { { "n", PLAN }, WHOLE, F(n) },
-    { { "prompts", PLAN }, TREE, F(prompts) },
-    { { "prompt", ENHANCE }, WORD, F(prompt) },
-    { { "style", ENHANCE }, WORD, F(style) },
-    { { "add_quality", ENHANCE }, FLAG, F(boost) },
-    { { "avoid", ENHANCE }, TREE, F(avoid) },
+    { { "kind", RECOMMEND, "text" }, WORD, F(kind) },
+    { { "mode", RECOMMEND | PLAN | ENHANCE, "'best'|'seed'" }, WORD, F(mode) },
+    { { "task", RECOMMEND, "text" }, WORD, F(task) },
+    { { "complexity", RECOMMEND, "text" }, WORD, F(complexity) },
+    { { "budget", RECOMMEND, "text" }, WORD, F(budget) },
+    { { "use_case", RECOMMEND, "text" }, WORD, F(use_case) },
+    { { "quality", RECOMMEND | PLAN, "text" }, WORD, F(quality) },
+    { { "priority", RECOMMEND, "text" }, WORD, F(priority) },
+    { { "budget_per_image", RECOMMEND, "num 0..1e9" }, NUMBER, F(dollars) },
+    { { "model", RECOMMEND | ENHANCE, "text" }, WORD, F(model) },
+    { { "size", RECOMMEND, "text" }, WORD, F(size) },
+    { { "steps", RECOMMEND, "int 1..2147483647" }, WHOLE, F(steps) },
+    { { "guidance_scale", RECOMMEND, "num 0..1e9" }, NUMBER, F(guidance) },
+    { { "total_budget", PLAN, "num 0..1e9" }, NUMBER, F(total) },
+    { { "n", PLAN, "int 1..2147483647" }, WHOLE, F(n) },
+    { { "prompts", PLAN, "any" }, TREE, F(prompts) },
+    { { "prompt", ENHANCE, "text" }, WORD, F(prompt) },
+    { { "style", ENHANCE, "text" }, WORD, F(style) },
+    { { "add_quality", ENHANCE, "bool" }, FLAG, F(boost) },
+    { { "avoid", ENHANCE, "any" }, TREE, F(avoid) },
 };
 #undef F
 
@@ -70,10 +71,11 @@ static bool take_field(void *reader, const void *row, const json_t *v, struct fa
     return false;
 }
 
+const struct json_table advice_fields = JSON_TABLE(fields, take_field);
+
 static bool open_request(struct exchange *x, enum form form, struct advice_request *r, enum advice_mode *mode,
                          struct fault *f)
 {
-    static const struct json_table table = JSON_TABLE(fields, take_field);
     const struct json_place place = { .path = "",
                                       .form = form,
                                       .strict = exchange_server(x)->o.strict_fields };
@@ -81,7 +83,7 @@ static bool open_request(struct exchange *x, enum form form, struct advice_reque
     const char *bytes = exchange_body(x, &len);
     *r = (struct advice_request){ .dollars = -1, .total = -1, .guidance = -1, .steps = -1, .boost = true };
     if (!json_in_parse(bytes, len, &exchange_server(x)->json, &r->body, f) ||
-        !json_in_object(&table, &place, r, r->body, f))
+        !json_in_object(&advice_fields, &place, r, r->body, f))
         return false;
     if (r->mode && strcmp(r->mode, "best") && strcmp(r->mode, "seed")) {
         f->param = "mode";

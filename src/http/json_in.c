@@ -7,6 +7,7 @@
 #include "format/json_memory.h"
 #include "format/json_read.h"
 #include "http/json_out.h"
+#include "http/shape.h"
 
 /* Depth and number of values, by the structural bytes outside strings. Not a validator: the parser is. */
 static bool within_limits(const char *s, size_t len, const struct json_limits *l, struct fault *f)
@@ -167,6 +168,21 @@ static bool unknown(const char *path, const char *key, const json_t *v, bool str
     return false;
 }
 
+/* A reader says best what is wrong with a value; what it would let pass and its row does not is refused here. */
+static bool in_shape(const struct json_member *m, const json_t *v, struct fault *f)
+{
+    if (shape_allows(m->shape, v)) return true;
+    struct buf place = BUF_INIT(200), words = BUF_INIT(600), got = BUF_INIT(512);
+    json_out_excerpt(&got, shape_wrong(m->shape, v, &place, &words), 80);
+    f->param = m->name;
+    err_set(&f->err, ERR_REQUEST, "%s%s must be %s, got %s", m->name, place.data ? place.data : "",
+            words.data ? words.data : "something else", got.data ? got.data : "?");
+    buf_free(&place);
+    buf_free(&words);
+    buf_free(&got);
+    return false;
+}
+
 bool json_in_member(const struct json_table *t, const struct json_place *p, void *reader, const char *key,
                     const json_t *v, struct fault *f)
 {
@@ -174,9 +190,19 @@ bool json_in_member(const struct json_table *t, const struct json_place *p, void
         const void *row = (const char *)t->rows + i * t->size;
         const struct json_member *m = row;
         if ((m->forms & p->form) && !strcmp(m->name, key))
-            return json_is_null(v) || t->take(reader, row, v, f);
+            return json_is_null(v) || (t->take(reader, row, v, f) && in_shape(m, v, f));
     }
     return unknown(p->path, key, v, p->strict, p->param, f);
+}
+
+const char *json_in_missing(const struct json_table *t, unsigned form, const json_t *object)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        const struct json_member *m = (const void *)((const char *)t->rows + i * t->size);
+        const json_t *v = json_object_get(object, m->name);
+        if ((m->forms & form) && shape_required(m->shape) && (!v || json_is_null(v))) return m->name;
+    }
+    return NULL;
 }
 
 bool json_in_object(const struct json_table *t, const struct json_place *p, void *reader,

@@ -32,10 +32,11 @@ bool json_in_str(const json_t *v, const char *name, const char **out, struct fau
  *
  * What an object may hold is a table of rows; a reader's row is a struct of its own that begins with a json_member. What stands in no
  * row is refused by its name, or passed over where clients may send what they like. null means "not given" in every row. Nothing else
- * refuses a member of a request. */
+ * refuses a member of a request. What a row says of the values is what /openapi.json and docs/endpoints.md say (described.def). */
 struct json_member {
     const char *name;
-    unsigned forms; /* the forms of this object that know it, one bit of the reader's each */
+    unsigned forms;    /* the forms of this object that know it, one bit of the reader's each */
+    const char *shape; /* what it may be (shape.h): held against each value that take() took */
 };
 
 struct json_table {
@@ -60,6 +61,8 @@ struct json_place {
 /* One member, as of a form that has no JSON around its fields. */
 bool json_in_member(const struct json_table *t, const struct json_place *p, void *reader, const char *key,
                     const json_t *v, struct fault *f);
+/* The first row of that form that has to be there and is not (null counts as missing), or NULL. */
+const char *json_in_missing(const struct json_table *t, unsigned form, const json_t *object);
 /* Every member of `object` (something else has none), in its order, until the first that is bad. */
 bool json_in_object(const struct json_table *t, const struct json_place *p, void *reader,
                     const json_t *object, struct fault *f);

@@ -232,8 +232,8 @@ static bool take(void *reader, const void *row, const json_t *v, struct fault *f
 static void test_object(void **state)
 {
     (void)state;
-    static const struct row rows[] = { { { "both", FORM_A | FORM_B }, &taken[0] },
-                                       { { "only", FORM_B }, &taken[1] } };
+    static const struct row rows[] = { { { "both", FORM_A | FORM_B, "!int ..5" }, &taken[0] },
+                                       { { "only", FORM_B, "any" }, &taken[1] } };
     static const struct json_table table = JSON_TABLE(rows, take);
     static const struct {
         const char *object, *message; /* NULL: taken */
@@ -248,6 +248,7 @@ static void test_object(void **state)
           0 },
         { "{\"only\": 2, \"both\": 1}", NULL, FORM_A, false, 1 },
         { "{\"both\": \"x\"}", "both must be a number, got \"x\"", FORM_A, false, 1 },
+        { "{\"both\": 6}", "both must be a whole number up to 5, got 6", FORM_A, false, 1 },
         { "{\"x\": 1, \"both\": 1}", "Extra inputs are not permitted, field: 'at.x', value: 1", FORM_A, true,
           0 },
         { "[1]", NULL, FORM_A, true, 0 },
@@ -262,7 +263,7 @@ static void test_object(void **state)
         assert_int_equal(n, cases[i].n);
         json_decref(v);
     }
-    assert_int_equal(taken[0], 3);
+    assert_int_equal(taken[0], 4);
     assert_int_equal(taken[1], 1);
 }
 

@@ -2,6 +2,7 @@
  * it. */
 #include <string.h>
 
+#include "http/dialects/fields.h"
 #include "http/exchange.h"
 #include "http/handlers.h"
 #include "http/json_in.h"
@@ -26,16 +27,29 @@ static void print_found(struct buf *b, const struct word_found *found)
     buf_putc(b, ']');
 }
 
+/* Read one by one behind this, which knows their names. */
+static bool take_any(void *reader, const void *row, const json_t *v, struct fault *f)
+{
+    (void)reader, (void)row, (void)v, (void)f;
+    return true;
+}
+static const struct json_member fields[] = { { "prompt", 1, "!text" },
+                                             { "policy", 1, "text" },
+                                             { "mode", 1, "'best'|'seed'" } };
+const struct json_table check_fields = JSON_TABLE(fields, take_any);
+
 static bool check(struct exchange *x, const json_t *body, struct buf *b, struct fault *f)
 {
-    static const char known[] = "prompt policy mode";
+    const struct json_place place = { .path = "",
+                                      .form = FIELDS_ALL,
+                                      .strict = exchange_server(x)->o.strict_fields };
     const struct word_rules *rules = exchange_words(x);
     const json_t *prompt = json_object_get(body, "prompt"), *policy = json_object_get(body, "policy"),
                  *mode = json_object_get(body, "mode");
     const char *text, *name = "", *how = "best";
     const struct word_policy *p;
     struct word_found found = { 0 };
-    if (!json_in_members(body, known, "", exchange_server(x)->o.strict_fields, NULL, f)) return false;
+    if (!json_in_object(&check_fields, &place, NULL, body, f)) return false;
     f->param = "prompt";
     if (!prompt) return err_set(&f->err, ERR_REQUEST, "prompt is required");
     if (!json_in_str(prompt, "prompt", &text, f) || (policy && !json_in_str(policy, "policy", &name, f)) ||

@@ -9,6 +9,7 @@
 #include "base/dates.h"
 #include "http/dialects/firemoon.h"
 #include "http/dialects/picture_dialect.h"
+#include "http/dialects/fields.h"
 #include "http/exchange.h"
 #include "http/handlers.h"
 #include "http/json_in.h"
@@ -147,15 +148,18 @@ static bool take(void *reader, const void *row, const json_t *v, struct fault *f
     return json_is_object(v) || json_in_bad(v, "request", "the object that would be sent there", f);
 }
 
+static const struct json_member rows[] = { { "endpoint", 1, "!text" },
+                                           { "request", 1, "!object" },
+                                           { "batch", 1, "bool" } };
+const struct json_table quote_fields = JSON_TABLE(rows, take);
+
 static bool read_body(struct exchange *x, struct quote *q, struct fault *f)
 {
-    static const struct json_member rows[] = { { "endpoint", 1 }, { "request", 1 }, { "batch", 1 } };
-    static const struct json_table table = JSON_TABLE(rows, take);
     const struct json_place place = { .path = "", .form = 1, .strict = true };
     size_t len;
     const char *bytes = exchange_body(x, &len);
     if (!json_in_parse(bytes, len, &exchange_server(x)->json, &q->body, f) ||
-        !json_in_object(&table, &place, q, q->body, f))
+        !json_in_object(&quote_fields, &place, q, q->body, f))
         return false;
     f->param = q->endpoint ? "request" : "endpoint";
     return (q->endpoint && q->request) ||

@@ -103,6 +103,7 @@ void routes_allow(unsigned allowed, char *out)
     }
 }
 
+const struct route *routes_at(int row) { return row < N_ROUTES ? &routes[row] : NULL; }
 int routes_row(const struct route *r) { return r ? (int)(r - routes) : METRICS_ROUTES - 1; }
 
 const char *routes_name(int row)

@@ -48,6 +48,7 @@ const struct route *routes_find(enum http_method method, const char *path, const
                                 unsigned *allowed);
 /* "GET, POST" for an Allow header; out has room for 64. */
 void routes_allow(unsigned allowed, char *out);
+const struct route *routes_at(int row); /* NULL behind the last */
 int routes_row(const struct route *r);
 const char *routes_name(int row);
 

@@ -7,13 +7,14 @@
 #include <string.h>
 
 #include "http/dialects/wire.h"
+#include "http/dialects/fields.h"
 #include "http/exchange.h"
 #include "http/handlers.h"
 #include "http/json_in.h"
 #include "http/json_out.h"
 #include "service/tokenize.h"
 
-enum form { TOKENIZE = 1, DETOKENIZE = 2 };
+enum form { TOKENIZE = FIELDS_TOKENIZE, DETOKENIZE = FIELDS_DETOKENIZE };
 
 struct token_request {
     json_t *body;
@@ -30,10 +31,14 @@ static const struct token_field {
     size_t offset;
     bool is_flag; /* a bool; otherwise the value as it stands */
 } fields[] = {
-    { { "model", TOKENIZE | DETOKENIZE }, F(model), false }, { { "prompt", TOKENIZE }, F(prompt), false },
-    { { "content", TOKENIZE }, F(content), false },          { { "messages", TOKENIZE }, F(messages), false },
-    { { "add_special_tokens", TOKENIZE }, F(bos), true },    { { "add_special", TOKENIZE }, F(bos), true },
-    { { "parse_special", TOKENIZE }, F(specials), true },    { { "tokens", DETOKENIZE }, F(tokens), false },
+    { { "model", TOKENIZE | DETOKENIZE, "!text" }, F(model), false },
+    { { "prompt", TOKENIZE, "any" }, F(prompt), false },
+    { { "content", TOKENIZE, "any" }, F(content), false },
+    { { "messages", TOKENIZE, "any" }, F(messages), false },
+    { { "add_special_tokens", TOKENIZE, "bool" }, F(bos), true },
+    { { "add_special", TOKENIZE, "bool" }, F(bos), true },
+    { { "parse_special", TOKENIZE, "bool" }, F(specials), true },
+    { { "tokens", DETOKENIZE, "any" }, F(tokens), false },
 };
 #undef F
 
@@ -68,11 +73,12 @@ static void run(struct exchange *x, void *arg, const struct err *loaded)
     close_request(r);
 }
 
+const struct json_table token_fields = JSON_TABLE(fields, take_field);
+
 /* Parses, checks the names, and goes on as answer() when the model is loaded. */
 static void open_request(struct exchange *x, enum form form,
                          void (*answer)(struct exchange *x, const struct token_request *r))
 {
-    static const struct json_table table = JSON_TABLE(fields, take_field);
     const struct json_place place = { .path = "",
                                       .form = form,
                                       .strict = exchange_server(x)->o.strict_fields };
@@ -87,7 +93,7 @@ static void open_request(struct exchange *x, enum form form,
     r->answer = answer;
     r->bos = r->specials = true;
     if (!json_in_parse(bytes, len, &exchange_server(x)->json, &r->body, &f)) goto fail;
-    if (!json_in_object(&table, &place, r, r->body, &f)) goto fail;
+    if (!json_in_object(&token_fields, &place, r, r->body, &f)) goto fail;
     f.param = "model";
     if (!json_is_string(r->model)) {
         err_set(&f.err, ERR_REQUEST, "model is required and must be a string");

@@ -6,10 +6,11 @@
 
 #include "base/words.h"
 #include "http/dialects/anthropic.h"
+#include "http/dialects/fields.h"
 #include "http/dialects/parse.h"
 #include "http/json_in.h"
 
-enum form { MESSAGES = 1, COUNT = 2, BOTH = 3 };
+enum form { MESSAGES = FIELDS_CREATE, COUNT = FIELDS_COUNT, BOTH = MESSAGES | COUNT };
 
 struct body { /* its members, as they stand; NULL: not given */
     const json_t *model, *max_tokens, *messages, *system, *tools, *tool_choice, *thinking, *output_config,
@@ -25,37 +26,37 @@ static const struct field {
     enum kind kind;
     const char *harmless; /* K_REFUSE: the value that asks for nothing */
 } fields[] = {
-#define F(name, forms)                                                                                       \
+#define F(name, forms, shape)                                                                                \
     {                                                                                                        \
-        { #name, forms }, offsetof(struct body, name), K_HERE, NULL                                          \
+        { #name, forms, shape }, offsetof(struct body, name), K_HERE, NULL                                   \
     }
-    F(model, BOTH),
-    F(max_tokens, MESSAGES),
-    F(messages, BOTH),
-    F(system, BOTH),
-    F(tools, BOTH),
-    F(tool_choice, BOTH),
-    F(thinking, BOTH),
-    F(output_config, BOTH),
-    F(output_format, BOTH),
-    F(temperature, MESSAGES),
-    F(top_p, MESSAGES),
-    F(top_k, MESSAGES),
-    F(stop_sequences, MESSAGES),
-    F(stream, MESSAGES),
-    F(metadata, MESSAGES),
-    F(service_tier, MESSAGES),
+    F(model, BOTH, "!text"),
+    F(max_tokens, MESSAGES, "!int 1.."),
+    F(messages, BOTH, "![object]"),
+    F(system, BOTH, "text|[object]"),
+    F(tools, BOTH, "[object]"),
+    F(tool_choice, BOTH, "object"),
+    F(thinking, BOTH, "object"),
+    F(output_config, BOTH, "object"),
+    F(output_format, BOTH, "object"),
+    F(temperature, MESSAGES, "num 0..1"),
+    F(top_p, MESSAGES, "num 0..1"),
+    F(top_k, MESSAGES, "int 0.."),
+    F(stop_sequences, MESSAGES, "[text] ..16"),
+    F(stream, MESSAGES, "bool"),
+    F(metadata, MESSAGES, "object"),
+    F(service_tier, MESSAGES, "text"),
 #undef F
-    { { "cache_control", BOTH }, 0, K_HINT, NULL }, /* prefixes are cached as it is */
-    { { "inference_geo", MESSAGES }, 0, K_HINT, NULL },
-    { { "user_profile_id", BOTH }, 0, K_HINT, NULL },
-    { { "workspace_id", BOTH }, 0, K_HINT, NULL },
-    { { "betas", BOTH }, 0, K_HINT, NULL },
-    { { "speed", BOTH }, 0, K_REFUSE, "standard" },
-    { { "diagnostics", MESSAGES }, 0, K_REFUSE, NULL },
-    { { "container", MESSAGES }, 0, K_REFUSE, NULL },
-    { { "mcp_servers", BOTH }, 0, K_REFUSE, NULL },
-    { { "context_management", BOTH }, 0, K_REFUSE, NULL },
+    { { "cache_control", BOTH, "any" }, 0, K_HINT, NULL }, /* prefixes are cached as it is */
+    { { "inference_geo", MESSAGES, "any" }, 0, K_HINT, NULL },
+    { { "user_profile_id", BOTH, "any" }, 0, K_HINT, NULL },
+    { { "workspace_id", BOTH, "any" }, 0, K_HINT, NULL },
+    { { "betas", BOTH, "any" }, 0, K_HINT, NULL },
+    { { "speed", BOTH, "none" }, 0, K_REFUSE, "standard" },
+    { { "diagnostics", MESSAGES, "none" }, 0, K_REFUSE, NULL },
+    { { "container", MESSAGES, "none" }, 0, K_REFUSE, NULL },
+    { { "mcp_servers", BOTH, "none" }, 0, K_REFUSE, NULL },
+    { { "context_management", BOTH, "none" }, 0, K_REFUSE, NULL },
 };
 
 static bool take_field(void *reader, const void *row, const json_t *v, struct fault *f)
@@ -70,10 +71,18 @@ static bool take_field(void *reader, const void *row, const json_t *v, struct fa
                    d->member.name);
 }
 
+const struct json_table anthropic_fields = JSON_TABLE(fields, take_field);
+
 static bool required(const char *name, struct fault *f)
 {
     f->param = name;
     return err_set(&f->err, ERR_REQUEST, "%s: Field required", name);
+}
+
+static bool complete(enum form form, const json_t *body, struct fault *f)
+{
+    const char *name = json_in_missing(&anthropic_fields, form, body);
+    return !name || required(name, f);
 }
 
 static char *copy(const json_t *v, struct fault *f)
@@ -130,7 +139,6 @@ static bool read_numbers(struct wire_request *w, const struct body *in, struct f
 {
     struct gen_request *q = &w->gen;
     int64_t n;
-    if (!in->max_tokens) return required("max_tokens", f);
     if (!json_in_int(in->max_tokens, "max_tokens", 1, INT64_MAX, &n, f)) return false;
     q->max_tokens = n > INT_MAX ? INT_MAX : n;
     if (!read_float(in->temperature, "temperature", &q->sampling.temperature, f) ||
@@ -336,7 +344,6 @@ static bool read_output(struct wire_request *w, const struct body *in, struct fa
 static bool parse(struct wire_request *w, json_t *body, enum form form, bool strict,
                   const struct wire_style *style, struct fault *f)
 {
-    static const struct json_table table = JSON_TABLE(fields, take_field);
     const struct json_place place = { .path = "", .form = form, .strict = strict };
     struct body in = { 0 };
     const char *model;
@@ -346,9 +353,9 @@ static bool parse(struct wire_request *w, json_t *body, enum form form, bool str
     gen_request_init(&w->gen);
     w->gen.overflow = style->overflow;
     w->gen.loose_vars = !strict;
-    bool ok = json_in_extra_body(body, f) && json_in_object(&table, &place, &in, body, f) &&
-              (in.model || required("model", f)) && json_in_str(in.model, "model", &model, f) &&
-              (w->gen.model = copy(in.model, f)) != NULL && (in.messages || required("messages", f)) &&
+    bool ok = json_in_extra_body(body, f) && json_in_object(&anthropic_fields, &place, &in, body, f) &&
+              complete(form, body, f) && json_in_str(in.model, "model", &model, f) &&
+              (w->gen.model = copy(in.model, f)) != NULL &&
               anthropic_conversation(in.system, in.messages, strict, &w->gen, f) &&
               (form == COUNT || read_numbers(w, &in, f)) && read_tools(w, in.tools, f) &&
               read_choice(w, in.tool_choice, f) && read_thinking(w, in.thinking, f) && read_output(w, &in, f);

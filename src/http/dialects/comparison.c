@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "format/json_memory.h"
+#include "http/dialects/fields.h"
 #include "http/json_out.h"
 
 /* ---- the request --------------------------------------------------------------------------------------------------- */
@@ -24,15 +25,15 @@ static const struct row {
     enum take take;
     size_t offset;
 } rows[] = {
-    { { "prompt", 1 }, WORD, F(prompt) },
-    { { "messages", 1 }, LIST, F(messages) },
-    { { "model", 1 }, WORD, F(model) },
-    { { "models", 1 }, LIST, F(models) },
-    { { "styles", 1 }, LIST, F(styles) },
-    { { "candidates", 1 }, LIST, F(candidates) },
-    { { "parameters", 1 }, OBJECT, F(parameters) },
-    { { "stream", 1 }, FLAG, F(stream) },
-    { { "together", 1 }, FLAG, F(together) },
+    { { "prompt", 1, "text" }, WORD, F(prompt) },
+    { { "messages", 1, "[any] 1.." }, LIST, F(messages) },
+    { { "model", 1, "text" }, WORD, F(model) },
+    { { "models", 1, "[any] 1.." }, LIST, F(models) },
+    { { "styles", 1, "[any] 1.." }, LIST, F(styles) },
+    { { "candidates", 1, "[any] 1.." }, LIST, F(candidates) },
+    { { "parameters", 1, "object" }, OBJECT, F(parameters) },
+    { { "stream", 1, "bool" }, FLAG, F(stream) },
+    { { "together", 1, "bool" }, FLAG, F(together) },
 };
 #undef F
 
@@ -182,14 +183,15 @@ static bool add_product(struct comparison *c, const struct reader *r, bool (*dra
     return true;
 }
 
+const struct json_table comparison_fields = JSON_TABLE(rows, take);
+
 bool comparison_read(struct comparison *c, const json_t *body, bool (*draws)(void *arg, const char *model),
                      void *arg, bool strict, struct fault *f)
 {
-    static const struct json_table table = JSON_TABLE(rows, take);
     const struct json_place place = { .path = "", .form = 1, .strict = strict };
     struct reader r = { 0 };
     *c = (struct comparison){ 0 };
-    if (!json_in_object(&table, &place, &r, body, f) || !check(&r, f)) return false;
+    if (!json_in_object(&comparison_fields, &place, &r, body, f) || !check(&r, f)) return false;
     c->stream = r.stream;
     c->together = r.together;
     const size_t n = r.candidates ? json_array_size(r.candidates)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/words.h"
+#include "http/dialects/fields.h"
 #include "http/dialects/ollama.h"
 #include "http/dialects/parse.h"
 #include "http/json_in.h"
@@ -79,18 +80,19 @@ static const struct row {
     struct json_member member; /* forms: enum embedding_form */
     enum kind kind;
 } rows[] = {
-    { { "model", OPENAI | OLLAMA | ONE }, MODEL },
-    { { "input", OPENAI | OLLAMA }, INPUT },
-    { { "prompt", ONE }, INPUT },
-    { { "encoding_format", OPENAI }, ENCODING },
-    { { "dimensions", OPENAI | OLLAMA }, DIMENSIONS },
-    { { "normalize", OPENAI }, NORMALIZE },
-    { { "user", OPENAI }, TAG },
-    { { "truncate", OLLAMA }, TRUNCATE },
-    { { "keep_alive", OLLAMA | ONE }, KEEP },
-    { { "options", OLLAMA | ONE }, OPTIONS },
-    { { "prompt_template", OPENAI }, REFUSED },
-    { { "return_logits", OPENAI }, REFUSED },
+    { { "model", OPENAI | OLLAMA | ONE, "!text" }, MODEL },
+    { { "input", OPENAI, "!text 1..|[text] 1..2048|[int]|[[int]] ..2048" }, INPUT },
+    { { "input", OLLAMA, "text|[text] ..2048" }, INPUT },
+    { { "prompt", ONE, "text" }, INPUT },
+    { { "encoding_format", OPENAI, "'float'|'base64'" }, ENCODING },
+    { { "dimensions", OPENAI | OLLAMA, "int 1..2147483647" }, DIMENSIONS },
+    { { "normalize", OPENAI, "bool" }, NORMALIZE },
+    { { "user", OPENAI, "text" }, TAG },
+    { { "truncate", OLLAMA, "bool" }, TRUNCATE },
+    { { "keep_alive", OLLAMA | ONE, "num|text" }, KEEP },
+    { { "options", OLLAMA | ONE, "object" }, OPTIONS },
+    { { "prompt_template", OPENAI, "none" }, REFUSED },
+    { { "return_logits", OPENAI, "none" }, REFUSED },
 };
 
 static bool take_model(struct embedding_wire *w, const json_t *v, struct fault *f)
@@ -131,24 +133,19 @@ static bool take(void *reader, const void *at, const json_t *v, struct fault *f)
     return true;
 }
 
+const struct json_table embedding_fields = JSON_TABLE(rows, take);
+
 bool embedding_wire_parse(struct embedding_wire *w, json_t *body, enum embedding_form form,
                           enum api_dialect d, bool strict, struct fault *f)
 {
-    static const struct json_table table = JSON_TABLE(rows, take);
     const struct json_place place = { .path = "", .form = form, .strict = strict };
     *w = (struct embedding_wire){ .form = form,
                                   .cut = form != OPENAI,
                                   .normalize = d != DIALECT_FIREWORKS && form != ONE };
     gen_request_init(&w->gen);
-    bool ok = json_in_extra_body(body, f) && json_in_object(&table, &place, w, body, f);
-    if (ok && !w->name) {
-        f->param = "model";
-        ok = err_set(&f->err, ERR_REQUEST, "model is required");
-    }
-    if (ok && !w->gen.prompts && form == OPENAI) {
-        f->param = "input";
-        ok = err_set(&f->err, ERR_REQUEST, "input is required");
-    }
+    bool ok = json_in_extra_body(body, f) && json_in_object(&embedding_fields, &place, w, body, f);
+    if (ok && (f->param = json_in_missing(&embedding_fields, form, body)))
+        ok = err_set(&f->err, ERR_REQUEST, "%s is required", f->param);
     if (!ok) embedding_wire_free(w);
     return ok;
 }

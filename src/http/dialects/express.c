@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "http/dialects/fields.h"
 #include "http/dialects/picture_fields.h"
 #include "http/json_out.h"
 
@@ -36,13 +37,13 @@ static bool take_size(struct picture_value *a)
 }
 
 static const struct picture_field fields[] = {
-    PICTURE_FIELD("prompt", picture_field_prompt),
-    PICTURE_FIELD("model", picture_field_model),
-    PICTURE_FIELD("size", take_size),
-    PICTURE_FIELD("steps", picture_field_steps),
-    PICTURE_FIELD("guidance_scale", picture_field_guidance),
-    PICTURE_FIELD("n", picture_field_n),
-    PICTURE_FIELD("seed", picture_field_seed),
+    PICTURE_FIELD("prompt", "text 1..1000", picture_field_prompt),
+    PICTURE_FIELD("model", "text", picture_field_model),
+    PICTURE_FIELD("size", "text", take_size),
+    PICTURE_FIELD("steps", "int 1..1000|text", picture_field_steps),
+    PICTURE_FIELD("guidance_scale", "num 0..100|text", picture_field_guidance),
+    PICTURE_FIELD("n", "int 1..10|text", picture_field_n),
+    PICTURE_FIELD("seed", "int -1..|text", picture_field_seed),
 };
 
 static bool check(struct picture_wire *w, struct fault *f)
@@ -86,10 +87,6 @@ const struct picture_dialect express_pictures = {
     .fields = JSON_TABLE(fields, picture_field_take),
     .answer = ANSWER_B64,
     .format = IMAGE_JPEG,
-    .most_prompt = MOST_PROMPT,
-    .most_n = PICTURES_MOST,
-    .most_steps = 1000,
-    .most_guidance = 100,
     .bad = { "", " " },
     .prompt_missing = "Valid prompt is required",
     .check = check,
@@ -105,10 +102,20 @@ const char *express_chat_refusal(const json_t *body)
     return message && *message ? NULL : "Invalid message";
 }
 
+/* Read one by one behind this, which knows their names. */
+static bool take_any(void *reader, const void *row, const json_t *v, struct fault *f)
+{
+    (void)reader, (void)row, (void)v, (void)f;
+    return true;
+}
+static const struct json_member chat_members[] = { { "message", 1, "!text 1.." }, { "model", 1, "text" } };
+const struct json_table express_chat_fields = JSON_TABLE(chat_members, take_any);
+
 bool express_chat(const json_t *body, const char *model, bool strict, json_t **out, struct fault *f)
 {
     const json_t *named = json_object_get(body, "model");
-    if (!json_in_members(body, "message model", "", strict, NULL, f)) return false;
+    const struct json_place place = { .path = "", .form = FIELDS_ALL, .strict = strict };
+    if (!json_in_object(&express_chat_fields, &place, NULL, body, f)) return false;
     if (named && !json_is_null(named) && !json_in_str(named, "model", &model, f)) return false;
     *out = json_pack("{s:s, s:[{s:s, s:O}], s:i, s:f}", "model", model, "messages", "role", "user", "content",
                      json_object_get(body, "message"), "max_tokens", CHAT_MAX_TOKENS, "temperature",

@@ -6,6 +6,7 @@
 
 #include "http/dialects/picture_fields.h"
 #include "http/json_out.h"
+#include "http/shape.h"
 
 /* ---- what there is ----------------------------------------------------------------------------------------- */
 
@@ -71,9 +72,28 @@ static void print_models(struct buf *b, const char *provider)
     buf_puts(b, "]}");
 }
 
+struct range {
+    double min, max;
+};
+struct ranges {
+    struct range prompt, n, guidance, steps;
+};
+
+static struct range range_of(const char *field)
+{
+    const struct json_table *t = &firemoon_pictures.fields;
+    struct range r = { 0, 0 };
+    for (size_t i = 0; i < t->n; i++) {
+        const struct json_member *m = (const void *)((const char *)t->rows + i * t->size);
+        if (!strcmp(m->name, field)) shape_range(m->shape, &r.min, &r.max);
+    }
+    return r;
+}
+
 static void print_schema(struct buf *b, int i, const struct catalog_model *c)
 {
-    const struct picture_dialect *d = &firemoon_pictures;
+    const struct ranges r = { range_of("prompt"), range_of("num_images"), range_of("guidance_scale"),
+                              range_of("num_inference_steps") };
     buf_printf(b,
                "{\"id\":\"%s\",\"provider\":\"%s\",\"model\":\"%s\",\"name\":\"%s\",\"type\":\"image\","
                "\"endpoint\":\"/api/v1/%s\",\"input_schema\":{\"type\":\"object\",\"required\":[\"prompt\"],"
@@ -82,14 +102,14 @@ static void print_schema(struct buf *b, int i, const struct catalog_model *c)
                "\"num_images\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":%d,\"default\":1},"
                "\"image_size\":{\"type\":\"string\",\"default\":\"landscape_4_3\",\"enum\":[",
                models[i].id, models[i].provider, models[i].model, models[i].name, models[i].id,
-               d->most_prompt, d->most_n);
+               (int)r.prompt.max, (int)r.n.max);
     for (const struct picture_named *n = picture_named_sizes; n->name; n++)
         buf_printf(b, "%s\"%s\"", n == picture_named_sizes ? "" : ",", n->name);
     buf_printf(b,
                "]},\"guidance_scale\":{\"type\":\"number\",\"minimum\":%g,\"maximum\":%g,\"default\":3.5},"
                "\"num_inference_steps\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":%d,\"default\":%lld},"
                "\"seed\":{\"type\":\"integer\"}}}}",
-               d->least_guidance, d->most_guidance, d->most_steps, (long long)c->steps);
+               r.guidance.min, r.guidance.max, (int)r.steps.max, (long long)c->steps);
 }
 
 bool firemoon_page(struct buf *b, const char *path, const struct catalog *c)
@@ -140,20 +160,20 @@ static bool take_size(struct picture_value *a)
 static bool take_lora_scale(struct picture_value *a)
 {
     double d;
-    return picture_num(a, -100, 100, &d); /* without effect: no adapter is named here */
+    return picture_num(a, &d); /* without effect: no adapter is named here */
 }
 
 static const struct picture_field fields[] = {
-    PICTURE_FIELD("prompt", picture_field_prompt),
-    PICTURE_FIELD("negative_prompt", picture_field_negative),
-    PICTURE_FIELD("num_images", picture_field_n),
-    PICTURE_FIELD("image_size", take_size),
-    PICTURE_FIELD("num_inference_steps", picture_field_steps),
-    PICTURE_FIELD("guidance_scale", picture_field_guidance),
-    PICTURE_FIELD("seed", picture_field_seed),
-    PICTURE_FIELD("output_format", picture_field_format),
-    PICTURE_FIELD("enable_safety_checker", picture_field_safety),
-    PICTURE_FIELD("lora_scale", take_lora_scale),
+    PICTURE_FIELD("prompt", "text 1..1000", picture_field_prompt),
+    PICTURE_FIELD("negative_prompt", "text", picture_field_negative),
+    PICTURE_FIELD("num_images", "int 1..4|text", picture_field_n),
+    PICTURE_FIELD("image_size", "text", take_size),
+    PICTURE_FIELD("num_inference_steps", "int 1..50|text", picture_field_steps),
+    PICTURE_FIELD("guidance_scale", "num 1..20|text", picture_field_guidance),
+    PICTURE_FIELD("seed", "int -1..|text", picture_field_seed),
+    PICTURE_FIELD("output_format", "'png'|'jpeg'|'webp'|'jpg'|'PNG'|'JPEG'|'WEBP'", picture_field_format),
+    PICTURE_FIELD("enable_safety_checker", "bool|text", picture_field_safety),
+    PICTURE_FIELD("lora_scale", "num -100..100|text", take_lora_scale),
 };
 
 /* ---- answers ----------------------------------------------------------------------------------------------- */
@@ -190,11 +210,6 @@ const struct picture_dialect firemoon_pictures = {
     .fields = JSON_TABLE(fields, picture_field_take),
     .answer = ANSWER_URL,
     .format = IMAGE_JPEG,
-    .most_prompt = 1000,
-    .most_n = 4,
-    .most_steps = 50,
-    .least_guidance = 1,
-    .most_guidance = 20,
     .lists_faults = true,
     .bad = { "Invalid value for ", ": " },
     .prompt_missing = "Missing required field: prompt",

@@ -10,16 +10,12 @@
 
 /* ---- fields ------------------------------------------------------------------------------------------------ */
 
-static bool take_schedule_start(struct picture_value *a)
-{
-    return picture_num(a, 0, 1, &a->w->schedule_start);
-}
+static bool take_schedule_start(struct picture_value *a) { return picture_num(a, &a->w->schedule_start); }
 
 static bool take_schedule_end(struct picture_value *a)
 {
     double d = 0;
-    return picture_num(a, 0, 1, &d) &&
-           (d == 1 || picture_bad(a, "other than 1 is not offered by this server"));
+    return picture_num(a, &d) && (d == 1 || picture_bad(a, "other than 1 is not offered by this server"));
 }
 
 static bool take_init_mode(struct picture_value *a)
@@ -88,61 +84,62 @@ static bool take_text_prompts(struct picture_value *a)
 }
 
 static const struct picture_field workflow_fields[] = {
-    PICTURE_FIELD("prompt", picture_field_prompt),
-    PICTURE_FIELD("model", picture_field_model),
-    PICTURE_FIELD("negative_prompt", picture_field_negative),
-    PICTURE_FIELD("samples", picture_field_n),
-    PICTURE_FIELD("width", picture_field_width),
-    PICTURE_FIELD("height", picture_field_height),
-    PICTURE_FIELD("aspect_ratio", picture_field_ratio),
-    PICTURE_FIELD("steps", picture_field_steps),
-    PICTURE_FIELD("num_inference_steps", picture_field_steps),
-    PICTURE_FIELD("guidance_scale", picture_field_guidance),
-    PICTURE_FIELD("cfg_scale", picture_field_guidance),
-    PICTURE_FIELD("seed", picture_field_seed),
-    PICTURE_FIELD("output_format", picture_field_format),
-    PICTURE_FIELD("user", picture_field_any_text),
-    PICTURE_FIELD("sampler", picture_field_sampler),
-    PICTURE_FIELD("strength", picture_field_strength),
-    PICTURE_FIELD("safety_check", picture_field_safety),
-    PICTURE_FIELD("loras", picture_field_loras),
-    PICTURE_FIELD("input_image", picture_field_refuse),
-    PICTURE_FIELD("enhance", picture_field_enhance),
+    PICTURE_FIELD("prompt", "text 1..32000", picture_field_prompt),
+    PICTURE_FIELD("model", "text", picture_field_model),
+    PICTURE_FIELD("negative_prompt", "text", picture_field_negative),
+    PICTURE_FIELD("samples", "int 1..10|text", picture_field_n),
+    PICTURE_FIELD("width", "int 8..16384|text", picture_field_width),
+    PICTURE_FIELD("height", "int 8..16384|text", picture_field_height),
+    PICTURE_FIELD("aspect_ratio", "text", picture_field_ratio),
+    PICTURE_FIELD("steps", "int 1..1000|text", picture_field_steps),
+    PICTURE_FIELD("num_inference_steps", "int 1..1000|text", picture_field_steps),
+    PICTURE_FIELD("guidance_scale", "num 0..100|text", picture_field_guidance),
+    PICTURE_FIELD("cfg_scale", "num 0..100|text", picture_field_guidance),
+    PICTURE_FIELD("seed", "int -1..|text", picture_field_seed),
+    PICTURE_FIELD("output_format", "'png'|'jpeg'|'webp'|'jpg'|'PNG'|'JPEG'|'WEBP'", picture_field_format),
+    PICTURE_FIELD("user", "text", picture_field_any_text),
+    PICTURE_FIELD("sampler", "text", picture_field_sampler),
+    PICTURE_FIELD("strength", "num 0.001..1|text", picture_field_strength),
+    PICTURE_FIELD("safety_check", "bool|text", picture_field_safety),
+    PICTURE_FIELD("loras", "text|[any] ..16", picture_field_loras),
+    PICTURE_FIELD("input_image", "none", picture_field_refuse),
+    PICTURE_FIELD("enhance", "any", picture_field_enhance),
 };
 
 static const struct picture_field sdxl_fields[] = {
-    PICTURE_FIELD("prompt", picture_field_prompt),
-    PICTURE_FIELD("model", picture_field_model),
-    PICTURE_FIELD("negative_prompt", picture_field_negative),
-    PICTURE_FIELD("text_prompts", take_text_prompts),
-    PICTURE_FIELD("samples", picture_field_n),
-    PICTURE_FIELD("width", picture_field_width),
-    PICTURE_FIELD("height", picture_field_height),
-    PICTURE_FIELD("aspect_ratio", picture_field_ratio),
-    PICTURE_FIELD("steps", picture_field_steps),
-    PICTURE_FIELD("num_inference_steps", picture_field_steps),
-    PICTURE_FIELD("guidance_scale", picture_field_guidance),
-    PICTURE_FIELD("cfg_scale", picture_field_guidance),
-    PICTURE_FIELD("seed", picture_field_seed),
-    PICTURE_FIELD("output_format", picture_field_format),
-    PICTURE_FIELD("output_image_format", picture_field_format),
-    PICTURE_FIELD("user", picture_field_any_text),
-    PICTURE_FIELD("sampler", picture_field_sampler),
-    PICTURE_FIELD("image_strength", picture_field_image_strength),
-    PICTURE_FIELD("step_schedule_start", take_schedule_start),
-    PICTURE_FIELD("step_schedule_end", take_schedule_end),
-    PICTURE_FIELD("init_image_mode", take_init_mode),
-    PICTURE_FIELD("crop_padding", picture_field_any_flag),
-    PICTURE_FIELD("clip_skip", picture_field_clip_skip),
-    PICTURE_FIELD("safety_check", picture_field_safety),
-    PICTURE_FIELD("style_preset", take_only_empty),
-    PICTURE_FIELD("clip_guidance_preset", picture_field_any_text),
-    PICTURE_FIELD("apply_invisible_watermark", picture_field_any_flag),
-    PICTURE_FIELD("return_latents", take_only_false),
-    PICTURE_FIELD("loras", picture_field_loras),
-    PICTURE_FIELD("lora_adapter_name", take_lora_name),
-    PICTURE_FIELD("lora_weight_filename", picture_field_refuse),
-    PICTURE_FIELD("enhance", picture_field_enhance),
+    PICTURE_FIELD("prompt", "text 1..32000", picture_field_prompt),
+    PICTURE_FIELD("model", "text", picture_field_model),
+    PICTURE_FIELD("negative_prompt", "text", picture_field_negative),
+    PICTURE_FIELD("text_prompts", "[object]", take_text_prompts),
+    PICTURE_FIELD("samples", "int 1..10|text", picture_field_n),
+    PICTURE_FIELD("width", "int 8..16384|text", picture_field_width),
+    PICTURE_FIELD("height", "int 8..16384|text", picture_field_height),
+    PICTURE_FIELD("aspect_ratio", "text", picture_field_ratio),
+    PICTURE_FIELD("steps", "int 1..1000|text", picture_field_steps),
+    PICTURE_FIELD("num_inference_steps", "int 1..1000|text", picture_field_steps),
+    PICTURE_FIELD("guidance_scale", "num 0..100|text", picture_field_guidance),
+    PICTURE_FIELD("cfg_scale", "num 0..100|text", picture_field_guidance),
+    PICTURE_FIELD("seed", "int -1..|text", picture_field_seed),
+    PICTURE_FIELD("output_format", "'png'|'jpeg'|'webp'|'jpg'|'PNG'|'JPEG'|'WEBP'", picture_field_format),
+    PICTURE_FIELD("output_image_format", "'png'|'jpeg'|'webp'|'jpg'|'PNG'|'JPEG'|'WEBP'",
+                  picture_field_format),
+    PICTURE_FIELD("user", "text", picture_field_any_text),
+    PICTURE_FIELD("sampler", "text", picture_field_sampler),
+    PICTURE_FIELD("image_strength", "num 0..100|text", picture_field_image_strength),
+    PICTURE_FIELD("step_schedule_start", "num 0..1|text", take_schedule_start),
+    PICTURE_FIELD("step_schedule_end", "num 0..1|text", take_schedule_end),
+    PICTURE_FIELD("init_image_mode", "'IMAGE_STRENGTH'|'STEP_SCHEDULE'", take_init_mode),
+    PICTURE_FIELD("crop_padding", "bool|text", picture_field_any_flag),
+    PICTURE_FIELD("clip_skip", "int 0..11|text", picture_field_clip_skip),
+    PICTURE_FIELD("safety_check", "bool|text", picture_field_safety),
+    PICTURE_FIELD("style_preset", "none", take_only_empty),
+    PICTURE_FIELD("clip_guidance_preset", "text", picture_field_any_text),
+    PICTURE_FIELD("apply_invisible_watermark", "bool|text", picture_field_any_flag),
+    PICTURE_FIELD("return_latents", "bool|text", take_only_false),
+    PICTURE_FIELD("loras", "text|[any] ..16", picture_field_loras),
+    PICTURE_FIELD("lora_adapter_name", "text", take_lora_name),
+    PICTURE_FIELD("lora_weight_filename", "none", picture_field_refuse),
+    PICTURE_FIELD("enhance", "any", picture_field_enhance),
 };
 
 static bool check(struct picture_wire *w, struct fault *f)
@@ -273,10 +270,6 @@ const struct picture_dialect workflow_pictures = {
     .fields = JSON_TABLE(workflow_fields, picture_field_take),
     .answer = ANSWER_BYTES,
     .format = IMAGE_PNG,
-    .most_prompt = 32000,
-    .most_n = PICTURES_MOST,
-    .most_steps = 1000,
-    .most_guidance = 100,
     .any_by_zero = true,
     .bad = { "", " " },
     .prompt_missing = "prompt is required",
@@ -290,10 +283,6 @@ const struct picture_dialect sdxl_pictures = {
     .fields = JSON_TABLE(sdxl_fields, picture_field_take),
     .answer = ANSWER_BYTES,
     .format = IMAGE_PNG,
-    .most_prompt = 32000,
-    .most_n = PICTURES_MOST,
-    .most_steps = 1000,
-    .most_guidance = 100,
     .any_by_zero = true,
     .bad = { "", " " },
     .prompt_missing = "prompt is required",

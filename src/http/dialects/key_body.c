@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "http/dialects/fields.h"
 #include "base/clock.h"
 #include "base/dates.h"
 
@@ -16,11 +17,16 @@ static const struct body_row {
     enum form form;
     size_t offset;
 } rows[] = {
-    { { "name", 1 }, FORM_TEXT, F(name) },       { { "project", 1 }, FORM_TEXT, F(project) },
-    { { "scopes", 1 }, FORM_LIST, F(scopes) },   { { "addresses", 1 }, FORM_LIST, F(addresses) },
-    { { "limits", 1 }, FORM_LIST, F(limits) },   { { "budgets", 1 }, FORM_LIST, F(budgets) },
-    { { "tags", 1 }, FORM_TAGS, F(tags) },       { { "expires", 1 }, FORM_DATE, F(expires_ms) },
-    { { "weight", 1 }, FORM_WEIGHT, F(weight) }, { { "priority", 1 }, FORM_PRIORITY, F(priority) },
+    { { "name", 1, "text" }, FORM_TEXT, F(name) },
+    { { "project", 1, "text" }, FORM_TEXT, F(project) },
+    { { "scopes", 1, "text|[text]" }, FORM_LIST, F(scopes) },
+    { { "addresses", 1, "text|[text]" }, FORM_LIST, F(addresses) },
+    { { "limits", 1, "text|[text]" }, FORM_LIST, F(limits) },
+    { { "budgets", 1, "text|[text]" }, FORM_LIST, F(budgets) },
+    { { "tags", 1, "text|[text]|{text}" }, FORM_TAGS, F(tags) },
+    { { "expires", 1, "text|int" }, FORM_DATE, F(expires_ms) },
+    { { "weight", 1, "int 1..1000" }, FORM_WEIGHT, F(weight) },
+    { { "priority", 1, "int -100..100" }, FORM_PRIORITY, F(priority) },
 };
 #undef F
 
@@ -110,13 +116,14 @@ static bool take(void *reader, const void *row, const json_t *v, struct fault *f
     return *(char **)(void *)at || err_set(&f->err, ERR_NOMEM, "out of memory");
 }
 
+const struct json_table key_fields = JSON_TABLE(rows, take);
+
 /* Unknown members are refused whatever the server does elsewhere: a limit that is misspelt must not be none. */
 bool key_body_read(struct key_body *out, const json_t *body, struct fault *f)
 {
-    static const struct json_table table = JSON_TABLE(rows, take);
     const struct json_place place = { .path = "", .form = 1, .strict = true };
     *out = (struct key_body){ .expires_ms = KEY_EXPIRES_KEPT, .priority = KEY_PRIORITY_KEPT };
-    if (json_in_object(&table, &place, out, body, f)) return true;
+    if (json_in_object(&key_fields, &place, out, body, f)) return true;
     key_body_free(out);
     return false;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "http/dialects/fields.h"
 #include "http/json_in.h"
 #include "http/json_out.h"
 
@@ -110,11 +111,21 @@ static bool read_inputs(struct moderation *m, const json_t *input, bool strict, 
     return true;
 }
 
+/* Read one by one behind this, which knows their names. */
+static bool take_any(void *reader, const void *row, const json_t *v, struct fault *f)
+{
+    (void)reader, (void)row, (void)v, (void)f;
+    return true;
+}
+static const struct json_member fields[] = { { "input", 1, "!text|[any]" }, { "model", 1, "text" } };
+const struct json_table moderation_fields = JSON_TABLE(fields, take_any);
+
 bool moderation_read(struct moderation *m, const json_t *body, bool strict, struct fault *f)
 {
     const json_t *input = json_object_get(body, "input");
     *m = (struct moderation){ 0 };
-    if (!json_in_members(body, "input model", "", strict, NULL, f)) return false;
+    const struct json_place place = { .path = "", .form = FIELDS_ALL, .strict = strict };
+    if (!json_in_object(&moderation_fields, &place, NULL, body, f)) return false;
     if (!input || json_is_null(input)) return bad(f, "", "input is required");
     if (read_model(m, json_object_get(body, "model"), f) && read_inputs(m, input, strict, f)) return true;
     moderation_free(m);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/words.h"
+#include "http/dialects/fields.h"
 #include "http/dialects/ollama.h"
 #include "http/dialects/parse.h"
 #include "http/json_in.h"
@@ -442,19 +443,37 @@ static bool is_empty(const json_t *body, bool chat, struct fault *f, bool *empty
     return true;
 }
 
+/* Read one by one behind this, which knows their names. */
+static bool take_any(void *reader, const void *row, const json_t *v, struct fault *f)
+{
+    (void)reader, (void)row, (void)v, (void)f;
+    return true;
+}
+
+enum { CHAT = FIELDS_OLLAMA_CHAT, GENERATE = FIELDS_OLLAMA_GENERATE, BOTH = CHAT | GENERATE };
+static const struct json_member fields[] = {
+    { "model", BOTH, "!text" },         { "messages", CHAT, "[object]" },
+    { "tools", CHAT, "[object]" },      { "prompt", GENERATE, "text" },
+    { "suffix", GENERATE, "none" },     { "system", GENERATE, "text" },
+    { "template", GENERATE, "none" },   { "context", GENERATE, "any" },
+    { "raw", GENERATE, "bool" },        { "images", GENERATE, "[text]" },
+    { "width", GENERATE, "none" },      { "height", GENERATE, "none" },
+    { "steps", GENERATE, "none" },      { "format", BOTH, "text|object" },
+    { "options", BOTH, "object" },      { "stream", BOTH, "bool" },
+    { "keep_alive", BOTH, "num|text" }, { "think", BOTH, "bool|text" },
+    { "truncate", BOTH, "bool" },       { "shift", BOTH, "bool" },
+    { "logprobs", BOTH, "bool" },       { "top_logprobs", BOTH, "int 0..20" },
+};
+const struct json_table ollama_fields = JSON_TABLE(fields, take_any);
+
 static bool read_all(struct ollama_request *q, json_t *body, bool strict, struct fault *f)
 {
-    static const char of_chat[] =
-        "model messages tools format options stream keep_alive think truncate shift "
-        "logprobs top_logprobs",
-                      of_generate[] = "model prompt suffix system template context raw images format options "
-                                      "stream keep_alive think truncate shift logprobs top_logprobs width "
-                                      "height steps";
+    const struct json_place place = { .path = "", .form = q->chat ? CHAT : GENERATE, .strict = strict };
     const json_t *keep = parse_given(body, "keep_alive"), *name = parse_given(body, "model"),
                  *truncate = parse_given(body, "truncate"), *raw_given = parse_given(body, "raw"),
                  *shift = parse_given(body, "shift");
     bool raw = false, cut = true;
-    if (!json_in_members(body, q->chat ? of_chat : of_generate, "", strict, NULL, f)) return false;
+    if (!json_in_object(&ollama_fields, &place, NULL, body, f)) return false;
     if (!json_is_string(name) || !json_string_length(name)) return bad(f, "model", "model is required");
     if (!(q->name = strdup(json_string_value(name)))) return parse_no_memory(f);
     if (keep) {

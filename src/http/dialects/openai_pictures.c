@@ -37,7 +37,7 @@ static bool take_response_format(struct picture_value *a)
 static bool take_compression(struct picture_value *a)
 {
     int64_t v = 0;
-    if (!picture_int(a, 0, 100, &v)) return false;
+    if (!picture_int(a, &v)) return false;
     a->w->compression = (int)v;
     a->w->q.quality = v < 1 ? 1 : (int)v;
     return true;
@@ -90,15 +90,15 @@ static bool take_stream(struct picture_value *a)
 static bool take_partial(struct picture_value *a)
 {
     int64_t n = 0;
-    if (!picture_int(a, 0, 3, &n)) return false;
+    if (!picture_int(a, &n)) return false;
     a->w->partial = (int)n;
     return true;
 }
 
-static bool take_left(struct picture_value *a) { return picture_int(a, 0, 8192, &a->w->q.expand_left); }
-static bool take_right(struct picture_value *a) { return picture_int(a, 0, 8192, &a->w->q.expand_right); }
-static bool take_top(struct picture_value *a) { return picture_int(a, 0, 8192, &a->w->q.expand_top); }
-static bool take_bottom(struct picture_value *a) { return picture_int(a, 0, 8192, &a->w->q.expand_bottom); }
+static bool take_left(struct picture_value *a) { return picture_int(a, &a->w->q.expand_left); }
+static bool take_right(struct picture_value *a) { return picture_int(a, &a->w->q.expand_right); }
+static bool take_top(struct picture_value *a) { return picture_int(a, &a->w->q.expand_top); }
+static bool take_bottom(struct picture_value *a) { return picture_int(a, &a->w->q.expand_bottom); }
 
 /* In a JSON body: a data URL, alone or in a list of one. */
 static bool take_image(struct picture_value *a)
@@ -114,46 +114,46 @@ static bool take_image(struct picture_value *a)
 }
 
 static const struct picture_field fields[] = {
-    PICTURE_FIELD("prompt", picture_field_prompt),
-    PICTURE_FIELD("model", picture_field_model),
-    PICTURE_FIELD("negative_prompt", picture_field_negative),
-    PICTURE_FIELD("n", picture_field_n),
-    PICTURE_FIELD("samples", picture_field_n),
-    PICTURE_FIELD("num_images", picture_field_n),
-    PICTURE_FIELD("size", take_size),
-    PICTURE_FIELD("image_size", take_size),
-    PICTURE_FIELD("width", picture_field_width),
-    PICTURE_FIELD("height", picture_field_height),
-    PICTURE_FIELD("aspect_ratio", picture_field_ratio),
-    PICTURE_FIELD("steps", picture_field_steps),
-    PICTURE_FIELD("num_inference_steps", picture_field_steps),
-    PICTURE_FIELD("guidance_scale", picture_field_guidance),
-    PICTURE_FIELD("cfg_scale", picture_field_guidance),
-    PICTURE_FIELD("seed", picture_field_seed),
-    PICTURE_FIELD("response_format", take_response_format),
-    PICTURE_FIELD("output_format", picture_field_format),
-    PICTURE_FIELD("output_compression", take_compression),
-    PICTURE_FIELD("quality", take_quality),
-    PICTURE_FIELD("style", take_style),
-    PICTURE_FIELD("background", take_background),
-    PICTURE_FIELD("moderation", take_moderation),
-    PICTURE_FIELD("input_fidelity", take_fidelity),
-    PICTURE_FIELD("user", picture_field_any_text),
-    PICTURE_FIELD("stream", take_stream),
-    PICTURE_FIELD("partial_images", take_partial),
-    PICTURE_FIELD("sampler", picture_field_sampler),
-    PICTURE_FIELD("strength", picture_field_strength),
-    PICTURE_FIELD("image_strength", picture_field_image_strength),
-    PICTURE_FIELD("expand_left", take_left),
-    PICTURE_FIELD("expand_right", take_right),
-    PICTURE_FIELD("expand_top", take_top),
-    PICTURE_FIELD("expand_bottom", take_bottom),
-    PICTURE_FIELD("clip_skip", picture_field_clip_skip),
-    PICTURE_FIELD("safety_check", picture_field_safety),
-    PICTURE_FIELD("enable_safety_checker", picture_field_safety),
-    PICTURE_FIELD("loras", picture_field_loras),
-    PICTURE_FIELD("image", take_image),
-    PICTURE_FIELD("enhance", picture_field_enhance),
+    PICTURE_FIELD("prompt", "text 1..32000", picture_field_prompt),
+    PICTURE_FIELD("model", "text", picture_field_model),
+    PICTURE_FIELD("negative_prompt", "text", picture_field_negative),
+    PICTURE_FIELD("n", "int 1..10|text", picture_field_n),
+    PICTURE_FIELD("samples", "int 1..10|text", picture_field_n),
+    PICTURE_FIELD("num_images", "int 1..10|text", picture_field_n),
+    PICTURE_FIELD("size", "text", take_size),
+    PICTURE_FIELD("image_size", "text", take_size),
+    PICTURE_FIELD("width", "int 8..16384|text", picture_field_width),
+    PICTURE_FIELD("height", "int 8..16384|text", picture_field_height),
+    PICTURE_FIELD("aspect_ratio", "text", picture_field_ratio),
+    PICTURE_FIELD("steps", "int 1..1000|text", picture_field_steps),
+    PICTURE_FIELD("num_inference_steps", "int 1..1000|text", picture_field_steps),
+    PICTURE_FIELD("guidance_scale", "num 0..100|text", picture_field_guidance),
+    PICTURE_FIELD("cfg_scale", "num 0..100|text", picture_field_guidance),
+    PICTURE_FIELD("seed", "int -1..|text", picture_field_seed),
+    PICTURE_FIELD("response_format", "'url'|'b64_json'", take_response_format),
+    PICTURE_FIELD("output_format", "'png'|'jpeg'|'webp'|'jpg'|'PNG'|'JPEG'|'WEBP'", picture_field_format),
+    PICTURE_FIELD("output_compression", "int 0..100|text", take_compression),
+    PICTURE_FIELD("quality", "'auto'|'standard'|'hd'|'low'|'medium'|'high'", take_quality),
+    PICTURE_FIELD("style", "'vivid'|'natural'", take_style),
+    PICTURE_FIELD("background", "'opaque'|'auto'", take_background),
+    PICTURE_FIELD("moderation", "'auto'|'low'", take_moderation),
+    PICTURE_FIELD("input_fidelity", "'low'|'high'", take_fidelity),
+    PICTURE_FIELD("user", "text", picture_field_any_text),
+    PICTURE_FIELD("stream", "bool|text", take_stream),
+    PICTURE_FIELD("partial_images", "int 0..3|text", take_partial),
+    PICTURE_FIELD("sampler", "text", picture_field_sampler),
+    PICTURE_FIELD("strength", "num 0.001..1|text", picture_field_strength),
+    PICTURE_FIELD("image_strength", "num 0..100|text", picture_field_image_strength),
+    PICTURE_FIELD("expand_left", "int 0..8192|text", take_left),
+    PICTURE_FIELD("expand_right", "int 0..8192|text", take_right),
+    PICTURE_FIELD("expand_top", "int 0..8192|text", take_top),
+    PICTURE_FIELD("expand_bottom", "int 0..8192|text", take_bottom),
+    PICTURE_FIELD("clip_skip", "int 0..11|text", picture_field_clip_skip),
+    PICTURE_FIELD("safety_check", "bool|text", picture_field_safety),
+    PICTURE_FIELD("enable_safety_checker", "bool|text", picture_field_safety),
+    PICTURE_FIELD("loras", "text|[any] ..16", picture_field_loras),
+    PICTURE_FIELD("image", "text|[text] 1..1", take_image),
+    PICTURE_FIELD("enhance", "any", picture_field_enhance),
 };
 
 /* What the GPT image models have of their own, under their names here too; and the transparency of a picture to be edited. */
@@ -345,10 +345,6 @@ const struct picture_dialect openai_pictures = {
     .fields = JSON_TABLE(fields, picture_field_take),
     .answer = ANSWER_URL,
     .format = IMAGE_PNG,
-    .most_prompt = 32000,
-    .most_n = PICTURES_MOST,
-    .most_steps = 1000,
-    .most_guidance = 100,
     .wordless = true,
     .bad = { "", " " },
     .prompt_missing = "prompt is required",

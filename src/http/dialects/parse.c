@@ -10,11 +10,13 @@
 #include <string.h>
 
 #include "base/words.h"
+#include "http/dialects/fields.h"
 #include "http/dialects/parse.h"
 #include "http/json_in.h"
 #include "http/json_out.h"
+#include "http/shape.h"
 
-enum where { CHAT = 1, TEXT = 2, BOTH = 3 };
+enum where { CHAT = FIELDS_CHAT, TEXT = FIELDS_TEXT, BOTH = CHAT | TEXT };
 enum kind {
     K_FLOAT,  /* float */
     K_INT,    /* int */
@@ -32,9 +34,8 @@ struct field {
     struct json_member member; /* forms: enum where */
     enum kind kind;
     size_t offset;
-    double min, max;
     bool (*parse)(struct wire_request *w, const json_t *v, const char *name, struct fault *f);
-    const char *harmless; /* K_REFUSE: "a|b"; K_TAG: the values that exist, NULL for any */
+    const char *harmless; /* K_REFUSE: "a|b" */
 };
 
 const json_t *parse_given(const json_t *object, const char *key)
@@ -175,7 +176,8 @@ static bool take_stream_option(void *reader, const void *row, const json_t *v, s
 
 static bool parse_stream_options(struct wire_request *w, const json_t *v, const char *name, struct fault *f)
 {
-    static const struct json_member rows[] = { { "include_usage", 1 }, { "include_obfuscation", 1 } };
+    static const struct json_member rows[] = { { "include_usage", 1, "bool" },
+                                               { "include_obfuscation", 1, "bool" } };
     static const struct json_table table = JSON_TABLE(rows, take_stream_option);
     const struct json_place place = {
         .path = "stream_options.", .param = name, .form = 1, .strict = w->strict
@@ -377,99 +379,99 @@ static bool parse_metadata(struct wire_request *w, const json_t *v, const char *
 
 /* clang-format off */
 static const struct field fields[] = {
-    /* { name, where }, kind, offset, min, max, parse, harmless */
-    { { "model",                 BOTH }, K_CUSTOM, 0, 0, 0, parse_model, NULL },
-    { { "messages",              CHAT }, K_CUSTOM, 0, 0, 0, parse_messages, NULL },
-    { { "prompt",                TEXT }, K_CUSTOM, 0, 0, 0, parse_prompt, NULL },
-    { { "max_tokens",            BOTH }, K_CUSTOM, 0, 0, 0, parse_max_tokens, NULL },
-    { { "max_completion_tokens", CHAT }, K_CUSTOM, 0, 0, 0, parse_max_tokens, NULL },
-    { { "temperature",           BOTH }, K_FLOAT, S(temperature), 0, 2, NULL, NULL },
-    { { "top_p",                 BOTH }, K_FLOAT, S(top_p), 0, 1, NULL, NULL },
-    { { "top_k",                 BOTH }, K_INT,   S(top_k), -1, HUGE_VAL, NULL, NULL },
-    { { "min_p",                 BOTH }, K_FLOAT, S(min_p), 0, 1, NULL, NULL },
-    { { "typical_p",             BOTH }, K_FLOAT, S(typical_p), 0, 1, NULL, NULL },
-    { { "frequency_penalty",     BOTH }, K_FLOAT, S(frequency_penalty), -2, 2, NULL, NULL },
-    { { "presence_penalty",      BOTH }, K_FLOAT, S(presence_penalty), -2, 2, NULL, NULL },
-    { { "repetition_penalty",    BOTH }, K_FLOAT, S(repetition_penalty), 0.01, 2, NULL, NULL },
-    { { "mirostat_target",       BOTH }, K_FLOAT, S(mirostat_target), 0, 1000, NULL, NULL },
-    { { "mirostat_lr",           BOTH }, K_FLOAT, S(mirostat_lr), 0, 1, NULL, NULL },
-    { { "n",                     BOTH }, K_INT,   G(n), 1, 128, NULL, NULL },
-    { { "best_of",               BOTH }, K_INT,   G(best_of), 1, 20, NULL, NULL },
-    { { "stop",                  BOTH }, K_CUSTOM, 0, 0, 0, parse_stop, NULL },
-    { { "stop_token_ids",        BOTH }, K_CUSTOM, 0, 0, 0, parse_stop_ids, NULL },
-    { { "seed",                  BOTH }, K_CUSTOM, 0, 0, 0, parse_seed, NULL },
-    { { "stream",                BOTH }, K_BOOL,  W(stream), 0, 0, NULL, NULL },
-    { { "stream_options",        BOTH }, K_CUSTOM, 0, 0, 0, parse_stream_options, NULL },
-    { { "logprobs",              BOTH }, K_CUSTOM, 0, 0, 0, parse_logprobs, NULL },
-    { { "top_logprobs",          BOTH }, K_LONG,  W(top_logprobs), 0, SAMPLER_MAX_TOP, NULL, NULL },
-    { { "logit_bias",            BOTH }, K_CUSTOM, 0, 0, 0, parse_logit_bias, NULL },
-    { { "context_length_exceeded_behavior", BOTH }, K_CUSTOM, 0, 0, 0, parse_overflow, NULL },
-    { { "prompt_truncate_len",   BOTH }, K_LONG,  G(prompt_truncate_len), 0, HUGE_VAL, NULL, NULL },
-    { { "prompt_truncate_length", BOTH }, K_LONG, G(prompt_truncate_len), 0, HUGE_VAL, NULL, NULL }, /* one proxy's spelling */
-    { { "ignore_eos",            BOTH }, K_BOOL,  G(ignore_end), 0, 0, NULL, NULL },
-    { { "echo",                  BOTH }, K_BOOL,  G(echo), 0, 0, NULL, NULL },
-    { { "echo_last",             BOTH }, K_LONG,  W(echo_last), 0, INT_MAX, NULL, NULL },
-    { { "raw_output",            BOTH }, K_BOOL,  W(raw_output), 0, 0, NULL, NULL },
-    { { "return_token_ids",      BOTH }, K_BOOL,  G(return_token_ids), 0, 0, NULL, NULL },
-    { { "safe_tokenization",     BOTH }, K_CUSTOM, 0, 0, 0, parse_safe_tokenization, NULL },
-    { { "perf_metrics_in_response", BOTH }, K_BOOL, W(perf_in_body), 0, 0, NULL, NULL },
-    { { "prompt_cache_isolation_key", BOTH }, K_CUSTOM, 0, 0, 0, parse_cache_key, NULL },
-    { { "prediction",            BOTH }, K_CUSTOM, 0, 0, 0, parse_prediction, NULL },
-    { { "speculation",           BOTH }, K_CUSTOM, 0, 0, 0, parse_prediction, NULL },
-    { { "metadata",              BOTH }, K_CUSTOM, 0, 0, 0, parse_metadata, NULL },
-    { { "response_format",       BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "guided_json",           BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "guided_regex",          BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "guided_choice",         BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "guided_grammar",        BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "structured_outputs",    BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "json_schema",           BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "grammar",               BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "reasoning_effort",      BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "reasoning",             BOTH }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "thinking",              CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "enable_thinking",       CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "include_reasoning",     CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "reasoning_history",     CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "tools",                 CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "tool_choice",           CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "parallel_tool_calls",   CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "functions",             CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "function_call",         CHAT }, K_GROUP, 0, 0, 0, NULL, NULL },
-    { { "chat_template_kwargs",  CHAT }, K_CUSTOM, 0, 0, 0, parse_template_vars, NULL },
+    /* { name, where, shape }, kind, offset, parse, harmless */
+    { { "model", BOTH, "!text" }, K_CUSTOM, 0, parse_model, NULL },
+    { { "messages", CHAT, "![object]" }, K_CUSTOM, 0, parse_messages, NULL },
+    { { "prompt", TEXT, "!text|[text] ..2048|[int]|[[int]] ..2048" }, K_CUSTOM, 0, parse_prompt, NULL },
+    { { "max_tokens", BOTH, "int -1.." }, K_CUSTOM, 0, parse_max_tokens, NULL },
+    { { "max_completion_tokens", CHAT, "int -1.." }, K_CUSTOM, 0, parse_max_tokens, NULL },
+    { { "temperature", BOTH, "num 0..2" }, K_FLOAT, S(temperature), NULL, NULL },
+    { { "top_p", BOTH, "num 0..1" }, K_FLOAT, S(top_p), NULL, NULL },
+    { { "top_k", BOTH, "int -1.." }, K_INT, S(top_k), NULL, NULL },
+    { { "min_p", BOTH, "num 0..1" }, K_FLOAT, S(min_p), NULL, NULL },
+    { { "typical_p", BOTH, "num 0..1" }, K_FLOAT, S(typical_p), NULL, NULL },
+    { { "frequency_penalty", BOTH, "num -2..2" }, K_FLOAT, S(frequency_penalty), NULL, NULL },
+    { { "presence_penalty", BOTH, "num -2..2" }, K_FLOAT, S(presence_penalty), NULL, NULL },
+    { { "repetition_penalty", BOTH, "num 0.01..2" }, K_FLOAT, S(repetition_penalty), NULL, NULL },
+    { { "mirostat_target", BOTH, "num 0..1000" }, K_FLOAT, S(mirostat_target), NULL, NULL },
+    { { "mirostat_lr", BOTH, "num 0..1" }, K_FLOAT, S(mirostat_lr), NULL, NULL },
+    { { "n", BOTH, "int 1..128" }, K_INT, G(n), NULL, NULL },
+    { { "best_of", BOTH, "int 1..20" }, K_INT, G(best_of), NULL, NULL },
+    { { "stop", BOTH, "text|[text] ..16" }, K_CUSTOM, 0, parse_stop, NULL },
+    { { "stop_token_ids", BOTH, "[int] ..64" }, K_CUSTOM, 0, parse_stop_ids, NULL },
+    { { "seed", BOTH, "int" }, K_CUSTOM, 0, parse_seed, NULL },
+    { { "stream", BOTH, "bool" }, K_BOOL, W(stream), NULL, NULL },
+    { { "stream_options", BOTH, "object" }, K_CUSTOM, 0, parse_stream_options, NULL },
+    { { "logprobs", BOTH, "bool|int 0..5" }, K_CUSTOM, 0, parse_logprobs, NULL },
+    { { "top_logprobs", BOTH, "int 0..20" }, K_LONG, W(top_logprobs), NULL, NULL },
+    { { "logit_bias", BOTH, "{num -100..100}" }, K_CUSTOM, 0, parse_logit_bias, NULL },
+    { { "context_length_exceeded_behavior", BOTH, "'truncate'|'error'" }, K_CUSTOM, 0, parse_overflow, NULL },
+    { { "prompt_truncate_len", BOTH, "int 0.." }, K_LONG, G(prompt_truncate_len), NULL, NULL },
+    { { "prompt_truncate_length", BOTH, "int 0.." }, K_LONG, G(prompt_truncate_len), NULL, NULL }, /* one proxy's spelling */
+    { { "ignore_eos", BOTH, "bool" }, K_BOOL, G(ignore_end), NULL, NULL },
+    { { "echo", BOTH, "bool" }, K_BOOL, G(echo), NULL, NULL },
+    { { "echo_last", BOTH, "int 0..2147483647" }, K_LONG, W(echo_last), NULL, NULL },
+    { { "raw_output", BOTH, "bool" }, K_BOOL, W(raw_output), NULL, NULL },
+    { { "return_token_ids", BOTH, "bool" }, K_BOOL, G(return_token_ids), NULL, NULL },
+    { { "safe_tokenization", BOTH, "bool" }, K_CUSTOM, 0, parse_safe_tokenization, NULL },
+    { { "perf_metrics_in_response", BOTH, "bool" }, K_BOOL, W(perf_in_body), NULL, NULL },
+    { { "prompt_cache_isolation_key", BOTH, "text" }, K_CUSTOM, 0, parse_cache_key, NULL },
+    { { "prediction", BOTH, "object|text|[any]" }, K_CUSTOM, 0, parse_prediction, NULL },
+    { { "speculation", BOTH, "object|text|[any]" }, K_CUSTOM, 0, parse_prediction, NULL },
+    { { "metadata", BOTH, "{text} ..16" }, K_CUSTOM, 0, parse_metadata, NULL },
+    { { "response_format", BOTH, "object" }, K_GROUP, 0, NULL, NULL },
+    { { "guided_json", BOTH, "object|text" }, K_GROUP, 0, NULL, NULL },
+    { { "guided_regex", BOTH, "text" }, K_GROUP, 0, NULL, NULL },
+    { { "guided_choice", BOTH, "[text 1..] 1.." }, K_GROUP, 0, NULL, NULL },
+    { { "guided_grammar", BOTH, "text" }, K_GROUP, 0, NULL, NULL },
+    { { "structured_outputs", BOTH, "object" }, K_GROUP, 0, NULL, NULL },
+    { { "json_schema", BOTH, "object|text" }, K_GROUP, 0, NULL, NULL },
+    { { "grammar", BOTH, "text" }, K_GROUP, 0, NULL, NULL },
+    { { "reasoning_effort", BOTH, "text|bool|num" }, K_GROUP, 0, NULL, NULL },
+    { { "reasoning", BOTH, "object" }, K_GROUP, 0, NULL, NULL },
+    { { "thinking", CHAT, "object|bool" }, K_GROUP, 0, NULL, NULL },
+    { { "enable_thinking", CHAT, "bool" }, K_GROUP, 0, NULL, NULL },
+    { { "include_reasoning", CHAT, "bool" }, K_GROUP, 0, NULL, NULL },
+    { { "reasoning_history", CHAT, "'disabled'|'interleaved'|'preserved'" }, K_GROUP, 0, NULL, NULL },
+    { { "tools", CHAT, "[object]" }, K_GROUP, 0, NULL, NULL },
+    { { "tool_choice", CHAT, "text|object" }, K_GROUP, 0, NULL, NULL },
+    { { "parallel_tool_calls", CHAT, "bool" }, K_GROUP, 0, NULL, NULL },
+    { { "functions", CHAT, "[object]" }, K_GROUP, 0, NULL, NULL },
+    { { "function_call", CHAT, "text|object" }, K_GROUP, 0, NULL, NULL },
+    { { "chat_template_kwargs", CHAT, "object" }, K_CUSTOM, 0, parse_template_vars, NULL },
     /* hints and labels that change nothing here */
-    { { "user",                  BOTH }, K_TAG,  0, 0, 0, NULL, NULL },
-    { { "safety_identifier",     BOTH }, K_TAG,  0, 0, 0, NULL, NULL },
-    { { "prompt_cache_key",      BOTH }, K_TAG,  0, 0, 0, NULL, NULL },
-    { { "prompt_cache_retention", BOTH }, K_TAG, 0, 0, 0, NULL, NULL },
-    { { "service_tier",          BOTH }, K_TAG,  0, 0, 0, NULL, "auto|default|flex|priority|scale" },
-    { { "request_id",            BOTH }, K_TAG,  0, 0, 0, NULL, NULL },
-    { { "cache_prompt",          BOTH }, K_FLAG, 0, 0, 0, NULL, NULL },
-    { { "store",                 CHAT }, K_FLAG, 0, 0, 0, NULL, NULL },
-    { { "prompt_cache_max_len",  BOTH }, K_COUNT, 0, 0, HUGE_VAL, NULL, NULL },
+    { { "user", BOTH, "text" }, K_TAG, 0, NULL, NULL },
+    { { "safety_identifier", BOTH, "text" }, K_TAG, 0, NULL, NULL },
+    { { "prompt_cache_key", BOTH, "text" }, K_TAG, 0, NULL, NULL },
+    { { "prompt_cache_retention", BOTH, "text" }, K_TAG, 0, NULL, NULL },
+    { { "service_tier", BOTH, "'auto'|'default'|'flex'|'priority'|'scale'" }, K_TAG, 0, NULL, NULL },
+    { { "request_id", BOTH, "text" }, K_TAG, 0, NULL, NULL },
+    { { "cache_prompt", BOTH, "bool" }, K_FLAG, 0, NULL, NULL },
+    { { "store", CHAT, "bool" }, K_FLAG, 0, NULL, NULL },
+    { { "prompt_cache_max_len", BOTH, "int 0.." }, K_COUNT, 0, NULL, NULL },
     /* documented by the APIs, not offered here */
-    { { "modalities",            CHAT }, K_REFUSE, 0, 0, 0, NULL, "text" },
-    { { "audio",                 CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "web_search_options",    CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "verbosity",             CHAT }, K_REFUSE, 0, 0, 0, NULL, "medium" },
-    { { "moderation",            BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "suffix",                TEXT }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "images",                TEXT }, K_REFUSE, 0, 0, 0, NULL, NULL },
+    { { "modalities", CHAT, "none" }, K_REFUSE, 0, NULL, "text" },
+    { { "audio", CHAT, "none" }, K_REFUSE, 0, NULL, NULL },
+    { { "web_search_options", CHAT, "none" }, K_REFUSE, 0, NULL, NULL },
+    { { "verbosity", CHAT, "none" }, K_REFUSE, 0, NULL, "medium" },
+    { { "moderation", BOTH, "none" }, K_REFUSE, 0, NULL, NULL },
+    { { "suffix", TEXT, "none" }, K_REFUSE, 0, NULL, NULL },
+    { { "images", TEXT, "none" }, K_REFUSE, 0, NULL, NULL },
     /* other servers' own, which their clients send with the values that they come with */
-    { { "use_beam_search",       BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "length_penalty",        BOTH }, K_REFUSE, 0, 0, 0, NULL, "1" },
-    { { "early_stopping",        BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "min_tokens",            BOTH }, K_REFUSE, 0, 0, 0, NULL, "0" },
-    { { "skip_special_tokens",   BOTH }, K_REFUSE, 0, 0, 0, NULL, "true" },
-    { { "spaces_between_special_tokens", BOTH }, K_REFUSE, 0, 0, 0, NULL, "true" },
-    { { "include_stop_str_in_output", BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "add_generation_prompt", CHAT }, K_REFUSE, 0, 0, 0, NULL, "true" },
-    { { "continue_final_message", CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "chat_template",         CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "documents",             CHAT }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "truncate_prompt_tokens", BOTH }, K_REFUSE, 0, 0, 0, NULL, "-1" },
-    { { "prompt_logprobs",       BOTH }, K_REFUSE, 0, 0, 0, NULL, NULL },
-    { { "priority",              BOTH }, K_REFUSE, 0, 0, 0, NULL, "0" },
+    { { "use_beam_search", BOTH, "none" }, K_REFUSE, 0, NULL, NULL },
+    { { "length_penalty", BOTH, "none" }, K_REFUSE, 0, NULL, "1" },
+    { { "early_stopping", BOTH, "none" }, K_REFUSE, 0, NULL, NULL },
+    { { "min_tokens", BOTH, "none" }, K_REFUSE, 0, NULL, "0" },
+    { { "skip_special_tokens", BOTH, "none" }, K_REFUSE, 0, NULL, "true" },
+    { { "spaces_between_special_tokens", BOTH, "none" }, K_REFUSE, 0, NULL, "true" },
+    { { "include_stop_str_in_output", BOTH, "none" }, K_REFUSE, 0, NULL, NULL },
+    { { "add_generation_prompt", CHAT, "none" }, K_REFUSE, 0, NULL, "true" },
+    { { "continue_final_message", CHAT, "none" }, K_REFUSE, 0, NULL, NULL },
+    { { "chat_template", CHAT, "none" }, K_REFUSE, 0, NULL, NULL },
+    { { "documents", CHAT, "none" }, K_REFUSE, 0, NULL, NULL },
+    { { "truncate_prompt_tokens", BOTH, "none" }, K_REFUSE, 0, NULL, "-1" },
+    { { "prompt_logprobs", BOTH, "none" }, K_REFUSE, 0, NULL, NULL },
+    { { "priority", BOTH, "none" }, K_REFUSE, 0, NULL, "0" },
 };
 /* clang-format on */
 
@@ -497,34 +499,31 @@ static bool take_field(void *reader, const void *row, const json_t *v, struct fa
     const struct field *d = row;
     const char *name = d->member.name;
     char *at = (char *)w + d->offset;
-    double x;
+    double x, min, max;
     int64_t i;
     bool b;
     const char *s;
+    shape_range(d->member.shape, &min, &max);
     switch (d->kind) {
     case K_FLOAT:
-        if (!json_in_num(v, name, d->min, d->max, &x, f)) return false;
+        if (!json_in_num(v, name, min, max, &x, f)) return false;
         *(float *)at = (float)x;
         return true;
     case K_INT:
         /* Without an upper end, larger values mean the same as the largest. */
-        if (!json_in_int(v, name, (int64_t)d->min, isinf(d->max) ? INT64_MAX : (int64_t)d->max, &i, f))
-            return false;
+        if (!json_in_int(v, name, (int64_t)min, isinf(max) ? INT64_MAX : (int64_t)max, &i, f)) return false;
         *(int *)at = i > INT_MAX ? INT_MAX : (int)i;
         return true;
     case K_LONG:
-        if (!json_in_int(v, name, (int64_t)d->min, isinf(d->max) ? INT64_MAX : (int64_t)d->max, &i, f))
-            return false;
+        if (!json_in_int(v, name, (int64_t)min, isinf(max) ? INT64_MAX : (int64_t)max, &i, f)) return false;
         *(int64_t *)at = i > INT_MAX ? INT_MAX : i;
         return true;
     case K_BOOL: return json_in_bool(v, name, (bool *)at, f);
     case K_CUSTOM: return d->parse(w, v, name, f);
     case K_GROUP: return true;
-    case K_TAG:
-        if (!json_in_str(v, name, &s, f)) return false;
-        return !d->harmless || words_have(d->harmless, s, NULL) || json_in_bad(v, name, d->harmless, f);
+    case K_TAG: return json_in_str(v, name, &s, f);
     case K_FLAG: return json_in_bool(v, name, &b, f);
-    case K_COUNT: return json_in_int(v, name, (int64_t)d->min, INT64_MAX, &i, f);
+    case K_COUNT: return json_in_int(v, name, (int64_t)min, INT64_MAX, &i, f);
     case K_REFUSE:
         if (asks_for_nothing(v, d->harmless)) return true;
         f->param = name;
@@ -533,6 +532,8 @@ static bool take_field(void *reader, const void *row, const json_t *v, struct fa
     }
     return false;
 }
+
+const struct json_table chat_fields = JSON_TABLE(fields, take_field);
 
 /* ---- what fields say together -------------------------------------------------------------------------------------- */
 
@@ -603,7 +604,6 @@ void wire_free(struct wire_request *w)
 bool wire_parse(struct wire_request *w, json_t *body, bool chat, bool strict, const struct wire_style *style,
                 struct fault *f)
 {
-    static const struct json_table table = JSON_TABLE(fields, take_field);
     const struct json_place place = { .path = "", .form = chat ? CHAT : TEXT, .strict = strict };
     *w = (struct wire_request){
         .style = style, .chat = chat, .strict = strict, .max_completion_tokens = -1, .top_logprobs = -1
@@ -612,14 +612,9 @@ bool wire_parse(struct wire_request *w, json_t *body, bool chat, bool strict, co
     w->gen.overflow = style->overflow;
     if (!json_in_extra_body(body, f)) return false;
     w->best_of_given = json_is_integer(json_object_get(body, "best_of"));
-    bool ok = json_in_object(&table, &place, w, body, f);
-    static const char *const needed[2][2] = { { "model", "prompt" }, { "model", "messages" } };
-    for (int i = 0; ok && i < 2; i++) {
-        const json_t *v = json_object_get(body, needed[chat][i]);
-        if (v && !json_is_null(v)) continue;
-        f->param = needed[chat][i];
+    bool ok = json_in_object(&chat_fields, &place, w, body, f);
+    if (ok && (f->param = json_in_missing(&chat_fields, place.form, body)))
         ok = err_set(&f->err, ERR_REQUEST, "%s is required", f->param);
-    }
     ok = ok && parse_answer(w, body, f) && parse_thinking(w, body, f) && parse_tools(w, body, f) &&
          settle(w, f);
     if (!ok) wire_free(w);

@@ -161,7 +161,7 @@ static void test_bad_forms(void **state)
 {
     (void)state;
     static const struct refusal rows[] = {
-        { "'response_format':'json'", "must be an object with a type", "response_format" },
+        { "'response_format':'json'", "must be an object", "response_format" },
         { "'response_format':{'type':'yaml'}", "must be one of text, json_object", "response_format" },
         { "'response_format':{'type':'structural_tag'}", "must be one of text", "response_format" },
         { "'response_format':{'type':'text','zz':1}", "response_format.zz", "response_format" },
@@ -190,11 +190,11 @@ static void test_bad_forms(void **state)
         { "'response_format':{'type':'regex','pattern':5}", "must be a regular expression",
           "response_format.pattern" },
         { "'guided_regex':''", "must be a regular expression", "guided_regex" },
-        { "'guided_choice':[]", "none of them empty", "guided_choice" },
-        { "'guided_choice':['a',1]", "none of them empty", "guided_choice" },
+        { "'guided_choice':[]", "must be an array of strings", "guided_choice" },
+        { "'guided_choice':['a',1]", "guided_choice[1] must be a string", "guided_choice" },
         { "'guided_choice':'a'", "none of them empty", "guided_choice" },
-        { "'grammar':5", "must be a grammar", "grammar" },
-        { "'json_schema':5", "must be a JSON Schema", "json_schema" },
+        { "'grammar':5", "grammar must be a string", "grammar" },
+        { "'json_schema':5", "json_schema must be an object or a string", "json_schema" },
         { "'structured_outputs':{}", "must hold one of", "structured_outputs" },
         { "'structured_outputs':{'regex':'a','json':{}}", "must hold one of", "structured_outputs" },
         { "'structured_outputs':{'structural_tag':'x'}", "structural_tag is not supported",
@@ -378,7 +378,7 @@ static void test_bad_tools(void **state)
 {
     (void)state;
     static const struct refusal rows[] = {
-        { "'tools':{}", "tools: expected an array", "tools" },
+        { "'tools':{}", "tools must be an array of objects", "tools" },
         { "'tools':[{'type':'function','function':{'name':'a b'}}]", "tools[0].function.name", "tools" },
         { "'tools':[{'type':'function','function':{'name':'a','zz':1}}]", "unknown field", "tools" },
         { "'tools':[" GET "," GET "]", "is the name of tools[0] already", "tools" },

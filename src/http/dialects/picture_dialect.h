@@ -39,8 +39,6 @@ struct picture_dialect {
     struct json_table fields; /* rows are struct picture_field (picture_fields.h) */
     enum picture_answer answer;
     enum image_format format;
-    int most_prompt, most_n, most_steps; /* characters, pictures, steps */
-    double least_guidance, most_guidance;
     bool any_by_zero;           /* a seed of 0 means any */
     bool wordless;              /* a strength stands for a prompt where there is an input picture */
     bool lists_faults;          /* a refusal names all that is wrong, not the first */

@@ -9,10 +9,12 @@
 #include <string.h>
 #include <strings.h>
 
+#include "http/shape.h"
+
 bool picture_field_take(void *wire, const void *row, const json_t *v, struct fault *f)
 {
     const struct picture_field *r = row;
-    return r->take(&(struct picture_value){ wire, r->member.name, v, f });
+    return r->take(&(struct picture_value){ wire, r->member.name, r->member.shape, v, f });
 }
 
 /* ---- values ------------------------------------------------------------------------------------------------ */
@@ -52,9 +54,10 @@ static bool digits(const char *s, int64_t *out)
     return *end == '\0' && errno == 0;
 }
 
-bool picture_int(struct picture_value *a, double min, double max, int64_t *out)
+bool picture_int(struct picture_value *a, int64_t *out)
 {
-    double d = 0;
+    double d = 0, min, max;
+    shape_range(a->shape, &min, &max);
     if (!number(a->v, &d) || d != floor(d) || d < min || d > max) {
         return picture_bad(a, "must be a whole number from %.0f to %.0f", min, max);
     }
@@ -64,9 +67,10 @@ bool picture_int(struct picture_value *a, double min, double max, int64_t *out)
     return true;
 }
 
-bool picture_num(struct picture_value *a, double min, double max, double *out)
+bool picture_num(struct picture_value *a, double *out)
 {
-    double d = 0;
+    double d = 0, min, max;
+    shape_range(a->shape, &min, &max);
     if (!number(a->v, &d) || d < min || d > max)
         return picture_bad(a, "must be a number from %g to %g", min, max);
     *out = d;
@@ -175,9 +179,11 @@ bool picture_field_prompt(struct picture_value *a)
     if (a->w->q.prompt)
         return picture_bad(a, "and text_prompts say both what to draw; one of them is enough");
     if (!picture_text(a, &a->w->q.prompt)) return false;
-    size_t n = code_points(a->w->q.prompt), most = (size_t)a->w->dialect->most_prompt;
+    double min, most;
+    shape_range(a->shape, &min, &most);
+    const size_t n = code_points(a->w->q.prompt);
     if (n == 0) return picture_bad(a, "must not be empty");
-    if (n > most) return picture_bad(a, "may have at most %zu characters, got %zu", most, n);
+    if ((double)n > most) return picture_bad(a, "may have at most %.0f characters, got %zu", most, n);
     return true;
 }
 
@@ -194,7 +200,7 @@ bool picture_field_n(struct picture_value *a)
 {
     int64_t n = a->w->has_n ? a->w->q.n : 0; /* one is the default, which contradicts nothing */
     a->w->has_n = true;
-    if (!picture_int(a, 1, a->w->dialect->most_n, &n)) return false;
+    if (!picture_int(a, &n)) return false;
     a->w->q.n = n;
     return true;
 }
@@ -202,13 +208,13 @@ bool picture_field_n(struct picture_value *a)
 bool picture_field_width(struct picture_value *a)
 {
     int64_t v = 0;
-    return picture_int(a, 8, 16384, &v) && side(a, v, "width", &a->w->q.width);
+    return picture_int(a, &v) && side(a, v, "width", &a->w->q.width);
 }
 
 bool picture_field_height(struct picture_value *a)
 {
     int64_t v = 0;
-    return picture_int(a, 8, 16384, &v) && side(a, v, "height", &a->w->q.height);
+    return picture_int(a, &v) && side(a, v, "height", &a->w->q.height);
 }
 
 bool picture_field_ratio(struct picture_value *a)
@@ -221,16 +227,12 @@ bool picture_field_ratio(struct picture_value *a)
 
 /* ---- how --------------------------------------------------------------------------------------------------- */
 
-bool picture_field_steps(struct picture_value *a)
-{
-    return picture_int(a, 1, a->w->dialect->most_steps, &a->w->q.steps);
-}
+bool picture_field_steps(struct picture_value *a) { return picture_int(a, &a->w->q.steps); }
 
 bool picture_field_guidance(struct picture_value *a)
 {
-    const struct picture_dialect *d = a->w->dialect;
     double before = a->w->q.guidance;
-    if (!picture_num(a, d->least_guidance, d->most_guidance, &a->w->q.guidance)) return false;
+    if (!picture_num(a, &a->w->q.guidance)) return false;
     return before < 0 || before == a->w->q.guidance ||
            picture_bad(a, "contradicts another field of the same meaning (%g)", before);
 }
@@ -273,17 +275,17 @@ bool picture_field_sampler(struct picture_value *a)
     return (s && !*s) || picture_text(a, &a->w->q.sampler);
 }
 
-bool picture_field_strength(struct picture_value *a) { return picture_num(a, 0.001, 1, &a->w->q.strength); }
+bool picture_field_strength(struct picture_value *a) { return picture_num(a, &a->w->q.strength); }
 
 bool picture_field_image_strength(struct picture_value *a)
 {
     double d = 0;
-    if (!picture_num(a, 0, 100, &d)) return false;
+    if (!picture_num(a, &d)) return false;
     a->w->image_strength = d > 1 ? d / 100 : d;
     return true;
 }
 
-bool picture_field_clip_skip(struct picture_value *a) { return picture_int(a, 0, 11, &a->w->q.clip_skip); }
+bool picture_field_clip_skip(struct picture_value *a) { return picture_int(a, &a->w->q.clip_skip); }
 bool picture_field_safety(struct picture_value *a) { return picture_flag(a, &a->w->q.safety); }
 
 bool picture_field_loras(struct picture_value *a)

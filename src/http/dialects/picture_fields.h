@@ -7,8 +7,8 @@
 /* A field of a request on its way into w. */
 struct picture_value {
     struct picture_wire *w;
-    const char *name; /* of its row */
-    const json_t *v;  /* not null */
+    const char *name, *shape; /* of its row */
+    const json_t *v;          /* not null */
     struct fault *f;
 };
 
@@ -17,9 +17,9 @@ struct picture_field {
     struct json_member member;
     bool (*take)(struct picture_value *a);
 };
-#define PICTURE_FIELD(name, take)                                                                            \
+#define PICTURE_FIELD(name, shape, take)                                                                     \
     {                                                                                                        \
-        { name, 1 }, take                                                                                    \
+        { name, 1, shape }, take                                                                             \
     }
 /* For the table: takes a row's value. */
 bool picture_field_take(void *wire, const void *row, const json_t *v, struct fault *f);
@@ -28,9 +28,9 @@ bool picture_field_take(void *wire, const void *row, const json_t *v, struct fau
 
 /* "NAME why", as the dialect says it. False. */
 bool picture_bad(struct picture_value *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Numbers may come as text, as several clients send them. An integer that is not 0 before is another field's of the same meaning. */
-bool picture_int(struct picture_value *a, double min, double max, int64_t *out);
-bool picture_num(struct picture_value *a, double min, double max, double *out);
+/* Within the range of its row. Numbers may come as text, as several clients send them. An integer that is not 0 before is another field's of the same meaning. */
+bool picture_int(struct picture_value *a, int64_t *out);
+bool picture_num(struct picture_value *a, double *out);
 bool picture_flag(struct picture_value *a, bool *out);
 /* One of the words, a list ended by NULL; *out is its place. */
 bool picture_word(struct picture_value *a, const char *const *words, int *out);

@@ -5,11 +5,12 @@
 #include <string.h>
 
 #include "base/words.h"
+#include "http/dialects/fields.h"
 #include "http/dialects/parse.h"
 #include "http/dialects/responses.h"
 #include "http/json_in.h"
 
-enum form { CREATE = 1, COUNT = 2, BOTH = 3 };
+enum form { CREATE = FIELDS_CREATE, COUNT = FIELDS_COUNT, BOTH = CREATE | COUNT };
 
 struct body { /* its members, as they stand; NULL: not given */
     const json_t *model, *input, *instructions, *max_output_tokens, *temperature, *top_p, *tools,
@@ -29,41 +30,41 @@ static const struct field {
     size_t offset;
     enum kind kind;
 } fields[] = {
-#define F(name, forms)                                                                                       \
+#define F(name, forms, shape)                                                                                \
     {                                                                                                        \
-        { #name, forms }, offsetof(struct body, name), K_HERE                                                \
+        { #name, forms, shape }, offsetof(struct body, name), K_HERE                                         \
     }
-    F(model, BOTH),
-    F(input, BOTH),
-    F(instructions, BOTH),
-    F(max_output_tokens, CREATE),
-    F(temperature, CREATE),
-    F(top_p, CREATE),
-    F(tools, BOTH),
-    F(tool_choice, BOTH),
-    F(parallel_tool_calls, BOTH),
-    F(text, BOTH),
-    F(reasoning, BOTH),
-    F(stream, CREATE),
-    F(stream_options, CREATE),
-    F(truncation, BOTH),
-    F(metadata, CREATE),
-    F(store, CREATE),
-    F(previous_response_id, BOTH),
-    F(include, CREATE),
-    F(max_tool_calls, CREATE), /* of hosted tools, of which there are none */
+    F(model, BOTH, "!text"),
+    F(input, BOTH, "!text|[any]"),
+    F(instructions, BOTH, "text"),
+    F(max_output_tokens, CREATE, "int 1.."),
+    F(temperature, CREATE, "num 0..2"),
+    F(top_p, CREATE, "num 0..1"),
+    F(tools, BOTH, "[object]"),
+    F(tool_choice, BOTH, "text|object"),
+    F(parallel_tool_calls, BOTH, "bool"),
+    F(text, BOTH, "object"),
+    F(reasoning, BOTH, "object"),
+    F(stream, CREATE, "bool"),
+    F(stream_options, CREATE, "object"),
+    F(truncation, BOTH, "'auto'|'disabled'"),
+    F(metadata, CREATE, "{text} ..16"),
+    F(store, CREATE, "bool"),
+    F(previous_response_id, BOTH, "text"),
+    F(include, CREATE, "[text]"),
+    F(max_tool_calls, CREATE, "int 0.."), /* of hosted tools, of which there are none */
 #undef F
-    { { "user", CREATE }, 0, K_TAG },
-    { { "safety_identifier", CREATE }, 0, K_TAG },
-    { { "prompt_cache_key", CREATE }, 0, K_TAG },
-    { { "prompt_cache_retention", CREATE }, 0, K_TAG },
-    { { "service_tier", CREATE }, 0, K_TAG },
-    { { "background", CREATE }, 0, K_REFUSE },
-    { { "conversation", BOTH }, 0, K_REFUSE },
-    { { "prompt", CREATE }, 0, K_REFUSE },
-    { { "context_management", CREATE }, 0, K_REFUSE },
-    { { "moderation", CREATE }, 0, K_REFUSE },
-    { { "top_logprobs", CREATE }, 0, K_ZERO },
+    { { "user", CREATE, "text" }, 0, K_TAG },
+    { { "safety_identifier", CREATE, "text" }, 0, K_TAG },
+    { { "prompt_cache_key", CREATE, "text" }, 0, K_TAG },
+    { { "prompt_cache_retention", CREATE, "text" }, 0, K_TAG },
+    { { "service_tier", CREATE, "text" }, 0, K_TAG },
+    { { "background", CREATE, "none" }, 0, K_REFUSE },
+    { { "conversation", BOTH, "none" }, 0, K_REFUSE },
+    { { "prompt", CREATE, "none" }, 0, K_REFUSE },
+    { { "context_management", CREATE, "none" }, 0, K_REFUSE },
+    { { "moderation", CREATE, "none" }, 0, K_REFUSE },
+    { { "top_logprobs", CREATE, "none" }, 0, K_ZERO },
 };
 
 static bool take_field(void *reader, const void *row, const json_t *v, struct fault *f)
@@ -85,8 +86,12 @@ static bool take_field(void *reader, const void *row, const json_t *v, struct fa
                    d->member.name);
 }
 
-static bool required(const char *name, struct fault *f)
+const struct json_table responses_fields = JSON_TABLE(fields, take_field);
+
+static bool complete(enum form form, const json_t *body, struct fault *f)
 {
+    const char *name = json_in_missing(&responses_fields, form, body);
+    if (!name) return true;
     f->param = name;
     return err_set(&f->err, ERR_REQUEST, "Missing required parameter: '%s'.", name);
 }
@@ -349,7 +354,6 @@ static bool make_echo(struct wire_request *w, const json_t *body, const struct b
 static bool read(struct wire_request *w, json_t *body, const json_t *before, enum form form, bool strict,
                  const struct wire_style *style, struct fault *f)
 {
-    static const struct json_table table = JSON_TABLE(fields, take_field);
     const struct json_place place = { .path = "", .form = form, .strict = strict };
     struct body in = { 0 };
     const char *s;
@@ -359,14 +363,13 @@ static bool read(struct wire_request *w, json_t *body, const json_t *before, enu
     gen_request_init(&w->gen);
     w->gen.overflow = style->overflow;
     w->gen.loose_vars = !strict;
-    bool ok = json_in_extra_body(body, f) && json_in_object(&table, &place, &in, body, f) &&
-              (in.model || required("model", f)) && json_in_str(in.model, "model", &s, f);
+    bool ok = json_in_extra_body(body, f) && json_in_object(&responses_fields, &place, &in, body, f) &&
+              complete(form, body, f) && json_in_str(in.model, "model", &s, f);
     if (ok && !(w->gen.model = strdup(s))) ok = parse_no_memory(f);
     if (ok && in.instructions) ok = json_in_str(in.instructions, "instructions", &s, f);
     if (ok && in.previous_response_id)
         ok = json_in_str(in.previous_response_id, "previous_response_id", &s, f);
-    ok = ok && (in.input || required("input", f)) &&
-         responses_conversation(in.instructions, before, in.input, strict, &w->gen, f) &&
+    ok = ok && responses_conversation(in.instructions, before, in.input, strict, &w->gen, f) &&
          (form == COUNT || read_numbers(w, &in, f)) && read_truncation(w, in.truncation, f) &&
          read_tools(w, &in, f) && read_reasoning(w, in.reasoning, f) && read_text(w, in.text, f) &&
          make_echo(w, body, &in, f);
