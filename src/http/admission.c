@@ -183,6 +183,14 @@ bool admission_route(struct exchange *x, const char *model, int64_t nano, struct
     return x->reserved;
 }
 
+bool admission_release(struct exchange *x, struct err *e)
+{
+    struct account *a = x->server->o.account;
+    x->reserved = false;
+    return !a || !x->ending || account_release(a, &x->is) ||
+           err_set(e, ERR_CANCELLED, "the budget cannot be looked at now; try again later");
+}
+
 void admission_begun(struct exchange *x)
 {
     if (x->ending && x->server->o.account) account_begun(x->server->o.account, x->ending);

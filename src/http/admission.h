@@ -27,6 +27,8 @@ bool admission_model(struct exchange *x, struct model *m, struct err *e);
 bool admission_reserve(struct exchange *x, const struct usage *most, struct err *e);
 /* The same of a model that others may serve, for the most that it costs at any of them. If it is served here after all, this was enough. */
 bool admission_route(struct exchange *x, const char *model, int64_t nano, struct err *e);
+/* What was reserved is free again: it goes to others after all. False: *e says why. */
+bool admission_release(struct exchange *x, struct err *e);
 /* Its work begins: from now on it has a row, whatever becomes of this process. */
 void admission_begun(struct exchange *x);
 

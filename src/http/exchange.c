@@ -64,8 +64,25 @@ const struct word_rules *exchange_words(struct exchange *x)
     return x->words;
 }
 
-void exchange_stay(struct exchange *x) { x->stays = true; }
-bool exchange_stays(const struct exchange *x) { return x->stays; }
+void exchange_drop_header(struct exchange *x, const char *name)
+{
+    struct buf kept = BUF_INIT(x->headers.max);
+    const char *end = x->headers.data + x->headers.len;
+    for (const char *at = x->headers.data, *next; at && at < end; at = next) {
+        const char *value = at + strlen(at) + 1;
+        next = value + strlen(value) + 1;
+        if (strcasecmp(at, name) != 0) buf_append(&kept, at, (size_t)(next - at));
+    }
+    if (kept.failed) {
+        buf_free(&kept);
+        return;
+    }
+    buf_free(&x->headers);
+    x->headers = kept;
+}
+
+enum exchange_place exchange_place(const struct exchange *x) { return x->place; }
+void exchange_set_place(struct exchange *x, enum exchange_place p) { x->place = p; }
 void exchange_lines(struct exchange *x) { x->lines = true; }
 
 void exchange_free_body(struct exchange *x) { buf_free(&x->body); }

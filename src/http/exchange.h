@@ -63,6 +63,8 @@ struct upload *exchange_upload(const struct exchange *x);
 
 void exchange_header(struct exchange *x, const char *name, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* What was said under this name is not said. */
+void exchange_drop_header(struct exchange *x, const char *name);
 /* Takes over *body. */
 void exchange_reply(struct exchange *x, int status, const char *content_type, struct buf *body);
 /* 200 with `bytes` of a file from `start` on, read as they are sent. Takes over fd. */
@@ -90,9 +92,10 @@ void exchange_run(struct exchange *x, const struct work_ops *ops, void *work, bo
 bool exchange_becomes(struct exchange *x, enum api_dialect d, const char *endpoint);
 /* The rules for what prompts may say that hold for x to its end. NULL: none. On its lane. */
 const struct word_rules *exchange_words(struct exchange *x);
-/* No other server is asked for x any more (http/relay.h); whether that is so. */
-void exchange_stay(struct exchange *x);
-bool exchange_stays(const struct exchange *x);
+/* Who may serve x, of a model with a route (http/relay.h): not decided; this server alone; others alone, for it has no room here. */
+enum exchange_place { PLACE_OPEN, PLACE_HERE, PLACE_ELSEWHERE };
+enum exchange_place exchange_place(const struct exchange *x);
+void exchange_set_place(struct exchange *x, enum exchange_place p);
 /* Before exchange_run() with a stream: its events are lines of JSON (application/x-ndjson). */
 void exchange_lines(struct exchange *x);
 

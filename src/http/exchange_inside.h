@@ -79,8 +79,8 @@ struct exchange {
     struct model *model; /* and what loading_then() was asked for */
     bool holds_model;
     const struct word_rules *words; /* NULL: it has met none yet */
-    bool stays;                     /* served here, whatever its model's route says */
-    bool reserved;                  /* what it can cost at most, before it was known who serves it */
+    enum exchange_place place;
+    bool reserved; /* what it can cost at most, before it was known who serves it */
     struct err load_error;
     struct exchange *next_waiting;
 

@@ -162,6 +162,9 @@ static void reply_loaded(struct exchange *x, struct talk *t)
     exchange_reply(x, 200, "application/json; charset=utf-8", &b);
 }
 
+static void ask_others(struct exchange *x, struct talk *t, const struct routed *route,
+                       const struct fault *busy);
+
 static void start(struct exchange *x, struct talk *t, const struct err *loaded)
 {
     struct fault f = { .err = *loaded };
@@ -181,7 +184,11 @@ static void start(struct exchange *x, struct talk *t, const struct err *loaded)
     if (!generation_start(exchange_server(x)->registry, t->model, &q->wire.gen,
                           exchange_stop_flag(x, q->wire.stream), on_event, x, &t->generation, &f)) {
         if (f.err.code == ERR_BUSY) log_info("%s: %s", exchange_id(x), f.err.msg);
-        fault(x, t, &f);
+        const struct routed *route = relay_spill(x, q->wire.gen.model, &f);
+        if (route)
+            ask_others(x, t, route, &f);
+        else
+            fault(x, t, &f);
         return;
     }
     const int dropped = generation_dropped(t->generation);
@@ -271,21 +278,27 @@ static void relayed(struct exchange *x, void *arg, const struct err *none)
     exchange_run(x, &talk_ops, t, t->request.wire.stream);
 }
 
+static void ask_others(struct exchange *x, struct talk *t, const struct routed *route,
+                       const struct fault *busy)
+{
+    struct fault f = { 0 };
+    switch (relayed_text_start(x, route, &t->request.wire, relayed, t, &t->relayed, &f)) {
+    case RELAY_HERE: run_here(x, t); break;
+    case RELAY_STARTED: break;
+    case RELAY_REFUSED: fault(x, t, busy && f.err.code == ERR_UNSUPPORTED ? busy : &f); break;
+    }
+}
+
 static void run_elsewhere(struct exchange *x, struct talk *t, const struct routed *route)
 {
     struct fault f = { 0 };
     struct wire_request *w = &t->request.wire;
     ending_model(exchange_ending(x), route->model);
     t->may_ask = prompt_policy_text(x, &w->gen, &f);
-    if (!t->may_ask) {
+    if (t->may_ask)
+        ask_others(x, t, route, NULL);
+    else
         fault(x, t, &f);
-        return;
-    }
-    switch (relayed_text_start(x, route, w, relayed, t, &t->relayed, &f)) {
-    case RELAY_HERE: run_here(x, t); break;
-    case RELAY_STARTED: break;
-    case RELAY_REFUSED: fault(x, t, &f); break;
-    }
 }
 
 /* An empty prompt: there is nothing to load, nor to unload, where another server has the model. */

@@ -243,6 +243,11 @@ static void refuse(struct exchange *x, struct picture_work *t, const struct faul
     exchange_fault_from(x, &why);
 }
 
+static const char *name_of(const struct picture_work *t) { return t->wanted ? t->wanted : t->wire.q.model; }
+
+static void ask_others(struct exchange *x, struct picture_work *t, const struct routed *route,
+                       const struct fault *busy);
+
 static void start(struct exchange *x, struct picture_work *t, const struct err *loaded)
 {
     const struct server *s = exchange_server(x);
@@ -256,7 +261,11 @@ static void start(struct exchange *x, struct picture_work *t, const struct err *
         err_set(&f.err, ERR_CANCELLED, "pictures cannot be kept for their URLs now; try again later");
     if (f.err.code != ERR_NONE ||
         !drawing_start(s->registry, t->model, s->o.safety, &t->wire.q, on_event, x, &t->drawing, &f)) {
-        refuse(x, t, &f);
+        const struct routed *route = relay_spill(x, name_of(t), &f);
+        if (route)
+            ask_others(x, t, route, &f);
+        else
+            refuse(x, t, &f);
         return;
     }
     t->facts = *drawing_facts(t->drawing);
@@ -325,8 +334,6 @@ static bool negotiate(struct exchange *x, struct picture_work *t)
 
 /* ---- who draws --------------------------------------------------------------------------------------------- */
 
-static const char *name_of(const struct picture_work *t) { return t->wanted ? t->wanted : t->wire.q.model; }
-
 /* What a model of this server needs to be known of, and what it uses at most. */
 static bool find_here(struct exchange *x, struct picture_work *t, struct fault *f)
 {
@@ -369,14 +376,22 @@ static void drawn(struct exchange *x, void *arg, const struct err *none)
     exchange_run(x, &picture_ops, t, t->wire.stream);
 }
 
-static void draw_elsewhere(struct exchange *x, struct picture_work *t)
+static void ask_others(struct exchange *x, struct picture_work *t, const struct routed *route,
+                       const struct fault *busy)
 {
     struct fault f = { 0 };
-    const struct routed *route = relay_route(x, name_of(t)); /* it may be gone since t came */
-    const enum relay_is is =
-        route ? relayed_pictures_start(x, route, &t->wire, drawn, t, &t->elsewhere, &f) : RELAY_HERE;
+    const enum relay_is is = relayed_pictures_start(x, route, &t->wire, drawn, t, &t->elsewhere, &f);
     if (is == RELAY_HERE) draw_here(x, t);
-    if (is == RELAY_REFUSED) refuse(x, t, &f);
+    if (is == RELAY_REFUSED) refuse(x, t, busy && f.err.code == ERR_UNSUPPORTED ? busy : &f);
+}
+
+static void draw_elsewhere(struct exchange *x, struct picture_work *t)
+{
+    const struct routed *route = relay_route(x, name_of(t)); /* it may be gone since t came */
+    if (route)
+        ask_others(x, t, route, NULL);
+    else
+        draw_here(x, t);
 }
 
 /* Sizes as the model here would have them, where it is here too; a quality goes along by its name. */

@@ -32,7 +32,7 @@ const struct routed *relay_route(struct exchange *x, const char *name)
 {
     struct router *r = exchange_server(x)->o.router;
     int n;
-    if (!r || !name || exchange_stays(x)) return NULL;
+    if (!r || !name || exchange_place(x) == PLACE_HERE) return NULL;
     const char *bare = catalog_bare_name(name, &n);
     return router_find(r, name, bare, (size_t)n);
 }
@@ -88,19 +88,36 @@ static void estimate(struct exchange *x, const struct routed *route, const json_
     q->n_choices = small(prompts * n);
 }
 
-/* Is this model installed, so that this server is one of the places? And what would it cost here? */
-static bool can_here(struct exchange *x, const char *name, bool pictures, const struct usage *worst,
-                     int64_t *cost)
+/* Is this model installed, so that this server is one of the places? What would it cost here, and do so many wait that others are asked first? */
+static bool can_here(struct exchange *x, const struct routed *route, bool pictures, const struct usage *worst,
+                     int64_t *cost, bool *busy)
 {
+    const char *name = route->model;
     struct server *s = exchange_server(x);
     struct model *m;
     struct price price;
     *cost = 0;
+    *busy = false;
     if (pictures ? !registry_find_image(s->registry, name, &m, NULL)
                  : !registry_find(s->registry, name, &m, NULL))
         return false;
     if (costs_price(x, model_id(m), &price)) *cost = price_cost(&price, worst);
+    *busy = route->spill_at && registry_waiting(s->registry, m) >= route->spill_at;
     return true;
+}
+
+/* This server last. */
+static void others_first(struct plan *p)
+{
+    int n = 0;
+    const struct target *here = NULL;
+    for (int i = 0; i < p->n; i++)
+        if (p->to[i]->upstream == UPSTREAM_HERE)
+            here = p->to[i];
+        else
+            p->to[n++] = p->to[i];
+    if (here) p->to[n++] = here;
+    p->n = n;
 }
 
 static const char *isolation(struct exchange *x, char *out, size_t cap)
@@ -128,7 +145,7 @@ static void stay(struct exchange *x)
 {
     exchange_header(x, "X-Hearth-Route", "here");
     ending_route(exchange_ending(x), "here");
-    exchange_stay(x);
+    exchange_set_place(x, PLACE_HERE);
 }
 
 static bool start_call(struct exchange *x, const struct plan *plan, struct call_request *q, loading_next *fn,
@@ -164,8 +181,11 @@ enum relay_is relay_start(struct exchange *x, const struct routed *route, const 
     q->hops = hops(x);
     if (!q->isolation) q->isolation = isolation(x, apart, sizeof apart);
     estimate(x, route, body, q->len, pictures, q, &worst);
-    const bool here = can_here(x, route->model, pictures, &worst, &here_cost);
+    bool busy;
+    const bool here =
+        exchange_place(x) != PLACE_ELSEWHERE && can_here(x, route, pictures, &worst, &here_cost, &busy);
     router_plan(r, route, &worst, here, here_cost, &plan, &f->retry_after_s);
+    if (here && busy) others_first(&plan);
     if (plan.n && plan.to[0]->upstream == UPSTREAM_HERE) {
         stay(x);
         router_shadow(r, route, q);
@@ -182,6 +202,19 @@ enum relay_is relay_start(struct exchange *x, const struct routed *route, const 
     if (f->err.code || !admission_route(x, route->model, plan.worst, &f->err)) return RELAY_REFUSED;
     router_shadow(r, route, q);
     return start_call(x, &plan, q, fn, arg, out, f) ? RELAY_STARTED : RELAY_REFUSED;
+}
+
+const struct routed *relay_spill(struct exchange *x, const char *name, const struct fault *f)
+{
+    if (f->err.code != ERR_BUSY || exchange_place(x) == PLACE_ELSEWHERE) return NULL;
+    exchange_set_place(x, PLACE_OPEN);
+    const struct routed *route = relay_route(x, name);
+    exchange_set_place(x, PLACE_HERE);
+    struct err none;
+    if (!route || !route->spill_at || !admission_release(x, &none)) return NULL;
+    exchange_set_place(x, PLACE_ELSEWHERE);
+    exchange_drop_header(x, "X-Hearth-Route"); /* "here" */
+    return route;
 }
 
 /* ---- what comes of it ---------------------------------------------------------------------------------------------- */

@@ -20,6 +20,10 @@ struct relay;
 /* The route of a model as a client calls it. NULL: it has none, or it is decided that x is served here. name NULL: none. */
 const struct routed *relay_route(struct exchange *x, const char *name);
 
+/* *f: why x cannot be served here, before anything was done for it. Where that is for want of room: its route, if that says that others are
+ * asked then (spill_at), and x is not served here any more. What they cannot be asked (ERR_UNSUPPORTED) is still told as *f. NULL: it has none. */
+const struct routed *relay_spill(struct exchange *x, const char *name, const struct fault *f);
+
 enum relay_is {
     RELAY_HERE,    /* this server's turn: nothing was started, and x is not routed any more */
     RELAY_STARTED, /* x goes on as fn(x, arg, e) */

@@ -334,14 +334,29 @@ static bool make_choices(struct exchange *x, struct text_work *t)
     return true;
 }
 
+static void refuse(struct exchange *x, struct text_work *t, const struct fault *f);
+static void ask_others(struct exchange *x, struct text_work *t, const struct routed *route,
+                       const struct fault *busy);
+
+/* No room here: others are asked, where the route says so. */
+static bool spills(struct exchange *x, struct text_work *t, const struct fault *f)
+{
+    const struct routed *route = relay_spill(x, t->request.gen.model, f);
+    if (!route) return false;
+    free(t->choice);
+    t->choice = NULL;
+    t->n_choices = 0;
+    ask_others(x, t, route, f);
+    return true;
+}
+
 static void start(struct exchange *x, struct text_work *t, const struct err *loaded)
 {
     struct model *m = t->model;
     struct fault f = { .err = *loaded };
     exchange_at_work(x);
     if (f.err.code != ERR_NONE) {
-        work_free(t);
-        exchange_fault_from(x, &f);
+        if (!spills(x, t, &f)) refuse(x, t, &f);
         return;
     }
     const char *text;
@@ -350,6 +365,7 @@ static void start(struct exchange *x, struct text_work *t, const struct err *loa
     if (!generation_start(exchange_server(x)->registry, m, &t->request.gen,
                           exchange_stop_flag(x, t->request.stream), on_event, x, &t->generation, &f)) {
         if (f.err.code == ERR_BUSY) log_info("%s: %s", exchange_id(x), f.err.msg);
+        if (spills(x, t, &f)) return;
         enum fault_kind kind;
         const char *why = f.err.code == ERR_CANCELLED ? early_end(x, t, &kind) : NULL;
         if (why)
@@ -439,20 +455,26 @@ static void relayed(struct exchange *x, void *arg, const struct err *none)
     exchange_run(x, &text_ops, t, t->request.stream);
 }
 
+static void ask_others(struct exchange *x, struct text_work *t, const struct routed *route,
+                       const struct fault *busy)
+{
+    struct fault f = { 0 };
+    switch (relayed_text_start(x, route, &t->request, relayed, t, &t->relayed, &f)) {
+    case RELAY_HERE: run_here(x, t); break;
+    case RELAY_STARTED: break;
+    case RELAY_REFUSED: refuse(x, t, busy && f.err.code == ERR_UNSUPPORTED ? busy : &f); break;
+    }
+}
+
 static void run_elsewhere(struct exchange *x, struct text_work *t, const struct routed *route)
 {
     struct fault f = { 0 };
     ending_model(t->request.gen.ending, route->model);
     t->may_ask = prompt_policy_text(x, &t->request.gen, &f);
-    if (!t->may_ask) {
+    if (t->may_ask)
+        ask_others(x, t, route, NULL);
+    else
         refuse(x, t, &f);
-        return;
-    }
-    switch (relayed_text_start(x, route, &t->request, relayed, t, &t->relayed, &f)) {
-    case RELAY_HERE: run_here(x, t); break;
-    case RELAY_STARTED: break;
-    case RELAY_REFUSED: refuse(x, t, &f); break;
-    }
 }
 
 /* t->request was parsed; from here on it is t's to end. */

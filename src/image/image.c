@@ -462,6 +462,14 @@ double image_mean_seconds(struct image_model *m)
     return mean;
 }
 
+int image_waiting(struct image_model *m)
+{
+    pthread_mutex_lock(&m->lock);
+    const int n = m->waiting;
+    pthread_mutex_unlock(&m->lock);
+    return n;
+}
+
 void image_cancel(struct image_job *j)
 {
     struct image_model *m = j->m;

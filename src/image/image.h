@@ -109,6 +109,7 @@ bool image_submit(struct image_model *m, const struct image_request *r, void (*n
 /* Seconds that a request took in the mean, of those that were drawn whole; 0: none was. One is drawn at a time, so that a place in a full
  * queue is free after about as long. */
 double image_mean_seconds(struct image_model *m);
+int image_waiting(struct image_model *m); /* requests in the queue */
 bool image_next(struct image_job *j, struct image_event *ev);
 bool image_wait(struct image_job *j, struct image_event *ev); /* blocks; false after the last event */
 void image_cancel(struct image_job *j);

@@ -4,6 +4,7 @@ import email
 import http.server
 import io
 import json
+import sqlite3
 import threading
 
 import pytest
@@ -350,3 +351,50 @@ def test_one_that_is_here_too(tmp_path, other):
         assert r.status_code == 200 and r.headers["X-Hearth-Route"] == "here" and r.json()["eval_count"] == 4
     finally:
         s.stop()
+
+
+# ---- no room here ----
+
+
+@pytest.mark.parametrize("spill_at, args", [(1, ()), (1000, ("--queue-limit", "1"))])
+def test_a_busy_model_spills(tmp_path, other, spill_at, args):
+    """So many wait, or the queue is full: those who come then are asked elsewhere, and who has begun stays."""
+    routed = [{"model": MODEL, "spill_at": spill_at, "to": [{"at": "here"}, {"at": "other"}]}]
+    store = str(tmp_path / "s.db")
+    key, _ = new_key(store, "--budget", "total=1")
+    s = serve(tmp_path, place("other", other.url, {"name": MODEL, "theirs": "plain", "input": 1, "output": 2}), routed=routed, models=MODELS, args=("--max-batch", "1", "--store", store, *args))
+    auth = {"Authorization": f"Bearer {key}"}
+    question = {"messages": [{"role": "user", "content": "Count."}], "model": MODEL}
+    long = {**question, "max_tokens": 7000, "ignore_eos": True, "stream": True}
+    try:
+        first = requests.post(s.url + "/v1/chat/completions", json=long, headers=auth, stream=True, timeout=PATIENCE)
+        lines = first.iter_lines()
+        next(lines)
+        assert first.headers["X-Hearth-Route"] == "here"
+        threads = [threading.Thread(target=lambda: waiting.append(requests.post(s.url + "/v1/chat/completions", json=long, headers=auth, stream=True, timeout=PATIENCE)), daemon=True)]
+        waiting = []
+        threads[0].start()
+        metric = lambda name: sum(float(x.split()[-1]) for x in s.get("/metrics", headers=auth).text.splitlines() if x.startswith(name + "{"))
+        s.wait_until(lambda: metric("hearth_queue") == 1, "nobody waits")
+        for path, body, said in (
+            ("/v1/chat/completions", {**question, "max_tokens": 5}, lambda r: r["choices"][0]["message"]["content"]),
+            ("/v1/messages", {**question, "max_tokens": 5}, lambda r: r["content"][0]["text"]),
+            ("/api/chat", {**question, "stream": False}, lambda r: r["message"]["content"]),
+        ):
+            r = s.post(path, body, headers=auth)
+            assert r.status_code == 200 and r.headers["X-Hearth-Route"] == "other" and said(r.json()) == "warm", (path, r.text)
+        if spill_at > 1:  # what the other one cannot be asked is told as it is
+            r = s.post("/v1/chat/completions", {**question, "max_tokens": 5, "raw_output": True}, headers=auth)
+            assert r.status_code == 429, r.text
+        first.close()
+        threads[0].join(PATIENCE)
+        assert waiting[0].headers["X-Hearth-Route"] == "here"
+        waiting[0].close()
+        s.wait_until(lambda: not (metric("hearth_running") or metric("hearth_queue")), "requests still hold their slots")
+        assert s.post("/v1/chat/completions", {**question, "max_tokens": 2}, headers=auth).headers["X-Hearth-Route"] == "here"
+    finally:
+        s.stop()
+    with sqlite3.connect(store) as db:
+        assert db.execute("SELECT count(*) FROM reservations").fetchone() == (0,)
+        assert db.execute("SELECT reserved FROM spending").fetchall() == [(0,)]
+        assert db.execute("SELECT sum(cost) FROM ledger WHERE route = 'other'").fetchone() == (3 * (11 * 1000 + 5 * 2000),)

@@ -517,6 +517,7 @@ def test_a_sealed_key(tmp_path, upstream):
         ("version: 1\nupstreams:\n  - name: a\n    base_url: http://x\n    colour: red\n    models: [{ name: m }]\n", ":5:", "colour"),
         ("version: 1\nupstreams:\n  - name: a\n    base_url: http://x\n    models: [{ name: m }]\nroutes:\n  - model: m\n    to: [{ at: b }]\n", ":8:", "no upstream"),
         ("version: 1\nupstreams:\n  - name: a\n    base_url: http://x\n    models: [{ name: m }]\nroutes:\n  - model: n\n    to: [{ at: a }]\n", ":8:", "no model"),
+        ("version: 1\nupstreams:\n  - name: a\n    base_url: http://x\n    models: [{ name: m }]\nroutes:\n  - model: m\n    spill_at: 2\n    to: [{ at: a }]\n", ":8:", "spill_at is for"),
     ],
 )
 def test_a_file_that_is_wrong(tmp_path, text, where, what):

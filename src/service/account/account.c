@@ -276,6 +276,19 @@ bool account_reserve_cost(struct account *a, const struct identity *is, int64_t 
     return answer(&j, !j.who.n || store_write(a->store, reserve, &j, &e), r);
 }
 
+static bool free_reserved(void *id, struct session *c, struct err *e)
+{
+    return budget_settle_reserved(c, id, 0, e);
+}
+
+bool account_release(struct account *a, const struct identity *is)
+{
+    struct err e;
+    char id[sizeof is->uid];
+    memcpy(id, is->uid, sizeof id);
+    return !is->who.key || store_write(a->store, free_reserved, id, &e);
+}
+
 static bool look_for_room(void *arg, struct session *c, struct err *e)
 {
     struct reservation *j = arg;

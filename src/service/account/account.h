@@ -53,6 +53,8 @@ bool account_reserve(struct account *a, const struct identity *is, const char *m
 /* The same of a request that costs no more than this. */
 bool account_reserve_cost(struct account *a, const struct identity *is, int64_t nano,
                           struct account_refusal *r);
+/* What was reserved for it is free again, for it is to be reserved anew, by another's price. False: the store is away. */
+bool account_release(struct account *a, const struct identity *is);
 /* Before its model is loaded, when what it costs at most is not known yet: whether there is room for the least that anything of that model
  * costs, a token of a prompt. Nothing is reserved. */
 bool account_has_room(struct account *a, const struct identity *is, const char *model,

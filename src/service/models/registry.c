@@ -788,6 +788,16 @@ bool registry_list(struct registry *r, struct model_row **rows, int *n, struct e
     return ok;
 }
 
+int registry_waiting(struct registry *r, struct model *m)
+{
+    struct lm_stats s = { .waiting = 0 };
+    pthread_mutex_lock(&r->lock);
+    if (m->state == READY && m->lm) lm_stats(m->lm, &s);
+    if (m->state == READY && m->image) s.waiting = image_waiting(m->image);
+    pthread_mutex_unlock(&r->lock);
+    return s.waiting;
+}
+
 void registry_counts(struct registry *r, void (*fn)(void *arg, const char *id, const struct model_counts *c),
                      void *arg)
 {

@@ -96,6 +96,9 @@ struct model_row {
  * size against the memory that models may take). *rows is the caller's to free(). */
 bool registry_list(struct registry *r, struct model_row **rows, int *n, struct err *e);
 
+/* What waits for m in its queue: choices of texts, or requests for pictures. 0: nothing, or it is not loaded. */
+int registry_waiting(struct registry *r, struct model *m);
+
 struct model_counts { /* of a loaded text model; the first ones only grow */
     uint64_t requests, prompt_tokens, cached_tokens, completion_tokens;
     uint64_t steps, step_rows, preemptions, cancelled; /* batches, and the tokens in them */

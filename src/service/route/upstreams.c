@@ -89,6 +89,7 @@ static const struct yaml_row model_rows[] = {
 struct route_line {
     char *model;
     unsigned choice;
+    int spill_at;
     const struct yaml_tree *to, *shadow;
 };
 static const struct yaml_row route_rows[] = {
@@ -97,6 +98,11 @@ static const struct yaml_row route_rows[] = {
       .type = YAML_WORD,
       .offset = offsetof(struct route_line, choice),
       .words = "order|weighted|cheapest" },
+    { .key = "spill_at",
+      .type = YAML_INT,
+      .offset = offsetof(struct route_line, spill_at),
+      .min = 1,
+      .max = 1000000 },
     { .key = "to", .type = YAML_TREE, .offset = offsetof(struct route_line, to), .needed = true },
     { .key = "shadow", .type = YAML_TREE, .offset = offsetof(struct route_line, shadow) },
     { .key = NULL },
@@ -317,6 +323,12 @@ static bool read_route(const struct yaml_doc *d, const struct yaml_tree *at, con
     if (!keep(&r->model, l->model, e) || !room((void **)&r->to, l->to->n, sizeof *r->to, e)) return false;
     for (int i = 0; i < l->to->n; i++, r->n++)
         if (!read_target(d, &l->to->item[i], target_rows, all, l->model, &r->to[i], NULL, e)) return false;
+    r->spill_at = l->spill_at;
+    bool here = false, there = false;
+    for (int i = 0; i < r->n; i++) *(r->to[i].upstream == UPSTREAM_HERE ? &here : &there) = true;
+    if (r->spill_at && !(here && there))
+        return yaml_bad(d, yaml_member(at, "spill_at"), e,
+                        "spill_at is for a route with { at: here } and an upstream among its places");
     if (!l->shadow) return true;
     if (!read_target(d, l->shadow, shadow_rows, all, l->model, &r->shadow, &r->shadow_share, e)) return false;
     return r->shadow.upstream >= 0 ||

@@ -61,6 +61,7 @@ struct routed {
     enum choice choice;
     struct target *to;
     int n;
+    int spill_at;         /* as many wait here, or there is no room: others are asked first; 0: never */
     struct target shadow; /* of UPSTREAM_NONE: there is none */
     double shadow_share;
 };
