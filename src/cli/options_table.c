@@ -236,7 +236,7 @@ const struct option_spec options_table[] = {
       "attempts in a row that bring nothing before a download is given up" },
     { "sha256", OPT_STR, F(sha256), "", 0, 0, CMD_PULL, "HEX", "what the file must hash to" },
 
-    { "store", OPT_STR, F(store), "", 0, 0, CMD_REPLAY | CMD_STORE | CMD_KEYS | CMD_LEDGER | CMD_USAGE | CMD_AUDIT | CMD_PROJECTS | CMD_SECRETS | CMD_SERVE, "FILE|URL",
+    { "store", OPT_STR, F(store), "", 0, 0, CMD_REPLAY | CMD_STORE | CMD_KEYS | CMD_LEDGER | CMD_USAGE | CMD_AUDIT | CMD_PROJECTS | CMD_REVIEWS | CMD_SECRETS | CMD_SERVE, "FILE|URL",
       "where keys and the ledger are: a file (SQLite), or postgresql://...; a password belongs into the environment or ~/.pgpass" },
     { "name", OPT_STR, F(account.name), "", 0, 0, CMD_KEYS, "NAME", "what a new key is for" },
     { "project", OPT_STR, F(account.project), "", 0, 0, CMD_KEYS, "NAME", "the project that a new key belongs to" },

@@ -114,7 +114,8 @@ static void words(struct reload *r, const struct options *o)
     struct reload_kept *k = keep(r);
     if (!k) return;
     if (!word_rules_load(&k->words, o->safety_policy, &e) ||
-        !word_rules_find(k->words, r->started_with->server.policy, &e)) {
+        !word_rules_find(k->words, r->started_with->server.policy, &e) ||
+        !word_rules_may_hold(k->words, r->account != NULL, &e)) {
         log_error("%s; the old safety policies are kept", e.msg);
         return;
     }

@@ -218,7 +218,8 @@ static bool preload(struct service *s, struct err *e)
 static bool open_words(struct service *s, struct err *e)
 {
     return word_rules_load(&s->words, s->o->safety_policy, e) &&
-           (word_rules_find(s->words, s->o->server.policy, e) || err_wrap(e, "--policy"));
+           (word_rules_find(s->words, s->o->server.policy, e) || err_wrap(e, "--policy")) &&
+           word_rules_may_hold(s->words, s->account != NULL, e);
 }
 
 static bool open_pictures(struct service *s, struct err *e)

@@ -35,6 +35,8 @@ static const struct {
                        "Method not allowed", 0 },
     [FAULT_ACCEPT] = { 406, "invalid_request_error", NULL, "invalid_request_error", "Invalid input", 0 },
     [FAULT_TIMEOUT] = { 408, "timeout_error", "timeout", "timeout_error", "Timeout", 0 },
+    [FAULT_HELD] = { 409, "invalid_request_error", "held_for_review", "invalid_request_error",
+                     "Held for review", 10 },
     [FAULT_TOO_LARGE] = { 413, "invalid_request_error", "request_too_large", "invalid_request_error",
                           "Request too large", 0 },
     [FAULT_URI_TOO_LONG] = { 414, "invalid_request_error", "uri_too_long", "invalid_request_error",
@@ -207,8 +209,9 @@ void fault_print_again(struct buf *b, enum api_dialect d, enum fault_kind kind, 
     }
     bool fireworks = d == DIALECT_FIREWORKS;
     const char *type = fireworks ? faults[kind].fireworks_type : faults[kind].openai_type;
-    const char *code =
-        !fireworks || kind == FAULT_CONTEXT || kind == FAULT_POLICY ? faults[kind].openai_code : type;
+    const char *code = !fireworks || kind == FAULT_CONTEXT || kind == FAULT_POLICY || kind == FAULT_HELD
+                           ? faults[kind].openai_code
+                           : type;
     buf_puts(b, "{\"error\":{\"object\":\"error\",\"type\":");
     json_out_cstr(b, type);
     buf_puts(b, ",\"code\":");

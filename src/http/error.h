@@ -36,6 +36,7 @@ enum fault_kind {
     FAULT_METHOD,       /* 405 */
     FAULT_ACCEPT,       /* 406 */
     FAULT_TIMEOUT,      /* 408 */
+    FAULT_HELD,         /* 409: a person has to see it first */
     FAULT_TOO_LARGE,    /* 413 */
     FAULT_URI_TOO_LONG, /* 414 */
     FAULT_MEDIA,        /* 415 */

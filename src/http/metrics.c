@@ -30,6 +30,7 @@ static const char *const reasons[] = {
     [FAULT_METHOD] = "method",
     [FAULT_ACCEPT] = "accept",
     [FAULT_TIMEOUT] = "timeout",
+    [FAULT_HELD] = "held",
     [FAULT_TOO_LARGE] = "too_large",
     [FAULT_URI_TOO_LONG] = "uri_length",
     [FAULT_MEDIA] = "media_type",

@@ -4,9 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "http/exchange.h"
+#include "service/account/account.h"
 #include "service/account/keyring.h"
+#include "service/account/reviews.h"
 #include "service/request.h"
 #include "service/safety/policy.h"
 
@@ -52,10 +55,15 @@ struct reading {
     const struct word_rules *rules;
     const struct word_policy *policy;
     struct word_found found;
+    struct buf texts; /* where a person may have to see them: all that was read */
 };
 
 static bool read_bytes(struct reading *r, const char *text, size_t len, struct fault *f)
 {
+    if (r->policy->hold) {
+        if (r->texts.len) buf_puts(&r->texts, "\n\n");
+        if (!buf_append(&r->texts, text, len)) return err_set(&f->err, ERR_NOMEM, "out of memory");
+    }
     return word_check(r->rules, r->policy, text, len, &r->found, &f->err);
 }
 
@@ -89,6 +97,44 @@ static bool read_message(struct reading *r, const json_t *message, struct fault 
     return ok;
 }
 
+/* A person decides: false until then, and where it was refused. */
+static bool ask_person(struct exchange *x, const struct reading *r, const char *words, const char *param,
+                       struct fault *f)
+{
+    const struct principal *who = exchange_who(x);
+    char id[REVIEW_ID], reason[REVIEW_REASON];
+    enum review_state state;
+    const struct review_wish w = { .who = who->id,
+                                   .project = who->key ? who->key->project : "",
+                                   .address = exchange_address(x),
+                                   .endpoint = exchange_path(x),
+                                   .policy = r->policy->name,
+                                   .words = words,
+                                   .text = r->texts.data ? r->texts.data : "",
+                                   .len = r->texts.len };
+    if (!review_ask(account_store(exchange_server(x)->o.account), &w, clock_unix_ms(), id, &state, reason,
+                    &f->err)) {
+        if (f->err.code == ERR_BUSY) exchange_refused(x, FAULT_UNAVAILABLE);
+        return false;
+    }
+    exchange_header(x, "X-Review-Id", "%s", id);
+    exchange_header(x, "X-Safety-Action", "%s",
+                    state == REVIEW_APPROVED ? "review"
+                    : state == REVIEW_HELD   ? "hold"
+                                             : "reject");
+    log_info("%s: %s, %s (policy %s): %s", exchange_id(x), review_states[state], id, r->policy->name, words);
+    if (state == REVIEW_APPROVED) return true;
+    f->param = param;
+    exchange_refused(x, state == REVIEW_HELD ? FAULT_HELD : FAULT_POLICY);
+    return state == REVIEW_HELD ? err_set(&f->err, ERR_REQUEST,
+                                          "this request is held until a person has seen it (policy \"%s\"): "
+                                          "GET /v1/reviews/%s says what "
+                                          "was decided; once it is approved, send the same again",
+                                          r->policy->name, id)
+                                : err_set(&f->err, ERR_REQUEST, "refused by a person (policy \"%s\", %s): %s",
+                                          r->policy->name, id, reason);
+}
+
 static bool decide(struct exchange *x, struct reading *r, const char *param, bool ok, struct fault *f)
 {
     if (ok && r->found.verdict == WORD_REFUSE) {
@@ -100,12 +146,17 @@ static bool decide(struct exchange *x, struct reading *r, const char *param, boo
         struct buf words = BUF_INIT(300);
         for (int i = 0; i < r->found.warnings.n; i++)
             buf_printf(&words, "%s%s", i ? ", " : "", r->found.warnings.v[i]);
-        exchange_header(x, "X-Safety-Action", "review");
-        log_info("%s: to be reviewed (policy %s): %s", exchange_id(x), r->policy->name,
-                 words.data ? words.data : "");
+        if (r->policy->hold) {
+            ok = ask_person(x, r, words.data ? words.data : "", param, f);
+        } else {
+            exchange_header(x, "X-Safety-Action", "review");
+            log_info("%s: to be reviewed (policy %s): %s", exchange_id(x), r->policy->name,
+                     words.data ? words.data : "");
+        }
         buf_free(&words);
     }
     word_found_free(&r->found);
+    buf_free(&r->texts);
     return ok;
 }
 
@@ -173,6 +224,6 @@ bool prompt_policy_body(struct exchange *x, const json_t *body, struct fault *f)
         ok = read_value(&r, json_object_get(body, others[k]), f);
         param = others[k];
     }
-    if (r.found.verdict != WORD_REFUSE) r.found.verdict = WORD_PROCEED;
+    if (r.found.verdict == WORD_REVIEW && !r.policy->hold) r.found.verdict = WORD_PROCEED;
     return decide(x, &r, param, ok, f);
 }

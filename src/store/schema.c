@@ -120,8 +120,20 @@ static const char *const version_10[] = {
     NULL,
 };
 
-static const char *const *const versions[] = { version_1, version_2, version_3, version_4, version_5,
-                                               version_6, version_7, version_8, version_9, version_10 };
+/* What a safety policy holds for a person, and what was decided. */
+static const char *const version_11[] = {
+    "CREATE TABLE reviews (id TEXT PRIMARY KEY, made_ms BIGINT NOT NULL, state TEXT NOT NULL, who TEXT NOT "
+    "NULL, project TEXT NOT NULL, address TEXT NOT NULL, endpoint TEXT NOT NULL, policy TEXT NOT NULL, words "
+    "TEXT NOT NULL, text TEXT NOT NULL, reason TEXT NOT NULL, decided_ms BIGINT NOT NULL, decided_by TEXT "
+    "NOT "
+    "NULL)",
+    "CREATE INDEX reviews_state ON reviews (state, made_ms, id)",
+    NULL,
+};
+
+static const char *const *const versions[] = { version_1, version_2,  version_3, version_4,
+                                               version_5, version_6,  version_7, version_8,
+                                               version_9, version_10, version_11 };
 enum { N_VERSIONS = sizeof versions / sizeof *versions };
 
 int schema_version(void) { return N_VERSIONS; }

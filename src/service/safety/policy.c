@@ -36,6 +36,7 @@ struct word_list {
 struct policy_text { /* as the file has it */
     char *name;
     struct str_list refuse, review;
+    char *on_review;
     bool answers;
 };
 
@@ -68,6 +69,7 @@ static const struct yaml_row policy_rows[] = {
     { .key = "name", .type = YAML_STR, .offset = offsetof(struct policy_text, name), .needed = true },
     { .key = "refuse", .type = YAML_STRS, .offset = offsetof(struct policy_text, refuse) },
     { .key = "review", .type = YAML_STRS, .offset = offsetof(struct policy_text, review) },
+    { .key = "on_review", .type = YAML_STR, .offset = offsetof(struct policy_text, on_review) },
     { .key = "answers", .type = YAML_BOOL, .offset = offsetof(struct policy_text, answers) },
     { .key = NULL },
 };
@@ -151,11 +153,14 @@ static bool take_policy(struct word_rules *r, const struct yaml_doc *d, const st
         if (!strcmp(r->policy[i].name, p.name)) ok = yaml_bad(d, t, e, "a second policy \"%.60s\"", p.name);
     ok = ok && take_names(r, d, yaml_member(t, "refuse"), &p.refuse, &to->refuse, e) &&
          take_names(r, d, yaml_member(t, "review"), &p.review, &to->review, e);
+    if (ok && *p.on_review && strcmp(p.on_review, "hold") != 0 && strcmp(p.on_review, "mark") != 0)
+        ok = yaml_bad(d, yaml_member(t, "on_review"), e, "on_review must be hold or mark");
     if (ok && !to->refuse && !to->review) ok = yaml_bad(d, t, e, "a policy needs lists to refuse or review");
     if (ok) {
         to->name = p.name;
         p.name = NULL;
         to->answers = p.answers;
+        to->hold = to->review && !strcmp(p.on_review, "hold");
         r->n_policies++;
     }
     yaml_fill_free(policy_rows, &p);
@@ -278,6 +283,17 @@ const struct word_policy *word_rules_project(const struct word_rules *r, const c
     for (int i = 0; i < r->n_projects; i++)
         if (!strcmp(r->project[i].name, project)) return r->project[i].policy;
     return NULL;
+}
+
+bool word_rules_may_hold(const struct word_rules *r, bool has_store, struct err *e)
+{
+    for (int i = 0; !has_store && i < r->n_policies; i++)
+        if (r->policy[i].hold)
+            return err_set(e, ERR_REQUEST,
+                           "the safety policy \"%s\" holds requests for review (on_review), which a store "
+                           "keeps; --store names one",
+                           r->policy[i].name);
+    return true;
 }
 
 const struct phrases *word_rules_phrases(const struct word_rules *r) { return r->phrases; }

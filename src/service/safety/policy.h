@@ -23,6 +23,7 @@ extern const char *const safety_categories[N_CATEGORIES];
 struct word_policy {
     char *name;
     uint64_t refuse, review; /* bits of lists */
+    bool hold;               /* what is to be reviewed waits for a person; else it passes with a mark */
     bool answers;            /* what models answer is looked at too */
 };
 
@@ -37,6 +38,8 @@ void word_rules_free(struct word_rules *r);
 const struct word_policy *word_rules_find(const struct word_rules *r, const char *name, struct err *e);
 /* The one that the file gives a project; NULL: none. */
 const struct word_policy *word_rules_project(const struct word_rules *r, const char *project);
+/* False, naming the policy: one holds what is to be reviewed, and there is no store to keep it in. */
+bool word_rules_may_hold(const struct word_rules *r, bool has_store, struct err *e);
 const struct phrases *word_rules_phrases(const struct word_rules *r);
 int word_rules_category(const struct word_rules *r, unsigned list); /* or CATEGORY_NONE */
 
