@@ -201,8 +201,8 @@ const struct option_spec options_table[] = {
     { "reasoning", OPT_WORD, F(reasoning), "", 0, 0, CMD_CHAT, "none|low|medium|high",
       "how long the model thinks before it answers; thoughts are shown in a terminal alone; default: the model's own" },
 
-    { "model", OPT_STR, F(model), "", 0, 0, CMD_IMAGE, "MODEL",
-      "image model: a path or an installed name; default: the first one installed" },
+    { "model", OPT_STR, F(model), "", 0, 0, CMD_IMAGE | CMD_REPLAY, "MODEL",
+      "image model: a path or an installed name; default: the first one installed. Of replay: the file or folder of the model that answered; default: the installed one with those files" },
     { "output", OPT_STR, F(output), "", 0, 0, CMD_BATCH | CMD_COMPARE | CMD_IMAGE, "FILE",
       "(or -o) a .png, .jpg or .webp; of several pictures each gets its number; - is standard output; default: picture.png. Of compare: the page of pictures, picture.html. Of batch: the answers" },
     { "window", OPT_STR, F(window), "24h", 0, 0, CMD_BATCH, "TIME",

@@ -6,12 +6,14 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/fetch.h"
 #include "cli/options.h"
+#include "cli/own_server.h"
 #include "format/json_memory.h"
 #include "service/account/essence.h"
 #include "service/account/ledger.h"
 #include "service/account/record.h"
+#include "service/models/fingerprint.h"
+#include "service/models/model_folder.h"
 
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
@@ -86,9 +88,7 @@ static bool post(const char *server, const char *key, const struct record *r, co
         const CURLcode rc = curl_easy_perform(c);
         ok = rc == CURLE_OK ||
              err_set(e, ERR_IO, "%.100s: %s%s", server, curl_easy_strerror(rc),
-                     rc == CURLE_COULDNT_CONNECT ? "; `hearth serve` with the same models and --store makes "
-                                                   "it again; --url names another server"
-                                                 : "");
+                     rc == CURLE_COULDNT_CONNECT ? "; without --url it is made again here" : "");
         curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &out->status);
         curl_easy_getinfo(c, CURLINFO_CONTENT_TYPE, &type);
         snprintf(out->type, sizeof out->type, "%s", type ? type : "");
@@ -134,16 +134,55 @@ static bool compare(const struct ledger_row *row, const struct record *r, const 
     return ok;
 }
 
+/* ---- where it is made again ---------------------------------------------------------------------------------------- */
+
+/* Whether one of the installed models is of the files that answered. */
+static bool installed_has(const char *dir, const char *hash, struct err *e)
+{
+    struct installed_list l;
+    char one[FINGERPRINT];
+    bool found = false;
+    if (!model_folder_scan(dir, &l, e)) return false;
+    for (int i = 0; !found && i < l.n; i++)
+        found =
+            fingerprint_of(l.v[i].path, one, NULL) && !strcmp(one, hash); /* what cannot be read is another */
+    installed_list_free(&l);
+    return found ||
+           err_set(e, ERR_NOT_FOUND,
+                   "no model in %s has the files that answered (their hash is %.16s...); --model names "
+                   "them, --url a server that has them",
+                   dir, hash);
+}
+
+/* A server of this command's own, over the files that the row's hash is of. */
+static bool serve_again(struct own_server *s, const struct ledger_row *row, const struct options *o,
+                        struct err *e)
+{
+    char hash[FINGERPRINT];
+    if (!*o->model)
+        return (!*row->model_hash || installed_has(o->registry.models_dir, row->model_hash, e)) &&
+               own_server_start(s, o->registry.models_dir, "", "", e);
+    if (!fingerprint_of(o->model, hash, e)) return false;
+    if (*row->model_hash && strcmp(hash, row->model_hash) != 0)
+        return err_set(e, ERR_REQUEST,
+                       "%.150s: other files than those that answered: their hash is %.16s..., not %.16s...",
+                       o->model, hash, row->model_hash);
+    return own_server_start(s, o->registry.models_dir, o->model, row->model, e);
+}
+
 static bool replay(struct store *s, const struct options *o, bool *same, struct err *e)
 {
     struct ledger_row row;
     struct record r = { .made_ms = 0 };
     struct buf body = BUF_INIT(0);
     struct answer a = { .bytes = BUF_INIT(RECORDING_MOST) };
+    struct own_server own = { .pid = 0 };
+    const bool here = !*o->url;
     const bool ok = ledger_find(s, o->args.v[0], &row, e) && record_get(s, row.uid, &r, e) &&
-                    record_with_seed(&r, row.seed, &body, e) &&
-                    post(*o->url ? o->url : FETCH_USUAL_URL, o->key, &r, &body, &a, e) &&
+                    record_with_seed(&r, row.seed, &body, e) && (!here || serve_again(&own, &row, o, e)) &&
+                    post(here ? own.url : o->url, here ? own.key : o->key, &r, &body, &a, e) &&
                     compare(&row, &r, &a, same, e);
+    own_server_stop(&own);
     record_free(&r);
     buf_free(&body);
     buf_free(&a.bytes);
@@ -163,6 +202,11 @@ int cmd_replay(int argc, char **argv)
         fprintf(stderr, o.args.n != 1
                             ? "hearth replay: say which request: its X-Request-Id, or its uid in the ledger\n"
                             : "hearth replay: --store names the file or the URL that keeps the records\n");
+        goto done;
+    }
+    if (*o.model && *o.url) {
+        fprintf(stderr,
+                "hearth replay: --model is of a server of this command's own, and --url names another\n");
         goto done;
     }
     rc = 0;

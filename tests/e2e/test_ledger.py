@@ -2,6 +2,7 @@
 import ast
 import io
 import json
+import pathlib
 import os
 import random
 import re
@@ -387,6 +388,36 @@ def test_replay_gives_the_same_bytes(recorder, path, body):
     db.execute("UPDATE records SET answer = ? WHERE uid = ?", (kept[3], row["uid"]))
     db.commit()
     assert "was changed" in replay(recorder, name, 3)
+
+
+def replay_here(place, name, models, *more, status=0):
+    """By a server of the command's own."""
+    r = subprocess.run([BIN, "replay", name, "--store", place[0], "--models", str(models), *map(str, more)], capture_output=True, text=True,
+                       env=environment() | {"HEARTH_CONFIG": "/dev/null"}, timeout=PATIENCE)
+    assert r.returncode == status, r.stdout + r.stderr
+    return r.stdout + r.stderr
+
+
+@pytest.mark.parametrize("path, body, golden", [
+    (CHAT, WARM | {"stream": True}, "lm/chat"),
+    ("/inference/v1/image_generation/accounts/local/models/sdxl", {"prompt": "a", "width": 32, "height": 32, "steps": 1}, "pipelines/sdxl"),
+])
+def test_replay_without_a_server(recorder, tmp_path, path, body, golden):
+    store, key, s = recorder
+    name = f"alone-{len(path)}"
+    r = s.post(path, body, headers={"Authorization": f"Bearer {key}", "X-Request-Id": name})
+    assert r.status_code == 200, r.text
+    [row] = written(store, name)
+    same = f"same bytes: {row['answer_hash']}\n"
+    assert replay_here(recorder, name, pathlib.Path(store).parent / "models") == same
+    # Not installed: the files are named, and may lie under another name; others are not taken for them.
+    none = pathlib.Path(store).parent / "none"  # beside it is what pictures are signed with
+    none.mkdir(exist_ok=True)
+    (tmp_path / "kept elsewhere").symlink_to(ROOT / "tests/golden" / golden)
+    assert "--model names them" in replay_here(recorder, name, none, status=1)
+    assert replay_here(recorder, name, none, "--model", tmp_path / "kept elsewhere") == same
+    assert "other files than those that answered" in replay_here(recorder, name, none, "--model", ROOT / "tests/golden/lm/llama3", status=1)
+    assert "--url" in replay_here(recorder, name, none, "--model", "x", "--url", s.url, status=2)
 
 
 def test_a_form_is_replayed(recorder):
