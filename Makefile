@@ -209,16 +209,40 @@ format:  ## rewrite the sources as .clang-format says
 
 PREFIX ?= /usr/local
 # What is ours, and what of others' is part of the binary or of the starter: their licences go with it.
-NOTICES := LICENSE:LICENSE NOTICE:NOTICE models/nsfw/LICENSE:LICENSE.nsfw-classifier models/starter-image/LICENSE:LICENSE.starter-image
 DOCDIR   = $(PREFIX)/share/doc/hearth
-install: all  ## install the binary and the licences under PREFIX (default /usr/local), DESTDIR honoured
+NOTICES := LICENSE:LICENSE NOTICE:NOTICE models/nsfw/LICENSE:LICENSE.nsfw-classifier models/starter-image/LICENSE:LICENSE.starter-image \
+    models/starter-image/README.md:starter-image.md
+# The binary prints its own manual page and what shells complete.
+SHARED_DOCS = $(foreach d,$(DOCS),$(d):$(DOCDIR)/$(notdir $(d))) $(foreach n,$(NOTICES),$(firstword $(subst :, ,$(n))):$(DOCDIR)/$(lastword $(subst :, ,$(n))))
+DOCS    := README.md $(wildcard docs/*.md)
+SHARED   = $(SHARED_DOCS) $(B)/share/hearth.1:$(PREFIX)/share/man/man1/hearth.1 $(B)/share/hearth.bash:$(PREFIX)/share/bash-completion/completions/hearth \
+    $(B)/share/hearth.zsh:$(PREFIX)/share/zsh/site-functions/_hearth $(B)/share/hearth.fish:$(PREFIX)/share/fish/vendor_completions.d/hearth.fish \
+    $(B)/share/hearth.service:$(PREFIX)/lib/systemd/system/hearth.service
+$(B)/share/hearth.1: $(B)/hearth
+	@mkdir -p $(@D)
+	$(B)/hearth help --man >$@
+$(B)/share/hearth.%: $(B)/hearth
+	@mkdir -p $(@D)
+	$(B)/hearth completion $* >$@
+$(B)/share/hearth.service: deploy/systemd/hearth.service always
+	@mkdir -p $(@D)
+	@sed 's|@BINDIR@|$(PREFIX)/bin|' $< >$@
+
+install: all $(foreach f,1 bash zsh fish service,$(B)/share/hearth.$(f))  ## install all that belongs to it under PREFIX (default /usr/local), DESTDIR honoured
 	install -Dm755 $(B)/hearth '$(DESTDIR)$(PREFIX)/bin/hearth'
-	for n in $(NOTICES); do install -Dm644 "$${n%%:*}" '$(DESTDIR)$(DOCDIR)'/"$${n##*:}" || exit 1; done
+	for f in $(SHARED); do install -Dm644 "$${f%%:*}" '$(DESTDIR)'"$${f##*:}" || exit 1; done
 
 uninstall:  ## remove what install has put there
 	rm -f '$(DESTDIR)$(PREFIX)/bin/hearth'
-	for n in $(NOTICES); do rm -f '$(DESTDIR)$(DOCDIR)'/"$${n##*:}"; done
+	for f in $(SHARED); do rm -f '$(DESTDIR)'"$${f##*:}"; done
 	rmdir '$(DESTDIR)$(DOCDIR)' 2>/dev/null || true
+
+deb: all  ## a Debian package, build/hearth_VERSION_ARCH.deb
+	@tools/package/deb.sh
+tarball: all  ## build/hearth-VERSION-ARCH.tar.gz, which brings its libraries along and runs wherever it is unpacked
+	@tools/package/tarball.sh
+image: all  ## build/hearth-image.tar, a container image (OCI layout and docker-archive in one), without a daemon
+	@tools/package/tree.sh build/image-tree && python3 tools/package/image.py build/image-tree build/hearth-image.tar '$(VERSION)'
 
 clean:  ## remove everything that was built
 	rm -rf build
@@ -229,5 +253,5 @@ help:  ## this list
 print-%: ; @echo $($*)
 
 .SECONDARY:
-.PHONY: all unit unit-programs run starter test faults bench exactness lint asan tsan coverage fuzz format install uninstall always clean help
+.PHONY: deb tarball image all unit unit-programs run starter test faults bench exactness lint asan tsan coverage fuzz format install uninstall always clean help
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -175,7 +175,7 @@ const struct option_spec options_table[] = {
     { "policy", OPT_STR, F(server.policy), "", 0, 0, CMD_SERVE | CMD_CHECK, "NAME",
       "the policy of that file for what prompts say: off, default, strict, or one of the file's own; default: the file's, which is off in the built-in one" },
 
-    { "url", OPT_STR, F(url), "", 0, 0, ASKS | CMD_BATCH | CMD_COMPARE | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES | CMD_STOP, "URL",
+    { "url", OPT_STR, F(url), "", 0, 0, ASKS | CMD_BATCH | CMD_COMPARE | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES | CMD_STOP | CMD_HEALTH, "URL",
       "use a running server instead of loading a model, as http://host:port" },
     { "key", OPT_SECRET, F(key), "", 0, 0, ASKS | CMD_BATCH | CMD_COMPARE | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES | CMD_STOP, "KEY", "key for --url" },
     { "system", OPT_STR, F(system_text), "", 0, 0, CMD_CHAT, "TEXT", "system message" },

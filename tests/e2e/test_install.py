@@ -23,7 +23,10 @@ def test_install_ships_licences_and_uninstall_takes_them_back(tmp_path):
     usr = tmp_path / "with space/usr"
     doc = usr / "share/doc/hearth"
     assert subprocess.run([usr / "bin/hearth", "version"], capture_output=True, text=True).stdout.startswith("hearth ")
-    assert sorted(p.name for p in doc.iterdir()) == ["LICENSE", "LICENSE.nsfw-classifier", "LICENSE.starter-image", "NOTICE"]
+    assert {"LICENSE", "LICENSE.nsfw-classifier", "LICENSE.starter-image", "NOTICE", "starter-image.md", "README.md", "options.md"} <= {p.name for p in doc.iterdir()}
+    assert f"ExecStart={where[1][7:]}/bin/hearth serve" in (usr / "lib/systemd/system/hearth.service").read_text()
+    for name in ("man/man1/hearth.1", "bash-completion/completions/hearth", "zsh/site-functions/_hearth", "fish/vendor_completions.d/hearth.fish"):
+        assert (usr / "share" / name).stat().st_size > 1000
     assert "UNICODE LICENSE V3" in (doc / "NOTICE").read_text() and "Infinite Red" in (doc / "LICENSE.nsfw-classifier").read_text()
     make("-s", "uninstall", *where)
     assert not [p for p in usr.rglob("*") if p.is_file()] and not doc.exists()
