@@ -9,6 +9,7 @@
 #include "format/json_memory.h"
 #include "http/dialects/relay_text.h"
 #include "http/exchange.h"
+#include "service/answer_filter.h"
 #include "service/route/answer.h"
 
 struct relayed_text {
@@ -17,8 +18,12 @@ struct relayed_text {
     struct relay *relay;
     struct relay_text reply;
     struct event_reader reader;
-    struct usage usage; /* 0 until it is known */
-    bool over;          /* the last event is queued */
+    struct answer_filter *filter; /* NULL: everything may be said */
+    struct usage usage;           /* 0 until it is known */
+    bool whole;                   /* the upstream has said all but that it ends */
+    bool over;                    /* the last event is queued */
+    bool cut;                     /* nobody would see the rest: only the end is left */
+    bool unread;                  /* an error has ended it */
 };
 
 void relayed_text_free(struct relayed_text *t)
@@ -27,6 +32,7 @@ void relayed_text_free(struct relayed_text *t)
     relay_free(t->relay);
     relay_text_free(&t->reply);
     event_reader_free(&t->reader);
+    answer_filter_free(t->filter);
     free((char *)t->model);
     free(t);
 }
@@ -60,6 +66,7 @@ static bool init(struct relayed_text **out, const struct routed *route, const st
     t->model = strdup(route->model);
     *out = t;
     return relay_text_init(&t->reply, &w->gen, n, hides, e) &&
+           (!w->gen.words || answer_filter_new(&t->filter, w->gen.words, w->gen.policy, n, e)) &&
            (t->model || err_set(e, ERR_NOMEM, "out of memory"));
 }
 
@@ -134,7 +141,7 @@ static bool take_stream(struct relayed_text *t, struct err *e)
     bool ok = true;
     switch (relay_next(t->relay, &b, e)) {
     case CALL_NOTHING: ok = false; break;
-    case CALL_LAST: book(t); /* fall through */
+    case CALL_LAST: book(t); t->whole = true; /* fall through */
     case CALL_EVENTS:
         ok = event_reader_feed(&t->reader, b.data ? b.data : "", b.len, take_event, t, e);
         break;
@@ -148,11 +155,14 @@ static bool take_stream(struct relayed_text *t, struct err *e)
     return ok;
 }
 
-bool relayed_text_next(struct relayed_text *t, struct reply_event *ev)
+/* As the upstream says it. */
+static bool next_said(struct relayed_text *t, struct reply_event *ev)
 {
     struct err e = { ERR_NONE, "" };
     for (;;) {
         if (relay_text_next(&t->reply, ev)) return true;
+        if (t->cut) *ev = (struct reply_event){ .type = REPLY_DONE, .usage = t->usage };
+        if (t->cut) return !(t->cut = false);
         if (t->over) return false;
         if (t->w->stream ? take_stream(t, &e) : take_plain(t, &e)) continue;
         if (e.code == ERR_NONE) return false;
@@ -161,4 +171,29 @@ bool relayed_text_next(struct relayed_text *t, struct reply_event *ev)
         *ev = (struct reply_event){ .type = REPLY_ERROR, .usage = t->usage, .error = e };
         return true;
     }
+}
+
+/* Nobody sees the rest, which is not waited for. */
+static void cut(struct relayed_text *t)
+{
+    if (t->over || t->whole) return;
+    relay_cancel(t->relay);
+    book(t);
+    t->over = t->cut = true;
+}
+
+bool relayed_text_next(struct relayed_text *t, struct reply_event *ev)
+{
+    struct err e = { ERR_NONE, "" };
+    if (!t->filter) return next_said(t, ev);
+    while (!answer_filter_next(t->filter, ev)) {
+        struct reply_event said;
+        if (t->unread || !next_said(t, &said)) return false;
+        if (!answer_filter_take(t->filter, &said, &e)) {
+            *ev = (struct reply_event){ .type = REPLY_ERROR, .usage = t->usage, .error = e };
+            return t->unread = true;
+        }
+        if (answer_filter_over(t->filter)) cut(t);
+    }
+    return true;
 }

@@ -12,6 +12,7 @@
 #include "http/provenance.h"
 #include "http/relay.h"
 #include "http/routes.h"
+#include "service/safety/policy.h"
 #include "service/ending.h"
 
 struct passing {
@@ -172,6 +173,14 @@ static bool is_picture_stream(const struct route *endpoint, const json_t *body)
     return strstr(endpoint->path, "/images/") && json_is_true(json_object_get(body, "stream"));
 }
 
+/* What is said is held against a policy: then it is no longer passed as it comes, and the handler does what has to be done. */
+static bool is_filtered(struct exchange *x, const struct route *endpoint)
+{
+    const struct word_policy *p;
+    struct fault f = { 0 };
+    return strstr(endpoint->path, "completions") && prompt_policy_of(x, &p, &f) && p->answers && p->refuse;
+}
+
 bool upstream_takes(struct exchange *x, const struct route *endpoint)
 {
     struct fault f;
@@ -185,7 +194,8 @@ bool upstream_takes(struct exchange *x, const struct route *endpoint)
     /* What is no good JSON is told by the endpoint's own handler. */
     if (!json_in_parse(q.body, q.len, &exchange_server(x)->json, &body, &f)) return false;
     q.model = json_string_value(json_object_get(body, "model"));
-    const struct routed *route = is_picture_stream(endpoint, body) ? NULL : relay_route(x, q.model);
+    const bool whole = !is_picture_stream(endpoint, body) && !is_filtered(x, endpoint);
+    const struct routed *route = whole ? relay_route(x, q.model) : NULL;
     const bool taken = route && dispatch(x, endpoint, route, body, &q);
     json_decref(body);
     return taken;

@@ -11,7 +11,7 @@ import pytest
 import requests
 from PIL import Image
 
-from conftest import MODEL, MODELS, PATIENCE, Server, events
+from conftest import MODEL, MODELS, PATIENCE, ROOT, events
 from test_account import hearth, new_key
 from test_routing import place, serve
 
@@ -349,6 +349,45 @@ def test_one_that_is_here_too(tmp_path, other):
         assert r.status_code == 200 and r.headers["X-Hearth-Route"] == "here" and r.json()["usage"]["output_tokens"] > 0
         r = s.post("/api/chat", {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "stream": False, "options": {"num_predict": 4}})
         assert r.status_code == 200 and r.headers["X-Hearth-Route"] == "here" and r.json()["eval_count"] == 4
+    finally:
+        s.stop()
+
+
+# ---- what may be said ----
+
+POLICY = """words:
+  default: own
+  lists:
+    - { name: mine, words: [warm, warm front] }
+  policies:
+    - { name: own, refuse: [mine], answers: true }
+"""
+
+
+def test_answers_are_filtered(tmp_path, other):
+    """Whole and as streams, in every API: nothing of a refused word is told, and the choice ends with that."""
+    built_in = (ROOT / "catalog/safety.yaml").read_text()
+    (tmp_path / "safety.yaml").write_text(built_in[: built_in.index("\nwords:") + 1] + POLICY)
+    s = serve(tmp_path, place("other", other.url, *({"name": n} for n in TEXT)), args=("--safety", str(tmp_path / "safety.yaml")))
+    question = {"model": "plain", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
+    try:
+        for path in ("/v1/chat/completions", "/inference/v1/chat/completions"):
+            r = s.post(path, question)
+            assert r.status_code == 200 and r.headers["X-Hearth-Route"] == "other", r.text
+            choice = r.json()["choices"][0]
+            assert choice["finish_reason"] == "content_filter" and choice["message"]["content"] == "" and r.json()["usage"]["total_tokens"] == 16
+            got = events(s.post(path, {**question, "stream": True}))
+            text = "".join(c["delta"].get("content") or "" for e in got for c in e["choices"])
+            assert text == "" and [c["finish_reason"] for e in got for c in e["choices"]][-1] == "content_filter"
+        assert s.post("/v1/completions", {"model": "plain", "prompt": "x"}).json()["choices"][0]["finish_reason"] == "content_filter"
+        r = s.post("/v1/messages", question).json()
+        assert r["content"] == [] and r["stop_reason"] == "refusal", r
+        lines = s.post("/api/chat", {k: question[k] for k in ("model", "messages")}).text.splitlines()
+        assert "warm" not in "".join(lines) and json.loads(lines[-1])["done"], lines
+        calls = s.post("/v1/chat/completions", {**question, "model": "calls"}).json()["choices"][0]
+        assert calls["finish_reason"] == "tool_calls" and calls["message"]["tool_calls"][0]["function"]["name"] == "weather"
+        r = s.post("/v1/chat/completions", {**question, "logprobs": True})
+        assert r.status_code == 400 and r.json()["error"]["param"] == "logprobs"
     finally:
         s.stop()
 
