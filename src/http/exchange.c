@@ -60,6 +60,7 @@ void exchange_note(struct exchange *x, const char *fmt, ...)
 
 const struct word_rules *exchange_words(struct exchange *x)
 {
+    if (x->unread) return NULL;
     if (!x->words) x->words = atomic_load(&x->server->o.words);
     return x->words;
 }

@@ -79,6 +79,7 @@ struct exchange {
     struct model *model; /* and what loading_then() was asked for */
     bool holds_model;
     const struct word_rules *words; /* NULL: it has met none yet */
+    bool unread;                    /* it asks a judge, whatever it says: no policy of words holds for it */
     enum exchange_place place;
     bool reserved; /* what it can cost at most, before it was known who serves it */
     struct err load_error;

@@ -205,8 +205,8 @@ static bool begin(struct inner *in, const char *path, const struct buf *body, st
     return true;
 }
 
-bool inner_start(struct inner **out, struct exchange *outer, int number, const char *path,
-                 const struct buf *body, void (*woken)(void *arg, bool over), void *arg, struct err *e)
+static bool start(struct inner **out, struct exchange *outer, int number, const char *path, bool unread,
+                  const struct buf *body, void (*woken)(void *arg, bool over), void *arg, struct err *e)
 {
     struct inner *in = inner_new(woken, arg);
     if (!in) return err_set(e, ERR_NOMEM, "out of memory");
@@ -215,10 +215,23 @@ bool inner_start(struct inner **out, struct exchange *outer, int number, const c
     copy_header(outer, "Host", in->host, sizeof in->host);
     copy_header(outer, "traceparent", in->trace, sizeof in->trace);
     in->x = exchange_new(outer->server, &by_hand, in, NULL, &outer->peer);
+    if (in->x) in->x->unread = unread;
     if (!begin(in, path, body, e)) return false;
     *out = in;
     resume(in->x);
     return true;
+}
+
+bool inner_start(struct inner **out, struct exchange *outer, int number, const char *path,
+                 const struct buf *body, void (*woken)(void *arg, bool over), void *arg, struct err *e)
+{
+    return start(out, outer, number, path, false, body, woken, arg, e);
+}
+
+bool inner_ask_judge(struct inner **out, struct exchange *outer, int number, const struct buf *body,
+                     void (*woken)(void *arg, bool over), void *arg, struct err *e)
+{
+    return start(out, outer, number, "/v1/chat/completions", true, body, woken, arg, e);
 }
 
 bool inner_start_line(struct inner **out, struct server *s, const struct inner_line *l, const char *path,

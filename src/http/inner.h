@@ -24,6 +24,9 @@ struct server;
  * and there will be nothing more. It must not block, nor take from the inner request or free it. */
 bool inner_start(struct inner **out, struct exchange *outer, int number, const char *path,
                  const struct buf *body, void (*woken)(void *arg, bool over), void *arg, struct err *e);
+/* The same to ask a chat model about what somebody said: no policy holds its words. */
+bool inner_ask_judge(struct inner **out, struct exchange *outer, int number, const struct buf *body,
+                     void (*woken)(void *arg, bool over), void *arg, struct err *e);
 /* The same for a line of a batch, for which there is no outer request (any more): in the name of `who`, from where the batch came, with this
  * X-Request-Id. All that is given is copied. */
 struct inner_line {

@@ -5,30 +5,39 @@
 
 #include "base/clock.h"
 #include "format/image_file.h"
+#include "base/log.h"
+#include "format/json_memory.h"
+#include "http/dialects/judge.h"
 #include "http/dialects/moderation.h"
 #include "http/exchange.h"
 #include "http/handlers.h"
+#include "http/inner.h"
 #include "http/json_in.h"
 #include "service/picture_fetch.h"
 
 struct moderating {
     json_t *body;
     struct moderation m;
+    struct exchange *x;
+    const struct word_rules *words;
+    const struct word_judge *judge; /* NULL: none */
+    struct inner *asked;            /* it is asked about ... */
+    int at;                         /* ... this input */
 };
 
 static void work_free(struct moderating *w)
 {
+    inner_free(w->asked);
     moderation_free(&w->m);
     json_decref(w->body);
     free(w);
 }
 
-static bool look_at_text(const struct server *s, const struct moderation_input *in,
+static bool look_at_text(const struct word_rules *words, const struct moderation_input *in,
                          struct moderation_result *r, struct err *e)
 {
     static const struct word_policy nothing = { .name = "off" };
     struct word_found found = { 0 };
-    const struct word_rules *words = s->o.words; /* one reading of the file */
     if (!words) return true;
     if (!word_check(words, &nothing, in->text, in->len, &found, e)) return false;
     for (unsigned list = 0; list < PHRASES_LISTS; list++) {
@@ -89,8 +98,7 @@ static void look(struct exchange *x, void *arg, const struct err *nothing)
     for (int i = 0; ok && i < w->m.n_inputs; i++) {
         const struct moderation_input *in = &w->m.input[i];
         struct moderation_result *r = &w->m.result[in->result];
-        ok = in->text ? look_at_text(exchange_server(x), in, r, &f.err)
-                      : look_at_picture(x, in, r, deadline, &f.err);
+        ok = in->text ? look_at_text(w->words, in, r, &f.err) : look_at_picture(x, in, r, deadline, &f.err);
     }
     if (ok) {
         snprintf(id, sizeof id, "modr-%.60s", exchange_id(x));
@@ -100,6 +108,87 @@ static void look(struct exchange *x, void *arg, const struct err *nothing)
         exchange_fault_from(x, &f);
     }
     work_free(w);
+}
+
+/* ---- a model as judge: each text is a request of its own, with limits, a budget and a row ---------------------------- */
+
+static void ask_next(struct exchange *x, struct moderating *w);
+
+static void look_itself(struct exchange *x, struct moderating *w)
+{
+    bool pictures = false;
+    for (int i = 0; i < w->m.n_inputs; i++) pictures |= !w->m.input[i].text;
+    if (pictures)
+        loading_on_long(x, look, w);
+    else
+        look(x, w, NULL);
+}
+
+/* False: answered, and w is gone. */
+static bool failed(struct exchange *x, struct moderating *w, struct fault *f)
+{
+    log_warn("%s: %s; %s", exchange_id(x), f->err.msg,
+             w->judge->refuse ? "the request is refused" : "the lists decide alone");
+    if (!w->judge->refuse) return true;
+    exchange_refused(x, FAULT_UNAVAILABLE);
+    exchange_fault_from(x, f);
+    work_free(w);
+    return false;
+}
+
+static void judged(struct exchange *x, void *arg, const struct err *none)
+{
+    struct moderating *w = arg;
+    struct moderation_result *r = &w->m.result[w->m.input[w->at].result];
+    struct buf said = BUF_INIT(1 << 20);
+    struct fault f = { 0 };
+    struct judged j;
+    (void)none;
+    inner_take(w->asked, &said);
+    const bool ok =
+        judge_answer(w->judge, inner_status(w->asked), said.data ? said.data : "", said.len, &j, &f.err);
+    buf_free(&said);
+    inner_free(w->asked);
+    w->asked = NULL;
+    if (ok && j.category != CATEGORY_NONE) {
+        r->flagged[j.category] |= j.score >= w->judge->threshold;
+        if (j.score > r->text_score[j.category]) r->text_score[j.category] = j.score;
+    }
+    if (!ok && !failed(x, w, &f)) return;
+    w->at++;
+    ask_next(x, w);
+}
+
+static void on_judged(void *arg, bool over)
+{
+    struct moderating *w = arg;
+    if (over) loading_on(w->x, judged, w);
+}
+
+static bool ask(struct exchange *x, struct moderating *w, struct err *e)
+{
+    const struct moderation_input *in = &w->m.input[w->at];
+    struct buf body = BUF_INIT(0);
+    json_t *question = judge_question(w->judge, in->text, in->len);
+    char *text = question ? json_memory_dumps(question, JSON_COMPACT) : NULL;
+    bool ok = (text && buf_puts(&body, text)) || err_set(e, ERR_NOMEM, "out of memory");
+    ok = ok && inner_ask_judge(&w->asked, x, w->at, &body, on_judged, w, e);
+    free(text);
+    json_decref(question);
+    buf_free(&body);
+    return ok;
+}
+
+static void ask_next(struct exchange *x, struct moderating *w)
+{
+    struct fault f = { 0 };
+    while (w->at < w->m.n_inputs && !w->m.input[w->at].text) w->at++;
+    if (w->at == w->m.n_inputs) {
+        look_itself(x, w);
+    } else if (!ask(x, w, &f.err)) {
+        exchange_fault_from(x, &f);
+        work_free(w);
+    }
 }
 
 void moderations_post(struct exchange *x)
@@ -116,11 +205,12 @@ void moderations_post(struct exchange *x)
         exchange_fault_from(x, &f);
         return;
     }
-    bool pictures = false;
-    for (int i = 0; i < w->m.n_inputs; i++) pictures |= !w->m.input[i].text;
     exchange_free_body(x);
-    if (pictures)
-        loading_on_long(x, look, w);
+    w->x = x;
+    w->words = exchange_words(x);
+    w->judge = w->words ? word_rules_judge(w->words) : NULL;
+    if (w->judge)
+        ask_next(x, w);
     else
-        look(x, w, NULL);
+        look_itself(x, w);
 }

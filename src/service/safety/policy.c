@@ -46,6 +46,7 @@ struct project_policy {
 };
 
 struct word_rules {
+    struct word_judge judge; /* model NULL: none */
     struct phrases *phrases;
     struct word_list list[PHRASES_LISTS];
     int n_lists;
@@ -73,9 +74,26 @@ static const struct yaml_row policy_rows[] = {
     { .key = "answers", .type = YAML_BOOL, .offset = offsetof(struct policy_text, answers) },
     { .key = NULL },
 };
+struct judge_text { /* as the file has it */
+    char *model, *prompt, *on_failure;
+    struct str_list labels;
+    double threshold;
+};
+static const struct yaml_row judge_rows[] = {
+    { .key = "model", .type = YAML_STR, .offset = offsetof(struct judge_text, model), .needed = true },
+    { .key = "prompt", .type = YAML_STR, .offset = offsetof(struct judge_text, prompt) },
+    { .key = "labels", .type = YAML_STRS, .offset = offsetof(struct judge_text, labels) },
+    { .key = "threshold",
+      .type = YAML_NUMBER,
+      .offset = offsetof(struct judge_text, threshold),
+      .min = 0.1,
+      .max = 1 },
+    { .key = "on_failure", .type = YAML_STR, .offset = offsetof(struct judge_text, on_failure) },
+    { .key = NULL },
+};
 struct words_file {
     char *otherwise;
-    const struct yaml_tree *lists, *policies, *projects;
+    const struct yaml_tree *lists, *policies, *projects, *judge;
     struct str_list prohibited, warning;
 };
 static const struct yaml_row seed_rows[] = {
@@ -88,6 +106,7 @@ static const struct yaml_row file_rows[] = {
     { .key = "lists", .type = YAML_TREE, .offset = offsetof(struct words_file, lists) },
     { .key = "policies", .type = YAML_TREE, .offset = offsetof(struct words_file, policies) },
     { .key = "projects", .type = YAML_TREE, .offset = offsetof(struct words_file, projects) },
+    { .key = "judge", .type = YAML_TREE, .offset = offsetof(struct words_file, judge) },
     { .key = "seed", .type = YAML_WITHIN, .within = seed_rows },
     { .key = NULL },
 };
@@ -186,6 +205,42 @@ static bool take_projects(struct word_rules *r, const struct yaml_doc *d, const 
     return true;
 }
 
+static bool take_labels(struct word_judge *j, const struct yaml_doc *d, const struct yaml_tree *t,
+                        const struct str_list *names, struct err *e)
+{
+    if (!names->n) j->labels = (1U << N_CATEGORIES) - 1;
+    for (int i = 0; i < names->n; i++) {
+        int k = 0;
+        while (k < N_CATEGORIES && strcmp(safety_categories[k], names->v[i]) != 0) k++;
+        if (k == N_CATEGORIES)
+            return yaml_bad(d, &t->item[i], e, "there is no category \"%.60s\"", names->v[i]);
+        j->labels |= 1U << k;
+    }
+    return true;
+}
+
+static bool take_judge(struct word_rules *r, const struct yaml_doc *d, const struct yaml_tree *t,
+                       struct err *e)
+{
+    struct judge_text p = { .threshold = 0.5 };
+    struct word_judge *j = &r->judge;
+    if (!t) return true;
+    bool ok = yaml_fill(d, t, judge_rows, &p, e);
+    if (ok && !*p.model) ok = yaml_bad(d, t, e, "a judge needs the name of a chat model");
+    if (ok && *p.on_failure && strcmp(p.on_failure, "refuse") != 0 && strcmp(p.on_failure, "pass") != 0)
+        ok = yaml_bad(d, yaml_member(t, "on_failure"), e, "on_failure must be refuse or pass");
+    ok = ok && take_labels(j, d, yaml_member(t, "labels"), &p.labels, e);
+    if (ok) {
+        j->threshold = p.threshold;
+        j->refuse = strcmp(p.on_failure, "pass") != 0;
+        j->model = p.model;
+        j->prompt = p.prompt;
+        p.model = p.prompt = NULL;
+    }
+    yaml_fill_free(judge_rows, &p);
+    return ok;
+}
+
 static bool take_file(struct word_rules *r, const struct yaml_doc *d, const struct yaml_tree *words,
                       struct err *e)
 {
@@ -195,7 +250,7 @@ static bool take_file(struct word_rules *r, const struct yaml_doc *d, const stru
     for (int i = 0; ok && f.lists && i < f.lists->n; i++) ok = take_list(r, d, &f.lists->item[i], e);
     for (int i = 0; ok && f.policies && i < f.policies->n; i++)
         ok = take_policy(r, d, &f.policies->item[i], e);
-    ok = ok && take_projects(r, d, f.projects, e);
+    ok = ok && take_projects(r, d, f.projects, e) && take_judge(r, d, f.judge, e);
     if (ok && *f.otherwise) {
         r->first = word_rules_find(r, f.otherwise, NULL);
         if (!r->first)
@@ -256,6 +311,8 @@ void word_rules_free(struct word_rules *r)
     for (int i = 0; i < r->n_projects; i++) free(r->project[i].name);
     free(r->project);
     free(r->off.name);
+    free(r->judge.model);
+    free(r->judge.prompt);
     str_list_clear(&r->seed_prohibited);
     str_list_clear(&r->seed_warning);
     phrases_free(r->phrases);
@@ -294,6 +351,11 @@ bool word_rules_may_hold(const struct word_rules *r, bool has_store, struct err 
                            "keeps; --store names one",
                            r->policy[i].name);
     return true;
+}
+
+const struct word_judge *word_rules_judge(const struct word_rules *r)
+{
+    return r->judge.model ? &r->judge : NULL;
 }
 
 const struct phrases *word_rules_phrases(const struct word_rules *r) { return r->phrases; }

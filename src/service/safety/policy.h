@@ -27,6 +27,14 @@ struct word_policy {
     bool answers;            /* what models answer is looked at too */
 };
 
+/* A chat model that judges texts beside the lists. */
+struct word_judge {
+    char *model, *prompt; /* prompt "": the built-in instruction */
+    unsigned labels;      /* bits of categories that it may answer */
+    double threshold;     /* from which sureness on a text is flagged */
+    bool refuse;          /* where it fails the request fails; else the lists decide alone */
+};
+
 struct word_rules;
 /* path NULL or "": the built-in file. A file without words has the policy "off" alone. */
 bool word_rules_load(struct word_rules **out, const char *path, struct err *e);
@@ -40,6 +48,7 @@ const struct word_policy *word_rules_find(const struct word_rules *r, const char
 const struct word_policy *word_rules_project(const struct word_rules *r, const char *project);
 /* False, naming the policy: one holds what is to be reviewed, and there is no store to keep it in. */
 bool word_rules_may_hold(const struct word_rules *r, bool has_store, struct err *e);
+const struct word_judge *word_rules_judge(const struct word_rules *r); /* NULL: there is none */
 const struct phrases *word_rules_phrases(const struct word_rules *r);
 int word_rules_category(const struct word_rules *r, unsigned list); /* or CATEGORY_NONE */
 
