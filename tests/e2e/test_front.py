@@ -141,3 +141,32 @@ def test_stop_unloads_a_model(home):
     assert "404" in run(BIN, "stop", "nothing", "--url", s.url, env=home, code=1).stderr
     assert "goes with a model" in run(BIN, "stop", "--url", s.url, env=home, code=2).stderr
     s.stop()
+
+
+def test_docs_are_found_beside_the_program(home, tmp_path):
+    """In a checkout and where it was installed; a page's path is printed where nobody looks on."""
+    assert Path(run(BIN, "docs", env=home).stdout.strip()) == ROOT / "docs/getting-started.md" or os.path.dirname(BIN) != str(ROOT / "build/release")
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "usr/share/doc/hearth").mkdir(parents=True)
+    shutil.copy(BIN, tmp_path / "usr/bin/hearth")
+    (tmp_path / "usr/share/doc/hearth/routing.md").write_text("# Routing")
+    for name in ("routing", "routing.md"):
+        assert run(tmp_path / "usr/bin/hearth", "docs", name, env=home).stdout == f"{tmp_path}/usr/share/doc/hearth/routing.md\n"
+    assert "there is no page" in run(tmp_path / "usr/bin/hearth", "docs", "nothing", env=home, code=1).stderr
+    assert "is no name of a page" in run(BIN, "docs", "../README", env=home, code=1).stderr
+
+
+def test_pages_for_those_who_come_from_elsewhere_are_true(home):
+    """Every option and variable that they name is one, and every page that they lead to is there."""
+    table = (ROOT / "docs/options.md").read_text()
+    options, variables = set(re.findall(r"`--([a-z0-9-]+)", table)), set(re.findall(r"`(HEARTH_\w+)`", table))
+    pages = [*(ROOT / "docs").glob("from-*.md"), ROOT / "docs/getting-started.md", ROOT / "docs/security.md", ROOT / "docs/installing.md", ROOT / "docs/deploying.md"]
+    assert len(pages) == 10
+    for page in pages:
+        for row in page.read_text().split("\n"):
+            ours = row.split("|", 2)[2] if row.startswith("|") else row  # the first column is of the other program
+            for option in re.findall(r"(?<![\w-])--([a-z][a-z0-9-]+)", ours):
+                assert option.removeprefix("no-") in options or "docker" in row or "helm" in row or "openssl" in row or "kubectl" in row or "systemctl" in row, (page.name, option)
+            assert set(re.findall(r"\bHEARTH_[A-Z_]+\b", ours)) - {"HEARTH_NAME", "HEARTH_MAINTAINER"} <= variables, page.name
+            for link in re.findall(r"\]\(([\w.-]+\.md)\)", row):
+                assert (page.parent / link).exists(), (page.name, link)
