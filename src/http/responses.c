@@ -188,13 +188,25 @@ static const char *split_tail(const struct exchange *x, char id[KEPT_ID])
     return tail + n;
 }
 
+static void not_there(struct exchange *x, const struct err *e)
+{
+    struct fault f = { .err = *e };
+    if (e->code == ERR_NOT_FOUND)
+        exchange_fault(x, FAULT_NOT_FOUND, NULL, "%s", e->msg);
+    else if (e->code == ERR_BUSY)
+        exchange_fault(x, FAULT_UNAVAILABLE, NULL,
+                       "the place where responses are kept cannot be reached; try again");
+    else
+        exchange_fault_from(x, &f);
+}
+
 static bool find(struct exchange *x, const char *id, struct kept_response *out)
 {
     struct err e = { 0 };
     char owner[KEPT_OWNER];
     owner_of(x, owner);
     if (kept_responses_get(exchange_server(x)->kept, owner, id, clock_unix_ms(), out, &e)) return true;
-    exchange_fault(x, e.code == ERR_NOT_FOUND ? FAULT_NOT_FOUND : FAULT_SERVER, NULL, "%s", e.msg);
+    not_there(x, &e);
     return false;
 }
 
@@ -321,9 +333,10 @@ void responses_delete(struct exchange *x)
         nothing_here(x, "DELETE");
         return;
     }
+    struct err e = { 0 };
     owner_of(x, owner);
-    if (!kept_responses_remove(exchange_server(x)->kept, owner, id, clock_unix_ms())) {
-        exchange_fault(x, FAULT_NOT_FOUND, NULL, "Response with id '%.60s' not found.", id);
+    if (!kept_responses_remove(exchange_server(x)->kept, owner, id, clock_unix_ms(), &e)) {
+        not_there(x, &e);
         return;
     }
     struct buf b = BUF_INIT(0);

@@ -381,7 +381,8 @@ bool server_parts_open(struct server **out, const struct server_options *o, stru
     s->started = clock_seconds();
     atomic_init(&s->ready, false);
     endings_init(s);
-    if (!size_bodies(s, e) || !kept_responses_new(&s->kept, &kept_limits, e) ||
+    if (!size_bodies(s, e) ||
+        !kept_responses_new(&s->kept, &kept_limits, o->account ? account_store(o->account) : NULL, e) ||
         !auth_init(&s->auth, (const char *const *)o->keys.v, o->keys.n,
                    o->account ? account_keyring(o->account) : NULL, e) ||
         !lanes_new(&s->lanes, o->prepare_threads, e) || !loading_new(&s->loading, r, s->lanes, e) ||

@@ -131,9 +131,19 @@ static const char *const version_11[] = {
     NULL,
 };
 
-static const char *const *const versions[] = { version_1, version_2,  version_3, version_4,
-                                               version_5, version_6,  version_7, version_8,
-                                               version_9, version_10, version_11 };
+/* Responses that can be asked for again and gone on from, each its owner's. */
+static const char *const version_12[] = {
+    "CREATE TABLE responses (id TEXT PRIMARY KEY, owner TEXT NOT NULL, previous TEXT NOT NULL, made_ms "
+    "BIGINT "
+    "NOT NULL, input TEXT NOT NULL, response TEXT NOT NULL)",
+    "CREATE INDEX responses_owner ON responses (owner, made_ms, id)",
+    "CREATE INDEX responses_made ON responses (made_ms)",
+    NULL,
+};
+
+static const char *const *const versions[] = { version_1, version_2,  version_3,  version_4,
+                                               version_5, version_6,  version_7,  version_8,
+                                               version_9, version_10, version_11, version_12 };
 enum { N_VERSIONS = sizeof versions / sizeof *versions };
 
 int schema_version(void) { return N_VERSIONS; }

@@ -169,6 +169,36 @@ def test_kept_for_its_key_alone():
 # ---- tools and thoughts ---------------------------------------------------------------------------------------------
 
 
+def test_kept_over_a_restart(tmp_path):
+    """In the store: the response, its items, and what goes on from it; for the key that asked, and until it is deleted."""
+    store = ["--store", str(tmp_path / "store.db"), "--keys", KEY, "--keys", "another-key-0123456789"]
+    ask = {"model": MODEL, "input": "My number is seven.", "max_output_tokens": 8}
+    s = Server(*store)
+    try:
+        mine = openai.OpenAI(base_url=s.url + "/v1", api_key=KEY, timeout=PATIENCE)
+        first, gone = mine.responses.create(**ask), mine.responses.create(**ask)
+        mine.responses.delete(gone.id)
+    finally:
+        s.stop()
+    s = Server(*store)
+    try:
+        mine, other = (openai.OpenAI(base_url=s.url + "/v1", api_key=k, timeout=PATIENCE) for k in (KEY, "another-key-0123456789"))
+        assert mine.responses.retrieve(first.id).model_dump() == first.model_dump()
+        assert "My number is seven." in mine.responses.input_items.list(first.id).to_json()
+        second = mine.responses.create(model=MODEL, input="Which?", previous_response_id=first.id, max_output_tokens=8)
+        assert second.usage.input_tokens > first.usage.input_tokens
+        for client, response in ((other, first.id), (mine, gone.id)):
+            with pytest.raises(openai.NotFoundError):
+                client.responses.retrieve(response)
+        with pytest.raises(openai.NotFoundError):
+            other.responses.delete(first.id)
+        mine.responses.delete(first.id)
+        with pytest.raises(openai.BadRequestError, match="not found"):
+            mine.responses.create(model=MODEL, input="Which?", previous_response_id=first.id)
+    finally:
+        s.stop()
+
+
 def test_a_call_and_its_result(client, keyed):
     args = dict(model=MODEL, max_output_tokens=60, temperature=0, tools=TOOLS, tool_choice="required", parallel_tool_calls=False)
     r = client.responses.create(**args, input="Add 2 and 3.")
