@@ -267,6 +267,38 @@ static void case_attention(struct ctx *c)
     result(c, out, n_q * ld);
 }
 
+/* Several texts, row behind row. */
+static void case_attention_texts(struct ctx *c)
+{
+    const int heads = pick(c, 1, 3), dim = 8 * pick(c, 1, 9);
+    const int64_t ld = heads * dim;
+    struct attn_seq seq[4];
+    int64_t n = 0;
+    for (int i = 0; i < 4; i++) {
+        seq[i] = (struct attn_seq){ .row = n, .n = pick(c, 1, i == 2 ? 200 : 40) };
+        n += seq[i].n;
+    }
+    dev_float *out = put_random(c, n * ld);
+    op_attention(c->d, &(struct attention_args){ .q = put_random(c, n * ld),
+                                                 .ldq = ld,
+                                                 .k = put_random(c, n * ld),
+                                                 .ldk = ld,
+                                                 .v = put_random(c, n * ld),
+                                                 .ldv = ld,
+                                                 .out = out,
+                                                 .ldo = ld,
+                                                 .n_q = n,
+                                                 .n_kv = n,
+                                                 .seq = seq,
+                                                 .n_seq = 4,
+                                                 .n_head = heads,
+                                                 .n_kv_head = heads,
+                                                 .head_dim = dim,
+                                                 .scale = 0.3f,
+                                                 .precise = true });
+    result(c, out, n * ld);
+}
+
 static void case_rope_table(struct ctx *c)
 {
     const int heads = pick(c, 1, 4), dim = 2 * pick(c, 2, 40);
@@ -793,6 +825,7 @@ static const struct test_case {
     { "rmsnorm", case_rmsnorm, 1e-5f, { ROW(rmsnorm) } },
     { "layernorm", case_layernorm, 1e-5f, { ROW(layernorm) } },
     { "attention", case_attention, 1e-4f, { ROW(attention) } },
+    { "attention_texts", case_attention_texts, 1e-4f, { ROW(attention) } },
     { "rope_table", case_rope_table, 1e-5f, { ROW(rope_table) } },
     { "conv2d", case_conv2d, 1e-4f, { ROW(conv2d), ROW(conv_new), ROW(conv_free), ROW(conv_bytes) } },
     { "groupnorm_fold", case_groupnorm_fold, 1e-4f, { ROW(groupnorm_fold) } },

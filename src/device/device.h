@@ -301,7 +301,9 @@ void op_layernorm(struct device *d, dev_float *y, int64_t ldy, const dev_float *
  * q, out [n_q, n_head, head_dim]; k, v [n_kv, n_kv_head, head_dim]; rows ld* floats apart, heads of a row adjacent, so q, k
  * and v may be slices of one buffer. out overlaps none of them. bias NULL or [n_head, n_q, n_kv], -INFINITY masks a key;
  * a row whose keys are all masked gives zeros. causal: j <= i only. precise: f32 products throughout (default: products
- * of values rounded to bf16 with f32 sums where the machine has them). head_dim <= 1024. */
+ * of values rounded to bf16 with f32 sums where the machine has them). head_dim <= 1024.
+ * seq not NULL: rows belong to n_seq texts (pos0 is not read), and each sees its own alone; n_q and n_kv are the rows of all, and there is no
+ * bias. */
 struct attention_args {
     const dev_float *q;
     int64_t ldq;
@@ -316,6 +318,8 @@ struct attention_args {
     float scale;
     const dev_float *bias;
     bool causal, precise;
+    const struct attn_seq *seq; /* [n_seq], the host's */
+    int n_seq;
 };
 void op_attention(struct device *d, const struct attention_args *a);
 

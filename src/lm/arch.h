@@ -83,6 +83,8 @@ enum { LM_ROW_GIVEN = -1 };
 struct lm_seq {
     int64_t row, n;
     int32_t pos0;
+    int32_t
+        second; /* of a pair of texts: which of these tokens the second one begins with; 0: there is one */
     const int32_t *page;
 };
 
@@ -106,6 +108,9 @@ struct decoder_family;
 
 /* A way of computing that families share; it reads a family's tables. */
 struct lm_engine {
+    /* Every token sees those behind it too: a text goes through in one step, nothing of it is kept, and no token follows it: there is no
+     * head(). */
+    bool whole;
     /* What load() can refuse without reading weights: the configuration, how they are encoded, and every tensor against the shape; all
      * that does not match is reported together. */
     bool (*check)(const struct lm_arch *a, struct lm_shape *shape, const struct weights *w, struct err *e);

@@ -151,14 +151,17 @@ bool job_begin(struct seq *s, const struct tokenizer *tok, int n_vocab, int n_gr
     struct sampler_params p = j->terms->sampling;
     p.stream = (uint64_t)s->choice;
     int32_t *token = malloc((size_t)s->n_limit * sizeof *token);
-    int32_t *pages = malloc((size_t)n_group * cap * sizeof *pages); /* one piece: the first group's */
-    s->page[0].at = pages; /* whose memory it is; there is one group at least */
+    int32_t *pages =
+        malloc((size_t)(n_group ? n_group : 1) * cap * sizeof *pages); /* one piece: the first group's */
+    s->page[0].at = pages; /* whose memory it is; also where there are no groups */
     for (int g = 0; g < n_group && pages; g++)
         s->page[g] = (struct seq_pages){ .at = pages + (size_t)g * cap };
     bool ok = token && pages;
     if (!ok) err_set(e, ERR_NOMEM, "no memory for %d tokens", s->n_limit);
-    ok = ok && sampler_new(&s->sampler, &p, n_vocab, isa, e) &&
-         (p.repetition_penalty == 1 || sampler_prompt(s->sampler, j->prompt, (size_t)j->n_prompt, e)) &&
+    /* Nothing is drawn where a prompt is only looked at. */
+    ok = ok && (j->max_tokens == 0 || sampler_new(&s->sampler, &p, n_vocab, isa, e)) &&
+         (!s->sampler || p.repetition_penalty == 1 ||
+          sampler_prompt(s->sampler, j->prompt, (size_t)j->n_prompt, e)) &&
          detok_new(&s->detok, tok, j->terms->stops, false, e) && steered(s, n_vocab, e);
     if (!ok) {
         free(token);
@@ -216,6 +219,7 @@ bool job_new(struct lm_job **out, const struct lm_request *r, const struct lm_pr
     j->max_tokens = p->max_tokens < n_ctx - j->n_prompt ? p->max_tokens : n_ctx - j->n_prompt;
     j->n_choices = j->n_left = r->n;
     j->pool = r->pool;
+    j->second = (int)p->second;
     j->usage.prompt_tokens = j->n_prompt;
     j->t_submit = clock_seconds();
     j->seq = calloc((size_t)r->n, sizeof *j->seq);
@@ -411,7 +415,7 @@ void job_echo(struct seq *s, const struct tokenizer *tok)
     buf_free(&all);
 }
 
-void job_vector(struct seq *s, int n_embd)
+void job_vector(struct seq *s, int n_embd, const struct vector_head *head)
 {
     struct lm_job *j = s->job;
     struct event_node *n = j->ended ? NULL : new_event(LM_EV_VECTOR, s->choice);
@@ -422,6 +426,11 @@ void job_vector(struct seq *s, int n_embd)
         return;
     }
     for (int i = 0; j->pool == LM_POOL_MEAN && i < n_embd; i++) j->vector[i] /= (float)j->n_prompt;
+    if (head && !vector_head_run(head, &j->vector)) {
+        free(n);
+        out_of_memory(j);
+        return;
+    }
     n->ev.vector = j->vector;
     j->vector = NULL;
     push(j, n);

@@ -15,6 +15,7 @@
 
 #include "lm/kvplan.h"
 #include "lm/lm.h"
+#include "lm/vector_head.h"
 #include "lm/masks.h"
 #include "lm/predicted.h"
 #include "lm/speculate.h"
@@ -103,6 +104,7 @@ struct lm_job {
     int echo_from;     /* first prompt token to echo; n_prompt: none */
     int score_from;    /* first prompt token whose log-probability is wanted; n_prompt: none */
     float *raw_logits; /* lm_logits(): [n_prompt, n_vocab], the caller's */
+    int second;        /* of a pair of texts, where the second one begins; 0: there is one */
     enum lm_pooling pool;
     float *
         vector; /* [n_embd] what the prompt's rows have come to so far, of the last one or the sum; or NULL */
@@ -166,8 +168,8 @@ const struct lm_picture *job_row(const struct lm_job *j, int pos, int *tile, int
 bool job_take_token(struct seq *s, const struct tokenizer *tok, const struct pick *pick);
 /* The echoed part of the prompt. */
 void job_echo(struct seq *s, const struct tokenizer *tok);
-/* The prompt's vector, n_embd numbers, goes out. */
-void job_vector(struct seq *s, int n_embd);
+/* The prompt's vector, made of n_embd numbers by the head (NULL: those), goes out. */
+void job_vector(struct seq *s, int n_embd, const struct vector_head *head);
 /* What was held back goes out, then the choice's end; the last one is followed by DONE. */
 void job_end_choice(struct seq *s, enum lm_finish finish, const char *stop_hit);
 /* Ends the job at once: DONE when it was cancelled, else ERROR. */

@@ -7,13 +7,13 @@
 
 #include "base/log.h"
 #include "base/machine.h"
-#include "format/json_read.h"
 #include "lm/arch.h"
 #include "lm/hparams.h"
 #include "lm/job.h"
 #include "lm/kvcache.h"
 #include "lm/scheduler.h"
 #include "lm/sight.h"
+#include "lm/vector_head.h"
 
 /* Full contexts that the cache holds: most sequences are far shorter, and what is not in use remembers prefixes. More of
  * it is memory that a busy server never gives back. */
@@ -30,6 +30,7 @@ struct lm {
     struct chat_template *tmpl;
     struct err tmpl_error;
     struct sight *sight; /* NULL: the model sees no pictures */
+    struct vector_head *vector;
     struct kvcache *cache;
     struct scheduler *sched;
     struct lm_info info;
@@ -87,6 +88,22 @@ static char *model_name(const struct weights *w, const char *path)
     return strndup(path + at, end - at);
 }
 
+_Static_assert((int)LM_POOL_LAST + VECTOR_MEAN == LM_POOL_MEAN &&
+                   (int)LM_POOL_LAST + VECTOR_FIRST == LM_POOL_FIRST &&
+                   (int)LM_POOL_LAST + VECTOR_MAX == LM_POOL_MAX,
+               "one order");
+
+/* Texts go in whole: a step holds the longest, and of short ones so many that the weights are read for hundreds of rows at once. */
+static void size_whole(const struct lm_shape *s, struct lm_options *o)
+{
+    enum { USUAL_ROWS = 1024 };
+    if (o->n_ctx <= 0) o->n_ctx = s->n_ctx_train < LM_DEFAULT_CTX ? s->n_ctx_train : LM_DEFAULT_CTX;
+    if (o->n_ctx > s->n_ctx_train) o->n_ctx = s->n_ctx_train;
+    o->prefill_chunk = o->n_ctx > USUAL_ROWS ? o->n_ctx : USUAL_ROWS;
+    o->max_batch = USUAL_ROWS / 4;
+    o->speculate = LM_SPECULATE_OFF;
+}
+
 /* Context and pages: what was asked for, or what the machine affords. */
 static bool size_cache(const struct device *dev, const struct lm_shape *s, const struct kv_plan *p,
                        struct lm_options *o, int *n_pages, struct err *e)
@@ -140,49 +157,6 @@ static bool load_text(struct lm *m, struct err *e)
     return true;
 }
 
-/* GGUF's ARCH.pooling_type, by its numbers. */
-static enum lm_pooling gguf_pooling(const struct gguf *g)
-{
-    enum { UNSAID = -1, NONE = 0, MEAN = 1, LAST = 3 };
-    const struct gguf_str arch = gguf_string(g, "general.architecture");
-    char key[100];
-    snprintf(key, sizeof key, "%.*s.pooling_type", (int)(arch.len < 60 ? arch.len : 60),
-             arch.data ? arch.data : "");
-    const int64_t type = gguf_int(g, key, UNSAID);
-    if (type != UNSAID && type != NONE && type != MEAN && type != LAST)
-        log_warn("%s %lld is not known here: embeddings are made of the last token", key, (long long)type);
-    return type == MEAN ? LM_POOL_MEAN : LM_POOL_LAST;
-}
-
-/* Of sentence-transformers' 1_Pooling/config.json; the last token where there is no such file. */
-static enum lm_pooling folder_pooling(const char *dir)
-{
-    static const char *const others[] = { "pooling_mode_cls_token", "pooling_mode_max_tokens",
-                                          "pooling_mode_mean_sqrt_len_tokens",
-                                          "pooling_mode_weightedmean_tokens" };
-    struct err e = { 0 };
-    char *path = NULL;
-    json_t *config = NULL;
-    enum lm_pooling pool = LM_POOL_LAST;
-    if (asprintf(&path, "%s1_Pooling/config.json", dir) < 0) return pool;
-    if (access(path, F_OK) == 0 && !json_read_file(&config, path, &e))
-        log_warn("%s: embeddings are made of the last token", e.msg);
-    if (json_is_true(json_object_get(config, "pooling_mode_mean_tokens"))) pool = LM_POOL_MEAN;
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (json_is_true(json_object_get(config, others[i])))
-            log_warn("%s: %s is not done here: embeddings are made of %s", path, others[i],
-                     pool == LM_POOL_MEAN ? "the mean alone" : "the last token");
-    json_decref(config);
-    free(path);
-    return pool;
-}
-
-static enum lm_pooling pooling_of(const struct weights *w)
-{
-    const struct gguf *g = weights_gguf(w);
-    return g ? gguf_pooling(g) : folder_pooling(weights_dir(w));
-}
-
 static void fill_info(struct lm *m, const struct lm_options *o, size_t kv_bytes)
 {
     const struct lm_shape *s = &m->shape;
@@ -195,11 +169,15 @@ static void fill_info(struct lm *m, const struct lm_options *o, size_t kv_bytes)
                                 .n_vocab = s->n_vocab,
                                 .n_ctx = o->n_ctx,
                                 .n_ctx_train = s->n_ctx_train,
-                                .pooling = pooling_of(m->w),
+                                .encoder = m->arch->engine->whole,
+                                .n_vector = vector_head_n_out(m->vector),
+                                .unit_vectors = vector_head_is_unit(m->vector),
+                                .pooling = (enum lm_pooling)(LM_POOL_LAST + (int)vector_head_pool(m->vector)),
                                 .weight_bytes = weights_bytes(m->w),
                                 .kv_bytes = kv_bytes };
     for (size_t i = 0; i < weights_count(m->w); i++) m->info.n_params += tensor_elems(weights_at(m->w, i));
-    m->info.resident_bytes = m->arch->engine->bytes(m->net) + kv_bytes;
+    m->info.n_score = vector_head_n_score(m->vector, &m->info.score_sigmoid);
+    m->info.resident_bytes = m->arch->engine->bytes(m->net) + kv_bytes + vector_head_bytes(m->vector);
     if (!m->sight) return;
     m->info.weight_bytes += sight_weight_bytes(m->sight);
     m->info.resident_bytes += sight_bytes(m->sight);
@@ -270,6 +248,10 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
 
     bool sees;
     if (!check_sight(m, o.mmproj, &sees, e)) goto fail;
+    const bool whole = m->arch->engine->whole;
+    struct lm_shape first;
+    if (whole && !m->arch->engine->check(m->arch, &first, m->w, e)) goto fail;
+    if (whole) size_whole(&first, &o);
     device_acquire(dev, POOL_LOAD);
     bool ok = m->arch->engine->load(m->arch, &m->net, &m->shape, m->w, dev,
                                     scheduler_max_rows(o.max_batch, o.prefill_chunk), o.n_ctx, e) &&
@@ -277,10 +259,12 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
     device_release(dev);
     int n_pages = 0;
     if (!ok) goto fail;
-    struct kv_plan plan;
-    kv_plan(&plan, &m->shape);
-    if (!size_cache(dev, &m->shape, &plan, &o, &n_pages, e) ||
-        !kvcache_new(&m->cache, dev, o.kv_type, &plan, &m->shape, n_pages, e))
+    struct kv_plan plan = { .n_group = 0, .layers_each = 1 };
+    if (!whole) kv_plan(&plan, &m->shape);
+    if (whole) n_pages = 1; /* which nobody takes */
+    if ((!whole && !size_cache(dev, &m->shape, &plan, &o, &n_pages, e)) ||
+        !kvcache_new(&m->cache, dev, o.kv_type, &plan, &m->shape, n_pages, e) ||
+        !vector_head_load(&m->vector, m->w, m->shape.n_embd, whole, e))
         goto fail;
     struct scheduler_config c = { .name = m->name,
                                   .arch = m->arch,
@@ -291,6 +275,7 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
                                   .cache = m->cache,
                                   .weights = m->w,
                                   .sight = m->sight,
+                                  .vector_head = m->vector,
                                   .n_ctx = o.n_ctx,
                                   .max_batch = o.max_batch,
                                   .queue_limit = o.queue_limit,
@@ -312,6 +297,7 @@ void lm_free(struct lm *m)
     scheduler_free(m->sched);
     kvcache_free(m->cache);
     sight_free(m->sight);
+    vector_head_free(m->vector);
     if (m->net) m->arch->engine->free(m->net);
     if (m->tmpl) chat_template_free(m->tmpl);
     constraint_cache_free(m->constraints);
@@ -349,6 +335,9 @@ bool lm_submit_all(struct lm *m, const struct lm_request *r, const struct lm_pro
                    void (*notify)(void *arg), void *arg, struct lm_job **jobs, struct err *e)
 {
     struct terms *terms;
+    if (m->info.encoder && r->pool == LM_POOL_NONE)
+        return err_set(e, ERR_UNSUPPORTED, "%s is an encoder: it makes vectors of texts, and no text",
+                       m->name);
     if (!terms_new(&terms, r, e)) return false;
     int made = 0;
     while (made < n &&
@@ -400,6 +389,7 @@ bool lm_logits(struct lm *m, const int32_t *ids, int n, float *logits, struct er
     const struct lm_prompt p = { .ids = ids, .n = n > 0 ? (size_t)n : 0 };
     struct terms *terms;
     struct lm_job *j;
+    if (m->info.encoder) return err_set(e, ERR_UNSUPPORTED, "%s is an encoder: it has no logits", m->name);
     if (!terms_new(&terms, &r, e)) return false;
     bool ok = job_new(&j, &r, &p, terms, m->info.n_ctx, m->shape.n_vocab, NULL, NULL, e);
     terms_unref(terms);

@@ -65,12 +65,23 @@ bool lm_intact(const struct lm *m, struct err *e);
 void lm_free(struct lm *m);
 
 /* How a text's hidden states, behind the last norm, become one vector. */
-enum lm_pooling { LM_POOL_NONE, LM_POOL_LAST /* that of its last token */, LM_POOL_MEAN };
+enum lm_pooling {
+    LM_POOL_NONE,
+    LM_POOL_LAST, /* that of its last token */
+    LM_POOL_MEAN,
+    LM_POOL_FIRST,
+    LM_POOL_MAX, /* the greatest of each number */
+};
 
 struct lm_info {
     const char *arch, *name; /* "llama"; the file's general.name or the folder's name */
     int n_layer, n_embd, n_head, n_kv_head, n_vocab, n_ctx, n_ctx_train;
     int64_t n_params;
+    bool encoder;       /* it makes vectors of texts, and no text (encoder.h) */
+    int n_vector;       /* numbers of a text's vector */
+    int n_score;        /* it scores pairs of texts: so many numbers are a pair's "vector"; 0: it does not */
+    bool score_sigmoid; /* what makes a score of such a number: a sigmoid, or nothing */
+    bool unit_vectors;  /* vectors have length 1 as the model makes them */
     enum lm_pooling pooling; /* what the model was made for, as far as its files say; else LAST */
     size_t weight_bytes, kv_bytes, resident_bytes; /* resident: estimate of what the model holds */
 };
@@ -105,7 +116,8 @@ struct lm_picture_at {
 struct lm_prompt {
     const int32_t *ids;
     size_t n;
-    int max_tokens;                      /* per choice; 0 with echo scores the prompt only */
+    size_t second;  /* of a pair of texts, its second one's first token; 0: there is one text */
+    int max_tokens; /* per choice; 0 with echo scores the prompt only */
     const struct lm_picture_at *picture; /* [n_pictures], by place; a reference to each is taken */
     int n_pictures;
 };
@@ -161,7 +173,7 @@ struct lm_event {
     struct lm_token *tokens;
     int n_tokens;          /* tokens that this text was made of, when logprobs or ids were asked for */
     enum lm_finish finish; /* LM_EV_CHOICE_END */
-    float *vector;         /* LM_EV_VECTOR: [n_embd] of the whole prompt */
+    float *vector;         /* LM_EV_VECTOR: [n_vector] of the whole prompt, or [n_score] */
     const char *stop_hit;  /* the stop string that ended the choice, or NULL */
     struct lm_usage usage; /* LM_EV_DONE (also after cancel), running totals in LM_EV_CHOICE_END */
     struct err error;      /* LM_EV_ERROR */

@@ -41,9 +41,10 @@ static void give_up_pages(struct scheduler *s, struct seq *q)
 static void tell_tree(struct scheduler *s, struct seq *q, int n)
 {
     int32_t *page[KV_GROUPS];
+    q->n_known = n;
+    if (s->c.arch->engine->whole) return; /* nothing is kept */
     tables(s, q, page);
     radix_insert(s->radix, q->job->terms->space, q->token, n, page);
-    q->n_known = n;
 }
 
 static void remember(struct scheduler *s, struct seq *q)
@@ -367,10 +368,11 @@ static void start_from_prefix(struct scheduler *s, struct seq *q)
 {
     const struct lm_job *j = q->job;
     int limit = q->n_token - 1;
+    if (s->c.arch->engine->whole) return;
     if (q->choice > 0 && q->n_token == j->n_prompt && (j->first_logits || j->max_tokens == 0))
         limit = q->n_token; /* nothing is left to compute */
     if (q->choice == 0 && !j->prompt_ready && limit > j->score_from - 1) limit = j->score_from - 1;
-    if (q->choice == 0 && (j->raw_logits || j->pool == LM_POOL_MEAN)) limit = 0;
+    if (q->choice == 0 && (j->raw_logits || (j->pool != LM_POOL_NONE && j->pool != LM_POOL_LAST))) limit = 0;
     int32_t *page[KV_GROUPS];
     tables(s, q, page);
     const struct radix_match m = radix_match(s->radix, j->terms->space, q->token, limit, page);
@@ -596,7 +598,7 @@ static void prompt_complete(struct scheduler *s, struct seq *q)
     }
     remember(s, q);
     job_echo(q, s->c.tok);
-    if (q->choice == 0 && j->pool != LM_POOL_NONE) job_vector(q, s->c.shape->n_embd);
+    if (q->choice == 0 && j->pool != LM_POOL_NONE) job_vector(q, s->c.shape->n_embd, s->c.vector_head);
     if (j->max_tokens == 0) job_end_choice(q, LM_FINISH_LENGTH, NULL);
 }
 
@@ -928,7 +930,7 @@ bool scheduler_new(struct scheduler **out, const struct scheduler_config *c, str
     s->running = calloc(batch, sizeof *s->running);
     s->plan = calloc(batch, sizeof *s->plan);
     s->piece = calloc(batch, sizeof *s->piece);
-    s->attn = calloc(batch * (size_t)s->kv->n_group, sizeof *s->attn);
+    s->attn = calloc(batch * (size_t)(s->kv->n_group + 1), sizeof *s->attn);
     s->draw = calloc(batch, sizeof *s->draw);
     s->offer = calloc(batch, sizeof *s->offer);
     s->ids = calloc(rows, sizeof *s->ids);
@@ -936,10 +938,11 @@ bool scheduler_new(struct scheduler **out, const struct scheduler_config *c, str
     s->out_row = calloc(rows, sizeof *s->out_row);
     size_t logits, embd = 0;
     if (c->sight && mem_mul(rows, (size_t)c->shape->n_embd, &embd)) s->embd = calloc(embd, sizeof *s->embd);
-    if (mem_mul((size_t)s->max_draws, (size_t)c->shape->n_vocab, &logits))
+    const bool draws = !c->arch->engine->whole;
+    if (draws && mem_mul((size_t)s->max_draws, (size_t)c->shape->n_vocab, &logits))
         s->logits = device_floats(c->dev, logits, e);
     if (!s->running || !s->plan || !s->piece || !s->attn || !s->draw || !s->offer || !s->ids || !s->pos ||
-        !s->out_row || !s->logits || (c->sight && !s->embd)) {
+        !s->out_row || (draws && !s->logits) || (c->sight && !s->embd)) {
         scheduler_free(s);
         return err_set(e, ERR_NOMEM, "no memory for a batch of %d sequences", c->max_batch);
     }

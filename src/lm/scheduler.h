@@ -21,6 +21,7 @@
  *            come are taken without a step of their own.
  * Pictures   the rows of a tile are computed when its tokens come up in a step, one new tile a step at most: the others go on in between. Tiles
  *            that the prefix tree covers are not looked at.
+ * Whole      texts of a model that sees them from both sides go in whole, in order of arrival, as many as a step holds; they have no pages.
  * Results    do not depend on any of this: rows are independent in every device operation.
  * Threads    submit, stats and wake from anywhere; all else happens on the scheduler's own thread. */
 #ifndef HEARTH_LM_SCHEDULER_H
@@ -29,6 +30,7 @@
 #include "lm/arch.h"
 #include "lm/job.h"
 #include "lm/kvcache.h"
+#include "lm/vector_head.h"
 
 struct scheduler;
 
@@ -42,7 +44,8 @@ struct scheduler_config {
     struct kvcache *cache; /* borrowed */
     const struct weights *
         weights; /* borrowed; when their files change, all requests end with an error and new ones are refused */
-    struct sight *sight; /* borrowed; NULL: the model sees no pictures */
+    struct sight *sight;                   /* borrowed; NULL: the model sees no pictures */
+    const struct vector_head *vector_head; /* borrowed; NULL: vectors are as they were pooled */
     int n_ctx, max_batch, queue_limit, prefill_chunk;
     enum lm_speculate speculate;
     int guess_rows; /* as lm_options has it */

@@ -80,9 +80,24 @@ static void plan_shares(struct scheduler *s, int budget)
     }
 }
 
+/* Texts that go in whole. The oldest always fits: no context is longer than a step. */
+static void plan_whole(struct scheduler *s)
+{
+    int budget = s->max_rows;
+    for (int i = 0; i < s->n_running; i++) {
+        const int left = rows_left(s->running[i]);
+        s->plan[i] = left <= budget ? left : 0;
+        budget -= s->plan[i];
+    }
+}
+
 /* plan[i]: rows for running[i]. */
 static void plan_rows(struct scheduler *s)
 {
+    if (s->c.arch->engine->whole) {
+        plan_whole(s);
+        return;
+    }
     int n_decode = 0, n_prompt = 0, budget = s->c.prefill_chunk;
     for (int i = 0; i < s->n_running; i++) {
         const int left = rows_left(s->running[i]); /* 0: it draws from logits that are there */
@@ -168,12 +183,14 @@ int scheduler_compose(struct scheduler *s, struct lm_batch *b)
         row += n;
         decodes |= own == 1;
     }
-    for (int g = 0, at = 0; g < s->kv->n_group; g++)
+    for (int g = 0, at = 0; g == 0 || g < s->kv->n_group; g++)
         for (int i = 0; i < s->n_piece; i++) {
             const struct piece *p = &s->piece[i];
-            s->attn[at++] = (struct lm_seq){
-                .row = p->row, .n = p->n_rows, .pos0 = p->seq->n_past, .page = p->seq->page[g].at
-            };
+            s->attn[at++] = (struct lm_seq){ .row = p->row,
+                                             .n = p->n_rows,
+                                             .pos0 = p->seq->n_past,
+                                             .page = p->seq->page[g].at,
+                                             .second = p->seq->job->second };
         }
     *b = (struct lm_batch){ .n_rows = row,
                             .ids = s->ids,
@@ -189,7 +206,7 @@ bool scheduler_score(struct scheduler *s, const struct piece *p, struct err *e)
 {
     struct seq *q = p->seq;
     struct lm_job *j = q->job;
-    if (q->choice != 0 || j->prompt_ready) return true;
+    if (q->choice != 0 || j->prompt_ready || (!j->raw_logits && j->score_from == j->n_prompt)) return true;
     const size_t n_vocab = (size_t)s->c.shape->n_vocab;
     const int n_valid = scheduler_n_valid(s);
     for (int k = 0; k < p->n_rows;) {
@@ -223,21 +240,30 @@ bool scheduler_pool(struct scheduler *s, const struct piece *p, struct err *e)
     struct seq *q = p->seq;
     struct lm_job *j = q->job;
     const size_t embd = (size_t)s->c.shape->n_embd;
-    const bool mean = j->pool == LM_POOL_MEAN;
-    const int end = q->n_past + p->n_rows, first = mean ? q->n_past : end - 1;
+    const bool all = j->pool == LM_POOL_MEAN || j->pool == LM_POOL_MAX;
+    const int end = q->n_past + p->n_rows, first = all ? q->n_past : j->pool == LM_POOL_FIRST ? 0 : end - 1;
+    const int stop = j->pool == LM_POOL_FIRST ? 1 : end;
     if (j->pool == LM_POOL_NONE || q->choice != 0 || j->prompt_ready) return true;
-    if (!mean && end < j->n_prompt) return true;
+    if (j->pool == LM_POOL_LAST && end < j->n_prompt) return true;
+    if (j->pool == LM_POOL_FIRST && q->n_past > 0) return true;
     if (!s->hidden && !(s->hidden = malloc((size_t)s->max_rows * embd * sizeof *s->hidden)))
         return err_set(e, ERR_NOMEM, "no memory for a step's hidden states");
     if (!j->vector && !(j->vector = malloc(embd * sizeof *j->vector)))
         return err_set(e, ERR_NOMEM, "no memory for a vector");
-    if (first == 0 || !mean) memset(j->vector, 0, embd * sizeof *j->vector);
-    for (int pos = first; pos < end; pos += s->max_draws) {
-        const int n = end - pos < s->max_draws ? end - pos : s->max_draws;
+    if (first == 0 || !all)
+        for (size_t k = 0; k < embd; k++) j->vector[k] = j->pool == LM_POOL_MAX ? -INFINITY : 0;
+    for (int pos = first; pos < stop; pos += s->max_draws) {
+        const int n = stop - pos < s->max_draws ? stop - pos : s->max_draws;
         for (int i = 0; i < n; i++) s->out_row[i] = p->row + pos - q->n_past + i;
         if (!s->c.arch->engine->hidden(s->c.net, s->out_row, n, s->hidden, e)) return false;
         for (int i = 0; i < n; i++)
-            for (size_t k = 0; k < embd; k++) j->vector[k] += s->hidden[(size_t)i * embd + k];
+            for (size_t k = 0; k < embd; k++) {
+                const float x = s->hidden[(size_t)i * embd + k];
+                if (j->pool != LM_POOL_MAX)
+                    j->vector[k] += x;
+                else if (!(x <= j->vector[k])) /* also what is no number */
+                    j->vector[k] = x;
+            }
     }
     for (size_t k = 0; end == j->n_prompt && k < embd; k++) j->broken |= !isfinite(j->vector[k]);
     return true;

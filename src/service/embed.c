@@ -11,6 +11,7 @@
 
 struct text {
     struct token_list ids;
+    size_t second; /* of a pair: where tokens of the second type begin */
     struct lm_job *job;
     float *vector;
     bool over;
@@ -21,7 +22,7 @@ struct embedding {
     struct model *model;
     struct lm *lm;
     struct text *text;
-    int n, n_over, n_embd;
+    int n, n_over, n_vector;
     struct usage usage;
     struct err error; /* of the first text that failed */
 };
@@ -64,6 +65,20 @@ static bool take_ids(const struct prompt *p, struct token_list *out)
     return true;
 }
 
+/* The ids of one text; flags as tokenizer_encode() has them. An encoder's files make their special tokens of a text that spells them, as the
+ * reference has it: there is nothing that they could command. */
+static bool encode(const struct embedding *g, const struct prompt *p, unsigned flags,
+                   const atomic_bool *cancel, struct token_list *ids, struct fault *f)
+{
+    const bool special = lm_info(g->lm)->encoder;
+    ids->cancel = cancel;
+    const bool ok =
+        p->ids ? take_ids(p, ids) || err_set(&f->err, ERR_NOMEM, "out of memory")
+               : tokenizer_encode(lm_tokenizer(g->lm), p->text, p->len, NULL, special, flags, ids, &f->err);
+    ids->cancel = NULL;
+    return ok;
+}
+
 static bool tokenise(struct embedding *g, const struct prompt *p, int i, bool cut, const atomic_bool *cancel,
                      struct fault *f)
 {
@@ -71,20 +86,38 @@ static bool tokenise(struct embedding *g, const struct prompt *p, int i, bool cu
     const size_t n_ctx = (size_t)lm_info(g->lm)->n_ctx;
     struct token_list *ids = &g->text[i].ids;
     f->param = "input";
-    ids->cancel = cancel;
     if (p->ids && bad_token(p, i, tokenizer_n_vocab(t), f)) return false;
-    const bool ok = p->ids ? take_ids(p, ids) || err_set(&f->err, ERR_NOMEM, "out of memory")
-                           : tokenizer_encode(t, p->text, p->len, NULL, false, TOK_BOS, ids, &f->err);
-    ids->cancel = NULL;
-    if (!ok) return false;
+    if (!encode(g, p, TOK_BOS, cancel, ids, f)) return false;
     if (!ids->n) return err_set(&f->err, ERR_REQUEST, "input[%d] must not be empty", i);
     if (ids->n <= n_ctx) return true;
     if (!cut)
         return err_set(&f->err, ERR_CONTEXT,
                        "input[%d] has %zu tokens, but the model's context holds %zu; shorten it", i, ids->n,
                        n_ctx);
-    ids->n = n_ctx;
+    if (p->ids)
+        ids->n = n_ctx;
+    else
+        tokenizer_cut(t, ids, n_ctx);
     return true;
+}
+
+/* The query with each document: q->prompts[0] with the others. */
+static bool pair(struct embedding *g, const struct gen_request *q, const atomic_bool *cancel, struct fault *f)
+{
+    const size_t n_ctx = (size_t)lm_info(g->lm)->n_ctx;
+    struct token_list query = { 0 };
+    f->param = "query";
+    bool ok = encode(g, &q->prompts[0], 0, cancel, &query, f);
+    for (int i = 0; ok && i < g->n; i++) {
+        struct token_list document = { 0 };
+        f->param = "documents";
+        ok = encode(g, &q->prompts[i + 1], 0, cancel, &document, f) &&
+             tokenizer_pair(lm_tokenizer(g->lm), &query, &document, n_ctx, &g->text[i].ids,
+                            &g->text[i].second, &f->err);
+        token_list_free(&document);
+    }
+    token_list_free(&query);
+    return ok;
 }
 
 static void job_ended(void *arg, const struct lm_usage *u)
@@ -110,7 +143,9 @@ static bool submit(struct embedding *g, const struct gen_request *q, void (*noti
     struct lm_job **job = calloc((size_t)g->n, sizeof *job);
     bool ok = (prompt && job) || err_set(&f->err, ERR_NOMEM, "out of memory");
     for (int i = 0; ok && i < g->n; i++)
-        prompt[i] = (struct lm_prompt){ .ids = g->text[i].ids.id, .n = g->text[i].ids.n };
+        prompt[i] = (struct lm_prompt){ .ids = g->text[i].ids.id,
+                                        .n = g->text[i].ids.n,
+                                        .second = g->text[i].second };
     /* Held before: a job may have ended before lm_submit_all() returns. */
     for (int i = 0; ok && i < g->n; i++) ending_hold(q->ending);
     if (ok && !lm_submit_all(g->lm, &r, prompt, g->n, notify, arg, job, &f->err)) {
@@ -126,25 +161,38 @@ static bool submit(struct embedding *g, const struct gen_request *q, void (*noti
     return ok;
 }
 
-bool embedding_start(struct registry *r, struct model *m, const struct gen_request *q, bool cut,
-                     const atomic_bool *cancel, void (*notify)(void *arg), void *arg, struct embedding **out,
-                     struct fault *f)
+/* Whether the model makes what is wanted of it. */
+static bool can(const struct embedding *g, bool pairs, struct fault *f)
+{
+    const bool scores = lm_info(g->lm)->n_score > 0;
+    if (pairs == scores) return true;
+    f->param = "model";
+    return err_set(&f->err, ERR_REQUEST,
+                   pairs ? "%s does not score documents for a query: /v1/rerank takes a cross-encoder (a "
+                           "...ForSequenceClassification model)"
+                         : "%s scores documents for a query (/v1/rerank) and makes no vectors of texts",
+                   model_id(g->model));
+}
+
+static bool start(struct registry *r, struct model *m, const struct gen_request *q, bool pairs, bool cut,
+                  const atomic_bool *cancel, void (*notify)(void *arg), void *arg, struct embedding **out,
+                  struct fault *f)
 {
     struct embedding *g = calloc(1, sizeof *g);
     int64_t tokens = 0;
     if (!g) return err_set(&f->err, ERR_NOMEM, "out of memory");
-    *g = (struct embedding){ .registry = r, .model = m, .n = q->n_prompts };
+    *g = (struct embedding){ .registry = r, .model = m, .n = q->n_prompts - pairs };
     g->text = calloc((size_t)g->n, sizeof *g->text);
     bool ok = g->text || err_set(&f->err, ERR_NOMEM, "out of memory");
     if (ok && !registry_acquire(r, m, &g->lm, &f->err)) {
         g->lm = NULL;
         ok = false;
     }
-    if (ok) g->n_embd = lm_info(g->lm)->n_embd;
-    for (int i = 0; ok && i < g->n; i++) {
-        ok = tokenise(g, &q->prompts[i], i, cut, cancel, f);
-        tokens += (int64_t)g->text[i].ids.n;
-    }
+    ok = ok && can(g, pairs, f);
+    if (ok) g->n_vector = pairs ? lm_info(g->lm)->n_score : lm_info(g->lm)->n_vector;
+    if (pairs) ok = ok && pair(g, q, cancel, f);
+    for (int i = 0; ok && !pairs && i < g->n; i++) ok = tokenise(g, &q->prompts[i], i, cut, cancel, f);
+    for (int i = 0; ok && i < g->n; i++) tokens += (int64_t)g->text[i].ids.n;
     const struct usage most = { .prompt_tokens = tokens < INT_MAX ? (int)tokens : INT_MAX };
     ok = ok && (!q->may || q->may(q->may_arg, &most, &f->err)) && submit(g, q, notify, arg, f);
     if (ok)
@@ -152,6 +200,19 @@ bool embedding_start(struct registry *r, struct model *m, const struct gen_reque
     else
         embedding_free(g);
     return ok;
+}
+
+bool embedding_start(struct registry *r, struct model *m, const struct gen_request *q, bool cut,
+                     const atomic_bool *cancel, void (*notify)(void *arg), void *arg, struct embedding **out,
+                     struct fault *f)
+{
+    return start(r, m, q, false, cut, cancel, notify, arg, out, f);
+}
+
+bool rerank_start(struct registry *r, struct model *m, const struct gen_request *q, const atomic_bool *cancel,
+                  void (*notify)(void *arg), void *arg, struct embedding **out, struct fault *f)
+{
+    return start(r, m, q, true, true, cancel, notify, arg, out, f);
 }
 
 static void take(struct embedding *g, struct text *t, struct lm_event *ev)
@@ -185,8 +246,14 @@ bool embedding_over(struct embedding *g, struct err *e)
 
 const float *embedding_vector(const struct embedding *g, int i, int *n)
 {
-    *n = g->n_embd;
+    *n = g->n_vector;
     return g->text[i].vector;
+}
+
+double rerank_score(const struct embedding *g, int i)
+{
+    const double x = g->text[i].vector[0];
+    return lm_info(g->lm)->score_sigmoid ? 1 / (1 + exp(-x)) : x;
 }
 
 void embedding_usage(const struct embedding *g, struct usage *out) { *out = g->usage; }

@@ -328,6 +328,13 @@ bool generation_start(struct registry *r, struct model *m, const struct gen_requ
         g->lm = NULL;
         goto fail;
     }
+    if (lm_info(g->lm)->encoder) {
+        f->param = "model";
+        err_set(&f->err, ERR_REQUEST, "%s is an encoder: it makes no text, but %s", model_id(m),
+                lm_info(g->lm)->n_score ? "scores of documents for a query (/v1/rerank)"
+                                        : "vectors of texts (/v1/embeddings)");
+        goto fail;
+    }
     int32_t n_vocab = tokenizer_n_vocab(lm_tokenizer(g->lm));
     for (int i = 0; i < q->sampling.n_bias; i++) {
         if (q->bias[i].id < n_vocab) continue;

@@ -185,6 +185,31 @@ static void run_part(void *arg, int ith, int nth)
     }
 }
 
+/* Many texts: a task is one head of one of them, which packs its keys for itself. */
+static void run_texts(void *arg, int ith, int nth)
+{
+    (void)nth;
+    struct job *j = arg;
+    const struct attention_args *all = j->a;
+    int64_t task;
+    while ((task = atomic_fetch_add_explicit(&j->next_task, 1, memory_order_relaxed)) <
+           (int64_t)all->n_seq * all->n_head) {
+        const struct attn_seq *q = &all->seq[task / all->n_head];
+        struct attention_args a = *all;
+        a.q += q->row * a.ldq;
+        a.k += q->row * a.ldk;
+        a.v += q->row * a.ldv;
+        a.out += q->row * a.ldo;
+        a.n_q = a.n_kv = q->n;
+        struct job own = { .d = j->d, .a = &a, .kv = j->kv, .kb = j->kb, .panels = j->panels };
+        own.ld_out = j->ld_out;
+        const struct room r = lay_out(&own, ith);
+        for (int64_t q0 = 0; q0 < q->n; q0 += QUERIES)
+            run_task(&own, &r, (int)(task % all->n_head), q0,
+                     (int)(q->n - q0 < QUERIES ? q->n - q0 : QUERIES));
+    }
+}
+
 void cpu_attention(struct device *base, const struct attention_args *a)
 {
     struct cpu_device *d = cpu_of(base);
@@ -193,6 +218,10 @@ void cpu_attention(struct device *base, const struct attention_args *a)
     j.kb = (a->head_dim + j.kv - 1) / j.kv;
     j.panels = (a->head_dim + 15) / 16;
     j.ld_out = j.panels * 16 + 16;
+    if (a->seq) {
+        pool_run(d->pool, run_texts, &j);
+        return;
+    }
     j.key_blocks = a->n_kv > 0 ? (a->n_kv + KEYS - 1) / KEYS : 1;
     const int64_t fit = (int64_t)(d->shared_cap / ((size_t)j.key_blocks * block_bytes(&j)));
     const int round = (int)(fit < a->n_kv_head ? fit : a->n_kv_head);

@@ -44,6 +44,13 @@ enum { TOK_BOS = 1 };
 bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t len, const unsigned char *data,
                       bool parse_special, unsigned flags, struct token_list *out, struct err *e);
 
+/* Cuts the ids of a text that was encoded with TOK_BOS to n; the special tokens behind it stay. */
+void tokenizer_cut(const struct tokenizer *t, struct token_list *ids, size_t n);
+/* Two texts as one input, as the files put them: ids (whose special tokens are not there yet) of both, of which the longer loses its end
+ * until all fit n. Appends to *out, which is empty. *second: where the tokens of type 1 begin; 0: there are none. */
+bool tokenizer_pair(const struct tokenizer *t, const struct token_list *a, const struct token_list *b,
+                    size_t n, struct token_list *out, size_t *second, struct err *e);
+
 int32_t tokenizer_n_vocab(const struct tokenizer *t);
 int32_t tokenizer_bos(const struct tokenizer *t); /* -1 when there is none */
 int32_t tokenizer_find(const struct tokenizer *t,

@@ -231,6 +231,7 @@ static bool load_words(struct tokenizer *t, const struct gguf *g, struct err *e)
     tokenizer_set_affixes(
         t, gguf_bool(g, "tokenizer.ggml.add_bos_token", true),
         gguf_bool(g, "tokenizer.ggml.add_eos_token", gguf_bool(g, "tokenizer.ggml.add_sep_token", true)));
+    t->second_typed = true;
     if (!add_names(t, g, e)) return false;
     tokenizer_finish(t);
     return true;
@@ -261,6 +262,8 @@ static bool load(struct tokenizer *t, const struct gguf *g, struct err *e)
     t->eos = id_of(t, g, "tokenizer.ggml.eos_token_id");
     tokenizer_set_affixes(t, gguf_bool(g, "tokenizer.ggml.add_bos_token", bos),
                           gguf_bool(g, "tokenizer.ggml.add_eos_token", unigram));
+    for (int i = 0; unigram && t->eos >= 0 && i < 2; i++) /* as XLM-RoBERTa has pairs */
+        t->between.id[t->between.n++] = t->eos;
     if (!add_names(t, g, e)) return false;
     static const char *const ends[] = { "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id" };
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {

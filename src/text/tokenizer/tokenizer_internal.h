@@ -56,6 +56,8 @@ struct tokenizer {
     int32_t unk, bos, eos; /* -1: none */
     bool ignore_merges, fuse_unk;
     struct affix first, last;
+    struct affix between; /* of a pair of texts; `first` and `last` stand around both */
+    bool second_typed;    /* tokens of the second text are of type 1 */
     /* One over the length of the longest piece that holds the byte: a word has at least as many tokens as these add up to over its
      * bytes. 0 for a byte that a text may lose. */
     float share[256];
