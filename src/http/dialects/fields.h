@@ -18,6 +18,7 @@ enum { FIELDS_TOKENIZE = 1, FIELDS_DETOKENIZE = 2 };                /* token_fie
 extern const struct json_table chat_fields;         /* dialects/parse.c */
 extern const struct json_table responses_fields;    /* dialects/responses_parse.c */
 extern const struct json_table anthropic_fields;    /* dialects/anthropic_parse.c */
+extern const struct json_table rerank_fields;       /* dialects/rerank.c; form 1 */
 extern const struct json_table embedding_fields;    /* dialects/embeddings.c; forms: enum embedding_form */
 extern const struct json_table ollama_fields;       /* dialects/ollama_parse.c */
 extern const struct json_table express_chat_fields; /* dialects/express.c */
