@@ -45,8 +45,8 @@ enum line_read line_reader_next(struct line_reader *r, const char **text, size_t
 {
     bool too_long = false;
     for (;;) {
-        const char *from = r->buf.data + r->seen;
-        const char *end = r->seen < r->buf.len ? memchr(from, '\n', r->buf.len - r->seen) : NULL;
+        const bool some = r->seen < r->buf.len;
+        const char *end = some ? memchr(r->buf.data + r->seen, '\n', r->buf.len - r->seen) : NULL;
         const bool last = !end && r->at >= r->end;
         const size_t until = end ? (size_t)(end - r->buf.data) : r->buf.len;
         size_t n = until - r->used;
