@@ -1,7 +1,6 @@
 """Files and batches, as OpenAI's client sends them."""
 import json
 import os
-import pathlib
 import pty
 import random
 import re
@@ -476,14 +475,13 @@ def test_the_documents_examples(batching, tmp_path):
     """docs/batches.md as it stands, against this server."""
     document = (ROOT / "docs/batches.md").read_text()
     (tmp_path / "requests.jsonl").write_bytes(text_of([line(1)]))
-    path = f"{pathlib.Path(BIN).parent}:{os.environ['PATH']}"
     run = 0
     for kind, code in re.findall(r"```(sh|python)\n(.*?)```", document, re.S):
         code = code.replace("http://localhost:8080", batching.url)
-        env = environment() | {"HEARTH_CONFIG": "/dev/null", "KEY": batching.key, "PATH": path}
+        env = environment() | {"HEARTH_CONFIG": "/dev/null", "KEY": batching.key}
         if kind == "sh":
             ids = "$(curl -sf {0}/v1/files -H 'Authorization: Bearer {1}' -F purpose=batch -F file=@requests.jsonl | grep -o 'file-[0-9a-f]*')".format(batching.url, batching.key)
-            code = "set -e\n" + code.replace("FILE_ID", f"{ids}").replace("hearth batch", f"hearth batch --url {batching.url} --key {batching.key}").replace("curl ", "curl -sf ")
+            code = "set -e\n" + code.replace("FILE_ID", f"{ids}").replace("hearth batch", f"{BIN} batch --url {batching.url} --key {batching.key}").replace("curl ", "curl -sf ")
             subprocess.run(["bash", "-c", code], check=True, cwd=tmp_path, env=env, timeout=PATIENCE, capture_output=True)
         else:
             head, tail = code.split("batch = client.batches.retrieve", 1)
