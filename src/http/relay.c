@@ -176,12 +176,12 @@ enum relay_is relay_start(struct exchange *x, const struct routed *route, const 
     struct usage worst;
     struct plan plan;
     char apart[1200];
-    int64_t here_cost;
+    int64_t here_cost = 0;
     q->id = exchange_id(x);
     q->hops = hops(x);
     if (!q->isolation) q->isolation = isolation(x, apart, sizeof apart);
     estimate(x, route, body, q->len, pictures, q, &worst);
-    bool busy;
+    bool busy = false;
     const bool here =
         exchange_place(x) != PLACE_ELSEWHERE && can_here(x, route, pictures, &worst, &here_cost, &busy);
     router_plan(r, route, &worst, here, here_cost, &plan, &f->retry_after_s);
