@@ -175,9 +175,9 @@ const struct option_spec options_table[] = {
     { "policy", OPT_STR, F(server.policy), "", 0, 0, CMD_SERVE | CMD_CHECK, "NAME",
       "the policy of that file for what prompts say: off, default, strict, or one of the file's own; default: the file's, which is off in the built-in one" },
 
-    { "url", OPT_STR, F(url), "", 0, 0, ASKS | CMD_BATCH | CMD_COMPARE | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES | CMD_STOP | CMD_HEALTH, "URL",
+    { "url", OPT_STR, F(url), "", 0, 0, ASKS | CMD_BATCH | CMD_COMPARE | CMD_IMAGE | CMD_MIGRATE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES | CMD_STOP | CMD_HEALTH, "URL",
       "use a running server instead of loading a model, as http://host:port" },
-    { "key", OPT_SECRET, F(key), "", 0, 0, ASKS | CMD_BATCH | CMD_COMPARE | CMD_IMAGE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES | CMD_STOP, "KEY", "key for --url" },
+    { "key", OPT_SECRET, F(key), "", 0, 0, ASKS | CMD_BATCH | CMD_COMPARE | CMD_IMAGE | CMD_MIGRATE | CMD_MODELS | CMD_PS | CMD_REPLAY | CMD_ROUTES | CMD_STOP, "KEY", "key for --url" },
     { "system", OPT_STR, F(system_text), "", 0, 0, CMD_CHAT, "TEXT", "system message" },
     { "max-tokens", OPT_INT, F(max_tokens), "-1", -1, 1 << 30, ASKS, "N",
       "tokens of a reply; -1: until the model ends or the context is full" },
@@ -299,7 +299,7 @@ const struct option_spec options_table[] = {
     { "since", OPT_STR, F(since), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended from then on: 2026-01-31, or -30d" },
     { "until", OPT_STR, F(until), "", 0, 0, CMD_USAGE | CMD_LEDGER, "WHEN", "only what ended before then" },
 
-    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_BATCH | CMD_COMPARE | CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT | CMD_PROJECTS | CMD_RECOMMEND | CMD_PLAN | CMD_ENHANCE | CMD_CHECK | CMD_ROUTES | CMD_ALIAS | CMD_VERIFY, NULL, "print JSON" },
+    { "json", OPT_BOOL, F(json), "no", 0, 0, CMD_BATCH | CMD_COMPARE | CMD_INSPECT | CMD_MODELS | CMD_PS | CMD_BENCH | CMD_KEYS | CMD_AUDIT | CMD_PROJECTS | CMD_RECOMMEND | CMD_PLAN | CMD_ENHANCE | CMD_CHECK | CMD_ROUTES | CMD_ALIAS | CMD_VERIFY | CMD_MIGRATE, NULL, "print JSON" },
 };
 /* clang-format on */
 
