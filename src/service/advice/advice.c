@@ -38,6 +38,8 @@ enum list {
     IMAGE_BUDGETS,
     IMAGE_SCORES,
     IMAGE_PARAMETERS,
+    IMAGE_FASTER,
+    IMAGE_BETTER,
     N_LISTS
 };
 
@@ -101,6 +103,8 @@ static const struct yaml_row file_rows[] = {
     { .key = "image_budgets", .type = YAML_TREE, .offset = F(list[IMAGE_BUDGETS]), .needed = true },
     { .key = "image_scores", .type = YAML_TREE, .offset = F(list[IMAGE_SCORES]), .needed = true },
     { .key = "image_parameters", .type = YAML_TREE, .offset = F(list[IMAGE_PARAMETERS]), .needed = true },
+    { .key = "image_faster", .type = YAML_TREE, .offset = F(list[IMAGE_FASTER]) },
+    { .key = "image_better", .type = YAML_TREE, .offset = F(list[IMAGE_BETTER]) },
     END,
 };
 #undef F
@@ -112,7 +116,7 @@ static bool check_rule(const struct advice *a, const struct yaml_doc *d, const s
                        enum list l, struct rule *r, struct err *e)
 {
     int64_t w, h;
-    if (names_model(l) != (*r->model != '\0'))
+    if (l != IMAGE_FASTER && names_model(l) != (*r->model != '\0'))
         return yaml_bad(d, at, e,
                         names_model(l) ? "a rule of this list needs a model"
                                        : "a rule of this list names no model");
@@ -139,6 +143,9 @@ static bool read_list(struct advice *a, const struct yaml_doc *d, const struct y
                       struct err *e)
 {
     struct rules *rules = &a->list[l];
+    const bool turns = l == IMAGE_FASTER || l == IMAGE_BETTER;
+    if (turns && !at)
+        return true; /* a file from before: nothing is faster or better than what is asked about */
     if (at->kind != YAML_KIND_LIST || !at->n) return yaml_bad(d, at, e, "expected a list of rules");
     rules->v = calloc((size_t)at->n, sizeof *rules->v);
     if (!rules->v) return err_set(e, ERR_NOMEM, "out of memory");
@@ -150,7 +157,7 @@ static bool read_list(struct advice *a, const struct yaml_doc *d, const struct y
             return false;
     }
     const struct rule *last = &rules->v[rules->n - 1];
-    if (l != IMAGE_SCORES && l != IMAGE_PARAMETERS && (!is_open(last) || last->only))
+    if (!turns && l != IMAGE_SCORES && l != IMAGE_PARAMETERS && (!is_open(last) || last->only))
         return yaml_bad(d, &at->item[at->n - 1], e,
                         "the last rule must ask for nothing, so that there is always an answer");
     return true;
@@ -362,6 +369,24 @@ static const char *tier(const struct advice *a, double dollars)
     return dollars > a->tier_high ? "high" : dollars > a->tier_medium ? "medium" : "low";
 }
 
+/* The rule for a model that is asked about; NULL given: none is, and the first that names one holds. */
+static const struct rule *turn_of(const struct advice *a, enum list l, const struct catalog_model *given)
+{
+    for (int i = 0; i < a->list[l].n; i++) {
+        const struct rule *r = &a->list[l].v[i];
+        const bool known = r->found || (given && (!*r->model || l == IMAGE_BETTER));
+        if (known && (!given || !*r->has || strstr(given->id, r->has))) return r;
+    }
+    return NULL;
+}
+
+/* Half of them, not below the least; as they are where that would be more. */
+static int halved(int steps, int least)
+{
+    if (least < 1 || steps <= 2 * least) return steps;
+    return steps / 2 > least ? steps / 2 : least;
+}
+
 /* Something that is given, made faster or better. */
 static bool turn(const struct advice *a, const struct image_question *q, struct advised *out, struct err *e)
 {
@@ -371,23 +396,20 @@ static bool turn(const struct advice *a, const struct image_question *q, struct 
     if (*name && (!given || given->kind != MODEL_IMAGE))
         return err_set(e, ERR_NOT_FOUND, "the catalog has no image model %.100s", name);
     if (!given && q->mode == ADVICE_SEED) return err_set(e, ERR_REQUEST, "model is needed for priority");
-    const struct catalog_model *to = NULL;
+    const struct rule *r = turn_of(a, fast ? IMAGE_FASTER : IMAGE_BETTER, given);
+    const struct catalog_model *to = r ? r->found : NULL;
     out->steps = q->steps;
     out->guidance = q->guidance;
     out->size = q->size;
-    if (fast) {
-        const bool dev = !given || strstr(given->id, "flux-1-dev");
-        if (dev) to = catalog_find(a->catalog, "flux-1-schnell-fp8");
-        if (dev && to)
-            out->steps = 4;
-        else if (q->steps > 20)
-            out->steps = q->steps / 2 > 10 ? q->steps / 2 : 10;
-        else if (q->mode == ADVICE_BEST && q->steps < 0 && given && given->steps > 20)
-            out->steps = given->steps / 2 > 10 ? given->steps / 2 : 10;
-    } else {
-        to = catalog_find(a->catalog, "flux-1-dev-fp8");
-        out->steps = q->steps > 28 ? q->steps : 28;
-        out->guidance = q->guidance > 4.0 ? q->guidance : 4.0;
+    if (r && fast && to) {
+        out->steps = r->steps > 0 ? r->steps : to->steps;
+    } else if (r && fast) {
+        const int usual = q->mode == ADVICE_BEST && q->steps < 0 ? given->steps : q->steps;
+        const int fewer = halved(usual, r->steps);
+        if (fewer < usual) out->steps = fewer;
+    } else if (r) {
+        out->steps = q->steps > r->steps ? q->steps : r->steps;
+        out->guidance = q->guidance > r->guidance ? q->guidance : r->guidance;
     }
     out->model = to ? to : given;
     if (!out->model) return err_set(e, ERR_NOT_FOUND, "the catalog has no model for that");
