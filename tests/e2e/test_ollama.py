@@ -2,6 +2,7 @@
 
 import base64
 import json
+import pathlib
 import re
 
 import ollama
@@ -137,7 +138,10 @@ def test_what_is_there(client, server):
     ("/api/generate", {"model": NAME, "prompt": "x", "context": [1]}, 400, "context"),
     ("/api/show", {}, 400, "model is required"),
     ("/api/show", {"model": "nobody"}, 404, "nobody"),
-    ("/api/copy", {"source": "a", "destination": "b"}, 400, "not supported"),
+    ("/api/copy", {"source": "nobody", "destination": "b"}, 404, "nobody"),
+    ("/api/copy", {"source": NAME}, 400, "destination is required"),
+    ("/api/push", {"model": NAME}, 400, "not supported"),
+    ("/api/create", {"model": "b", "from": NAME}, 400, "not supported"),
     ("/api/pull", {"model": "x"}, 400, "hearth pull"),
 ])
 def test_what_is_wrong_is_said(server, path, body, status, why):
@@ -188,3 +192,30 @@ def test_the_page_says_what_is(server, capsys):
     for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs/ollama.md").read_text(), re.S):
         exec(code.replace("http://127.0.0.1:8080", server.url), {})
     assert capsys.readouterr().out.strip()
+
+
+def test_names_of_ones_own(tmp_path):
+    """Ollama's cp and rm: names are given and taken back, and an installed model is the operator's to remove."""
+    for entry in pathlib.Path(MODELS).iterdir():
+        (tmp_path / entry.name).symlink_to(entry.resolve())
+    s = Server(models=str(tmp_path))
+    try:
+        client = ollama.Client(host=s.url, timeout=PATIENCE)
+        assert client.copy(NAME, "mine:latest").status == "success"
+        assert client.show("mine").details == client.show(NAME).details
+        assert client.chat("mine", ask(), options=FIXED).message.content == client.chat(NAME, ask(), options=FIXED).message.content
+        assert client.delete("mine").status == "success"
+        for name in ("mine", "nobody"):
+            with pytest.raises(ollama.ResponseError, match="not found"):
+                client.delete(name)
+        with pytest.raises(ollama.ResponseError, match="hearth rm"):
+            client.delete(NAME)
+        assert requests.head(s.url + "/", timeout=PATIENCE).status_code == 200  # how its clients ask whether there is a server
+    finally:
+        s.stop()
+    s = Server("--keys", KEY, models=str(tmp_path))
+    try:
+        r = s.post("/api/copy", {"source": NAME, "destination": "mine"}, {"Authorization": f"Bearer {KEY}"})
+        assert r.status_code == 403 and "may not change" in r.json()["error"]
+    finally:
+        s.stop()

@@ -13,6 +13,7 @@ enum {
 }; /* responses_fields, anthropic_fields: to be answered, to count tokens */
 enum { FIELDS_OLLAMA_CHAT = 1, FIELDS_OLLAMA_GENERATE = 2 };        /* ollama_fields */
 enum { FIELDS_RECOMMEND = 1, FIELDS_PLAN = 2, FIELDS_ENHANCE = 4 }; /* advice_fields */
+enum { FIELDS_OLLAMA_COPY = 1, FIELDS_OLLAMA_DELETE = 2 };          /* ollama_name_fields */
 enum { FIELDS_TOKENIZE = 1, FIELDS_DETOKENIZE = 2 };                /* token_fields */
 
 extern const struct json_table chat_fields;         /* dialects/parse.c */
@@ -28,6 +29,7 @@ extern const struct json_table moderation_fields;   /* dialects/moderation.c */
 extern const struct json_table check_fields;        /* prompt_check.c */
 extern const struct json_table advice_fields;       /* advice.c */
 extern const struct json_table token_fields;        /* tokens.c */
+extern const struct json_table ollama_name_fields;  /* ollama_names.c */
 extern const struct json_table quote_fields;        /* quote.c */
 extern const struct json_table firemoon_key_fields; /* admin_keys.c */
 
