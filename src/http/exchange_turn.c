@@ -9,6 +9,7 @@
 #include "http/endings.h"
 #include "http/exchange_inside.h"
 #include "http/preflight.h"
+#include "http/prompt_judge.h"
 #include "http/provenance.h"
 #include "http/routes.h"
 #include "http/upload.h"
@@ -174,11 +175,16 @@ bool exchange_becomes(struct exchange *x, enum api_dialect d, const char *endpoi
     return true;
 }
 
+static void handle(struct exchange *x)
+{
+    if (!upstream_takes(x, x->route)) x->route->handler(x);
+}
+
 static void run_on_lane(struct exchange *x)
 {
     if (x->admitted || admit(x)) {
         provenance_begin(x);
-        if (!upstream_takes(x, x->route)) x->route->handler(x);
+        if (!prompt_judge_takes(x, x->route, handle)) handle(x);
     }
     exchange_wake(x);
     exchange_unref(x);

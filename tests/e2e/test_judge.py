@@ -4,8 +4,9 @@ import json
 import threading
 
 import pytest
+import requests
 
-from conftest import MODEL, Server, chat
+from conftest import MODEL, PATIENCE, Server, chat
 from test_account import new_key
 
 RULES = """images: {{unsafe: [hentai, porn], threshold: 0.6, action: pass}}
@@ -103,6 +104,42 @@ def test_it_fails(tmp_path, more):
             else:
                 assert r.status_code == 503 and words in r.json()["error"]["message"]
             s.wait_log(words)
+    finally:
+        s.stop()
+        judge.close()
+
+
+@pytest.mark.checked
+def test_prompts(tmp_path):
+    """Every API's prompts are judged before anything is done with them; the question itself is not."""
+    judge = Judge()
+    s = judged_by(tmp_path, judge, 0.5, ", prompts: true")
+    said = [{"role": "user", "content": [{"type": "text", "text": "what I say"}]}]
+    asks = [("/v1/chat/completions", {"model": MODEL, "messages": said, "max_tokens": 1}), ("/inference/v1/completions", {"model": MODEL, "prompt": "what I say", "max_tokens": 1}),
+            ("/v1/chat/completions", {"model": MODEL, "messages": said, "max_tokens": 1, "stream": True}),
+            ("/v1/responses", {"model": MODEL, "input": "what I say", "max_output_tokens": 16}), ("/v1/messages", {"model": MODEL, "messages": said, "max_tokens": 1}),
+            ("/api/chat", {"model": "smollm2-135m-instruct", "messages": [{"role": "user", "content": "what I say"}], "options": {"num_predict": 1}}),
+            ("/v1/images/generations", {"model": "starter-image", "prompt": "what I say", "steps": 1})]
+    try:
+        for flagged in (True, False):
+            judge.says = json.dumps({"label": "hate" if flagged else "safe", "sure": 9})
+            for path, body in asks:
+                judge.asked.clear()
+                r = s.post(path, body)
+                assert r.status_code == (400 if flagged else 200), (path, r.text)
+                assert not flagged or "judged to be hate" in r.text
+                assert len(judge.asked) == 1 and "what I say" in judge.asked[0]["messages"][1]["content"], path
+        judge.says = json.dumps({"label": "hate", "sure": 9})
+        judge.asked.clear()
+        r = requests.post(s.url + "/v1/images/edits", data={"model": "starter-image", "prompt": "what I say"}, files={"image": ("a.png", b"x")}, timeout=PATIENCE)
+        assert r.status_code == 400 and "judged to be hate" in r.text and len(judge.asked) == 1
+        assert "unexpected" not in s.post("/v1/chat/completions", {"model": MODEL}).text and len(judge.asked) == 1  # there is nothing to judge
+        judge.status = 400
+        r = s.post(*asks[0])
+        assert r.status_code == 503 and "answered 400" in r.json()["error"]["message"]
+        judge.status = 200
+        judge.says = json.dumps({"label": "safe", "sure": 9})
+        assert s.post("/v1/chat/completions", chat("forbidden")).status_code == 400  # the lists hold as well
     finally:
         s.stop()
         judge.close()

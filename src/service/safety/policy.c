@@ -78,6 +78,7 @@ struct judge_text { /* as the file has it */
     char *model, *prompt, *on_failure;
     struct str_list labels;
     double threshold;
+    bool prompts;
 };
 static const struct yaml_row judge_rows[] = {
     { .key = "model", .type = YAML_STR, .offset = offsetof(struct judge_text, model), .needed = true },
@@ -88,6 +89,7 @@ static const struct yaml_row judge_rows[] = {
       .offset = offsetof(struct judge_text, threshold),
       .min = 0.1,
       .max = 1 },
+    { .key = "prompts", .type = YAML_BOOL, .offset = offsetof(struct judge_text, prompts) },
     { .key = "on_failure", .type = YAML_STR, .offset = offsetof(struct judge_text, on_failure) },
     { .key = NULL },
 };
@@ -232,6 +234,7 @@ static bool take_judge(struct word_rules *r, const struct yaml_doc *d, const str
     ok = ok && take_labels(j, d, yaml_member(t, "labels"), &p.labels, e);
     if (ok) {
         j->threshold = p.threshold;
+        j->prompts = p.prompts;
         j->refuse = strcmp(p.on_failure, "pass") != 0;
         j->model = p.model;
         j->prompt = p.prompt;

@@ -32,6 +32,7 @@ struct word_judge {
     char *model, *prompt; /* prompt "": the built-in instruction */
     unsigned labels;      /* bits of categories that it may answer */
     double threshold;     /* from which sureness on a text is flagged */
+    bool prompts;         /* of chats and pictures too, not only those of moderations */
     bool refuse;          /* where it fails the request fails; else the lists decide alone */
 };
 
