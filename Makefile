@@ -102,6 +102,12 @@ $(B)/version.txt: always
 	@mkdir -p $(@D)
 	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' >$@
 
+# In a shared library (lib/) variables of a thread and of other libraries are reached another way; all else is the same.
+SHARED_TOO := $(patsubst %,$(B)/%.o,base/pool format/json_memory text/unicode text/jinja/jinja_print \
+    $(addprefix text/tokenizer/,pretoken_scan t5_normalizer tokenizer t5_tokenizer tokenizer_added))
+$(SHARED_TOO): HEARTH_CFLAGS += -fPIC
+$(SHARED_TOO): lib/hearth.map
+
 $(B)/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(COMPILE) -MMD -MP -c -o $@ $<
@@ -114,6 +120,17 @@ $(B)/http/web_data.o: $(wildcard web/*)
 $(B)/libhearth.a: $(call OBJ,$(LIB))
 	@rm -f $@
 	@ar rcs $@ $^
+
+# The engines alone, behind include/hearth.h: include it, link with -lhearth.
+SONAME := libhearth.so.1
+ENGINE := $(call OBJ,$(filter $(BASE) $(FORMAT) $(DEVICE) $(TEXT) $(LM) $(IMAGE),$(LIB)))
+$(B)/lib/hearth.o: lib/hearth.c include/hearth.h
+	@mkdir -p $(@D)
+	$(COMPILE) -Iinclude -fPIC -MMD -MP -c -o $@ $<
+$(B)/$(SONAME): $(B)/lib/hearth.o $(ENGINE) lib/hearth.map
+	$(CC) $(CFLAGS) $(LINK) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=lib/hearth.map -Wl,-z,defs -Wl,--as-needed -o $@ $(filter %.o,$^) $(LIBS)
+	@ln -sf $(SONAME) $(B)/libhearth.so
+library: $(B)/$(SONAME)  ## build/release/libhearth.so, the engines as a C library (include/hearth.h)
 
 $(B)/hearth: $(call OBJ,src/cli/main.c) $(B)/libhearth.a
 	$(CC) $(CFLAGS) $(LINK) -o $@ $^ $(LIBS)
@@ -237,6 +254,14 @@ uninstall:  ## remove what install has put there
 	for f in $(SHARED); do rm -f '$(DESTDIR)'"$${f##*:}"; done
 	rmdir '$(DESTDIR)$(DOCDIR)' 2>/dev/null || true
 
+install-library: library  ## install libhearth, its header and what pkg-config says of it under PREFIX
+	install -Dm644 $(B)/$(SONAME) '$(DESTDIR)$(PREFIX)/lib/$(SONAME)'
+	ln -sf $(SONAME) '$(DESTDIR)$(PREFIX)/lib/libhearth.so'
+	install -Dm644 include/hearth.h '$(DESTDIR)$(PREFIX)/include/hearth.h'
+	mkdir -p '$(DESTDIR)$(PREFIX)/lib/pkgconfig'
+	printf 'Name: hearth\nDescription: language and image models as a C library\nVersion: 1\nLibs: -L%s/lib -lhearth\nCflags: -I%s/include\n' \
+	    '$(PREFIX)' '$(PREFIX)' >'$(DESTDIR)$(PREFIX)/lib/pkgconfig/hearth.pc'
+
 deb: all  ## a Debian package, build/hearth_VERSION_ARCH.deb
 	@tools/package/deb.sh
 tarball: all  ## build/hearth-VERSION-ARCH.tar.gz, which brings its libraries along and runs wherever it is unpacked
@@ -248,10 +273,10 @@ clean:  ## remove everything that was built
 	rm -rf build
 
 help:  ## this list
-	@sed -nE 's/^([a-z]+):.*##  ?(.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | sort | while IFS='|' read -r t d; do printf '  make %-9s %s\n' "$$t" "$$d"; done
+	@sed -nE 's/^([a-z-]+):.*##  ?(.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | sort | while IFS='|' read -r t d; do printf '  make %-15s %s\n' "$$t" "$$d"; done
 
 print-%: ; @echo $($*)
 
 .SECONDARY:
-.PHONY: deb tarball image all unit unit-programs run starter test faults bench exactness lint asan tsan coverage fuzz format install uninstall always clean help
+.PHONY: library install-library deb tarball image all unit unit-programs run starter test faults bench exactness lint asan tsan coverage fuzz format install uninstall always clean help
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
