@@ -25,10 +25,10 @@ struct chat {
     struct line_input *in;   /* with a terminal, once a line was asked for */
     struct wishes wishes;
     struct buf reply, thought;
-    struct calls calls; /* of the reply under way */
-    bool seen;          /* thoughts are shown */
-    bool thinking;      /* the last that was shown is a thought */
-    bool shown;         /* the pictures of the command line are in the conversation */
+    struct calls calls;      /* of the reply under way */
+    bool seen;               /* thoughts are shown */
+    bool thinking;           /* the last that was shown is a thought */
+    struct str_list pending; /* files of pictures that the next message brings along */
     bool done;
 };
 
@@ -46,7 +46,9 @@ static void on_interrupt(int sig)
 static void reset(struct chat *c)
 {
     json_array_clear(c->messages);
-    c->shown = false;
+    str_list_clear(&c->pending);
+    for (int i = 0; i < c->o->images.n; i++)
+        str_list_add(&c->pending, c->o->images.v[i], strlen(c->o->images.v[i]), NULL);
     if (*c->o->system_text) {
         json_array_append_new(c->messages,
                               json_pack("{s:s, s:s}", "role", "system", "content", c->o->system_text));
@@ -177,9 +179,8 @@ static bool reply(struct chat *c)
 
 static bool ask(struct chat *c, const char *text, size_t len)
 {
-    static const struct str_list none;
     struct err e = { 0 };
-    json_t *content = attach_content(text, len, c->shown ? &none : &c->o->images, &e);
+    json_t *content = attach_content(text, len, &c->pending, &e);
     json_t *m = content ? json_pack("{s:s, s:o}", "role", "user", "content", content) : NULL;
     if (!m) {
         fprintf(stderr, "hearth chat: %s\n", content ? "out of memory" : e.msg);
@@ -187,7 +188,7 @@ static bool ask(struct chat *c, const char *text, size_t len)
     }
     json_array_append_new(c->messages, m);
     if (reply(c)) {
-        c->shown = true;
+        str_list_clear(&c->pending);
         return true;
     }
     json_array_remove(c->messages,
@@ -214,6 +215,26 @@ static bool do_system(struct chat *c, const char *rest)
     c->o->system_text = copy;
     reset(c);
     return true;
+}
+
+/* Looked at now, so that a wrong name is said before the message is typed. */
+static bool do_image(struct chat *c, const char *rest)
+{
+    struct err e = { 0 };
+    char *name = strdup(rest);
+    struct str_list one = { .v = &name, .n = 1 };
+    json_t *content = NULL;
+    if (!*rest)
+        err_set(&e, ERR_REQUEST, "usage: /image FILE");
+    else if (!name)
+        err_set(&e, ERR_NOMEM, "out of memory");
+    else
+        content = attach_content("", 0, &one, &e);
+    const bool ok = content && str_list_add(&c->pending, rest, strlen(rest), &e);
+    if (!ok) fprintf(stderr, "%s\n", e.msg);
+    json_decref(content);
+    free(name);
+    return ok;
 }
 
 static bool do_retry(struct chat *c, const char *rest)
@@ -306,6 +327,7 @@ static const struct {
     { "/help", "this list", do_help },
     { "/clear", "forget the conversation", do_clear },
     { "/system", "TEXT: begin again with this system message", do_system },
+    { "/image", "FILE: show a picture with the next message, where the model sees pictures", do_image },
     { "/retry", "make the last reply again", do_retry },
     { "/set", "NAME NUMBER: temperature, top-p, min-p, top-k, max-tokens, seed", do_set },
     { "/save", "FILE: write the conversation as JSON", do_save },
@@ -476,6 +498,7 @@ int cmd_chat(int argc, char **argv)
     wishes_free(&c.wishes);
     calls_clear(&c.calls);
     json_decref(c.messages);
+    str_list_clear(&c.pending);
     buf_free(&c.reply);
     buf_free(&c.thought);
     options_free(&o);

@@ -78,6 +78,7 @@ struct line_input *line_input_open(const char *history_path, atomic_bool *interr
     el_set(in->el, EL_CLIENTDATA, in);
     el_set(in->el, EL_PROMPT, prompt_of);
     el_set(in->el, EL_EDITOR, "emacs");
+    el_set(in->el, EL_BIND, "^R", "em-inc-search-prev", NULL); /* as shells have it */
     el_set(in->el, EL_HIST, history, in->history);
     el_set(in->el, EL_GETCFN, next_character);
     el_source(in->el, NULL); /* the user's own key bindings */

@@ -219,3 +219,16 @@ def test_command_line(server):
     done = subprocess.run([BIN, "chat", "--image", str(FOLDER / "config.json"), str(FOLDER), "What?"], capture_output=True, text=True, timeout=PATIENCE,
                           env=environment() | {"HEARTH_CONFIG": "/dev/null"})
     assert done.returncode == 1 and "config.json is no picture" in done.stderr
+
+
+def test_a_picture_in_the_middle_of_a_conversation():
+    """/image shows a picture with the next message alone, and says at once when it is none."""
+    def talk(*args, lines=""):
+        return subprocess.run([BIN, "chat", *args, "--temperature", "0", "--max-tokens", "4", str(FOLDER)], input=lines, capture_output=True, text=True, errors="replace",
+                              timeout=PATIENCE, env=environment() | {"HEARTH_CONFIG": "/dev/null"})
+    first = talk("--image", str(FOLDER / "p0.png"), lines="What?\nAnd now?\n")
+    typed = talk(lines=f"/image {FOLDER / 'p0.png'}\nWhat?\nAnd now?\n")
+    assert first.returncode == typed.returncode == 0 and first.stdout == typed.stdout != talk(lines="What?\nAnd now?\n").stdout
+    for line, says in [(f"/image {FOLDER / 'config.json'}", "config.json is no picture"), ("/image", "usage: /image FILE"), ("/image /nowhere", "cannot open /nowhere")]:
+        r = talk(lines=line + "\n")
+        assert r.returncode == 1 and says in r.stderr

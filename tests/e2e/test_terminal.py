@@ -101,6 +101,23 @@ def test_control_c_drops_what_is_typed(tmp_path):
     t.end()
 
 
+def test_control_r_searches_what_was_said(tmp_path):
+    t = Terminal(tmp_path)
+    for said in ("/set seed 11", "/set top-k 7"):
+        t.type(said + "\n")
+        t.wait("> ")
+    t.type("\x12")
+    t.wait("bck")  # libedit's own word for a search backwards
+    t.type("seed")
+    t.wait("seed 11")
+    t.type("\x1b")
+    t.type("\x03")
+    t.wait("leaves")
+    t.wait("> ")
+    t.type("/bye\n")
+    t.end()
+
+
 def test_control_c_at_an_empty_prompt_asks_once_more(tmp_path):
     t = Terminal(tmp_path)
     t.type("\x03")
