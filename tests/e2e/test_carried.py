@@ -178,6 +178,9 @@ def test_metrics_of_all_of_it(tmp_path):
     assert of_key["hearth_key_prompt_tokens_total"] == [usage["prompt_tokens"]]
     assert of_key["hearth_key_cost_dollars_total"] == [pytest.approx((usage["prompt_tokens"] + 2 * usage["completion_tokens"]) / 1e6, abs=1e-12)]
     assert m["hearth_access_log_dropped_total"][1][("", None)] == 0
+    # And as Prometheus's own tool reads it: no error, and nothing that it would advise against.
+    checked = subprocess.run(["promtool", "check", "metrics"], input=server.get("/metrics", headers=AUTH).text, capture_output=True, text=True, timeout=PATIENCE)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
     server.stop()
 
 
