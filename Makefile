@@ -117,6 +117,29 @@ $(B)/service/advice/advice_data.o: catalog/advice.yaml catalog/styles.yaml
 $(B)/service/safety/safety_data.o: models/nsfw/mobilenet_v2_nsfw.safetensors catalog/safety.yaml
 $(B)/http/web_data.o: $(wildcard web/*)
 
+# Kernels for NVIDIA GPUs, where nvcc is found; CUDA=0 leaves them out. All architectures that this nvcc knows of those wanted, and PTX for later ones.
+CUDA ?= 1
+NVCC := $(if $(filter-out 0,$(CUDA)),$(firstword $(wildcard /usr/local/cuda/bin/nvcc) $(shell command -v nvcc 2>/dev/null)))
+CUDA_ARCHS := 80 86 89 90a 100
+build/cuda/kernels.fatbin: $(wildcard src/device/cuda/kernels/*) src/device/cuda/params.h src/device/cuda/kernels.def
+	@mkdir -p $(@D)
+	tools/setup/nvcc.sh $(NVCC) "$(CUDA_ARCHS)" -std=c++17 -Isrc -O3 --Werror all-warnings -o $@ src/device/cuda/kernels/all.cu
+ifneq ($(NVCC),)
+build/release/device/cuda/image.o: HEARTH_CPPFLAGS += -DHEARTH_CUDA_IMAGE='"build/cuda/kernels.fatbin"'
+build/release/device/cuda/image.o: build/cuda/kernels.fatbin
+endif
+
+# The same kernels as C++ on this processor, for tests (src/device/cuda/emulated).
+CXX := $(if $(findstring clang,$(CC)),$(subst clang,clang++,$(CC)),$(subst gcc,g++,$(CC)))
+EMULATED := $(if $(filter aarch64,$(MODE)),,$(patsubst %,$(B)/device/cuda/emulated/%.o,driver fibres kernels))
+$(B)/device/cuda/emulated/%.o: src/device/cuda/emulated/%.cc
+	@mkdir -p $(@D)
+	$(CXX) $(HEARTH_CPPFLAGS) $(CPPFLAGS) $(filter-out -Wshadow -Wstrict-prototypes -Wmissing-prototypes,$(OPTIMISE)) $(CFLAGS) -std=c++17 \
+	    -ffp-contract=off -fno-exceptions -fno-rtti -fno-threadsafe-statics -MMD -MP -c -o $@ $<
+EMULATION_TESTS := $(if $(EMULATED),$(B)/device/backend_test $(B)/device/cuda/cuda_test $(B)/lm/golden_test)
+$(EMULATION_TESTS): $(EMULATED)
+$(EMULATION_TESTS:=.o): HEARTH_CPPFLAGS += -DHEARTH_CUDA_EMULATED
+
 $(B)/libhearth.a: $(call OBJ,$(LIB))
 	@rm -f $@
 	@ar rcs $@ $^
@@ -138,7 +161,7 @@ $(B)/hearth: $(call OBJ,src/cli/main.c) $(B)/libhearth.a
 # One program per *_test.c, cmocka, beside the file it tests.
 TEST_BINS := $(patsubst src/%_test.c,$(B)/%_test,$(TESTS))
 $(B)/%_test: $(B)/%_test.o $(B)/libhearth.a
-	$(CC) $(CFLAGS) $(LINK) -o $@ $^ -lcmocka $(LIBS)
+	$(CC) $(CFLAGS) $(LINK) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)
 
 # Its own functions stand before these, and fail where it wants (service/account/faults_test.c).
 $(B)/service/account/faults_test: HEARTH_LDFLAGS += $(patsubst %,-Wl$(,)--wrap=%,malloc calloc realloc strdup sqlite3_step \

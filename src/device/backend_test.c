@@ -14,6 +14,7 @@
 #include "device/backend_route.h"
 
 #include "base/isa.h"
+#include "device/cuda/emulated/driver.h"
 #include "device/guard/guard.h"
 
 /* ---- objects and the operations of language models ---------------------------------------------------------------- */
@@ -881,7 +882,7 @@ static void test_every_row_has_a_case(void **state)
 struct backend {
     char name[40];
     int level; /* of isa_level */
-    bool guard;
+    bool guard, gpu;
 };
 
 struct opened {
@@ -893,8 +894,11 @@ static struct opened open_backend(const struct backend *b)
 {
     struct opened o;
     struct err e = { 0 };
-    if (!pool_new(&o.pool, 2, &e) || !device_cpu_open(&o.inner, o.pool, isa_mask(b->level), &e))
-        fail_msg("%s", e.msg);
+    if (!pool_new(&o.pool, 2, &e)) fail_msg("%s", e.msg);
+#ifdef HEARTH_CUDA_EMULATED
+    if (b->gpu && !emulated_gpu_open(&o.inner, o.pool, &e)) fail_msg("%s", e.msg);
+#endif
+    if (!b->gpu && !device_cpu_open(&o.inner, o.pool, isa_mask(b->level), &e)) fail_msg("%s", e.msg);
     o.d = o.inner;
     if (b->guard && !device_guard_open(&o.d, o.inner, &e)) fail_msg("%s", e.msg);
     return o;
@@ -926,7 +930,7 @@ static void test_backend(void **state)
     struct err e = { 0 };
     if (!isa_choose(&isa, &e)) fail_msg("%s", e.msg);
     if ((isa & bit) != bit) skip();
-    const struct backend plain = { "plain", 0, false };
+    const struct backend plain = { "plain", 0, false, false };
     for (int i = 0; i < N_CASES; i++)
         for (uint64_t round = 0; round < ROUNDS; round++) {
             struct opened a = open_backend(&plain), o = open_backend(b);
@@ -954,7 +958,7 @@ static void test_backend(void **state)
 static void test_a_failing_operation(void **state)
 {
     (void)state;
-    const struct backend b = { "guard", 0, true };
+    const struct backend b = { "guard", 0, true, false };
     struct opened o = open_backend(&b);
     struct ctx c = { .d = o.d, .seed = 1 };
     const float two = 2;
@@ -977,8 +981,8 @@ static void test_a_failing_operation(void **state)
 
 int main(void)
 {
-    static struct backend backend[ISA_LEVELS + 1];
-    struct CMUnitTest tests[ISA_LEVELS + 3];
+    static struct backend backend[ISA_LEVELS + 2];
+    struct CMUnitTest tests[ISA_LEVELS + 4];
     int n = 0;
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_every_row_has_a_case);
     for (int l = 0; l <= ISA_LEVELS; l++) {
@@ -987,6 +991,11 @@ int main(void)
                  isa_level[backend[l].level].name);
         tests[n++] = (struct CMUnitTest){ backend[l].name, test_backend, NULL, NULL, &backend[l] };
     }
+#ifdef HEARTH_CUDA_EMULATED
+    backend[ISA_LEVELS + 1] = (struct backend){ .name = "cuda (emulated)", .gpu = true };
+    tests[n++] = (struct CMUnitTest){ backend[ISA_LEVELS + 1].name, test_backend, NULL, NULL,
+                                      &backend[ISA_LEVELS + 1] };
+#endif
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_a_failing_operation);
     return _cmocka_run_group_tests("backend", tests, (size_t)n, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* device.h - the operations that networks are written in, and the memory they work on.
  *
  * Backends a device is a table of operations (device/backend.h) and what belongs to it; the functions here go through the table, once an
- *          operation. device_cpu_open() is the only one so far. Nothing above this folder asks which backend it has.
+ *          operation. device_cpu_open() and device_cuda_open() make one. Nothing above this folder asks which backend it has.
  * Memory   tensors, norms, biases, caches and tables of numbers live in the device's memory: device_floats(), device_ints(),
  *          device_reserve(), or pieces of a struct device_arena. A host pointer goes nowhere but into device_upload(), and comes
  *          from device_download() and device_read(). dev_float and dev_int are types of their own that hold no value for the
@@ -54,6 +54,9 @@ typedef struct dev_byte {
 
 /* isa_mask restricts the instruction sets (bits of enum isa in base/isa.h); ~0u: all that isa_choose() finds. */
 bool device_cpu_open(struct device **out, struct pool *pool, unsigned isa_mask, struct err *e);
+/* A GPU by its number, through the NVIDIA driver (device/cuda). ERR_UNSUPPORTED: no driver, or hearth was built without CUDA;
+ * ERR_NOT_FOUND: no GPU of that number. */
+bool device_cuda_open(struct device **out, struct pool *pool, int ordinal, struct err *e);
 void device_close(struct device *d);
 const char *device_name(const struct device *d); /* "cpu avx512vnni bf16, 2 threads" */
 /* The instruction sets of the host, for passes over results that are not operations of the device. */

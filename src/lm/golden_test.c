@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "device/cuda/emulated/driver.h"
 #include "device/guard/guard.h"
 #include "lm/arch.h"
 #include "lm/config_keys.h"
@@ -138,6 +139,34 @@ static double error_of(const float *got, const float *want, const struct golden 
     return sqrt(d / r);
 }
 
+/* The same on a GPU, an emulated one: its logits are those of the reference, whole and in chunks bit for bit. */
+static void check_gpu(const char *name, const char *path, const struct golden *g, struct pool *pool,
+                      double bound)
+{
+#if defined(HEARTH_CUDA_EMULATED) && !defined(__SANITIZE_ADDRESS__)
+    struct err e = { 0 };
+    struct device *gpu;
+    /* One of each kind of attention, routing and norm: fibres take their time. */
+    static const char *const names[] = { "qwen3_moe/model.safetensors", "gemma3/model.safetensors",
+                                         "deepseek_v3/model.safetensors", "llama4_scout/model.safetensors",
+                                         "llama_yarn/model.safetensors" };
+    bool wanted = false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) wanted |= strcmp(name, names[i]) == 0;
+    if (!wanted) return;
+    if (!emulated_gpu_open(&gpu, pool, &e)) fail_msg("%s", e.msg);
+    float *whole = run(path, g, g->n, false, gpu), *cut = run(path, g, 7, false, gpu);
+    const double err = error_of(whole, g->logits_kv16, g);
+    print_message("%-48s relative error %.2e on an emulated GPU\n", name, err);
+    if (!(err < bound)) fail_msg("%s: relative error %g on an emulated GPU, allowed %g", name, err, bound);
+    assert_memory_equal(cut, whole, (size_t)g->n * (size_t)g->n_vocab * sizeof *cut);
+    free(cut);
+    free(whole);
+    device_close(gpu);
+#else
+    (void)name, (void)path, (void)g, (void)pool, (void)bound;
+#endif
+}
+
 /* path: a file or folder, whose logits must be those of *g. */
 static void check(const char *name, const char *path, const struct golden *given, double bound)
 {
@@ -170,6 +199,7 @@ static void check(const char *name, const char *path, const struct golden *given
                      ways[i].give ? ", rows given as embeddings," : "");
         free(cut);
     }
+    check_gpu(name, path, &g, pool, bound);
     free(whole);
     pool_release(pool);
     device_close(guard);
