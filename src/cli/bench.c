@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pool.h"
+#include "cli/compute.h"
 #include "cli/options.h"
 #include "device/device.h"
 #include "lm/lm_bench.h"
@@ -49,7 +50,7 @@ static bool run(const struct options *o, struct err *e)
     struct registry_options r = o->registry;
     if (!r.lm.n_ctx) r.lm.n_ctx = 1024;
     bool ok = catalog_load(&catalog, o->catalog, e) && pool_new(&pool, o->threads, e) &&
-              device_cpu_open(&device, pool, ~0U, e) &&
+              compute_open(&device, pool, o->device, e) &&
               registry_new(&registry, &r, catalog, device, device, e) &&
               registry_add(registry, o->args.v[0], &model, e);
     const double t0 = clock_seconds();

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pool.h"
+#include "cli/compute.h"
 #include "cli/image_url.h"
 #include "cli/show.h"
 #include "cli/signing.h"
@@ -204,7 +205,7 @@ static bool open_local(struct studio *s, struct err *e)
     struct registry_options r = o->registry;
     r.lister = "`hearth models`";
     return catalog_load(&s->catalog, o->catalog, e) && pool_new(&s->pool, o->threads, e) &&
-           device_cpu_open(&s->device, s->pool, ~0U, e) &&
+           compute_open(&s->device, s->pool, o->device, e) &&
            registry_new(&s->registry, &r, s->catalog, s->device, s->device, e) && find_model(s, e) &&
            safety_load(&s->safety, o->safety_policy, s->device, e) && signing_open(&s->signer, o, e);
 }

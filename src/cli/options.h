@@ -28,6 +28,7 @@ struct options {
     char *config;  /* the file that was read, or "" */
     char *catalog; /* a models.yaml of one's own, or "" for the embedded one */
     char *isa;     /* the largest instruction set to use, or "" */
+    char *device;  /* where models are computed: cli/compute.h */
     enum log_level log_level;
     int threads; /* compute threads; 0: one for each core */
 

@@ -37,6 +37,8 @@ const struct option_spec options_table[] = {
       "compute threads; 0: one for each core" },
     { "isa", OPT_WORD, F(isa), "", 0, 0, RUNS | CMD_IMAGE, "plain|avx2|avxvnni|avx512|avx512bf16|amx|neon|dotprod|i8mm|bf16",
       "the largest instruction set to use; default: all that this machine has" },
+    { "device", OPT_STR, F(device), "cpu", 0, 0, RUNS | CMD_IMAGE, "cpu|auto|cuda[:N]",
+      "where models are computed: the processor, an NVIDIA GPU by its number, or auto: a GPU where there is one" },
 
     { "ctx", OPT_INT, F(registry.lm.n_ctx), "0", 0, 1 << 24, LOADS, "TOKENS",
       "tokens a sequence may hold; 0: the model's own, at most " TEXT(LM_DEFAULT_CTX) },

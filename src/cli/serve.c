@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/pool.h"
 #include "base/version.h"
+#include "cli/compute.h"
 #include "cli/detach.h"
 #include "cli/keys.h"
 #include "cli/options.h"
@@ -182,8 +183,8 @@ static bool open_models(struct service *s, struct err *e)
 {
     const struct options *o = s->o;
     return catalog_load(&s->catalog, o->catalog, e) && pool_new(&s->pool, o->threads, e) &&
-           device_cpu_open(&s->device, s->pool, ~0U, e) &&
-           device_cpu_open(&s->image_device, s->pool, ~0U, e) &&
+           compute_open(&s->device, s->pool, s->o->device, e) &&
+           compute_open(&s->image_device, s->pool, s->o->device, e) &&
            registry_new(&s->registry, &o->registry, s->catalog, s->device, s->image_device, e);
 }
 

@@ -1,3 +1,4 @@
+#include "cli/compute.h"
 #include "cli/talk.h"
 
 #include <curl/curl.h>
@@ -71,7 +72,7 @@ static bool open_local(struct talk *t, const char *model, struct err *e)
     r.lister = "`hearth models`";
     struct lm *lm;
     if (!catalog_load(&t->catalog, o->catalog, e) || !pool_new(&t->pool, o->threads, e) ||
-        !device_cpu_open(&t->device, t->pool, ~0U, e) ||
+        !compute_open(&t->device, t->pool, o->device, e) ||
         !registry_new(&t->registry, &r, t->catalog, t->device, t->device, e) ||
         !pick_installed(t, model, e) || !registry_acquire(t->registry, t->local, &lm, e)) {
         return false;

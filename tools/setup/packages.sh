@@ -6,7 +6,7 @@ set -eu
 build="gcc make pkg-config libc6-dev libmicrohttpd-dev libgnutls28-dev libjansson-dev libpcre2-dev libcurl4-openssl-dev libsodium-dev
 libyaml-dev libedit-dev libpng-dev libjpeg-dev libwebp-dev libchafa-dev libglib2.0-dev libunistring-dev libstb-dev zlib1g-dev
 libsqlite3-dev libpq-dev libhiredis-dev python3 python3-venv python3-pip ca-certificates git"
-test="$build libcmocka-dev curl openssl postgresql redis-server chromium chromium-driver
+test="$build g++ libcmocka-dev curl openssl postgresql redis-server chromium chromium-driver
 zsh fish mandoc busybox-static dpkg-dev binutils file lintian skopeo prometheus"
 lint="$test clang clang-tidy clang-format libclang-rt-14-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static"
 

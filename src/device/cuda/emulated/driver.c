@@ -190,7 +190,7 @@ static int on_copy_inside(uint64_t to, uint64_t from, size_t bytes, void *s)
 }
 
 static int on_launch(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
-                  unsigned bz, unsigned shared_bytes, void *s, void **params, void **extra)
+                     unsigned bz, unsigned shared_bytes, void *s, void **params, void **extra)
 {
     const struct emulated_kernel *k = function;
     if (!current) return NO_CONTEXT;

@@ -148,7 +148,8 @@ static void run_fibres(void)
     }
 }
 
-extern "C" void emulated_run(const struct emulated_kernel *k, const void *params, const unsigned grid[3], const unsigned block[3])
+extern "C" void emulated_run(const struct emulated_kernel *k, const void *params, const unsigned grid[3],
+                             const unsigned block[3])
 {
     f.kernel = k;
     f.params = params;

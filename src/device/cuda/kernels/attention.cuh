@@ -25,13 +25,15 @@ static __device__ float round_block(const float *x, int n, signed char q[32], ui
     return scale;
 }
 
-static __device__ __forceinline__ const unsigned char *piece_of(const struct paged_params *p, int64_t page, int head)
+static __device__ __forceinline__ const unsigned char *piece_of(const struct paged_params *p, int64_t page,
+                                                                int head)
 {
     return p->pages + page * p->page_stride + head * p->layout.head_bytes;
 }
 
 /* Keys or values of one token and head: those of 32 channels from d0. */
-static __device__ void put_keys(const struct page_layout *l, unsigned char *piece, int t, const float *k, int d0)
+static __device__ void put_keys(const struct page_layout *l, unsigned char *piece, int t, const float *k,
+                                int d0)
 {
     const int n = l->k_dim - d0 < 32 ? l->k_dim - d0 : 32;
     if (!l->q8) {
@@ -45,7 +47,8 @@ static __device__ void put_keys(const struct page_layout *l, unsigned char *piec
     for (int i = 0; i < n; i++) piece[(d0 + i) * PAGE + t] = (unsigned char)q[i];
 }
 
-static __device__ void put_values(const struct page_layout *l, unsigned char *piece, int t, const float *v, int d0)
+static __device__ void put_values(const struct page_layout *l, unsigned char *piece, int t, const float *v,
+                                  int d0)
 {
     const int n = l->v_dim - d0 < 32 ? l->v_dim - d0 : 32;
     if (!l->q8) {
@@ -75,12 +78,14 @@ KERNEL_BODY(paged_put, paged_params)
         if (b < l->k_blocks)
             put_keys(l, piece, (int)(pos % PAGE), p.k + row * p.ldk + (int64_t)h * l->k_dim, 32 * b);
         else
-            put_values(l, piece, (int)(pos % PAGE), p.v + row * p.ldv + (int64_t)h * l->v_dim, 32 * (b - l->k_blocks));
+            put_values(l, piece, (int)(pos % PAGE), p.v + row * p.ldv + (int64_t)h * l->v_dim,
+                       32 * (b - l->k_blocks));
     }
 }
 
 /* The product of a query and token t's key. */
-static __device__ __forceinline__ float key_score(const struct page_layout *l, const unsigned char *piece, int t, const float *q)
+static __device__ __forceinline__ float key_score(const struct page_layout *l, const unsigned char *piece,
+                                                  int t, const float *q)
 {
     float s = 0;
     if (!l->q8) {
@@ -97,11 +102,13 @@ static __device__ __forceinline__ float key_score(const struct page_layout *l, c
 }
 
 /* Channel d of token t's value. */
-static __device__ __forceinline__ float value_at(const struct page_layout *l, const unsigned char *piece, int t, int d)
+static __device__ __forceinline__ float value_at(const struct page_layout *l, const unsigned char *piece,
+                                                 int t, int d)
 {
     const int64_t key = d * PAGE + t, at = (int64_t)t * l->v_pad + d;
     if (l->v_in_k)
-        return l->q8 ? (float)(signed char)piece[key] * cached_half(piece + l->k_scales, d / 32 * PAGE + t) : cached_half(piece, key);
+        return l->q8 ? (float)(signed char)piece[key] * cached_half(piece + l->k_scales, d / 32 * PAGE + t)
+                     : cached_half(piece, key);
     if (!l->q8) return cached_half(piece + l->v, at);
     return (float)(signed char)piece[l->v + at] * cached_half(piece + l->v_scales, t * l->v_blocks + d / 32);
 }
@@ -145,12 +152,14 @@ KERNEL_BODY(paged_attend, paged_params)
         const unsigned char *piece = piece_of(&p, p.page[(int64_t)blockIdx.y * p.max_pages + page], kv_head);
         const int32_t key = page * PAGE + lane;
         const bool seen = key >= first && key <= pos;
-        const float prob = take_scores(&s, seen ? p.scale * key_score(l, piece, lane, q) : -INFINITY, l->v_dim);
+        const float prob =
+            take_scores(&s, seen ? p.scale * key_score(l, piece, lane, q) : -INFINITY, l->v_dim);
         const int lo = first > page * PAGE ? first - page * PAGE : 0;
         const int hi = pos - page * PAGE < PAGE - 1 ? pos - page * PAGE : PAGE - 1;
         for (int t = lo; t <= hi; t++) {
             const float by = __shfl_sync(0xffffffffu, prob, t);
-            for (int i = 0, d = lane; d < l->v_dim; i++, d += WARP) s.acc[i] = fmaf(by, value_at(l, piece, t, d), s.acc[i]);
+            for (int i = 0, d = lane; d < l->v_dim; i++, d += WARP)
+                s.acc[i] = fmaf(by, value_at(l, piece, t, d), s.acc[i]);
         }
     }
     float *out = p.out + (seq[0] + r) * p.ldo + (int64_t)head * l->v_dim;
@@ -182,7 +191,8 @@ KERNEL_BODY(attend_rows, attention_params)
         const float prob = take_scores(&s, score, dim);
         for (int t = 0; t < n; t++) {
             const float by = __shfl_sync(0xffffffffu, prob, t);
-            for (int i = 0, d = lane; d < dim; i++, d += WARP) s.acc[i] = fmaf(by, v[(k0 + t) * p.ldv + d], s.acc[i]);
+            for (int i = 0, d = lane; d < dim; i++, d += WARP)
+                s.acc[i] = fmaf(by, v[(k0 + t) * p.ldv + d], s.acc[i]);
         }
     }
     float *out = p.out + r * p.ldo + (int64_t)head * dim;

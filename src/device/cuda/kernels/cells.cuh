@@ -85,7 +85,8 @@ KERNEL_BODY(posterior, posterior_params)
         const int64_t i = at / p.c, k = at % p.c;
         const float *moments = p.moments + i * 2 * p.c;
         float v = moments[k];
-        if (p.noise) v += expf(0.5f * fminf(fmaxf(moments[p.c + k], -30.0f), 20.0f)) * p.noise[k * p.plane + i];
+        if (p.noise)
+            v += expf(0.5f * fminf(fmaxf(moments[p.c + k], -30.0f), 20.0f)) * p.noise[k * p.plane + i];
         v = (v - p.shift[k]) * p.scaling;
         p.y[k * p.plane + i] = p.std ? v / p.std[k] : v;
     }

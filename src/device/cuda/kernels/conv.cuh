@@ -8,7 +8,8 @@ KERNEL_BODY(conv_direct, conv_params)
     for (int64_t at = grid_first(); at < n; at += grid_step()) {
         const int o = (int)(at % p.n_out);
         const int64_t pixel = at / p.n_out;
-        const int oy = (int)(pixel / p.w_out) * stride - p.pad_top, ox = (int)(pixel % p.w_out) * stride - p.pad_left;
+        const int oy = (int)(pixel / p.w_out) * stride - p.pad_top,
+                  ox = (int)(pixel % p.w_out) * stride - p.pad_left;
         const int c0 = p.depthwise ? o : 0, n_c = p.depthwise ? 1 : p.n_in;
         float sum = 0;
         for (int ky = 0; ky < p.kh; ky++)

@@ -16,12 +16,9 @@ static __device__ __forceinline__ float half_value(uint16_t h) { return __half2f
 static __device__ __forceinline__ uint16_t half_bits(float f) { return __half_as_ushort(__float2half_rn(f)); }
 #else
 #include "device/cuda/emulated/emulate.h"
-#define KERNEL_BODY(name, params)                                 \
-    static void name##_body(const struct params &p);              \
-    extern "C" void emulated_##name(const void *p)                \
-    {                                                             \
-        name##_body(*(const struct params *)p);                   \
-    }                                                             \
+#define KERNEL_BODY(name, params)                                                                            \
+    static void name##_body(const struct params &p);                                                         \
+    extern "C" void emulated_##name(const void *p) { name##_body(*(const struct params *)p); }               \
     static void name##_body(const struct params &p)
 #endif
 
@@ -48,11 +45,27 @@ static __device__ __forceinline__ int64_t grid_first(void)
 static __device__ __forceinline__ int64_t grid_step(void) { return (int64_t)gridDim.x * blockDim.x; }
 
 /* As enum epilogue of device.h, whose names are not read here. */
-enum { E_STORE, E_ADD, E_GATE_ADD, E_SWIGLU, E_GEGLU, E_GEGLU_ERF, E_CLIPGLU, E_GELU_TANH, E_GELU_ERF, E_QUICK_GELU, E_SILU, E_RELU };
+enum {
+    E_STORE,
+    E_ADD,
+    E_GATE_ADD,
+    E_SWIGLU,
+    E_GEGLU,
+    E_GEGLU_ERF,
+    E_CLIPGLU,
+    E_GELU_TANH,
+    E_GELU_ERF,
+    E_QUICK_GELU,
+    E_SILU,
+    E_RELU
+};
 
 static __device__ __forceinline__ float silu(float x) { return x / (1.0f + expf(-x)); }
 static __device__ __forceinline__ float quick_gelu(float x) { return x / (1.0f + expf(-1.702f * x)); }
-static __device__ __forceinline__ float gelu_erf(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678f)); }
+static __device__ __forceinline__ float gelu_erf(float x)
+{
+    return 0.5f * x * (1.0f + erff(x * 0.70710678f));
+}
 static __device__ __forceinline__ float gelu_tanh(float x)
 {
     return 0.5f * x * (1.0f + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));

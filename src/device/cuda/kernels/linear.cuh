@@ -6,8 +6,8 @@ enum { FEW_ROWS = 1, MANY_ROWS = 8, WARPS = 4 };
 
 /* sum[r] = row o of m times x[r], in every lane. */
 template <int ROWS>
-static __device__ __forceinline__ void dot_rows(const struct gpu_matrix *m, int64_t o, const float *x, int64_t ldx, int rows,
-                                                float by, float sum[ROWS])
+static __device__ __forceinline__ void dot_rows(const struct gpu_matrix *m, int64_t o, const float *x,
+                                                int64_t ldx, int rows, float by, float sum[ROWS])
 {
     const int lane = threadIdx.x % WARP;
     for (int r = 0; r < ROWS; r++) sum[r] = 0;
@@ -32,8 +32,9 @@ static __device__ __forceinline__ const struct gpu_matrix *part_of(const struct 
 
 /* Output o of a layer for some rows, in every lane: v, and for a pair v2. */
 template <int ROWS>
-static __device__ __forceinline__ void layer_rows(const struct gpu_layer *l, int64_t o, const float *x, int64_t ldx, int rows,
-                                                  float by, float v[ROWS], float v2[ROWS])
+static __device__ __forceinline__ void layer_rows(const struct gpu_layer *l, int64_t o, const float *x,
+                                                  int64_t ldx, int rows, float by, float v[ROWS],
+                                                  float v2[ROWS])
 {
     int64_t at = o;
     const struct gpu_matrix *m = l->paired ? &l->part[0] : part_of(l, &at);

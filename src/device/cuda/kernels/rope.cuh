@@ -45,5 +45,6 @@ KERNEL_BODY(rope_by_table, rope_table_params)
     const int64_t r = head / p.n_head;
     float *x = p.x + r * p.ld + head % p.n_head * p.head_dim;
     if (p.head_norm) norm_head(x, p.head_norm, p.head_dim, p.eps, lane);
-    for (int i = lane; i < half; i += WARP) rotate(&x[2 * i], &x[2 * i + 1], p.cos[r * half + i], p.sin[r * half + i]);
+    for (int i = lane; i < half; i += WARP)
+        rotate(&x[2 * i], &x[2 * i + 1], p.cos[r * half + i], p.sin[r * half + i]);
 }

@@ -103,5 +103,6 @@ KERNEL_BODY(route_rows, route_params)
         weight[at] = w;
     }
     if (lane) return;
-    for (int j = 0; j < p.k; j++) weight[j] = (p.renorm ? weight[j] / (kept + 1e-20f) : weight[j]) * (p.scale == 0 ? 1.0f : p.scale);
+    for (int j = 0; j < p.k; j++)
+        weight[j] = (p.renorm ? weight[j] / (kept + 1e-20f) : weight[j]) * (p.scale == 0 ? 1.0f : p.scale);
 }

@@ -15,12 +15,18 @@ static __device__ __forceinline__ float float_of(uint32_t bits)
     return v.f;
 }
 
-static __device__ __forceinline__ uint32_t two_bytes(const unsigned char *p) { return p[0] | (uint32_t)p[1] << 8; }
+static __device__ __forceinline__ uint32_t two_bytes(const unsigned char *p)
+{
+    return p[0] | (uint32_t)p[1] << 8;
+}
 static __device__ __forceinline__ uint32_t four_bytes(const unsigned char *p)
 {
     return two_bytes(p) | two_bytes(p + 2) << 16;
 }
-static __device__ __forceinline__ float half_at(const unsigned char *p) { return half_value((uint16_t)two_bytes(p)); }
+static __device__ __forceinline__ float half_at(const unsigned char *p)
+{
+    return half_value((uint16_t)two_bytes(p));
+}
 
 /* e4m3fn: no infinities, 0x7f is NaN. e5m2 is the upper half of an f16. */
 static __device__ __forceinline__ float e4m3_value(unsigned char v)
@@ -34,7 +40,8 @@ static __device__ __forceinline__ float e4m3_value(unsigned char v)
 /* The level behind a nibble of IQ4. */
 static __device__ __forceinline__ float iq4_value(int q)
 {
-    const uint64_t low = 0xf6eaddcfbfad9881ull, high = 0x7159453526190d01ull; /* -127 -104 .. -10, 1 13 .. 113 */
+    const uint64_t low = 0xf6eaddcfbfad9881ull,
+                   high = 0x7159453526190d01ull; /* -127 -104 .. -10, 1 13 .. 113 */
     return (float)(int8_t)((q < 8 ? low : high) >> 8 * (q & 7));
 }
 
@@ -90,7 +97,8 @@ static __device__ void small_block(int type, const unsigned char *row, int64_t k
         b = row + block * 24;
         const float d = half_at(b), m = half_at(b + 2);
         const uint32_t high = four_bytes(b + 4);
-        for (int i = 0; i < 8; i++) w[i] = d * (float)(nibble(b + 8, at + i) | (high >> (at + i) & 1) << 4) + m;
+        for (int i = 0; i < 8; i++)
+            w[i] = d * (float)(nibble(b + 8, at + i) | (high >> (at + i) & 1) << 4) + m;
         return;
     }
     default: { /* DT_Q8_0 */
