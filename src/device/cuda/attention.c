@@ -93,6 +93,18 @@ void cuda_attention_paged(struct device *base, const struct attn_args *a)
 
 void cuda_attention(struct device *d, const struct attention_args *a)
 {
+    for (int i = 0; a->seq && i < a->n_seq; i++) { /* texts, each by itself */
+        const struct attn_seq *s = &a->seq[i];
+        struct attention_args one = *a;
+        one.seq = NULL;
+        one.q += s->row * a->ldq;
+        one.k += s->row * a->ldk;
+        one.v += s->row * a->ldv;
+        one.out += s->row * a->ldo;
+        one.n_q = one.n_kv = s->n;
+        if (s->n > 0) cuda_attention(d, &one);
+    }
+    if (a->seq) return;
     const struct attention_params p = { .q = a->q,
                                         .k = a->k,
                                         .v = a->v,

@@ -36,9 +36,8 @@ bool cuda_conv_new(struct device *base, struct conv **out, enum dtype type, cons
         c->bytes = (size_t)n * sizeof *turned;
         dequant_row(type, w, plain, n);
         turn(turned, plain, n_out, n_c, taps);
-        c->w = (const float *)(uintptr_t)cuda_memory_of(d, turned, c->bytes, e);
-        if (c->w && bias)
-            c->bias = (const float *)(uintptr_t)cuda_memory_of(d, bias, (size_t)n_out * sizeof *bias, e);
+        c->w = cuda_memory_of(d, turned, c->bytes, e);
+        if (c->w && bias) c->bias = cuda_memory_of(d, bias, (size_t)n_out * sizeof *bias, e);
         ok = c->w && (!bias || c->bias);
     }
     mem_free(plain);
@@ -54,8 +53,8 @@ bool cuda_conv_new(struct device *base, struct conv **out, enum dtype type, cons
 
 void cuda_conv_free(struct conv *c)
 {
-    cuda_memory_free(cuda_of(c->base.device), (uint64_t)(uintptr_t)c->w);
-    cuda_memory_free(cuda_of(c->base.device), (uint64_t)(uintptr_t)c->bias);
+    cuda_memory_free(cuda_of(c->base.device), c->w);
+    cuda_memory_free(cuda_of(c->base.device), c->bias);
     free(c);
 }
 

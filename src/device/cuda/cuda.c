@@ -58,15 +58,12 @@ static void run_host(struct device *d, void (*fn)(void *arg, int ith, int nth), 
 static void *alloc(struct device *base, size_t bytes)
 {
     struct cuda_device *d = cuda_of(base);
-    uint64_t p = 0;
+    void *p = NULL;
     if (!cuda_enter(d) || d->driver->memory_new(&p, bytes) != CUDA_OK) return NULL;
-    return (void *)(uintptr_t)p;
+    return p;
 }
 
-static void free_memory(struct device *base, void *p)
-{
-    cuda_memory_free(cuda_of(base), (uint64_t)(uintptr_t)p);
-}
+static void free_memory(struct device *base, void *p) { cuda_memory_free(cuda_of(base), p); }
 
 /* A GPU's memory does not come when it is written: all of it is taken at once. */
 static void *reserve(struct device *d, size_t bytes) { return alloc(d, bytes); }
@@ -82,16 +79,14 @@ static void lend(struct device *d, void *p, size_t bytes) { (void)d, (void)p, (v
 static void upload(struct device *base, void *to, const void *from, size_t bytes)
 {
     struct cuda_device *d = cuda_of(base);
-    if (cuda_enter(d))
-        cuda_check(d, d->driver->copy_up((uint64_t)(uintptr_t)to, from, bytes, d->stream),
-                   "a copy to the GPU");
+    if (cuda_enter(d)) cuda_check(d, d->driver->copy_up(to, from, bytes, d->stream), "a copy to the GPU");
 }
 
 static void download(struct device *base, void *to, const void *from, size_t bytes)
 {
     struct cuda_device *d = cuda_of(base);
-    if (cuda_enter(d) && cuda_check(d, d->driver->copy_down(to, (uint64_t)(uintptr_t)from, bytes, d->stream),
-                                    "a copy from the GPU"))
+    if (cuda_enter(d) &&
+        cuda_check(d, d->driver->copy_down(to, from, bytes, d->stream), "a copy from the GPU"))
         cuda_check(d, d->driver->stream_wait(d->stream), "the GPU's work");
 }
 
@@ -121,15 +116,12 @@ static float *read_floats(struct device *base, const dev_float *from, size_t n)
 static void copy(struct device *base, void *to, const void *from, size_t bytes)
 {
     struct cuda_device *d = cuda_of(base);
-    if (cuda_enter(d))
-        cuda_check(
-            d, d->driver->copy_inside((uint64_t)(uintptr_t)to, (uint64_t)(uintptr_t)from, bytes, d->stream),
-            "a copy on the GPU");
+    if (cuda_enter(d)) cuda_check(d, d->driver->copy_inside(to, from, bytes, d->stream), "a copy on the GPU");
 }
 
-uint64_t cuda_memory_of(struct cuda_device *d, const void *from, size_t bytes, struct err *e)
+void *cuda_memory_of(struct cuda_device *d, const void *from, size_t bytes, struct err *e)
 {
-    uint64_t p = 0;
+    void *p = NULL;
     int error = d->driver->context_set(d->context);
     if (!error) error = d->driver->memory_new(&p, bytes ? bytes : 1);
     if (!error) error = d->driver->copy_up(p, from, bytes, d->stream);
@@ -142,9 +134,9 @@ uint64_t cuda_memory_of(struct cuda_device *d, const void *from, size_t bytes, s
     return 0;
 }
 
-void cuda_memory_free(struct cuda_device *d, uint64_t p)
+void cuda_memory_free(struct cuda_device *d, const void *p)
 {
-    if (p && d->driver->context_set(d->context) == CUDA_OK) d->driver->memory_free(p);
+    if (p && d->driver->context_set(d->context) == CUDA_OK) d->driver->memory_free((void *)p);
 }
 
 void *cuda_scratch(struct cuda_device *d, size_t bytes)
@@ -152,11 +144,12 @@ void *cuda_scratch(struct cuda_device *d, size_t bytes)
     if (bytes > d->scratch_bytes) {
         if (!cuda_enter(d)) return NULL;
         if (d->scratch) d->driver->memory_free(d->scratch); /* which waits for what uses it */
-        d->scratch = d->scratch_bytes = 0;
+        d->scratch = NULL;
+        d->scratch_bytes = 0;
         if (!cuda_check(d, d->driver->memory_new(&d->scratch, bytes), "scratch on the GPU")) return NULL;
         d->scratch_bytes = bytes;
     }
-    return (void *)(uintptr_t)d->scratch;
+    return d->scratch;
 }
 
 /* ---- launches --------------------------------------------------------------------------------------------------------- */

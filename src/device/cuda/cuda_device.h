@@ -20,7 +20,7 @@ struct cuda_device {
     int ordinal, handle;
     void *context, *module, *stream;
     void *kernel[N_CUDA_KERNELS];
-    uint64_t scratch; /* of operations; grows with the first of its size */
+    void *scratch; /* of operations; grows with the first of its size */
     size_t scratch_bytes;
     float *view; /* what device_read() gave, the host's */
     size_t view_bytes;
@@ -38,9 +38,9 @@ bool cuda_enter(struct cuda_device *d);
 bool cuda_check(struct cuda_device *d, int error, const char *what);
 /* Scratch for one operation, aligned to 256 bytes; NULL: there is none and the device has failed. */
 void *cuda_scratch(struct cuda_device *d, size_t bytes);
-/* Memory of the device with a copy of what the host has. 0 and *e: there is none. */
-uint64_t cuda_memory_of(struct cuda_device *d, const void *from, size_t bytes, struct err *e);
-void cuda_memory_free(struct cuda_device *d, uint64_t p);
+/* Memory of the device with a copy of what the host has. NULL and *e: there is none. */
+void *cuda_memory_of(struct cuda_device *d, const void *from, size_t bytes, struct err *e);
+void cuda_memory_free(struct cuda_device *d, const void *p);
 
 struct cuda_grid {
     unsigned x, y, threads;

@@ -14,7 +14,24 @@
 #include "device/cuda/emulated/driver.h"
 
 #ifndef HEARTH_CUDA_EMULATED
-int main(void) { return 0; }
+/* Built for another machine: there are no kernels inside, and that is said. */
+static void test_without(void **state)
+{
+    (void)state;
+    struct pool *pool;
+    struct device *d;
+    struct err e = { 0 };
+    assert_true(pool_new(&pool, 1, &e));
+    assert_false(device_cuda_open(&d, pool, 0, &e));
+    assert_int_equal(e.code, ERR_UNSUPPORTED);
+    pool_free(pool);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_without) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
 #else
 
 struct gpu {

@@ -56,9 +56,9 @@ static uint16_t *widen(const struct matrix *m, enum dtype to, struct err *e)
 
 static void matrix_free(struct cuda_device *d, struct gpu_matrix *g)
 {
-    cuda_memory_free(d, (uint64_t)(uintptr_t)g->data);
-    cuda_memory_free(d, (uint64_t)(uintptr_t)g->scale);
-    cuda_memory_free(d, (uint64_t)(uintptr_t)g->from);
+    cuda_memory_free(d, g->data);
+    cuda_memory_free(d, g->scale);
+    cuda_memory_free(d, g->from);
 }
 
 /* On failure nothing is kept. */
@@ -74,8 +74,7 @@ static bool matrix_new(struct cuda_device *d, struct gpu_matrix *g, const struct
     uint16_t *wide = type == m->type ? NULL : widen(m, type, e);
     if (type != m->type && !wide) return false;
     g->row_bytes = (int64_t)dtype_row_bytes(type, m->n_in);
-    g->data = (const unsigned char *)(uintptr_t)cuda_memory_of(d, wide ? wide : m->data,
-                                                               (size_t)(g->row_bytes * m->n_out), e);
+    g->data = cuda_memory_of(d, wide ? wide : m->data, (size_t)(g->row_bytes * m->n_out), e);
     mem_free(wide);
     if (!g->data) return false;
     if (m->scale) {
@@ -83,12 +82,10 @@ static bool matrix_new(struct cuda_device *d, struct gpu_matrix *g, const struct
         g->scale_cols = m->scale_cols;
         g->scale_across = (m->n_in + m->scale_cols - 1) / m->scale_cols;
         const int64_t down = (m->n_out + m->scale_rows - 1) / m->scale_rows;
-        g->scale = (const float *)(uintptr_t)cuda_memory_of(
-            d, m->scale, (size_t)(down * g->scale_across) * sizeof *m->scale, e);
+        g->scale = cuda_memory_of(d, m->scale, (size_t)(down * g->scale_across) * sizeof *m->scale, e);
     }
     if (m->from && (g->scale || !m->scale))
-        g->from =
-            (const int32_t *)(uintptr_t)cuda_memory_of(d, m->from, (size_t)m->n_in * sizeof *m->from, e);
+        g->from = cuda_memory_of(d, m->from, (size_t)m->n_in * sizeof *m->from, e);
     if ((!m->scale || g->scale) && (!m->from || g->from)) return true;
     matrix_free(d, g);
     return false;
@@ -101,8 +98,8 @@ static size_t matrix_bytes(const struct gpu_matrix *g) { return (size_t)(g->row_
 struct linear {
     struct linear_base base;
     struct gpu_layer layer;
-    uint64_t on_device; /* a copy of `layer`, for kernels that choose among layers */
-    uint64_t among;     /* of the first expert: addresses of all, of gate and up, then of down */
+    void *on_device; /* a copy of `layer`, for kernels that choose among layers */
+    void *among;     /* of the first expert: addresses of all, of gate and up, then of down */
     const void *among_of;
 };
 
@@ -139,10 +136,10 @@ bool cuda_linear_new(struct device *base, struct linear **out, const struct matr
     l->layer.n_out = l->base.n_out;
     l->layer.paired = join == LINEAR_PAIRED;
     if (ok && bias) {
-        l->layer.bias = (const float *)(uintptr_t)cuda_memory_of(d, bias, (size_t)n_out * sizeof *bias, e);
+        l->layer.bias = cuda_memory_of(d, bias, (size_t)n_out * sizeof *bias, e);
         ok = l->layer.bias != NULL;
     }
-    if (ok) ok = (l->on_device = cuda_memory_of(d, &l->layer, sizeof l->layer, e)) != 0;
+    if (ok) ok = (l->on_device = cuda_memory_of(d, &l->layer, sizeof l->layer, e)) != NULL;
     if (ok)
         *out = l;
     else
@@ -154,7 +151,7 @@ void cuda_linear_free(struct linear *l)
 {
     struct cuda_device *d = cuda_of(l->base.device);
     for (int i = 0; i < l->layer.n_parts; i++) matrix_free(d, &l->layer.part[i]);
-    cuda_memory_free(d, (uint64_t)(uintptr_t)l->layer.bias);
+    cuda_memory_free(d, l->layer.bias);
     cuda_memory_free(d, l->on_device);
     cuda_memory_free(d, l->among);
     free(l);
@@ -236,10 +233,10 @@ static const struct gpu_layer *const *among(struct cuda_device *d, const struct 
 {
     struct linear *first = a->gate_up[0];
     if (first->among_of != a->gate_up) {
-        uint64_t *address = malloc(2 * (size_t)a->n_expert * sizeof *address);
+        const void **address = malloc(2 * (size_t)a->n_expert * sizeof *address);
         struct err e;
         cuda_memory_free(d, first->among);
-        first->among = 0;
+        first->among = NULL;
         for (int i = 0; address && i < a->n_expert; i++) {
             address[i] = a->gate_up[i]->on_device;
             address[a->n_expert + i] = a->down[i]->on_device;
@@ -252,7 +249,7 @@ static const struct gpu_layer *const *among(struct cuda_device *d, const struct 
         first->among_of = first->among ? a->gate_up : NULL;
         if (!first->among) device_fail(&d->base, &e);
     }
-    return (const struct gpu_layer *const *)(uintptr_t)first->among;
+    return first->among;
 }
 
 /* Pairs of a row and an expert whose hidden values stand in scratch at once. */

@@ -115,7 +115,7 @@ static int on_stream_free(void *s) { return s == &stream ? 0 : INVALID; }
 static int on_stream_wait(void *s) { return s != &stream ? INVALID : !current ? NO_CONTEXT : 0; }
 
 /* Memory is what nobody cleared: poisoned, but for what is too large to touch. */
-static int on_memory_new(uint64_t *address, size_t bytes)
+static int on_memory_new(void **address, size_t bytes)
 {
     enum { POISONED = 1 << 20 };
     if (!current || !bytes) return current ? INVALID : NO_CONTEXT;
@@ -128,16 +128,16 @@ static int on_memory_new(uint64_t *address, size_t bytes)
     pthread_mutex_lock(&g.lock);
     g.piece[g.n++] = (struct piece){ p, bytes, whole };
     pthread_mutex_unlock(&g.lock);
-    *address = (uint64_t)(uintptr_t)p;
+    *address = p;
     return 0;
 }
 
-static int on_memory_free(uint64_t address)
+static int on_memory_free(void *address)
 {
     int error = INVALID;
     pthread_mutex_lock(&g.lock);
     for (int i = 0; i < g.n; i++) {
-        if ((uint64_t)(uintptr_t)g.piece[i].p != address) continue;
+        if (g.piece[i].p != address) continue;
         munmap(g.piece[i].p, g.piece[i].mapped);
         g.piece[i] = g.piece[--g.n];
         error = 0;
@@ -155,37 +155,37 @@ static int on_memory_info(size_t *left, size_t *total)
 }
 
 /* Within one piece? */
-static int within(uint64_t address, size_t bytes)
+static int within(const void *address, size_t bytes)
 {
     bool found = false;
     pthread_mutex_lock(&g.lock);
     for (int i = 0; i < g.n && !found; i++) {
-        const uint64_t at = (uint64_t)(uintptr_t)g.piece[i].p;
-        found = address >= at && bytes <= g.piece[i].bytes && address - at <= g.piece[i].bytes - bytes;
+        const uintptr_t at = (uintptr_t)g.piece[i].p, from = (uintptr_t)address;
+        found = from >= at && bytes <= g.piece[i].bytes && from - at <= g.piece[i].bytes - bytes;
     }
     pthread_mutex_unlock(&g.lock);
     return !current ? NO_CONTEXT : found ? 0 : INVALID;
 }
 
-static int on_copy_up(uint64_t to, const void *from, size_t bytes, void *s)
+static int on_copy_up(void *to, const void *from, size_t bytes, void *s)
 {
     const int error = s == &stream ? within(to, bytes) : INVALID;
-    if (!error) memcpy((void *)(uintptr_t)to, from, bytes);
+    if (!error) memcpy(to, from, bytes);
     return error;
 }
 
-static int on_copy_down(void *to, uint64_t from, size_t bytes, void *s)
+static int on_copy_down(void *to, const void *from, size_t bytes, void *s)
 {
     const int error = s == &stream ? within(from, bytes) : INVALID;
-    if (!error) memcpy(to, (const void *)(uintptr_t)from, bytes);
+    if (!error) memcpy(to, from, bytes);
     return error;
 }
 
-static int on_copy_inside(uint64_t to, uint64_t from, size_t bytes, void *s)
+static int on_copy_inside(void *to, const void *from, size_t bytes, void *s)
 {
     int error = s == &stream ? within(from, bytes) : INVALID;
     if (!error) error = within(to, bytes);
-    if (!error) memmove((void *)(uintptr_t)to, (const void *)(uintptr_t)from, bytes);
+    if (!error) memmove(to, from, bytes);
     return error;
 }
 
