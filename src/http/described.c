@@ -333,7 +333,7 @@ bool described_openapi(struct buf *b, const struct described_server *s)
     struct writer w = { json_object(), json_object(), *s, true };
     int n = 0;
     while (routes_at(n)) n++;
-    bool *known = calloc((size_t)n, sizeof *known);
+    bool *known = calloc((size_t)n + 1, sizeof *known);
     w.ok = known && w.paths && w.schemas;
     if (w.ok) {
         put_error_schemas(&w);
