@@ -44,7 +44,7 @@ static bool says(const struct multipart_part *p, const char *value)
 
 static bool find_parts(struct exchange *x, const struct multipart *m, struct form *f)
 {
-    *f = (struct form){ NULL };
+    *f = (struct form){ 0 };
     for (int i = 0; i < m->n; i++) {
         const struct multipart_part *p = &m->part[i];
         const struct multipart_part **to = is(p, "file")                     ? &f->file
