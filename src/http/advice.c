@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "http/dialects/fields.h"
+#include "base/log.h"
+#include "service/account/account.h"
+#include "service/account/measured.h"
 #include "http/exchange.h"
 #include "http/handlers.h"
 #include "http/json_in.h"
@@ -157,6 +160,28 @@ static const char *nearest_here(const struct model_row *rows, int n, const struc
     return best ? best->id : NULL;
 }
 
+/* How long it takes here: as it was measured, or guessed from what is like it; null where nothing is known. */
+static void print_speed(struct exchange *x, struct buf *b, const struct advised *a)
+{
+    struct account *account = exchange_server(x)->o.account;
+    const bool pictures = a->model->kind == MODEL_IMAGE;
+    struct measured m = { 0 };
+    struct err e;
+    int64_t w = 0, h = 0;
+    if (pictures && !catalog_parse_size(a->size ? a->size : a->model->size, &w, &h)) w = h = 0;
+    const bool asked = account && (!pictures || (w && a->steps > 0));
+    const bool ok = asked && (pictures ? measured_step(account_store(account), a->model->id, w * h, &m, &e)
+                                       : measured_tokens(account_store(account), a->model->id, &m, &e));
+    if (asked && !ok) log_warn("the ledger cannot be asked for advice: %s", e.msg);
+    buf_printf(b, ",\"basis\":\"%s\",\"measured_rows\":%d,\"%s\":",
+               m.rows >= MEASURED_LEAST && !m.like ? "measured" : "estimate", m.rows,
+               pictures ? "seconds_per_image" : "tokens_per_second");
+    if (m.rows)
+        json_out_num(b, pictures ? m.value * a->steps : m.value);
+    else
+        buf_puts(b, "null");
+}
+
 static bool print_advised(struct exchange *x, struct buf *b, const struct advised *a, enum advice_mode mode,
                           struct err *e)
 {
@@ -185,6 +210,7 @@ static bool print_advised(struct exchange *x, struct buf *b, const struct advise
         json_out_num(b, a->model->price_output);
         buf_puts(b, ",\"unit\":\"per_1m_tokens\"}");
     }
+    print_speed(x, b, a);
     buf_printf(b, ",\"installed\":%s,\"nearest_here\":", here ? "true" : "false");
     json_out_cstr(b, here ? a->model->id : nearest_here(rows, n, a->model));
     free(rows);
