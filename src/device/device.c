@@ -90,6 +90,16 @@ void device_download(struct device *d, float *to, const dev_float *from, size_t 
     if (n && !d->failed) d->ops->download(d, to, from, n * sizeof *to);
 }
 
+void device_upload_bytes(struct device *d, dev_byte *to, const void *from, size_t n)
+{
+    upload(d, to, from, n);
+}
+
+void device_download_bytes(struct device *d, void *to, const dev_byte *from, size_t n)
+{
+    if (n && !d->failed) d->ops->download(d, to, from, n);
+}
+
 void device_run_host(struct device *d, void (*fn)(void *arg, int ith, int nth), void *arg)
 {
     d->ops->run_host(d, fn, arg);

@@ -91,6 +91,8 @@ void device_lend(struct device *d, void *p, size_t bytes);
 void device_upload(struct device *d, dev_float *to, const float *from, size_t n);
 void device_upload_ints(struct device *d, dev_int *to, const int32_t *from, size_t n);
 void device_download(struct device *d, float *to, const dev_float *from, size_t n);
+void device_upload_bytes(struct device *d, dev_byte *to, const void *from, size_t n);
+void device_download_bytes(struct device *d, void *to, const dev_byte *from, size_t n);
 /* A view of n elements for the host to read, without a copy where memory is one. Until the next operation or device_read(). After a
  * failure it is of anything; never NULL but when there is no memory for a copy (then the device has failed). */
 const float *device_read(struct device *d, const dev_float *from, size_t n);

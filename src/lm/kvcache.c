@@ -122,6 +122,16 @@ void kvcache_copy(struct kvcache *c, int32_t dst, int32_t src)
                       c->page_bytes);
 }
 
+void kvcache_save(struct kvcache *c, int32_t page, void *to)
+{
+    device_download_bytes(c->dev, to, c->base + (size_t)page * c->page_bytes, c->page_bytes);
+}
+
+void kvcache_restore(struct kvcache *c, int32_t page, const void *from)
+{
+    device_upload_bytes(c->dev, c->base + (size_t)page * c->page_bytes, from, c->page_bytes);
+}
+
 int kvcache_total(const struct kvcache *c) { return c->n_pages; }
 int kvcache_n_free(const struct kvcache *c) { return c->n_free; }
 int kvcache_n_idle(const struct kvcache *c) { return c->n_idle; }

@@ -37,6 +37,9 @@ void kvcache_mark(struct kvcache *c, int32_t page, bool in_tree);
 
 /* By the device's owner. */
 void kvcache_copy(struct kvcache *c, int32_t dst, int32_t src);
+/* A page's bytes, kvcache_page_bytes() of them, to the host and back; likewise by the device's owner. */
+void kvcache_save(struct kvcache *c, int32_t page, void *to);
+void kvcache_restore(struct kvcache *c, int32_t page, const void *from);
 
 int kvcache_total(const struct kvcache *c);
 int kvcache_n_free(const struct kvcache *c);

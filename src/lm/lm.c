@@ -11,6 +11,7 @@
 #include "lm/hparams.h"
 #include "lm/job.h"
 #include "lm/kvcache.h"
+#include "lm/prefix_key.h"
 #include "lm/scheduler.h"
 #include "lm/sight.h"
 #include "lm/vector_head.h"
@@ -32,6 +33,7 @@ struct lm {
     struct sight *sight; /* NULL: the model sees no pictures */
     struct vector_head *vector;
     struct kvcache *cache;
+    struct prefix_store *prefixes; /* or NULL */
     struct scheduler *sched;
     struct lm_info info;
     char *name;
@@ -223,6 +225,25 @@ static bool check_sight(const struct lm *m, const char *mmproj, bool *sees, stru
            (m->arch->engine->check(m->arch, &s, m->w, e) && sight_check(m->w, mmproj, s.n_embd, sees, e));
 }
 
+/* A cache that cannot be had is no reason not to serve: the log says why. */
+static void open_prefixes(struct lm *m, const char *path, const struct lm_options *o,
+                          const struct kv_plan *plan)
+{
+    unsigned char key[PREFIX_HASH];
+    struct err e;
+    if (!o->cache_dir || !*o->cache_dir || m->arch->engine->whole) return; /* an encoder has no cache */
+    if (plan->n_group > 1) {
+        log_info("%s: prefixes are not kept in %s: some of its layers see a window of the text alone",
+                 m->name, o->cache_dir);
+        return;
+    }
+    const size_t page = kvcache_page_bytes(m->dev, o->kv_type, plan, &m->shape);
+    const size_t limit = o->cache_bytes ? o->cache_bytes : (size_t)LM_DEFAULT_CACHE;
+    prefix_key(key, m->w, path, o->kv_type, page, o->n_ctx, device_isa(m->dev));
+    if (!prefix_store_open(&m->prefixes, o->cache_dir, key, page, limit, &e))
+        log_warn("%s: prefixes are not kept: %s", m->name, e.msg);
+}
+
 bool lm_load(struct lm **out, const char *path, const struct lm_options *options, struct device *dev,
              struct err *e)
 {
@@ -266,6 +287,7 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
         !kvcache_new(&m->cache, dev, o.kv_type, &plan, &m->shape, n_pages, e) ||
         !vector_head_load(&m->vector, m->w, m->shape.n_embd, whole, e))
         goto fail;
+    open_prefixes(m, path, &o, &plan);
     struct scheduler_config c = { .name = m->name,
                                   .arch = m->arch,
                                   .net = m->net,
@@ -280,6 +302,7 @@ bool lm_load(struct lm **out, const char *path, const struct lm_options *options
                                   .max_batch = o.max_batch,
                                   .queue_limit = o.queue_limit,
                                   .prefill_chunk = o.prefill_chunk,
+                                  .prefixes = m->prefixes,
                                   .speculate = o.speculate,
                                   .guess_rows = o.guess_rows };
     if (!weights_intact(m->w, e) || !scheduler_new(&m->sched, &c, e)) goto fail;
@@ -295,6 +318,7 @@ void lm_free(struct lm *m)
 {
     if (!m) return;
     scheduler_free(m->sched);
+    prefix_store_close(m->prefixes);
     kvcache_free(m->cache);
     sight_free(m->sight);
     vector_head_free(m->vector);

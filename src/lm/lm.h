@@ -34,6 +34,7 @@ struct lm;
 #define LM_MAX_QUEUE 1048576
 #define LM_DEFAULT_CHUNK 256
 #define LM_MAX_CHUNK 8192
+#define LM_DEFAULT_CACHE (UINT64_C(8) << 30)
 
 /* Where guesses at the next tokens come from; they change the time that an answer takes, never the answer. AUTO: from the text so far. */
 enum lm_speculate { LM_SPECULATE_AUTO, LM_SPECULATE_OFF, LM_SPECULATE_NGRAM };
@@ -45,6 +46,8 @@ struct lm_options {
     int prefill_chunk; /* prompt tokens a step; 0: LM_DEFAULT_CHUNK */
     size_t kv_bytes;   /* of the paged cache; 0: four contexts, at most a quarter of memory */
     enum kv_type kv_type;
+    const char *cache_dir; /* where prefixes are kept over restarts; NULL or "": nowhere */
+    size_t cache_bytes;    /* of each model there, at most; 0: LM_DEFAULT_CACHE */
     enum lm_speculate speculate;
     int guess_rows; /* 0: as many guesses as pay, by measurement; else so many for each sequence, if there are any (tests) */
     const char *

@@ -3,11 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lm/prefix_store.h"
+
 struct node {
     struct node *parent, *child, *sibling; /* child: the first one */
     struct node *newer, *older;            /* use order; a node is never older than its children */
     int32_t page[KV_GROUPS];               /* -1: none */
     int n;                                 /* tokens, 1..KV_PAGE */
+    bool hashed;
+    unsigned char hash[PREFIX_HASH]; /* of a whole page, when somebody asked for it */
     int32_t token[KV_PAGE];
 };
 
@@ -25,6 +29,8 @@ struct radix {
     struct root *root[BUCKETS]; /* by the space's first bytes */
     struct node *newest, *oldest;
     int n_nodes;
+    radix_page_fn *leave;
+    void *leave_arg;
 };
 
 bool radix_new(struct radix **out, struct kvcache *c, struct err *e)
@@ -93,6 +99,42 @@ static void take(struct radix *r, struct node *n, int g, int32_t page)
     if (page < 0) return;
     kvcache_ref(r->cache, page);
     kvcache_mark(r->cache, page, true);
+}
+
+/* Of the text from its beginning to the end of the node, which is whole and so are all before it. Nodes that are whole stay as they are. */
+static const unsigned char *hash_of(struct node *n)
+{
+    struct node *first =
+        n; /* the first one, from n upwards, that has no hash; from there down to n none has */
+    if (n->hashed) return n->hash;
+    while (first->parent->parent && !first->parent->hashed) first = first->parent;
+    for (;;) {
+        unsigned char begin[PREFIX_HASH];
+        const struct node *p = first->parent;
+        if (!p->parent) prefix_hash_begin(begin, ((const struct root *)p)->space, RADIX_SPACE);
+        prefix_hash_page(first->hash, p->parent ? p->hash : begin, first->token, first->n);
+        first->hashed = true;
+        if (first == n) return n->hash;
+        struct node *down = n; /* the child on the way to n */
+        while (down->parent != first) down = down->parent;
+        first = down;
+    }
+}
+
+static void tell(struct node *n, radix_page_fn *fn, void *arg)
+{
+    if (n->n == KV_PAGE && n->page[0] >= 0) fn(arg, hash_of(n), n->page[0]);
+}
+
+void radix_on_leave(struct radix *r, radix_page_fn *fn, void *arg)
+{
+    r->leave = fn;
+    r->leave_arg = arg;
+}
+
+void radix_each(struct radix *r, radix_page_fn *fn, void *arg)
+{
+    for (struct node *n = r->newest; n; n = n->older) tell(n, fn, arg);
 }
 
 /* Returns how many pages are free by it. */
@@ -296,7 +338,13 @@ bool radix_evict(struct radix *r)
 {
     for (struct node *n = r->oldest, *newer; n; n = newer) {
         newer = n->newer;
-        if (in_use(r, n) ? release_unseen(r, n) : !n->child && drop(r, n)) return true;
+        if (in_use(r, n)) {
+            if (release_unseen(r, n)) return true;
+            continue;
+        }
+        if (n->child) continue;
+        if (r->leave) tell(n, r->leave, r->leave_arg);
+        if (drop(r, n)) return true;
     }
     /* In a model where no layer sees everything, a sequence may use a node below without using this one. */
     for (struct node *n = r->oldest; n; n = n->newer)

@@ -35,6 +35,13 @@ struct radix_match radix_match(struct radix *r, const unsigned char *space, cons
 void radix_insert(struct radix *r, const unsigned char *space, const int32_t *tokens, int n,
                   int32_t *const *page);
 
+/* fn is told of each whole page of the first group before it leaves the tree by radix_evict(), by the hash of its text (prefix_store.h).
+ * NULL: nobody is. */
+typedef void radix_page_fn(void *arg, const unsigned char *hash, int32_t page);
+void radix_on_leave(struct radix *r, radix_page_fn *fn, void *arg);
+/* The same for all of them, the latest used first: a page after those before it in the text. */
+void radix_each(struct radix *r, radix_page_fn *fn, void *arg);
+
 /* Makes at least one page free. false: none is idle. */
 bool radix_evict(struct radix *r);
 

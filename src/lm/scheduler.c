@@ -29,7 +29,7 @@ static void give_back(struct scheduler *s, struct seq *q, int g, int end)
     }
 }
 
-static void give_up_pages(struct scheduler *s, struct seq *q)
+void scheduler_give_up_pages(struct scheduler *s, struct seq *q)
 {
     for (int g = 0; g < s->kv->n_group; g++) {
         give_back(s, q, g, q->page[g].n);
@@ -38,7 +38,7 @@ static void give_up_pages(struct scheduler *s, struct seq *q)
     q->n_past = q->n_known = 0;
 }
 
-static void tell_tree(struct scheduler *s, struct seq *q, int n)
+void scheduler_tell_tree(struct scheduler *s, struct seq *q, int n)
 {
     int32_t *page[KV_GROUPS];
     q->n_known = n;
@@ -49,10 +49,10 @@ static void tell_tree(struct scheduler *s, struct seq *q, int n)
 
 static void remember(struct scheduler *s, struct seq *q)
 {
-    if (q->n_past > q->n_known) tell_tree(s, q, q->n_past);
+    if (q->n_past > q->n_known) scheduler_tell_tree(s, q, q->n_past);
 }
 
-static int32_t new_page(struct scheduler *s)
+int32_t scheduler_new_page(struct scheduler *s)
 {
     int32_t page = kvcache_alloc(s->c.cache);
     if (page < 0 && radix_evict(s->radix)) page = kvcache_alloc(s->c.cache);
@@ -82,7 +82,7 @@ static void preempt(struct scheduler *s, int i)
     struct seq *q = s->running[i];
     leave_batch(s, i);
     remember(s, q);
-    give_up_pages(s, q);
+    scheduler_give_up_pages(s, q);
     go_again(s, q);
     free(q->kept_logits); /* they are computed again */
     q->kept_logits = NULL;
@@ -116,7 +116,7 @@ bool scheduler_make_room(struct scheduler *s, int i, int n_rows)
             g++;
             continue;
         }
-        int32_t page = new_page(s);
+        int32_t page = scheduler_new_page(s);
         if (page >= 0) {
             p->at[p->n++] = page;
             continue;
@@ -252,7 +252,7 @@ static void end_early(struct scheduler *s, struct lm_job *j)
 static void drop_seq(struct scheduler *s, struct seq *q)
 {
     struct lm_job *j = q->job;
-    give_up_pages(s, q);
+    scheduler_give_up_pages(s, q);
     if (!q->finished) end_early(s, j);
     masks_forget(s->masks, &q->mask);
     job_drop(q);
@@ -344,54 +344,13 @@ static int promised(const struct scheduler *s)
     return n;
 }
 
-/* The pages that begin with the next tokens, of every group, are copied: whoever filled them writes on. false: no room. */
-static bool copy_partial(struct scheduler *s, struct seq *q, const struct radix_match *m)
-{
-    int n = 0;
-    for (int g = 0; g < s->kv->n_group; g++) /* not to be evicted while pages are found for the copies */
-        kvcache_ref(s->c.cache, m->partial[g]);
-    for (; n < s->kv->n_group; n++) {
-        const int32_t page = new_page(s);
-        if (page < 0) break;
-        device_acquire(s->c.dev, POOL_DECODE);
-        kvcache_copy(s->c.cache, page, m->partial[n]);
-        device_release(s->c.dev);
-        q->page[n].at[q->page[n].n++] = page;
-    }
-    for (int g = 0; g < s->kv->n_group; g++) kvcache_unref(s->c.cache, m->partial[g]);
-    return n == s->kv->n_group;
-}
-
-/* The prefix that other requests left behind. Its last token is processed anew, because its logits are wanted, unless the request's first
- * choice has left them. */
-static void start_from_prefix(struct scheduler *s, struct seq *q)
-{
-    const struct lm_job *j = q->job;
-    int limit = q->n_token - 1;
-    if (s->c.arch->engine->whole) return;
-    if (q->choice > 0 && q->n_token == j->n_prompt && (j->first_logits || j->max_tokens == 0))
-        limit = q->n_token; /* nothing is left to compute */
-    if (q->choice == 0 && !j->prompt_ready && limit > j->score_from - 1) limit = j->score_from - 1;
-    if (q->choice == 0 && (j->raw_logits || (j->pool != LM_POOL_NONE && j->pool != LM_POOL_LAST))) limit = 0;
-    int32_t *page[KV_GROUPS];
-    tables(s, q, page);
-    const struct radix_match m = radix_match(s->radix, j->terms->space, q->token, limit, page);
-    for (int g = 0; g < s->kv->n_group; g++) {
-        q->page[g].n = m.n_pages;
-        q->page[g].first = m.first[g];
-        for (int i = 0; i < m.first[g]; i++) page[g][i] = -1;
-    }
-    q->n_past = m.n_pages * KV_PAGE + m.n_partial;
-    if (m.n_partial && !copy_partial(s, q, &m)) give_up_pages(s, q);
-}
-
 static bool admit_one(struct scheduler *s, struct seq *q)
 {
-    start_from_prefix(s, q);
+    scheduler_start_from_prefix(s, q);
     const int need = pages_to_come(s, q);
     const int have = kvcache_n_free(s->c.cache) + kvcache_n_idle(s->c.cache);
     if (s->n_running > 0 && have < need + promised(s)) {
-        give_up_pages(s, q);
+        scheduler_give_up_pages(s, q);
         return false;
     }
     q->n_known = q->n_past;
@@ -682,7 +641,8 @@ static void advance(struct scheduler *s, struct seq *q, int n)
 {
     q->n_past += n;
     if (q->n_past / KV_PAGE > q->n_known / KV_PAGE)
-        tell_tree(s, q, q->n_past / KV_PAGE * KV_PAGE); /* whole pages as they fill, the rest at the end */
+        scheduler_tell_tree(
+            s, q, q->n_past / KV_PAGE * KV_PAGE); /* whole pages as they fill, the rest at the end */
     for (int g = 0; g < s->kv->n_group; g++) give_back(s, q, g, kv_first_page(s->kv, g, q->n_past));
 }
 
@@ -951,6 +911,7 @@ bool scheduler_new(struct scheduler **out, const struct scheduler_config *c, str
         scheduler_free(s);
         return false;
     }
+    scheduler_keep_evicted(s);
     if (pthread_create(&s->thread, NULL, run, s) != 0) {
         scheduler_free(s);
         return err_set(e, ERR_NOMEM, "cannot start the model's thread");
@@ -970,6 +931,7 @@ void scheduler_free(struct scheduler *s)
         pthread_mutex_unlock(&s->mu);
         pthread_join(s->thread, NULL);
     }
+    scheduler_keep_all(s);
     masks_free(s->masks);
     radix_free(s->radix);
     free(s->running);

@@ -47,6 +47,8 @@ struct scheduler_config {
     struct sight *sight;                   /* borrowed; NULL: the model sees no pictures */
     const struct vector_head *vector_head; /* borrowed; NULL: vectors are as they were pooled */
     int n_ctx, max_batch, queue_limit, prefill_chunk;
+    struct prefix_store *
+        prefixes; /* borrowed; NULL: nothing is kept on disk. Only where all layers see alike (kvplan.h: one group) */
     enum lm_speculate speculate;
     int guess_rows; /* as lm_options has it */
 };

@@ -11,6 +11,7 @@
 #include "lm/job.h"
 #include "lm/kvcache.h"
 #include "lm/masks.h"
+#include "lm/prefix_store.h"
 #include "lm/radix.h"
 #include "lm/scheduler.h"
 
@@ -86,6 +87,17 @@ struct scheduler {
     int n_draw;        /* entries of draw[] that this step filled */
     atomic_int next_draw;
 };
+
+/* A free page, at an idle one's cost; -1: there is none. */
+int32_t scheduler_new_page(struct scheduler *s);
+/* Pages that leave the tree from now on go to the disk; and all that are there. */
+void scheduler_keep_evicted(struct scheduler *s);
+void scheduler_keep_all(struct scheduler *s);
+/* Tells the tree of the sequence's first n tokens; gives all of its pages back. */
+void scheduler_tell_tree(struct scheduler *s, struct seq *q, int n);
+void scheduler_give_up_pages(struct scheduler *s, struct seq *q);
+/* The sequence, which has no pages, gets those of the longest prefix that is known. */
+void scheduler_start_from_prefix(struct scheduler *s, struct seq *q);
 
 /* Guesses for the sequences that decode, n_plain of them, in a step without prompts: into their `ahead`. */
 void scheduler_guess(struct scheduler *s, int n_plain);
