@@ -200,7 +200,7 @@ bool batch_run_validate(struct batch_run *r, const struct json_limits *l, int64_
 
 /* ---- lines --------------------------------------------------------------------------------------------------------- */
 
-bool batch_run_has(const struct batch_run *r, int64_t line)
+static bool batch_run_has(const struct batch_run *r, int64_t line)
 {
     const size_t at = (size_t)line / 8;
     return at < r->answered_bytes && r->answered[at] >> (line % 8) & 1;

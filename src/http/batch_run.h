@@ -39,7 +39,6 @@ bool batch_run_validate(struct batch_run *r, const struct json_limits *l, int64_
 /* Back to the first line. */
 void batch_run_rewind(struct batch_run *r, size_t most_line);
 
-bool batch_run_has(const struct batch_run *r, int64_t line);
 void batch_run_answered(struct batch_run *r, int64_t line);
 /* The next line without an answer: its number and its body as it is sent. *line 0: there is none any more. */
 bool batch_run_next(struct batch_run *r, const struct json_limits *l, int64_t *line, struct buf *body,

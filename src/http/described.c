@@ -11,7 +11,7 @@
 #include "http/dialects/picture_dialect.h"
 #include "http/shape.h"
 
-const struct described described[] = {
+static const struct described described[] = {
 #define DESCRIBED(...) { __VA_ARGS__ },
 #include "http/described.def"
 #undef DESCRIBED

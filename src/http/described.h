@@ -34,7 +34,6 @@ struct described {
 };
 
 /* The rows, which end with one without a path. */
-extern const struct described described[];
 
 /* What of a server its description depends on. */
 struct described_server {

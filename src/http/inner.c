@@ -15,11 +15,12 @@
 
 struct inner {
     struct exchange *x;
-    char id[72], authorization[1024], host[300], trace[80]; /* what outer's headers say; "": nothing */
-    struct principal who;                                   /* of a line of a batch */
-    atomic_int holders;                                     /* the owner, and the exchange until it is over */
-    pthread_mutex_t lock;                                   /* guards what follows */
-    void (*woken)(void *arg, bool over);                    /* NULL: nobody waits */
+    char id[72], authorization[1024], api_key[1024], host[300],
+        trace[80];                       /* what outer's headers say; "": nothing */
+    struct principal who;                /* of a line of a batch */
+    atomic_int holders;                  /* the owner, and the exchange until it is over */
+    pthread_mutex_t lock;                /* guards what follows */
+    void (*woken)(void *arg, bool over); /* NULL: nobody waits */
     void *arg;
     struct buf came;
     bool over; /* nothing more comes */
@@ -46,6 +47,7 @@ static const char *header_in(const struct exchange *x, const char *name)
     const struct {
         const char *name, *value;
     } has[] = { { "Authorization", in->authorization },
+                { "X-Api-Key", in->api_key },
                 { "Host", in->host },
                 { "traceparent", in->trace },
                 { "X-Request-Id", in->id },
@@ -212,6 +214,7 @@ static bool start(struct inner **out, struct exchange *outer, int number, const 
     if (!in) return err_set(e, ERR_NOMEM, "out of memory");
     snprintf(in->id, sizeof in->id, "%.58s.%d", exchange_id(outer), number);
     copy_header(outer, "Authorization", in->authorization, sizeof in->authorization);
+    copy_header(outer, "X-Api-Key", in->api_key, sizeof in->api_key);
     copy_header(outer, "Host", in->host, sizeof in->host);
     copy_header(outer, "traceparent", in->trace, sizeof in->trace);
     in->x = exchange_new(outer->server, &by_hand, in, NULL, &outer->peer);

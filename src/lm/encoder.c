@@ -440,13 +440,13 @@ static bool hidden(struct lm_net *n, const int32_t *row, int n_out, float *out, 
     return device_finish(n->dev, e);
 }
 
-const struct lm_engine encoder_engine = { .whole = true,
-                                          .check = check,
-                                          .load = load,
-                                          .free = free_net,
-                                          .step = step,
-                                          .hidden = hidden,
-                                          .bytes = bytes };
+static const struct lm_engine encoder_engine = { .whole = true,
+                                                 .check = check,
+                                                 .load = load,
+                                                 .free = free_net,
+                                                 .step = step,
+                                                 .hidden = hidden,
+                                                 .bytes = bytes };
 
 const struct lm_arch lm_encoder = {
     .name = "bert", .member = members, .n_members = COUNT(members), .engine = &encoder_engine

@@ -11,8 +11,6 @@
 #include "lm/arch.h"
 #include "lm/hparams.h"
 
-extern const struct lm_engine encoder_engine;
-
 enum encoder_act { ENCODER_GELU, ENCODER_GELU_TANH, ENCODER_RELU, ENCODER_SILU };
 
 /* What a configuration says beyond lm_shape. */

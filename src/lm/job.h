@@ -158,7 +158,6 @@ bool job_begin(struct seq *s, const struct tokenizer *tok, int n_vocab, int n_gr
 /* ... is not needed any more; what was handed out stays. */
 void job_drop(struct seq *s);
 
-struct ahead *ahead_new(void); /* NULL: no memory */
 void ahead_free(struct ahead *a);
 
 /* The picture's row that stands at position pos of the prompt, which has one there. */

@@ -11,7 +11,7 @@
 #define KEEP_OWN 0.997f
 #define KEEP_ALL 0.9995f
 
-struct ahead *ahead_new(void)
+static struct ahead *ahead_new(void)
 {
     struct ahead *a = calloc(1, sizeof *a);
     if (a && !(a->text = ngram_new())) {

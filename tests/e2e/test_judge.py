@@ -166,6 +166,22 @@ def test_a_model_of_this_server(tmp_path):
         s.stop()
 
 
+def test_a_key_in_the_form_of_anthropic(tmp_path):
+    """Whose key stands in x-api-key is asked for in that key's name as well."""
+    (tmp_path / "rules.yaml").write_text(RULES.format(model=MODEL, threshold=1, more=", prompts: true, labels: [hate]"))
+    store = str(tmp_path / "a.db")
+    key, _ = new_key(store)
+    s = Server("--safety", str(tmp_path / "rules.yaml"), "--store", store)
+    try:
+        body = {"model": MODEL, "max_tokens": 1, "messages": [{"role": "user", "content": "Hello"}]}
+        r = s.post("/v1/messages", body, headers={"x-api-key": key, "anthropic-version": "2023-06-01", "X-Request-Id": "asked"})
+        assert r.status_code == 200, r.text
+        s.wait_log("asked.900 /v1/chat/completions 200")
+        assert s.post("/v1/messages", body, headers={"x-api-key": key + "x"}).status_code == 401
+    finally:
+        s.stop()
+
+
 def test_settings(tmp_path):
     for line, words in (("threshold: 0.5, model: judge", "threshold: 2"), ("model: judge", "labels: [odd]"), ("model: judge", "on_failure: shrug"), ("model: ''", "threshold: 1")):
         (tmp_path / "rules.yaml").write_text("images: {unsafe: [porn], threshold: 1, action: pass}\nwords:\n  judge: {%s}\n" % (line.replace("threshold: 0.5, ", "") + ", " + words))

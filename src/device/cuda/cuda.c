@@ -8,7 +8,8 @@
 #include "base/isa.h"
 #include "device/cuda/image.h"
 
-bool cuda_check(struct cuda_device *d, int error, const char *what)
+/* Notes a driver's answer; true when it is good. */
+static bool cuda_check(struct cuda_device *d, int error, const char *what)
 {
     struct err e;
     if (!error) return true;
@@ -17,7 +18,8 @@ bool cuda_check(struct cuda_device *d, int error, const char *what)
     return false;
 }
 
-bool cuda_enter(struct cuda_device *d)
+/* Makes the device's context this thread's. false: the device has failed. */
+static bool cuda_enter(struct cuda_device *d)
 {
     return cuda_check(d, d->driver->context_set(d->context), "the GPU's context");
 }

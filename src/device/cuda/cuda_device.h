@@ -32,10 +32,6 @@ static inline struct cuda_device *cuda_of(struct device *d) { return (struct cud
 bool cuda_open_on(struct device **out, struct pool *pool, const struct cuda_driver *driver, const void *image,
                   int ordinal, struct err *e);
 
-/* Makes the device's context this thread's. false: the device has failed. */
-bool cuda_enter(struct cuda_device *d);
-/* Notes a driver's answer; true when it is good. */
-bool cuda_check(struct cuda_device *d, int error, const char *what);
 /* Scratch for one operation, aligned to 256 bytes; NULL: there is none and the device has failed. */
 void *cuda_scratch(struct cuda_device *d, size_t bytes);
 /* Memory of the device with a copy of what the host has. NULL and *e: there is none. */

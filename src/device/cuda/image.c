@@ -7,7 +7,6 @@
 extern const unsigned char cuda_kernels_image[];
 __asm__(".pushsection .rodata\n"
         ".balign 64\n"
-        ".global cuda_kernels_image\n"
         "cuda_kernels_image:\n"
         ".incbin \"" HEARTH_CUDA_IMAGE "\"\n"
         ".byte 0\n"

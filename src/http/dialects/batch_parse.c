@@ -21,7 +21,8 @@ static const char *const endpoints[] = { "/v1/chat/completions", "/v1/completion
 
 /* ---- POST /v1/batches ---------------------------------------------------------------------------------------------- */
 
-int64_t batch_parse_window(const char *text)
+/* "24h", "90m", "10s", "3d": a completion window; 0: it is none. */
+static int64_t window_of(const char *text)
 {
     static const struct {
         char unit;
@@ -88,7 +89,7 @@ bool batch_parse(struct batch_row *out, const json_t *body, bool strict, struct 
                        "/v1/responses and /v1/images/generations, got \"%.80s\"",
                        endpoint);
     f->param = "completion_window";
-    out->window_s = batch_parse_window(window);
+    out->window_s = window_of(window);
     if (!out->window_s)
         return err_set(&f->err, ERR_REQUEST,
                        "completion_window must be a number of seconds, minutes, hours or days up to thirty "

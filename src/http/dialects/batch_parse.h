@@ -11,8 +11,6 @@
 
 /* Its input_file, endpoint, window_s and metadata are set; endpoint without "/v1" in front is none. On failure nothing is to be freed. */
 bool batch_parse(struct batch_row *out, const json_t *body, bool strict, struct fault *f);
-/* "24h", "90m", "10s", "3d": a completion window; 0: it is none. */
-int64_t batch_parse_window(const char *text);
 
 /* ---- a line -------------------------------------------------------------------------------------------------------- */
 

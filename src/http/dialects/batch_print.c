@@ -49,7 +49,7 @@ static void put_json(struct buf *b, const char *name, const char *json)
     buf_printf(b, ",\"%s\":%s", name, *json ? json : "null");
 }
 
-void batch_print_window(struct buf *b, int64_t s)
+static void print_window(struct buf *b, int64_t s)
 {
     if (s % 3600 == 0)
         buf_printf(b, "%" PRId64 "h", s / 3600);
@@ -66,7 +66,7 @@ void batch_print(struct buf *b, const struct batch_row *r)
     put_json(b, "errors", r->errors);
     put_name(b, "input_file_id", r->input_file);
     buf_puts(b, ",\"completion_window\":\"");
-    batch_print_window(b, r->window_s);
+    print_window(b, r->window_s);
     buf_printf(b, "\",\"status\":\"%s\"", batch_state_name(r->state));
     put_name(b, "output_file_id", r->output_file);
     put_name(b, "error_file_id", r->error_file);

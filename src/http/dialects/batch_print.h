@@ -14,7 +14,6 @@ struct batch_fault;
 
 void batch_print_file(struct buf *b, const struct file_row *r);
 void batch_print(struct buf *b, const struct batch_row *r);
-void batch_print_window(struct buf *b, int64_t s); /* "24h" */
 /* Lines of its files, with their ends: an answer; and a request that was never answered. */
 void batch_print_answer(struct buf *b, const char *custom_id, const struct batch_answer *a);
 void batch_print_unanswered(struct buf *b, const char *request, const char *custom_id, bool expired);
