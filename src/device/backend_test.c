@@ -864,7 +864,7 @@ static const struct test_case {
       0,
       { ROW(close), ROW(finish) } }, /* close: open_backend() and close_backend() */
 };
-enum { N_CASES = sizeof cases / sizeof *cases, ROUNDS = 8 };
+enum { N_CASES = sizeof cases / sizeof *cases };
 
 static void test_every_row_has_a_case(void **state)
 {
@@ -931,7 +931,7 @@ static void test_backend(void **state)
     if ((isa & bit) != bit) skip();
     const struct backend plain = { "plain", 0, false, false };
     for (int i = 0; i < N_CASES; i++)
-        for (uint64_t round = 0; round < ROUNDS; round++) {
+        for (uint64_t round = 0; round < (b->gpu ? GPU_ROUNDS : ROUNDS); round++) {
             struct opened a = open_backend(&plain), o = open_backend(b);
             struct ctx ref = { .d = a.d, .seed = round * 1000 + (uint64_t)i },
                        got = { .d = o.d, .seed = ref.seed };
