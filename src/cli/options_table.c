@@ -90,7 +90,7 @@ const struct option_spec options_table[] = {
     { "http-threads", OPT_INT, F(server.http_threads), "2", 1, 64, CMD_SERVE, "N",
       "threads that read requests and write replies" },
     { "prepare-threads", OPT_INT, F(server.prepare_threads), "2", 1, 64, CMD_SERVE, "N",
-      "threads that parse, template and tokenise" },
+      "threads that parse, template and tokenise; with --store there are more, which wait for the disk" },
     { "max-body", OPT_MEMORY, F(server.max_body), "32M", 1024, 4e9, CMD_SERVE, "BYTES",
       "largest JSON request body; above it: 413" },
     { "body-memory", OPT_MEMORY, F(server.body_memory), "0", 0, 1e15, CMD_SERVE, "BYTES",

@@ -23,7 +23,7 @@ struct lanes {
     struct queue queue[N_LANES]; /* LANE_INLINE has no threads */
 };
 
-enum { LOOKUP_THREADS = 2, STORE_THREADS = 2, LOAD_THREADS = 4 };
+enum { LOOKUP_THREADS = 2, STORE_THREADS = 2, LOAD_THREADS = 4, WAITING_THREADS = 14 };
 
 static void *worker(void *arg)
 {
@@ -65,13 +65,13 @@ static void queue_stop(struct queue *q)
     pthread_cond_destroy(&q->filled);
 }
 
-bool lanes_new(struct lanes **out, int text_threads, struct err *e)
+bool lanes_new(struct lanes **out, int text_threads, bool waits, struct err *e)
 {
     struct lanes *l = calloc(1, sizeof *l);
     if (!l) return err_set(e, ERR_NOMEM, "out of memory");
     const int threads[N_LANES] = { [LANE_LOOKUP] = LOOKUP_THREADS,
                                    [LANE_STORE] = STORE_THREADS,
-                                   [LANE_TEXT] = text_threads,
+                                   [LANE_TEXT] = text_threads + (waits ? WAITING_THREADS : 0),
                                    [LANE_LONG] = text_threads,
                                    [LANE_LOAD] = LOAD_THREADS };
     bool ok = true;

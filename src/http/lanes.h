@@ -16,7 +16,9 @@ struct exchange;
 struct lanes;
 enum lane { LANE_INLINE, LANE_LOOKUP, LANE_STORE, LANE_TEXT, LANE_LONG, LANE_LOAD, N_LANES };
 
-bool lanes_new(struct lanes **out, int text_threads, struct err *e);
+/* waits: TEXT waits for the disk besides (a budget's reservation), so it has more threads than work for a processor needs; commits then hold
+ * many requests' rows. */
+bool lanes_new(struct lanes **out, int text_threads, bool waits, struct err *e);
 void lanes_free(struct lanes *l); /* runs what is queued, then joins */
 bool lanes_push(struct lanes *l, enum lane lane, void (*run)(struct exchange *x), struct exchange *x);
 

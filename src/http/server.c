@@ -385,8 +385,8 @@ bool server_parts_open(struct server **out, const struct server_options *o, stru
         !kept_responses_new(&s->kept, &kept_limits, o->account ? account_store(o->account) : NULL, e) ||
         !auth_init(&s->auth, (const char *const *)o->keys.v, o->keys.n,
                    o->account ? account_keyring(o->account) : NULL, e) ||
-        !lanes_new(&s->lanes, o->prepare_threads, e) || !loading_new(&s->loading, r, s->lanes, e) ||
-        !watch_new(&s->watch, &o->times, e)) {
+        !lanes_new(&s->lanes, o->prepare_threads, o->account != NULL, e) ||
+        !loading_new(&s->loading, r, s->lanes, e) || !watch_new(&s->watch, &o->times, e)) {
         server_parts_close(s);
         return false;
     }
