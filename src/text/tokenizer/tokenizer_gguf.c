@@ -91,7 +91,7 @@ static bool add_words(struct tokenizer *t, const struct source *s, int32_t n, st
         } else if (bracket || control) {
             memcpy(piece, text.data, len);
         } else {
-            memcpy(piece, "##", 2);
+            piece[0] = piece[1] = '#';
             memcpy(piece + 2, text.data, len);
             len += 2;
         }
