@@ -203,7 +203,7 @@ static bool add_dense(struct vector_head *h, const char *dir, struct err *e)
 static bool not_done(bool encoder, struct err *e, const char *where, const char *what)
 {
     if (encoder) return err_set(e, ERR_UNSUPPORTED, "%s: %s is not supported", where, what);
-    log_warn("%s: %s is not done here", where, what);
+    log_warn("%s: %s is not done here and is left out", where, what);
     return true;
 }
 

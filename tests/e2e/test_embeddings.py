@@ -133,9 +133,10 @@ def test_the_page_says_what_is(server, capsys):
 
 
 @pytest.mark.parametrize("config, says", [
-    ({"pooling_mode_cls_token": True}, "pooling_mode_cls_token is not done here: embeddings are made of the last token"),
-    ({"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}, "pooling_mode_max_tokens is not done here: embeddings are made of the mean alone"),
-    ("{", "embeddings are made of the last token"),
+    ({"pooling_mode_weightedmean_tokens": True}, "1_Pooling/config.json: pooling_mode_weightedmean_tokens is not done here and is left out"),
+    ({"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}, "1_Pooling/config.json: more than one way of pooling is not done here and is left out"),
+    ({"pooling_mode": "odd"}, "1_Pooling/config.json: odd is not done here and is left out"),
+    ("{", "is not done here and is left out"),
 ])
 def test_a_pooling_that_is_not_known_is_told(tmp_path, config, says):
     shutil.copytree(ROOT / "tests/golden/lm/gemma3_chat", tmp_path / "models/tiny")
