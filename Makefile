@@ -123,7 +123,7 @@ NVCC := $(if $(filter-out 0,$(CUDA)),$(firstword $(wildcard /usr/local/cuda/bin/
 CUDA_ARCHS := 80 86 89 90a 100
 build/cuda/kernels.fatbin: $(wildcard src/device/cuda/kernels/*) src/device/cuda/params.h src/device/cuda/kernels.def
 	@mkdir -p $(@D)
-	tools/setup/nvcc.sh $(NVCC) "$(CUDA_ARCHS)" -std=c++17 -Isrc -O3 --Werror all-warnings -o $@ src/device/cuda/kernels/all.cu
+	WERROR=$(WERROR) tools/setup/nvcc.sh $(NVCC) "$(CUDA_ARCHS)" -std=c++17 -Isrc -O3 --Werror all-warnings -o $@ src/device/cuda/kernels/all.cu
 ifneq ($(NVCC),)
 build/release/device/cuda/image.o: HEARTH_CPPFLAGS += -DHEARTH_CUDA_IMAGE='"build/cuda/kernels.fatbin"'
 build/release/device/cuda/image.o: build/cuda/kernels.fatbin

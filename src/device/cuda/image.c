@@ -12,7 +12,8 @@ __asm__(".pushsection .rodata\n"
         ".byte 0\n"
         ".popsection\n");
 
-const void *cuda_image(void) { return cuda_kernels_image; }
+/* The 0 behind an empty file: an nvcc was found that could not compile them; make said so. */
+const void *cuda_image(void) { return cuda_kernels_image[0] ? cuda_kernels_image : NULL; }
 #else
 const void *cuda_image(void) { return NULL; }
 #endif
