@@ -115,6 +115,15 @@ struct device {
     char name[80];
 };
 
+/* host.c: rows of backends whose owner is the pool's, and numbers that are few and that a host computes as the references do. */
+void host_acquire(struct device *d, enum pool_lane lane);
+void host_release(struct device *d);
+void host_offer(struct device *d, enum pool_lane lane);
+void host_stop_on(struct device *d, const atomic_bool *flag);
+void host_run(struct device *d, void (*fn)(void *arg, int ith, int nth), void *arg);
+void host_timestep(float *y, double t, int dim, double max_period);
+void host_rope_grid(float *cos, float *sin, int64_t n, int64_t n_text, int grid_w, const int axes[3]);
+
 /* First in every backend's objects. `device` is the one whose table they are used through. */
 struct linear_base {
     struct device *device;

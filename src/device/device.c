@@ -129,10 +129,32 @@ void device_copy_bytes(struct device *d, dev_byte *to, const dev_byte *from, siz
 
 /* ---- objects --------------------------------------------------------------------------------------------------- */
 
+static bool check_matrix(const struct matrix *m, struct err *e)
+{
+    if (m->n_in > 0 && m->n_out > 0 && dtype_row_bytes(m->type, m->n_in)) return true;
+    return err_set(e, ERR_FORMAT, "a [%lld, %lld] matrix cannot be stored as %s", (long long)m->n_out,
+                   (long long)m->n_in, dtype_info(m->type)->name);
+}
+
+static bool check_parts(const struct matrix *m, int n_parts, enum linear_join join, struct err *e)
+{
+    if (n_parts < 1 || n_parts > 4 || (join == LINEAR_PAIRED && n_parts != 2))
+        return err_set(e, ERR_REQUEST, "a layer of %d parts", n_parts);
+    for (int i = 0; i < n_parts; i++) {
+        if (m[i].n_in != m[0].n_in || (join == LINEAR_PAIRED && m[i].n_out != m[0].n_out))
+            return err_set(
+                e, ERR_FORMAT, "the parts of a layer differ in shape: [%lld, %lld] and [%lld, %lld]",
+                (long long)m[0].n_out, (long long)m[0].n_in, (long long)m[i].n_out, (long long)m[i].n_in);
+        if (!check_matrix(&m[i], e)) return false;
+    }
+    return true;
+}
+
 bool linear_new(struct device *d, struct linear **out, const struct matrix *part, int n_parts,
                 enum linear_join join, const float *bias, int rows_hint, struct err *e)
 {
-    return d->ops->linear_new(d, out, part, n_parts, join, bias, rows_hint, e);
+    return check_parts(part, n_parts, join, e) &&
+           d->ops->linear_new(d, out, part, n_parts, join, bias, rows_hint, e);
 }
 
 static const struct linear_base *linear_base(const struct linear *l) { return (const struct linear_base *)l; }
@@ -173,7 +195,7 @@ void conv_out_size(const struct conv_args *a, int *h_out, int *w_out)
 
 bool table_new(struct device *d, struct table **out, const struct matrix *m, struct err *e)
 {
-    return d->ops->table_new(d, out, m, e);
+    return check_matrix(m, e) && d->ops->table_new(d, out, m, e);
 }
 
 void table_free(struct table *t)

@@ -204,7 +204,7 @@ static void confirm_all(struct batch_runner *b)
     }
     if (!any) return;
     if (!store_write(b->store, confirm, b, &e)) {
-        failed(b, "the answers of lines cannot be looked for now", &e);
+        failed(b, "the answers that lines have cannot be read", &e);
         for (struct work *w = b->works; w; w = w->next)
             if (w->answers) w->not_before = now + TICK_S;
         return;

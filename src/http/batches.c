@@ -7,6 +7,7 @@
 #include "http/dialects/batch_parse.h"
 #include "http/dialects/batch_print.h"
 #include "http/exchange.h"
+#include "http/file_pages.h"
 #include "http/handlers.h"
 #include "service/account/account.h"
 #include "service/batch/batch_rows.h"
@@ -91,55 +92,37 @@ void batches_post(struct exchange *x)
 
 /* ---- those that are there ------------------------------------------------------------------------------------------ */
 
-struct listing {
-    struct buf b;
-    char first[FILE_ID], last[FILE_ID];
-};
-
 static void put_row(void *arg, const struct batch_row *r)
 {
-    struct listing *l = arg;
-    if (*l->last)
-        buf_putc(&l->b, ',');
-    else
-        memcpy(l->first, r->id, sizeof l->first);
+    struct file_listing *l = arg;
+    file_listing_next(l, r->id);
     batch_print(&l->b, r);
-    memcpy(l->last, r->id, sizeof l->last);
 }
 
 void batches_list(struct exchange *x)
 {
     char owner[FILE_OWNER];
     struct err e = { ERR_NONE, "" };
-    struct listing l = { .b = BUF_INIT(0) };
+    struct file_listing l;
     const char *after = exchange_query(x, "after");
     int64_t limit;
     bool more;
     if (!has_store(x) || !admin_number(x, "limit", 1, PAGE_MOST, PAGE_USUAL, &limit)) return;
     file_owner(exchange_who(x), owner);
-    buf_puts(&l.b, "{\"object\":\"list\",\"data\":[");
+    file_listing_begin(&l);
     if (!batch_rows_list(admin_store(x), owner, after ? after : "", (int)limit, put_row, &l, &more, &e)) {
         buf_free(&l.b);
         admin_fault(x, &e);
         return;
     }
-    batch_print_page_end(&l.b, l.first, l.last, more);
-    exchange_reply(x, 200, "application/json", &l.b);
-}
-
-static const char *split_tail(const struct exchange *x, char id[FILE_ID])
-{
-    const char *tail = exchange_tail(x);
-    const size_t n = strcspn(tail, "/");
-    snprintf(id, FILE_ID, "%.*s", n < FILE_ID ? (int)n : FILE_ID - 1, tail);
-    return tail + n;
+    file_listing_reply(x, &l, more);
 }
 
 void batches_get(struct exchange *x)
 {
     char id[FILE_ID], owner[FILE_OWNER];
     if (!has_store(x)) return;
-    if (*split_tail(x, id)) {
+    if (*file_tail(x, id)) {
         exchange_fault(x, FAULT_URL, NULL, "there is nothing at GET %.200s", exchange_path(x));
         return;
     }
@@ -152,7 +135,7 @@ void batches_act(struct exchange *x)
     char id[FILE_ID], owner[FILE_OWNER];
     struct err e = { ERR_NONE, "" };
     if (!has_store(x)) return;
-    if (strcmp(split_tail(x, id), "/cancel") != 0) {
+    if (strcmp(file_tail(x, id), "/cancel") != 0) {
         exchange_fault(x, FAULT_URL, NULL, "there is nothing at POST %.200s", exchange_path(x));
         return;
     }

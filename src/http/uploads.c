@@ -9,6 +9,7 @@
 #include "http/admin.h"
 #include "http/dialects/batch_print.h"
 #include "http/exchange.h"
+#include "http/file_pages.h"
 #include "http/handlers.h"
 #include "http/multipart.h"
 #include "http/upload.h"
@@ -184,27 +185,18 @@ void uploads_post(struct exchange *x)
 
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
 
-struct listing {
-    struct buf b;
-    char first[FILE_ID], last[FILE_ID];
-};
-
 static void put_row(void *arg, const struct file_row *r)
 {
-    struct listing *l = arg;
-    if (*l->last)
-        buf_putc(&l->b, ',');
-    else
-        memcpy(l->first, r->id, sizeof l->first);
+    struct file_listing *l = arg;
+    file_listing_next(l, r->id);
     batch_print_file(&l->b, r);
-    memcpy(l->last, r->id, sizeof l->last);
 }
 
 void uploads_list(struct exchange *x)
 {
     char owner[FILE_OWNER];
     struct err e = { ERR_NONE, "" };
-    struct listing l = { .b = BUF_INIT(0) };
+    struct file_listing l;
     const char *order = exchange_query(x, "order"), *after = exchange_query(x, "after"),
                *purpose = exchange_query(x, "purpose");
     int64_t limit;
@@ -221,23 +213,13 @@ void uploads_list(struct exchange *x)
                                  .ascending = order && !strcmp(order, "asc"),
                                  .limit = (int)limit,
                                  .now_ms = clock_unix_ms() };
-    buf_puts(&l.b, "{\"object\":\"list\",\"data\":[");
+    file_listing_begin(&l);
     if (!file_rows_list(admin_store(x), &p, put_row, &l, &more, &e)) {
         buf_free(&l.b);
         admin_fault(x, &e);
         return;
     }
-    batch_print_page_end(&l.b, l.first, l.last, more);
-    exchange_reply(x, 200, "application/json", &l.b);
-}
-
-/* The id in front of the path's rest, which is returned: "" or "/...". */
-static const char *split_tail(const struct exchange *x, char id[FILE_ID])
-{
-    const char *tail = exchange_tail(x);
-    const size_t n = strcspn(tail, "/");
-    snprintf(id, FILE_ID, "%.*s", n < FILE_ID ? (int)n : FILE_ID - 1, tail);
-    return tail + n;
+    file_listing_reply(x, &l, more);
 }
 
 static void reply_content(struct exchange *x, const struct file_row *r)
@@ -261,7 +243,7 @@ void uploads_get(struct exchange *x)
     struct file_row r;
     struct err e = { ERR_NONE, "" };
     struct buf b = BUF_INIT(0);
-    const char *rest = split_tail(x, id);
+    const char *rest = file_tail(x, id);
     if (!has_store(x)) return;
     if (*rest && strcmp(rest, "/content") != 0) {
         exchange_fault(x, FAULT_URL, NULL, "there is nothing at GET %.200s", exchange_path(x));
@@ -284,7 +266,7 @@ void uploads_delete(struct exchange *x)
     struct err e = { ERR_NONE, "" };
     struct buf b = BUF_INIT(0);
     if (!has_store(x)) return;
-    if (*split_tail(x, id)) {
+    if (*file_tail(x, id)) {
         exchange_fault(x, FAULT_URL, NULL, "there is nothing at DELETE %.200s", exchange_path(x));
         return;
     }

@@ -49,19 +49,11 @@ static void close_device(struct device *base)
 
 static void finish(struct device *d) { (void)d; } /* every operation is done when it returns */
 
-static void acquire(struct device *d, enum pool_lane lane) { pool_acquire(d->pool, lane); }
-static void release(struct device *d) { pool_release(d->pool); }
-static void offer(struct device *d, enum pool_lane lane) { pool_offer(d->pool, lane); }
-static void stop_on(struct device *d, const atomic_bool *flag) { pool_stop_on(d->pool, flag); }
-static void run_host(struct device *d, void (*fn)(void *arg, int ith, int nth), void *arg)
-{
-    pool_run(d->pool, fn, arg);
-}
-
 /* clang-format off */
 static const struct device_ops table = {
     .close = close_device, .finish = finish,
-    .acquire = acquire, .release = release, .offer = offer, .stop_on = stop_on, .run_host = run_host,
+    .acquire = host_acquire, .release = host_release, .offer = host_offer, .stop_on = host_stop_on,
+    .run_host = host_run,
     .alloc = cpu_alloc, .reserve = cpu_reserve, .unreserve = cpu_unreserve, .free = cpu_free, .lend = cpu_lend,
     .upload = cpu_copy, .download = cpu_copy, .read = cpu_read, .copy = cpu_copy,
     .linear_new = cpu_linear_new, .linear_free = cpu_linear_free, .linear_is_copy = cpu_linear_is_copy,

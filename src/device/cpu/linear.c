@@ -95,22 +95,12 @@ static bool pack_all(struct cpu_device *d, struct linear *l, const struct matrix
     return scratch_reserve(d, panels, own, e);
 }
 
-static bool check(const struct matrix *m, int n_parts, enum linear_join join, struct err *e)
+static bool check_scales(const struct matrix *m, int n_parts, struct err *e)
 {
-    if (n_parts < 1 || n_parts > 4 || (join == LINEAR_PAIRED && n_parts != 2))
-        return err_set(e, ERR_REQUEST, "a layer of %d parts", n_parts);
-    for (int i = 0; i < n_parts; i++) {
-        if (m[i].n_in != m[0].n_in || (join == LINEAR_PAIRED && m[i].n_out != m[0].n_out))
-            return err_set(
-                e, ERR_FORMAT, "the parts of a layer differ in shape: [%lld, %lld] and [%lld, %lld]",
-                (long long)m[0].n_out, (long long)m[0].n_in, (long long)m[i].n_out, (long long)m[i].n_in);
-        if (m[i].n_in < 1 || m[i].n_out < 1 || dtype_row_bytes(m[i].type, m[i].n_in) == 0)
-            return err_set(e, ERR_FORMAT, "a [%lld, %lld] matrix cannot be stored as %s",
-                           (long long)m[i].n_out, (long long)m[i].n_in, dtype_info(m[i].type)->name);
+    for (int i = 0; i < n_parts; i++)
         if (quant_format_of(m[i].type) && m[i].scale && (m[i].scale_rows < 1 || m[i].scale_cols < m[i].n_in))
             return err_set(e, ERR_UNSUPPORTED, "%s blocks with scales of less than a row",
                            dtype_info(m[i].type)->name);
-    }
     return true;
 }
 
@@ -129,7 +119,7 @@ bool cpu_linear_new(struct device *base, struct linear **out, const struct matri
                     enum linear_join join, const float *bias, int rows_hint, struct err *e)
 {
     struct cpu_device *d = cpu_of(base);
-    if (!check(part, n_parts, join, e)) return false;
+    if (!check_scales(part, n_parts, e)) return false;
     struct linear *l = calloc(1, sizeof *l);
     if (!l) return err_set(e, ERR_NOMEM, "no memory for a layer");
     l->base = (struct linear_base){ .device = base, .n_in = part[0].n_in };

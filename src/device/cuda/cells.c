@@ -1,9 +1,6 @@
 /* cells.c - operations on elements, layouts, positions and pictures: what the kernels of kernels/cells.cuh are given. */
 #include "device/cuda/cuda_device.h"
 
-#include <math.h>
-#include <stdlib.h>
-
 static void run(struct device *d, struct cells_params p)
 {
     cuda_launch(cuda_of(d), K_cells, cuda_over(p.n * p.n_cols), &p);
@@ -214,49 +211,36 @@ void cuda_tile(struct device *d, const struct tile_args *a)
     cuda_launch(cuda_of(d), K_add_tile, cuda_over((int64_t)a->h * a->w), &p);
 }
 
-/* ---- positions: a few numbers, computed by the host as the references do -------------------------------------------------- */
+/* ---- positions ------------------------------------------------------------------------------------------------------ */
+
+static float *host_floats(struct device *d, size_t n)
+{
+    float *v = mem_aligned(n, sizeof *v, false);
+    struct err e;
+    if (v) return v;
+    err_set(&e, ERR_NOMEM, "no memory for positions");
+    device_fail(d, &e);
+    return NULL;
+}
 
 void cuda_timestep(struct device *d, dev_float *y, double t, int dim, double max_period)
 {
-    const int half = dim / 2;
-    float *v = malloc((size_t)dim * sizeof *v);
-    struct err e;
-    if (!v) {
-        err_set(&e, ERR_NOMEM, "no memory for a timestep");
-        device_fail(d, &e);
-        return;
-    }
-    for (int i = 0; i < half; i++) {
-        const float angle = (float)t * expf((float)(-log(max_period)) * (float)i / (float)half);
-        v[i] = cosf(angle);
-        v[half + i] = sinf(angle);
-    }
-    device_upload(d, y, v, (size_t)(2 * half));
-    free(v);
+    const int n = dim / 2 * 2;
+    float *v = host_floats(d, (size_t)n);
+    if (!v) return;
+    host_timestep(v, t, dim, max_period);
+    device_upload(d, y, v, (size_t)n);
+    mem_free(v);
 }
 
 void cuda_rope_grid(struct device *d, dev_float *cs, dev_float *sn, int64_t n, int64_t n_text, int grid_w,
                     const int axes[3])
 {
-    const int64_t half = (axes[0] + axes[1] + axes[2]) / 2;
-    float *v = malloc(2 * (size_t)(n * half) * sizeof *v), *c = v, *s = v + n * half;
-    struct err e;
-    if (!v) {
-        err_set(&e, ERR_NOMEM, "no memory for a grid's angles");
-        device_fail(d, &e);
-        return;
-    }
-    for (int64_t r = 0; r < n; r++) {
-        const int64_t i = r - n_text;
-        const double pos[3] = { 0, i < 0 ? 0 : (double)(i / grid_w), i < 0 ? 0 : (double)(i % grid_w) };
-        for (int a = 0; a < 3; a++)
-            for (int k = 0; k < axes[a] / 2; k++) {
-                const double angle = pos[a] * pow(10000.0, -2.0 * k / axes[a]);
-                *c++ = (float)cos(angle);
-                *s++ = (float)sin(angle);
-            }
-    }
-    device_upload(d, cs, v, (size_t)(n * half));
-    device_upload(d, sn, v + n * half, (size_t)(n * half));
-    free(v);
+    const size_t each = (size_t)n * (size_t)((axes[0] + axes[1] + axes[2]) / 2);
+    float *v = host_floats(d, 2 * each);
+    if (!v) return;
+    host_rope_grid(v, v + each, n, n_text, grid_w, axes);
+    device_upload(d, cs, v, each);
+    device_upload(d, sn, v + each, each);
+    mem_free(v);
 }

@@ -45,16 +45,6 @@ static void finish(struct device *base)
     if (cuda_enter(d)) cuda_check(d, d->driver->stream_wait(d->stream), "the GPU's work");
 }
 
-/* The host's threads are shared with everything else that computes; who owns the device owns them. */
-static void acquire(struct device *d, enum pool_lane lane) { pool_acquire(d->pool, lane); }
-static void release(struct device *d) { pool_release(d->pool); }
-static void offer(struct device *d, enum pool_lane lane) { pool_offer(d->pool, lane); }
-static void stop_on(struct device *d, const atomic_bool *flag) { pool_stop_on(d->pool, flag); }
-static void run_host(struct device *d, void (*fn)(void *arg, int ith, int nth), void *arg)
-{
-    pool_run(d->pool, fn, arg);
-}
-
 /* ---- memory ---------------------------------------------------------------------------------------------------------- */
 
 static void *alloc(struct device *base, size_t bytes)
@@ -181,7 +171,8 @@ struct cuda_grid cuda_warps(int64_t n, int warps)
 /* clang-format off */
 static const struct device_ops table = {
     .close = close_device, .finish = finish,
-    .acquire = acquire, .release = release, .offer = offer, .stop_on = stop_on, .run_host = run_host,
+    .acquire = host_acquire, .release = host_release, .offer = host_offer, .stop_on = host_stop_on,
+    .run_host = host_run,
     .alloc = alloc, .reserve = reserve, .unreserve = unreserve, .free = free_memory, .lend = lend,
     .upload = upload, .download = download, .read = read_floats, .copy = copy,
     .linear_new = cuda_linear_new, .linear_free = cuda_linear_free, .linear_is_copy = cuda_linear_is_copy,

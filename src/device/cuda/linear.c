@@ -68,9 +68,6 @@ static bool matrix_new(struct cuda_device *d, struct gpu_matrix *g, const struct
                             : m->type == DT_MXFP4 || m->type == DT_NVFP4 ? DT_BF16
                                                                          : DT_F16;
     *g = (struct gpu_matrix){ .n_out = m->n_out, .n_in = m->n_in, .type = (int32_t)type };
-    if (m->n_in < 1 || m->n_out < 1 || dtype_row_bytes(m->type, m->n_in) == 0)
-        return err_set(e, ERR_FORMAT, "a [%lld, %lld] matrix cannot be stored as %s", (long long)m->n_out,
-                       (long long)m->n_in, dtype_info(m->type)->name);
     uint16_t *wide = type == m->type ? NULL : widen(m, type, e);
     if (type != m->type && !wide) return false;
     g->row_bytes = (int64_t)dtype_row_bytes(type, m->n_in);
@@ -103,24 +100,11 @@ struct linear {
     const void *among_of;
 };
 
-static bool check(const struct matrix *m, int n_parts, enum linear_join join, struct err *e)
-{
-    if (n_parts < 1 || n_parts > 4 || (join == LINEAR_PAIRED && n_parts != 2))
-        return err_set(e, ERR_REQUEST, "a layer of %d parts", n_parts);
-    for (int i = 1; i < n_parts; i++)
-        if (m[i].n_in != m[0].n_in || (join == LINEAR_PAIRED && m[i].n_out != m[0].n_out))
-            return err_set(
-                e, ERR_FORMAT, "the parts of a layer differ in shape: [%lld, %lld] and [%lld, %lld]",
-                (long long)m[0].n_out, (long long)m[0].n_in, (long long)m[i].n_out, (long long)m[i].n_in);
-    return true;
-}
-
 bool cuda_linear_new(struct device *base, struct linear **out, const struct matrix *part, int n_parts,
                      enum linear_join join, const float *bias, int rows_hint, struct err *e)
 {
     struct cuda_device *d = cuda_of(base);
     (void)rows_hint;
-    if (!check(part, n_parts, join, e)) return false;
     struct linear *l = calloc(1, sizeof *l);
     if (!l) return err_set(e, ERR_NOMEM, "no memory for a layer");
     l->base = (struct linear_base){ .device = base, .n_in = part[0].n_in };
